@@ -40,6 +40,11 @@ export interface TransportResponse {
   readonly text: Effect.Effect<string, TransportError>
   /** Gives the body up: closes the socket unless the body has ended. Idempotent, and does not wait. */
   readonly abort: () => void
+  /**
+   * Lets the rest of the body go by unread, so that the connection can serve the next request; closes it when the rest
+   * does not end soon. Idempotent, and does not wait.
+   */
+  readonly discard: () => void
 }
 
 /**

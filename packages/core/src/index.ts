@@ -1,1 +1,34 @@
-export {}
+/**
+ * Evenkeel: a client-side load balancer for Azure OpenAI and OpenAI.
+ */
+export { type Config, type ConfigInput, decode as decodeConfig, type ResourceInput } from "./Config.ts"
+export { EntraTokens, type TokenProvider } from "./deployment/Credential.ts"
+export { type DeploymentChange, Deployments, type Observation } from "./deployment/Deployments.ts"
+export { type Event } from "./Event.ts"
+export { type Setback } from "./failover/Failover.ts"
+export { HealthMonitor } from "./HealthMonitor.ts"
+export { type HttpAnswer, type HttpRequest } from "./HttpDoor.ts"
+export { type ChatParams, type LayerOptions, LoadBalancer, type ResponsesParams } from "./LoadBalancer.ts"
+export {
+  type AttemptSummary,
+  type ConfigIssue,
+  ContentFiltered,
+  type Delivered,
+  InvalidConfig,
+  LoadBalancerError,
+  type LoadBalancerErrorReason,
+  Rejected,
+  StreamInterrupted,
+  Throttled,
+  TimedOut,
+  type TimeoutStage,
+  Unavailable,
+  UnknownModel,
+  type Usage
+} from "./LoadBalancerError.ts"
+export { type CallOptions } from "./request/LlmRequest.ts"
+export * as Policy from "./routing/Policy.ts"
+export { Selector } from "./routing/Selector.ts"
+export { type DeploymentSnapshot, type ResourceSnapshot, type Snapshot } from "./Snapshot.ts"
+export { Telemetry } from "./telemetry/Telemetry.ts"
+export { Transport, TransportError, type TransportRequest, type TransportResponse } from "./Transport.ts"

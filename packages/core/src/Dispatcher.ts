@@ -1,0 +1,539 @@
+/**
+ * The one straight way of a request:
+ *
+ *     ask -> gate -> choose -> reserve -> send -> observe -> settle
+ *              ^________________ fail over __________|
+ *
+ * The first attempt is the whole of it for almost every request; what follows a failure is in `recover`.
+ */
+import * as Cause from "effect/Cause"
+import type { Clock } from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import { type Answer, type AttemptEnvironment, execute, type OnOpen } from "./attempt/Attempt.ts"
+import type { AttemptFailure } from "./attempt/GivenStream.ts"
+import type { Outcome } from "./attempt/Outcome.ts"
+import type { Config, TimeoutsConfig } from "./Config.ts"
+import type { Deployment } from "./deployment/Deployment.ts"
+import type { Deployments } from "./deployment/Deployments.ts"
+import type { ModelGroup } from "./deployment/ModelGroup.ts"
+import * as Failover from "./failover/Failover.ts"
+import { RetryBudget } from "./failover/RetryBudget.ts"
+import * as Errors from "./LoadBalancerError.ts"
+import type { LlmRequest } from "./request/LlmRequest.ts"
+import type { Policy } from "./routing/Policy.ts"
+import { ResourceOwners } from "./routing/ResourceOwners.ts"
+import { decide, type Decision, healthyShare, type NoCandidate } from "./routing/Router.ts"
+import { SessionAffinity } from "./routing/SessionAffinity.ts"
+import { monotonicMillis } from "./Time.ts"
+
+export type { OnOpen }
+
+/** What a dispatcher is made of. */
+export interface DispatcherOptions {
+  readonly deployments: Deployments["Service"]
+  readonly policy: Policy
+  readonly transport: AttemptEnvironment["transport"]
+  readonly clock: Clock
+  readonly random: () => number
+  readonly scope: Scope.Scope
+}
+
+/** An answer, and how many attempts it took. */
+export interface Answered {
+  readonly answer: Answer
+  readonly attempts: number
+}
+
+const failure = (reason: Errors.LoadBalancerErrorReason, attempts: ReadonlyArray<Errors.AttemptSummary>) =>
+  new Errors.LoadBalancerError({ reason, attempts })
+
+/** Why a request's next attempt could not be begun, or how its last one ended. */
+type Trouble =
+  | { readonly _tag: "Attempt"; readonly failure: AttemptFailure }
+  | { readonly _tag: "NoCandidate"; readonly none: NoCandidate }
+
+/** What a failed attempt itself says about the next: what ends the request, or an attempt that mends it. */
+interface Repair {
+  readonly stop?: Errors.LoadBalancerErrorReason
+  readonly mend?: Effect.Effect<Answered, Trouble>
+}
+
+/** What is known of one request while it is under way. */
+class Journey {
+  readonly request: LlmRequest
+  readonly group: ModelGroup
+  readonly onOpen: OnOpen | undefined
+  readonly startedAt: number
+  readonly deadline: number
+  readonly timeouts: TimeoutsConfig
+  readonly promptTokens: number
+  readonly tokens: number
+  readonly maxAttempts: number
+  readonly sessionKey: string | undefined
+  readonly tried = new Set<Deployment>()
+  readonly attempts: Array<Errors.AttemptSummary> = []
+  /** Attempts that count: a search for the owner of a stored thing does not. */
+  counted = 0
+  waited = 0
+  timedOut = 0
+  /** Resources that may serve it, where not all may. */
+  resources: ReadonlySet<string> | undefined
+  /** Whether the owner of what it refers to is being searched for. */
+  isSearching = false
+  readonly renewed = new Set<string>()
+
+  constructor(
+    request: LlmRequest,
+    group: ModelGroup,
+    settings: Config,
+    startedAt: number,
+    onOpen: OnOpen | undefined
+  ) {
+    this.request = request
+    this.onOpen = onOpen
+    this.group = group
+    this.startedAt = startedAt
+    const own = settings.modelTimeouts[group.model] ?? settings.timeouts
+    this.timeouts = request.timeouts === undefined ? own : { ...own, ...request.timeouts }
+    this.deadline = startedAt + (request.timeout ?? this.timeouts.total)
+    this.promptTokens = group.estimate.prompt(request.characters)
+    this.tokens = this.promptTokens + (request.outputLimit ?? group.estimate.unlimitedOutput)
+    this.maxAttempts = request.attempts ?? settings.failover.attempts
+    this.sessionKey = request.session === undefined ? undefined : `${group.model}\u0000${request.session}`
+  }
+}
+
+/**
+ * Sends requests on their way. One for each balancer; all of its state is in memory.
+ */
+export class Dispatcher {
+  readonly affinity: SessionAffinity
+  readonly budget: RetryBudget
+  readonly owners = new ResourceOwners()
+  private readonly options: DispatcherOptions
+  private readonly environment: AttemptEnvironment
+  private readonly settings: Config
+  private readonly schedule: Schedule.Schedule<unknown, Failover.Setback>
+  private readonly routing: { readonly policy: Policy; readonly hot: number; readonly loadBound: number }
+
+  constructor(options: DispatcherOptions) {
+    const { clock, deployments, policy, random, scope, transport } = options
+    this.options = options
+    this.settings = deployments.settings
+    this.environment = { transport, clock, random, events: deployments.events, scope }
+    this.affinity = new SessionAffinity(this.settings.session)
+    this.budget = new RetryBudget(this.settings.failover)
+    this.schedule = Failover.schedule(this.settings.failover)
+    this.routing = { policy, hot: this.settings.quota.hot, loadBound: this.settings.session.loadBound }
+  }
+
+  /** Sends a request to the best deployment, and to others while that helps. */
+  dispatch(request: LlmRequest, onOpen?: OnOpen): Effect.Effect<Answered, Errors.LoadBalancerError> {
+    return Effect.suspend(() => {
+      const { deployments } = this.options
+      const group = request.model === undefined ? this.groupOfOwner(request) : deployments.group(request.model)
+      if (group === undefined) {
+        const known = deployments.models().filter((model) => model !== "*")
+        return Effect.fail(failure(new Errors.UnknownModel({ model: request.model ?? "", known }), []))
+      }
+      const now = this.now
+      const journey = new Journey(request, group, this.settings, now, onOpen)
+      this.budget.deposit(now)
+      this.pin(journey)
+      const answer = Effect.catch(this.attempt(journey), (trouble) => this.recover(journey, trouble))
+      return this.options.deployments.events.isHeard
+        ? Effect.onExit(answer, (exit) => Effect.sync(() => this.tellFailure(journey, exit)))
+        : answer
+    })
+  }
+
+  get now(): number {
+    return monotonicMillis(this.options.clock)
+  }
+
+  /** Endpoints that name no model go to the resource that owns what they name, else to the default one. */
+  private groupOfOwner(request: LlmRequest): ModelGroup | undefined {
+    const { deployments } = this.options
+    const owner = request.pin === undefined ? undefined : this.owners.find(request.pin.ids)
+    for (const name of [owner, this.settings.defaultResource]) {
+      const member = deployments.all().find(({ resource }) => resource.name === name)
+      if (member !== undefined) return deployments.group(member.model)
+    }
+    const first = deployments.all()[0]
+    return first === undefined ? undefined : deployments.group(first.model)
+  }
+
+  /** What refers to something stored may only go where it is; an owner that is not known is searched for. */
+  private pin(journey: Journey): void {
+    const { group, request } = journey
+    const owner = request.pin === undefined ? undefined : this.owners.find(request.pin.ids)
+    if (owner !== undefined) {
+      journey.resources = new Set([owner])
+    } else if (request.model === undefined) {
+      const members = group.deployments.map(({ resource }) => resource.name)
+      const { defaultResource } = this.settings
+      journey.resources = new Set([members.includes(defaultResource) ? defaultResource : members[0]!])
+    } else {
+      journey.isSearching = request.pin !== undefined
+    }
+  }
+
+  // --- one attempt --------------------------------------------------------------------------------------------------
+
+  private attempt(journey: Journey): Effect.Effect<Answered, Trouble> {
+    return Effect.suspend(() => {
+      const decision = this.decide(journey)
+      if (decision._tag === "NoCandidate") return Effect.fail<Trouble>({ _tag: "NoCandidate", none: decision })
+      return this.send(journey, decision.deployment)
+    })
+  }
+
+  private decide(journey: Journey, tried: ReadonlySet<Deployment> = journey.tried): Decision | NoCandidate {
+    const now = this.now
+    const warm = journey.sessionKey === undefined ? undefined : this.affinity.recall(journey.sessionKey, now)
+    const query = {
+      group: journey.group,
+      demand: { tokens: journey.tokens, promptTokens: journey.promptTokens, resources: journey.resources },
+      tried,
+      session: journey.request.session,
+      warm
+    }
+    return decide(query, this.routing, now, this.options.random)
+  }
+
+  /** Reserves and sends, in one block with the decision, so that concurrent requests see each other. */
+  private send(journey: Journey, deployment: Deployment, isRenewal = false): Effect.Effect<Answered, Trouble> {
+    const { group, promptTokens, request, tokens } = journey
+    const permit = deployment.enter(this.now, tokens)
+    journey.tried.add(deployment)
+    journey.counted++
+    const isHeard = this.environment.events.isHeard
+    const attempt = execute({
+      request,
+      permit,
+      group,
+      promptTokens,
+      timeouts: journey.timeouts,
+      deadline: journey.deadline,
+      isRenewal,
+      onOpen: journey.onOpen,
+      onEnd: isHeard && (request.stream || request.operation === "other")
+        ? (outcome, usage) => this.tellStreamEnd(journey, deployment, permit.firstByteAt, outcome, usage)
+        : undefined
+    }, this.environment)
+    return Effect.matchEffect(attempt, {
+      onFailure: (failed) => Effect.fail<Trouble>({ _tag: "Attempt", failure: failed }),
+      onSuccess: (answer) => {
+        this.remember(journey, answer, permit.startedAt)
+        if (isHeard && answer._tag === "Whole") this.tellEnd(journey, answer.deployment, "success", answer.firstByte, answer.usage)
+        return Effect.succeed({ answer, attempts: journey.counted })
+      }
+    })
+  }
+
+  private remember(journey: Journey, answer: Answer, startedAt: number): void {
+    const { request, sessionKey } = journey
+    if (answer.ids.length > 0) this.owners.remember(answer.ids, answer.deployment.resource.name)
+    if (request.pin !== undefined) this.owners.remember(request.pin.ids, answer.deployment.resource.name)
+    if (sessionKey === undefined) return
+    const from = this.affinity.commit(sessionKey, answer.deployment, startedAt, this.now)
+    const { events } = this.environment
+    if (from === undefined || !events.isHeard) return
+    events.emit({
+      _tag: "SessionMoved",
+      at: this.wallNow,
+      session: request.session!,
+      model: journey.group.model,
+      from: from.id,
+      to: answer.deployment.id
+    })
+  }
+
+  // --- after a failure ----------------------------------------------------------------------------------------------
+
+  private readonly recover: (journey: Journey, first: Trouble) => Effect.Effect<Answered, Errors.LoadBalancerError> =
+    Effect.fnUntraced(function*(this: Dispatcher, journey: Journey, first: Trouble) {
+      const step = yield* Schedule.toStep(journey.request.schedule ?? this.schedule)
+      let trouble = first
+      while (true) {
+        const last = trouble._tag === "Attempt" ? trouble.failure : undefined
+        let next: Effect.Effect<Answered, Trouble> | undefined
+        if (last !== undefined) {
+          journey.attempts.push(last.summary)
+          const { stop, mend } = this.repair(journey, last)
+          if (stop !== undefined) return yield* failure(stop, journey.attempts)
+          next = mend
+        }
+        if (next === undefined) {
+          const stop = yield* this.prepare(journey, last, step)
+          if (stop !== undefined) return yield* failure(stop, journey.attempts)
+          next = this.begin(journey)
+        }
+        const exit = yield* Effect.exit(next)
+        if (Exit.isSuccess(exit)) return exit.value
+        const found = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+        if (found === undefined) return yield* Effect.failCause(exit.cause as Cause.Cause<never>)
+        trouble = found
+      }
+    }).bind(this)
+
+  /** Reads what only this failure can say; where it says nothing, any deployment may do. */
+  private repair(journey: Journey, last: AttemptFailure): Repair {
+    const { group, request } = journey
+    const { deployment, outcome } = last
+    switch (outcome._tag) {
+      case "Abandoned":
+        return { stop: this.deadlinePassed(journey) }
+      case "Refused": {
+        if (outcome.elsewhere === "not-here" && journey.isSearching && this.searchOn(journey, deployment)) {
+          return { mend: this.attempt(journey) }
+        }
+        const standard = outcome.elsewhere === "context-length" && deployment.provisioned
+          ? group.deployments.filter((other) => !other.provisioned && !journey.tried.has(other))
+          : []
+        if (standard.length > 0) {
+          for (const other of group.deployments) {
+            if (other.provisioned) journey.tried.add(other)
+          }
+          return {}
+        }
+        const { body, code, headers, message, status } = outcome
+        const fields = { status, code, description: message, body, headers }
+        return { stop: code === "content_filter" ? new Errors.ContentFiltered(fields) : new Errors.Rejected(fields) }
+      }
+      case "Failed": {
+        if (outcome.effect === "renew" && !journey.renewed.has(deployment.resource.name)) {
+          journey.renewed.add(deployment.resource.name)
+          deployment.resource.credential.renew()
+          journey.counted--
+          return { mend: Effect.suspend(() => this.send(journey, deployment, true)) }
+        }
+        if (request.hasSideEffects && !outcome.unprocessed) {
+          return { stop: new Errors.Unavailable({ model: group.model, limitedBy: "side-effects" }) }
+        }
+        if (outcome.timeout !== undefined && outcome.timeout !== "connect" && ++journey.timedOut > 1) {
+          return { stop: this.finalReason(journey, last, "attempts") }
+        }
+        return {}
+      }
+      case "Throttled":
+        return {}
+    }
+  }
+
+  /** Excludes a resource that does not know what the request refers to. Returns whether another is left to ask. */
+  private searchOn(journey: Journey, deployment: Deployment): boolean {
+    journey.counted--
+    const left = new Set<string>()
+    for (const { resource } of journey.group.deployments) {
+      if (journey.resources === undefined || journey.resources.has(resource.name)) left.add(resource.name)
+    }
+    left.delete(deployment.resource.name)
+    journey.resources = left
+    return left.size > 0
+  }
+
+  /** Waits for as long as the schedule says, within what bounds it. Returns why the request ends, if it does. */
+  private readonly prepare = Effect.fnUntraced(function*(
+    this: Dispatcher,
+    journey: Journey,
+    last: AttemptFailure | undefined,
+    step: Effect.Success<ReturnType<typeof Schedule.toStep<unknown, Failover.Setback, never, never>>>
+  ) {
+    const decision = this.decide(journey)
+    const now = this.now
+    const wait = decision._tag === "Decision" ? 0 : Math.max(0, decision.opensAt - now)
+    if (decision._tag === "NoCandidate" && wait === Infinity) return this.finalReason(journey, last, "no-deployment")
+    const bestBet = decision._tag === "NoCandidate" && this.mayPanic(journey, decision) ? decision.bestBet : undefined
+    const hasAnother = decision._tag === "Decision" ? !decision.isRepeat : bestBet !== undefined && !journey.tried.has(bestBet)
+    if (last !== undefined && journey.counted >= journey.maxAttempts) return this.finalReason(journey, last, "attempts")
+    let delay = bestBet === undefined ? wait : 0
+    // the first attempt is no retry, however long it waits for a deployment
+    let isFree = true
+    if (last !== undefined) {
+      const setback: Failover.Setback = {
+        kind: last.outcome._tag === "Throttled" ? "throttled" : isTimeout(last.outcome) ? "timed-out" : "failed",
+        reason: last.outcome.reason,
+        attempts: journey.counted,
+        maxAttempts: journey.maxAttempts,
+        hasAnother,
+        wait: delay
+      }
+      const stepped = yield* Effect.exit(step(this.wallNow, setback))
+      if (Exit.isFailure(stepped)) return this.finalReason(journey, last, "schedule")
+      delay = Duration.toMillis(stepped.value[1])
+      isFree = this.isFree(journey, last, hasAnother && bestBet === undefined)
+      if (!isFree && this.budget.left(now) < 1) return this.finalReason(journey, last, "budget")
+      this.tellFailover(journey, last, delay)
+    }
+    if (delay > 0) {
+      const isToldToWait = wait > 0 && bestBet === undefined
+      if (isToldToWait && journey.waited + delay > this.settings.failover.maxWait) return this.throttled(journey, wait)
+      if (now + delay >= journey.deadline) {
+        return isToldToWait ? this.throttled(journey, wait) : this.deadlinePassed(journey)
+      }
+      if (isToldToWait) {
+        journey.waited += delay
+        this.tellWaiting(journey, delay)
+      }
+      yield* Effect.sleep(Math.ceil(delay))
+    }
+    // taken when it is spent, not when it is planned: others may have drawn on it meanwhile
+    if (!isFree && !this.budget.withdraw(this.now)) return this.finalReason(journey, last, "budget")
+    return undefined
+  }).bind(this)
+
+  /** The next attempt: where routing says, or the best bet of an outage. */
+  private begin(journey: Journey): Effect.Effect<Answered, Trouble> {
+    return Effect.suspend(() => {
+      const decision = this.decide(journey)
+      if (decision._tag === "Decision") return this.send(journey, decision.deployment)
+      if (decision.bestBet === undefined || !this.mayPanic(journey, decision)) {
+        return Effect.fail<Trouble>({ _tag: "NoCandidate", none: decision })
+      }
+      this.tellPanic(journey, decision.bestBet)
+      return this.send(journey, decision.bestBet)
+    })
+  }
+
+  /**
+   * Whether to use a failing deployment rather than none: when all are failing; or when those that are not are told to
+   * wait for longer than this request may.
+   */
+  private mayPanic(journey: Journey, none: NoCandidate): boolean {
+    if (none.bestBet === undefined) return false
+    if (none.isOutage) return true
+    const now = this.now
+    const wait = none.opensAt - now
+    const fits = journey.waited + wait <= this.settings.failover.maxWait && now + wait < journey.deadline
+    return !fits && !journey.tried.has(none.bestBet)
+  }
+
+  /**
+   * Retries that cost no budget: away from a throttled deployment, and each request's first to a deployment with quota,
+   * while at least half of the candidates are healthy.
+   */
+  private isFree(journey: Journey, last: AttemptFailure, hasAnother: boolean): boolean {
+    if (!hasAnother || healthyShare(journey.group) < 0.5) return false
+    return last.outcome._tag === "Throttled" || journey.counted === 1
+  }
+
+  private deadlinePassed(journey: Journey): Errors.LoadBalancerErrorReason {
+    const limit = journey.deadline - journey.startedAt
+    return new Errors.TimedOut({ model: journey.group.model, stage: "total", limit })
+  }
+
+  private throttled(journey: Journey, wait: number): Errors.LoadBalancerErrorReason {
+    return new Errors.Throttled({ model: journey.group.model, retryAfter: Math.ceil(wait) })
+  }
+
+  private finalReason(
+    journey: Journey,
+    last: AttemptFailure | undefined,
+    limitedBy: Errors.LimitedBy
+  ): Errors.LoadBalancerErrorReason {
+    const { group, timeouts } = journey
+    const timeout = last?.outcome._tag === "Failed" ? last.outcome.timeout : undefined
+    if (timeout !== undefined) {
+      return new Errors.TimedOut({ model: group.model, stage: timeout, limit: limitOf(timeouts, timeout) })
+    }
+    if (last?.outcome._tag === "Throttled") {
+      const decision = this.decide(journey, noneTried)
+      if (decision._tag === "NoCandidate" && decision.opensAt !== Infinity) {
+        return this.throttled(journey, Math.max(0, decision.opensAt - this.now))
+      }
+    }
+    return new Errors.Unavailable({ model: group.model, limitedBy })
+  }
+
+  // --- telling ------------------------------------------------------------------------------------------------------
+
+  private get wallNow(): number {
+    return this.options.clock.currentTimeMillisUnsafe()
+  }
+
+  private tellFailover(journey: Journey, last: AttemptFailure, delay: number): void {
+    const { events } = this.environment
+    if (!events.isHeard) return
+    const { model } = journey.group
+    events.emit({ _tag: "FailedOver", at: this.wallNow, model, from: last.deployment.id, reason: last.outcome.reason, delay })
+  }
+
+  private tellWaiting(journey: Journey, delay: number): void {
+    const { events } = this.environment
+    if (events.isHeard) events.emit({ _tag: "Waiting", at: this.wallNow, model: journey.group.model, delay })
+  }
+
+  private tellPanic(journey: Journey, deployment: Deployment): void {
+    const { events } = this.environment
+    if (!events.isHeard) return
+    events.emit({ _tag: "Panicked", at: this.wallNow, model: journey.group.model, deployment: deployment.id })
+  }
+
+  private tellFailure(journey: Journey, exit: Exit.Exit<unknown, Errors.LoadBalancerError>): void {
+    if (Exit.isSuccess(exit)) return
+    const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+    this.tellEnd(journey, undefined, error === undefined ? "interrupted" : error.reason._tag, undefined, undefined)
+  }
+
+  /** A stream that was committed ended; one that was not is followed by another attempt or by an error. */
+  private tellStreamEnd(
+    journey: Journey,
+    deployment: Deployment,
+    firstByteAt: number | undefined,
+    outcome: Outcome,
+    usage: Errors.Usage | undefined
+  ): void {
+    if (firstByteAt === undefined) return
+    const ended = outcome._tag === "Success" ? "success" : outcome._tag === "Abandoned" ? "interrupted" : "StreamInterrupted"
+    this.tellEnd(journey, deployment, ended, firstByteAt - journey.startedAt, usage)
+  }
+
+  private tellEnd(
+    journey: Journey,
+    deployment: Deployment | undefined,
+    outcome: "success" | "interrupted" | Errors.LoadBalancerErrorReason["_tag"],
+    firstByte: number | undefined,
+    usage: Errors.Usage | undefined
+  ): void {
+    const { request } = journey
+    this.environment.events.emit({
+      _tag: "RequestEnded",
+      at: this.wallNow,
+      model: journey.group.model,
+      operation: request.operation,
+      streamed: request.stream,
+      session: request.session,
+      deployment: deployment?.id,
+      outcome,
+      attempts: journey.counted,
+      duration: this.now - journey.startedAt,
+      firstByte,
+      usage
+    })
+  }
+}
+
+const noneTried: ReadonlySet<Deployment> = new Set()
+
+const isTimeout = (outcome: Outcome): boolean => outcome._tag === "Failed" && outcome.timeout !== undefined
+
+const limitOf = (timeouts: TimeoutsConfig, stage: Errors.TimeoutStage): number => {
+  switch (stage) {
+    case "connect":
+      return timeouts.connect
+    case "first-event":
+      return timeouts.firstEvent
+    case "first-content":
+      return timeouts.firstContent
+    case "idle":
+      return timeouts.idle
+    case "total":
+      return timeouts.total
+  }
+}

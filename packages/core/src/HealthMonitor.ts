@@ -1,0 +1,164 @@
+/**
+ * Active checks: a background fiber that asks what no traffic asks.
+ *
+ * The free check (a list of models, or a path of yours) proves name, TLS and key, so it moves only the resource's
+ * breaker. A deployment's breaker closes only by a real request, or by a completion of one token where you pay for it
+ * (`health.check.kind: "completion"`). Only what is idle or down is asked; a check delays no caller, and ends with the
+ * layer's scope.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import { type AttemptEnvironment, execute } from "./attempt/Attempt.ts"
+import type { Deployment } from "./deployment/Deployment.ts"
+import { Deployments } from "./deployment/Deployments.ts"
+import type { Resource } from "./deployment/Resource.ts"
+import * as LlmRequest from "./request/LlmRequest.ts"
+import { monotonicMillis } from "./Time.ts"
+import { Transport } from "./Transport.ts"
+
+/**
+ * Service of the active checks.
+ */
+export class HealthMonitor extends Context.Service<HealthMonitor, {
+  /** Checks everything that is idle or down, now. Never fails: what it finds is in the breakers. */
+  readonly check: Effect.Effect<void>
+}>()("@evenkeel/core/HealthMonitor") {
+  /** Checks on the configured interval (30 s, jittered) while the scope is open. */
+  static readonly layer: Layer.Layer<HealthMonitor, never, Deployments | Transport> = Layer.effect(
+    HealthMonitor,
+    Effect.suspend(() => make)
+  )
+
+  /** Checks nothing: breakers move by real requests alone. */
+  static readonly layerNone: Layer.Layer<HealthMonitor> = Layer.succeed(HealthMonitor, { check: Effect.void })
+}
+
+const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transport | Scope.Scope> = Effect.gen(
+  function*() {
+    const deployments = yield* Deployments
+    const transport = yield* Transport
+    const clock = yield* Clock.Clock
+    const random = yield* Random.Random
+    const scope = yield* Effect.scope
+    const { check: settings } = deployments.settings.health
+    const environment: AttemptEnvironment = {
+      transport,
+      clock,
+      random: () => random.nextDoubleUnsafe(),
+      events: deployments.events,
+      scope
+    }
+
+    const isDue = (lastAnswerAt: number, isDown: boolean, now: number): boolean =>
+      isDown || now - lastAnswerAt >= settings.interval
+
+    const checkResource = (resource: Resource): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const now = monotonicMillis(clock)
+        const { breaker } = resource
+        if (!isDue(resource.lastAnswerAt, breaker.state !== "closed", now) || !breaker.allows(now)) return Effect.void
+        const epoch = breaker.enter(now)
+        let isSettled = false
+        const settle = (problem: string | undefined) => {
+          if (isSettled) return
+          isSettled = true
+          const now = monotonicMillis(clock)
+          const { events } = deployments
+          const about = { at: clock.currentTimeMillisUnsafe(), target: "resource", name: resource.name } as const
+          if (problem === undefined) {
+            if (resource.answered(epoch, now) && events.isHeard) events.emit({ _tag: "BreakerClosed", ...about })
+          } else if (breaker.fail(epoch, now, environment.random(), problem) && events.isHeard) {
+            events.emit({ _tag: "BreakerOpened", ...about, reason: problem, openFor: breaker.openUntil - now })
+          }
+        }
+        return probe(resource, transport, settings.path).pipe(
+          Effect.timeoutOrElse({ duration: settings.timeout, orElse: () => Effect.succeed("timeout") }),
+          Effect.map(settle),
+          Effect.onExit(() => Effect.sync(() => isSettled ? undefined : breaker.release(epoch)))
+        )
+      })
+
+    const checkDeployment = (deployment: Deployment): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const now = monotonicMillis(clock)
+        const isPassable = !deployment.draining && deployment.model !== "*" && deployment.breaker.allows(now)
+          && deployment.resource.breaker.allows(now) && deployment.cooldown.allows(now)
+        if (!isPassable || !isDue(deployment.lastSuccessAt, deployment.breaker.state !== "closed", now)) {
+          return Effect.void
+        }
+        const group = deployments.group(deployment.model)
+        if (group === undefined) return Effect.void
+        const attempt = execute({
+          request: oneToken(deployment.model),
+          permit: deployment.enter(now, 2),
+          group,
+          promptTokens: 1,
+          timeouts: deployments.settings.timeouts,
+          deadline: now + settings.timeout,
+          isRenewal: false,
+          onOpen: undefined,
+          onEnd: undefined
+        }, environment)
+        return Effect.ignore(attempt)
+      })
+
+    const check = Effect.suspend(() => {
+      switch (settings.kind) {
+        case "none":
+          return Effect.void
+        case "completion":
+          return Effect.forEach(deployments.all(), checkDeployment, { concurrency: "unbounded", discard: true })
+        default:
+          return Effect.forEach(deployments.resources(), checkResource, { concurrency: "unbounded", discard: true })
+      }
+    })
+
+    if (settings.kind !== "none") {
+      const round = Effect.suspend(() => {
+        // spread by half, so that a fleet that started together does not ask together
+        const pause = settings.interval * (0.75 + environment.random() / 2)
+        return Effect.andThen(Effect.sleep(Math.ceil(pause)), check)
+      })
+      yield* Effect.forkScoped(Effect.forever(round))
+    }
+    return HealthMonitor.of({ check })
+  }
+)
+
+/** Asks for the list of models, or for the configured path. Returns what is wrong, or nothing. */
+const probe = (
+  resource: Resource,
+  transport: Transport["Service"],
+  path: string | undefined
+): Effect.Effect<string | undefined> =>
+  Effect.gen(function*() {
+    const headers = yield* resource.credential.headers
+    const response = yield* transport.send({
+      resource: resource.name,
+      origin: resource.origin,
+      path: resource.pathOf(path ?? "/models", "", undefined),
+      method: "GET",
+      headers: { accept: "application/json", "user-agent": "evenkeel", ...headers },
+      body: undefined
+    })
+    response.discard()
+    return response.status === 401 || response.status === 403 ? `http ${response.status}` : undefined
+  }).pipe(Effect.catch((error) => Effect.succeed(error.message)))
+
+const oneToken = (model: string): LlmRequest.LlmRequest => {
+  const parameters = { model, messages: [{ role: "user", content: "." }], max_completion_tokens: 1 }
+  const body = LlmRequest.jsonBody(JSON.stringify(LlmRequest.sentParameters("chat", parameters, false)))
+  const asked = {
+    operation: "chat",
+    method: "POST",
+    path: "/chat/completions",
+    query: "",
+    body,
+    parsesEvents: false
+  } as const
+  return LlmRequest.make(asked, LlmRequest.readFacts("chat", parameters), undefined)
+}

@@ -1,0 +1,119 @@
+/**
+ * The door at the level of HTTP: any endpoint, its answer as bytes, text or JSON.
+ */
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type { Answer } from "./attempt/Attempt.ts"
+import type { Batch } from "./attempt/EventStream.ts"
+import { interrupted, StreamBreak } from "./attempt/GivenStream.ts"
+import { isSafePath } from "./deployment/Resource.ts"
+import type { LoadBalancerError } from "./LoadBalancerError.ts"
+import * as LlmRequest from "./request/LlmRequest.ts"
+
+/** A request to an endpoint that has no method of its own here. */
+export interface HttpRequest {
+  /** Default: `POST` with a body, `GET` without one. */
+  readonly method?: string | undefined
+  /** Below the API's base, such as `/images/generations`. */
+  readonly path: string
+  /** Without the question mark. */
+  readonly query?: string | undefined
+  /** A JSON object, or bytes or text with `contentType`. A JSON object with a `model` is balanced over its deployments. */
+  readonly body?: Readonly<Record<string, unknown>> | string | Uint8Array | undefined
+  readonly contentType?: string | undefined
+}
+
+/** An answer at the level of HTTP. Its body is read once, by one of the three. */
+export interface HttpAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  /** `resource/deployment` that answered. */
+  readonly deployment: string
+  readonly text: Effect.Effect<string, LoadBalancerError>
+  readonly json: Effect.Effect<unknown, LoadBalancerError>
+  readonly stream: Stream.Stream<Uint8Array, LoadBalancerError>
+}
+
+const operations: Readonly<Record<string, LlmRequest.Operation>> = {
+  "/chat/completions": "chat",
+  "/responses": "responses",
+  "/embeddings": "embeddings"
+}
+
+/** The operation of an endpoint. */
+export const operationOf = (method: string, path: string): LlmRequest.Operation =>
+  method === "POST" ? operations[path] ?? "other" : "other"
+
+/** The request that a caller of this door means, or what is wrong with it. */
+export const requestOf = (
+  request: HttpRequest,
+  options: LlmRequest.CallOptions | undefined
+): LlmRequest.LlmRequest | LoadBalancerError => {
+  const { body, contentType, path, query = "" } = request
+  const method = request.method ?? (body === undefined ? "GET" : "POST")
+  const operation = operationOf(method, path)
+  const asked = { operation, method, path, query, parsesEvents: false }
+  if (!isSafePath(path)) return LlmRequest.notSent(`"${path}" is not a path below the API's base; nothing was sent.`)
+  if (body === undefined) {
+    return LlmRequest.make({ ...asked, body: LlmRequest.noBody }, { ...LlmRequest.noFacts, pin: pinOfPath(path) }, options)
+  }
+  if (typeof body === "string" || body instanceof Uint8Array) {
+    const facts = { ...LlmRequest.noFacts, hasSideEffects: true, pin: pinOfPath(path) }
+    return LlmRequest.make({ ...asked, operation: "other", body: LlmRequest.rawBody(body, contentType) }, facts, options)
+  }
+  try {
+    const facts = LlmRequest.readFacts(operation, body)
+    const sent = JSON.stringify(facts.model === undefined ? body : LlmRequest.sentParameters(operation, body, facts.stream))
+    const hasSideEffects = facts.hasSideEffects || facts.model === undefined
+    return LlmRequest.make({ ...asked, body: LlmRequest.jsonBody(sent) }, { ...facts, hasSideEffects }, options)
+  } catch (cause) {
+    return LlmRequest.notSent(`The body cannot be written as JSON (${LlmRequest.describeCause(cause)}); nothing was sent.`)
+  }
+}
+
+/** Ids in a path name things that only their resource knows: `/responses/resp_1`, `/files/file-1/content`. */
+export const pinOfPath = (path: string): LlmRequest.HardPin | undefined => {
+  const ids = path.split("/").filter((segment) => /^[a-z]+[-_][A-Za-z0-9]{6}/.test(segment))
+  return ids.length === 0 ? undefined : { ids }
+}
+
+const encoder = new TextEncoder()
+
+/** A batch as bytes: those it came in, or its events written anew. */
+export const bytesOf = (batch: Batch): Uint8Array => {
+  if (batch.bytes !== undefined) return batch.bytes
+  let text = ""
+  for (const { data, name } of batch.events) {
+    if (name !== "message") text += `event: ${name}\n`
+    text += `data: ${data.includes("\n") ? data.replaceAll("\n", "\ndata: ") : data}\n\n`
+  }
+  return encoder.encode(text)
+}
+
+/** An answer as this door gives it out. */
+export const answerOf = (answer: Answer): HttpAnswer => {
+  const { deployment, headers, status } = answer
+  const stream = streamOf(answer)
+  const text = answer._tag === "Whole" ? Effect.succeed(answer.text) : Stream.mkString(Stream.decodeText(stream))
+  const json = answer._tag === "Whole" ? Effect.succeed<unknown>(answer.json) : Effect.map(text, parse)
+  return { status, headers, deployment: deployment.id, text, json, stream }
+}
+
+const parse = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+const streamOf = (answer: Answer): Stream.Stream<Uint8Array, LoadBalancerError> => {
+  if (answer._tag === "Whole") return Stream.succeed(encoder.encode(answer.text))
+  const { stream } = answer
+  const next = answer._tag === "Stream" ? Effect.map(answer.stream.next, bytesOf) : answer.stream.next
+  const pull = Effect.mapError(
+    Effect.map(next, (bytes): readonly [Uint8Array] => [bytes]),
+    (error) => error instanceof StreamBreak ? interrupted(error) : error
+  )
+  return Stream.ensuring(Stream.fromPull(Effect.succeed(pull)), Effect.sync(() => stream.close()))
+}

@@ -1,0 +1,280 @@
+/**
+ * The balancer as a service: ask it as you would ask one deployment.
+ *
+ * **Example** (A first program)
+ *
+ * ```ts
+ * import { LoadBalancer } from "@evenkeel/core"
+ * import { LoadBalancerLive } from "@evenkeel/node"
+ *
+ * const program = Effect.gen(function*() {
+ *   const lb = yield* LoadBalancer
+ *   const answer = yield* lb.chat({ model: "gpt-4o", messages: [{ role: "user", content: "Hello" }] })
+ *   yield* Console.log(answer.choices[0]?.message.content)
+ * })
+ *
+ * program.pipe(Effect.provide(LoadBalancerLive), NodeRuntime.runMain)
+ * ```
+ */
+import * as Channel from "effect/Channel"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Pull from "effect/Pull"
+import * as Queue from "effect/Queue"
+import * as Random from "effect/Random"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { ChatCompletion, ChatCompletionChunk, ChatCompletionCreateParams } from "openai/resources/chat/completions"
+import type { CreateEmbeddingResponse, EmbeddingCreateParams } from "openai/resources/embeddings"
+import type { Response, ResponseCreateParams, ResponseStreamEvent } from "openai/resources/responses/responses"
+import type { StreamAnswer, WholeAnswer } from "./attempt/Attempt.ts"
+import { interrupted, StreamBreak } from "./attempt/GivenStream.ts"
+import * as Config from "./Config.ts"
+import { Deployments } from "./deployment/Deployments.ts"
+import { type Answered, Dispatcher, type OnOpen } from "./Dispatcher.ts"
+import type { Event } from "./Event.ts"
+import { HealthMonitor } from "./HealthMonitor.ts"
+import { answerOf, type HttpAnswer, type HttpRequest, requestOf as httpRequestOf } from "./HttpDoor.ts"
+import * as Errors from "./LoadBalancerError.ts"
+import * as LlmRequest from "./request/LlmRequest.ts"
+import { Selector } from "./routing/Selector.ts"
+import * as Snapshot from "./Snapshot.ts"
+import { Telemetry } from "./telemetry/Telemetry.ts"
+import { monotonicMillis } from "./Time.ts"
+import { Transport } from "./Transport.ts"
+
+/** Parameters of a chat completion: the official client's, without `stream`, which the method says. */
+export type ChatParams = Omit<ChatCompletionCreateParams, "stream">
+
+/** Parameters of a response: the official client's, without `stream`, which the method says. */
+export type ResponsesParams = Omit<ResponseCreateParams, "stream">
+
+/**
+ * Service that balances requests over deployments.
+ */
+export class LoadBalancer extends Context.Service<LoadBalancer, {
+  /** A chat completion, whole. */
+  readonly chat: (
+    params: ChatParams,
+    options?: LlmRequest.CallOptions
+  ) => Effect.Effect<ChatCompletion, Errors.LoadBalancerError>
+  /** A chat completion as its chunks come. Usage comes as a last chunk when `stream_options.include_usage` asks for it. */
+  readonly chatStream: (
+    params: ChatParams,
+    options?: LlmRequest.CallOptions
+  ) => Stream.Stream<ChatCompletionChunk, Errors.LoadBalancerError>
+  /** A response, whole. */
+  readonly responses: (
+    params: ResponsesParams,
+    options?: LlmRequest.CallOptions
+  ) => Effect.Effect<Response, Errors.LoadBalancerError>
+  /** A response as its events come. */
+  readonly responsesStream: (
+    params: ResponsesParams,
+    options?: LlmRequest.CallOptions
+  ) => Stream.Stream<ResponseStreamEvent, Errors.LoadBalancerError>
+  /** Embeddings. */
+  readonly embeddings: (
+    params: EmbeddingCreateParams,
+    options?: LlmRequest.CallOptions
+  ) => Effect.Effect<CreateEmbeddingResponse, Errors.LoadBalancerError>
+  /** Any other endpoint, at the level of HTTP. */
+  readonly request: (
+    request: HttpRequest,
+    options?: LlmRequest.CallOptions
+  ) => Effect.Effect<HttpAnswer, Errors.LoadBalancerError>
+  /** A request as the doors build it: the way below all the others. A streamed answer must be closed by its taker. */
+  readonly dispatch: (
+    request: LlmRequest.LlmRequest,
+    onOpen?: OnOpen
+  ) => Effect.Effect<Answered, Errors.LoadBalancerError>
+  /** The state of everything, as plain data. */
+  readonly snapshot: Effect.Effect<Snapshot.Snapshot>
+  /** What happens from now on. A reader that is slower than 1,024 events loses the oldest. */
+  readonly events: Stream.Stream<Event>
+}>()("@evenkeel/core/LoadBalancer") {
+  /** Layer of the balancer over the layers of its concerns, each of them replaceable. */
+  static readonly layerCore: Layer.Layer<
+    LoadBalancer,
+    never,
+    Deployments | Selector | HealthMonitor | Telemetry | Transport
+  > = Layer.effect(LoadBalancer, Effect.suspend(() => make))
+
+  /**
+   * Layer of a balancer with its defaults: needs only a `Transport`. The live set is given out too, to change it while
+   * it runs.
+   *
+   * **Example** (Another policy)
+   *
+   * ```ts
+   * LoadBalancer.layer(config, { selector: Selector.layer(Policy.leastLoaded) })
+   * ```
+   */
+  static layer(
+    config: Config.ConfigInput,
+    replace: LayerOptions = {}
+  ): Layer.Layer<LoadBalancer | Deployments, Errors.LoadBalancerError, Transport> {
+    return Layer.unwrap(Effect.suspend(() => {
+      const decoded = Config.decode(config)
+      return Result.isSuccess(decoded)
+        ? Effect.succeed(LoadBalancer.layerDecoded(decoded.success, replace))
+        : Effect.fail(invalidConfig("the given object", decoded.failure))
+    }))
+  }
+
+  /** Layer of a balancer whose configuration was decoded before, for sources other than an object. */
+  static layerDecoded(
+    settings: Config.Config,
+    replace: LayerOptions = {}
+  ): Layer.Layer<LoadBalancer | Deployments, never, Transport> {
+    return LoadBalancer.layerCore.pipe(
+      Layer.provide(replace.healthMonitor ?? HealthMonitor.layer),
+      Layer.provide(replace.selector ?? Selector.layerPowerOfTwoChoices(settings.quota.hot)),
+      Layer.provide(replace.telemetry ?? Telemetry.layerNoop),
+      Layer.provideMerge(Deployments.layer(settings))
+    )
+  }
+}
+
+/** Layers that replace the defaults of `LoadBalancer.layer`. */
+export interface LayerOptions {
+  readonly selector?: Layer.Layer<Selector> | undefined
+  readonly healthMonitor?: Layer.Layer<HealthMonitor, never, Deployments | Transport> | undefined
+  readonly telemetry?: Layer.Layer<Telemetry> | undefined
+}
+
+/** A configuration error of a source. */
+export const invalidConfig = (source: string, issues: ReadonlyArray<Errors.ConfigIssue>): Errors.LoadBalancerError =>
+  new Errors.LoadBalancerError({ reason: new Errors.InvalidConfig({ source, issues }), attempts: [] })
+
+const EVENTS_HELD = 1024
+
+const make: Effect.Effect<
+  LoadBalancer["Service"],
+  never,
+  Deployments | Selector | HealthMonitor | Telemetry | Transport | Scope.Scope
+> = Effect.gen(function*() {
+  const deployments = yield* Deployments
+  const selector = yield* Selector
+  const telemetry = yield* Telemetry
+  const transport = yield* Transport
+  yield* HealthMonitor
+  const clock = yield* Clock.Clock
+  const random = yield* Random.Random
+  const scope = yield* Effect.scope
+  const hub = deployments.events
+  if (telemetry.observe !== undefined) {
+    const { observe } = telemetry
+    yield* Effect.acquireRelease(Effect.sync(() => hub.listen(observe)), (stop) => Effect.sync(stop))
+  }
+  const dispatcher = new Dispatcher({
+    deployments,
+    policy: selector.choose,
+    transport,
+    clock,
+    random: () => random.nextDoubleUnsafe(),
+    scope
+  })
+
+  const whole = <A>(
+    operation: LlmRequest.Operation,
+    path: string,
+    params: object,
+    options: LlmRequest.CallOptions | undefined
+  ): Effect.Effect<A, Errors.LoadBalancerError> =>
+    Effect.suspend(() => {
+      const request = requestOf(operation, path, params, false, options)
+      if (request instanceof Errors.LoadBalancerError) return Effect.fail(request)
+      return Effect.map(dispatcher.dispatch(request), ({ answer }) => (answer as WholeAnswer).json as A)
+    })
+
+  const streamed = <A>(
+    operation: LlmRequest.Operation,
+    path: string,
+    params: object,
+    options: LlmRequest.CallOptions | undefined
+  ): Stream.Stream<A, Errors.LoadBalancerError> =>
+    eventsOf<A>((onOpen) => {
+      const request = requestOf(operation, path, params, true, options)
+      return request instanceof Errors.LoadBalancerError ? Effect.fail(request) : dispatcher.dispatch(request, onOpen)
+    })
+
+  return LoadBalancer.of({
+    chat: (params, options) => whole("chat", "/chat/completions", params, options),
+    chatStream: (params, options) => streamed("chat", "/chat/completions", params, options),
+    responses: (params, options) => whole("responses", "/responses", params, options),
+    responsesStream: (params, options) => streamed("responses", "/responses", params, options),
+    embeddings: (params, options) => whole("embeddings", "/embeddings", params, options),
+    request: (request, options) =>
+      Effect.suspend(() => {
+        const asked = httpRequestOf(request, options)
+        return asked instanceof Errors.LoadBalancerError
+          ? Effect.fail(asked)
+          : Effect.map(dispatcher.dispatch(asked), ({ answer }) => answerOf(answer))
+      }),
+    dispatch: (request, onOpen) => dispatcher.dispatch(request, onOpen),
+    snapshot: Effect.sync(() => {
+      const now = monotonicMillis(clock)
+      return Snapshot.take(deployments, now, dispatcher.affinity.size, dispatcher.budget.left(now))
+    }),
+    events: Stream.callback<Event>((queue) =>
+      Effect.acquireRelease(
+        Effect.sync(() => hub.listen((event) => Queue.offerUnsafe(queue, event))),
+        (stop) => Effect.sync(stop)
+      ), { bufferSize: EVENTS_HELD, strategy: "sliding" })
+  })
+})
+
+const requestOf = (
+  operation: LlmRequest.Operation,
+  path: string,
+  params: object,
+  stream: boolean,
+  options: LlmRequest.CallOptions | undefined
+): LlmRequest.LlmRequest | Errors.LoadBalancerError => {
+  if (!LlmRequest.isRecord(params)) return LlmRequest.notSent("The parameters are no object; nothing was sent.")
+  if (typeof params["model"] !== "string" || params["model"] === "") {
+    return LlmRequest.notSent("`model` is missing: name the model that you want, such as \"gpt-4o\"; nothing was sent.")
+  }
+  try {
+    const sent = LlmRequest.sentParameters(operation, params, stream)
+    const body = LlmRequest.jsonBody(JSON.stringify(sent))
+    const facts = LlmRequest.readFacts(operation, { ...params, stream })
+    return LlmRequest.make({ operation, method: "POST", path, query: "", body, parsesEvents: stream }, facts, options)
+  } catch (cause) {
+    return LlmRequest.notSent(`The parameters cannot be written as JSON (${LlmRequest.describeCause(cause)}); nothing was sent.`)
+  }
+}
+
+/** Opens a stream when it is run, and closes it when its reader stops, for whatever reason. */
+const eventsOf = <A>(
+  open: (onOpen: OnOpen) => Effect.Effect<Answered, Errors.LoadBalancerError>
+): Stream.Stream<A, Errors.LoadBalancerError> =>
+  Stream.fromChannel(Channel.fromTransform((_upstream: unknown, scope) => {
+    // known before it is handed over, so that no interruption falls between
+    let opened: { readonly close: () => void } | undefined
+    const close = Effect.sync(() => opened?.close())
+    const answered = Effect.suspend(() =>
+      open((stream) => {
+        opened = stream
+      })
+    )
+    return Effect.flatMap(Scope.addFinalizer(scope, close), () => Effect.map(answered, valuesOf<A>))
+  }))
+
+const valuesOf = <A>({ answer }: Answered): Pull.Pull<Values<A>, Errors.LoadBalancerError> => {
+  const { next } = (answer as StreamAnswer).stream
+  const pull: Pull.Pull<Values<A>, StreamBreak> = Effect.flatMap(next, (batch) => {
+    const values: Array<A> = []
+    for (const event of batch.events) {
+      if (event.json !== undefined) values.push(event.json as A)
+    }
+    return values.length === 0 ? pull : Effect.succeed(values as unknown as Values<A>)
+  })
+  return Effect.mapError(pull, (error) => error instanceof StreamBreak ? interrupted(error) : error)
+}
+
+type Values<A> = readonly [A, ...Array<A>]

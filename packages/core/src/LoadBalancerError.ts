@@ -1,0 +1,206 @@
+/**
+ * The one error of the balancer: a tagged `reason`, and every attempt that was made.
+ *
+ * **Example** (Handling one reason)
+ *
+ * ```ts
+ * lb.chat(params).pipe(
+ *   Effect.catchReason("LoadBalancerError", "Throttled", (reason) => Effect.sleep(reason.retryAfter))
+ * )
+ * ```
+ *
+ * No key, token or prompt is in it, so it can be logged as it is.
+ */
+import * as Data from "effect/Data"
+import type { ConfigIssue } from "./Config.ts"
+
+export type { ConfigIssue }
+
+/**
+ * What a stream had delivered when it broke.
+ */
+export interface Delivered {
+  /** Events that reached the caller. */
+  readonly events: number
+  /** Tokens billed, where the service had said so before the end. */
+  readonly usage: Usage | undefined
+}
+
+/**
+ * Tokens of one answer as the service billed them. Cached tokens are part of the prompt, reasoning tokens of the
+ * completion.
+ */
+export interface Usage {
+  readonly promptTokens: number
+  readonly cachedTokens: number
+  readonly cacheWriteTokens: number
+  readonly completionTokens: number
+  readonly reasoningTokens: number
+}
+
+/**
+ * Stage of an attempt that has a time limit.
+ *
+ * - `connect`: name, TCP and TLS.
+ * - `first-event`: a streamed answer's headers and first event.
+ * - `first-content`: a streamed answer's first content.
+ * - `idle`: between two events after that.
+ * - `total`: the whole request, over all attempts.
+ */
+export type TimeoutStage = "connect" | "first-event" | "first-content" | "idle" | "total"
+
+/**
+ * One attempt as it ended. Durations are milliseconds.
+ */
+export interface AttemptSummary {
+  /** `resource/deployment`. */
+  readonly deployment: string
+  readonly outcome: "success" | "throttled" | "failed" | "refused" | "abandoned"
+  /** Why, in few words: `http 503`, `reset`, `timeout first-event`, `rate_limit_exceeded`. */
+  readonly reason: string
+  readonly status: number | undefined
+  /** `x-request-id` and `apim-request-id`, for the service's support. */
+  readonly requestIds: ReadonlyArray<string>
+  readonly duration: number
+}
+
+/** The configuration is wrong. Every mistake is listed. */
+export class InvalidConfig extends Data.TaggedError("InvalidConfig")<{
+  /** Where it came from: `the given object`, the name of a file or of a variable. */
+  readonly source: string
+  readonly issues: ReadonlyArray<ConfigIssue>
+}> {
+  override get message(): string {
+    const lines = this.issues.map(({ message, path }) => `  - ${path === "" ? message : `${path}: ${message}`}`)
+    return `The configuration from ${this.source} is not valid:\n${lines.join("\n")}`
+  }
+}
+
+/** No deployment serves this model for this operation. */
+export class UnknownModel extends Data.TaggedError("UnknownModel")<{
+  readonly model: string
+  /** Models that are served. */
+  readonly known: ReadonlyArray<string>
+}> {
+  override get message(): string {
+    return `No deployment serves the model "${this.model}". Served: ${this.known.join(", ") || "none"}.`
+  }
+}
+
+/** Every deployment is over its quota or told to wait. */
+export class Throttled extends Data.TaggedError("Throttled")<{
+  readonly model: string
+  /** Milliseconds until the first deployment may be back. */
+  readonly retryAfter: number
+}> {
+  override get message(): string {
+    return `Every deployment of "${this.model}" is throttled; the first may be back in ${seconds(this.retryAfter)}.`
+  }
+}
+
+/** What ended the search for a deployment that answers. */
+export type LimitedBy = "attempts" | "budget" | "side-effects" | "no-deployment" | "schedule"
+
+const limitedByText: Readonly<Record<LimitedBy, string>> = {
+  attempts: "all attempts were used",
+  budget: "the retry budget is spent",
+  "side-effects": "it may have been processed, and sending it again could repeat its side effects",
+  "no-deployment": "no deployment is left to try",
+  schedule: "the failover schedule ended"
+}
+
+/** No deployment answered. */
+export class Unavailable extends Data.TaggedError("Unavailable")<{
+  readonly model: string
+  readonly limitedBy: LimitedBy
+}> {
+  override get message(): string {
+    return `No deployment of "${this.model}" answered: ${limitedByText[this.limitedBy]}.`
+  }
+}
+
+/** The service refused this request for what it says, and would refuse it anywhere. */
+export class Rejected extends Data.TaggedError("Rejected")<{
+  readonly status: number
+  readonly code: string | undefined
+  /** The service's own message. */
+  readonly description: string
+  /** The service's body as it came, parsed where it was JSON. */
+  readonly body: unknown
+  readonly headers: Readonly<Record<string, string>>
+}> {
+  override get message(): string {
+    const code = this.code === undefined ? "" : ` (${this.code})`
+    return `The service refused the request with status ${this.status}${code}: ${this.description}`
+  }
+}
+
+/** The service's content filter refused the prompt. */
+export class ContentFiltered extends Data.TaggedError("ContentFiltered")<{
+  readonly status: number
+  readonly code: string | undefined
+  readonly description: string
+  readonly body: unknown
+  readonly headers: Readonly<Record<string, string>>
+}> {
+  override get message(): string {
+    return `The content filter refused the prompt: ${this.description}`
+  }
+}
+
+/** A time limit passed. */
+export class TimedOut extends Data.TaggedError("TimedOut")<{
+  readonly model: string
+  readonly stage: TimeoutStage
+  /** The limit, in milliseconds. */
+  readonly limit: number
+}> {
+  override get message(): string {
+    return `The request to "${this.model}" passed its limit of ${seconds(this.limit)} (${this.stage}).`
+  }
+}
+
+/** A stream broke after its first content had reached the caller. Nothing is spliced: what came, came from one answer. */
+export class StreamInterrupted extends Data.TaggedError("StreamInterrupted")<{
+  readonly deployment: string
+  /** What broke it, in few words. */
+  readonly why: string
+  readonly delivered: Delivered
+  /** The service's own error, where it sent one. */
+  readonly body: unknown
+}> {
+  override get message(): string {
+    return `The stream of ${this.deployment} broke after ${this.delivered.events} events: ${this.why}.`
+  }
+}
+
+/** Why a request failed. */
+export type LoadBalancerErrorReason =
+  | InvalidConfig
+  | UnknownModel
+  | Throttled
+  | Unavailable
+  | Rejected
+  | ContentFiltered
+  | TimedOut
+  | StreamInterrupted
+
+/**
+ * Error of every door of the balancer.
+ */
+export class LoadBalancerError extends Data.TaggedError("LoadBalancerError")<{
+  readonly reason: LoadBalancerErrorReason
+  readonly attempts: ReadonlyArray<AttemptSummary>
+}> {
+  override get message(): string {
+    if (this.attempts.length === 0) return this.reason.message
+    return `${this.reason.message} Attempts: ${this.attempts.map(describeAttempt).join("; ")}.`
+  }
+}
+
+const describeAttempt = (attempt: AttemptSummary): string => {
+  const ids = attempt.requestIds.length === 0 ? "" : ` [${attempt.requestIds.join(", ")}]`
+  return `${attempt.deployment} ${attempt.outcome} (${attempt.reason}) after ${seconds(attempt.duration)}${ids}`
+}
+
+const seconds = (millis: number): string => `${Math.round(millis) / 1000} s`

@@ -1,0 +1,123 @@
+/**
+ * The state of a balancer at one moment, as plain data that survives JSON.
+ */
+import type { Deployment, DeploymentTotals } from "./deployment/Deployment.ts"
+import type { Deployments } from "./deployment/Deployments.ts"
+
+/** State of one deployment. Durations are milliseconds from now; absent where there is nothing to wait for. */
+export interface DeploymentSnapshot {
+  readonly id: string
+  readonly resource: string
+  readonly region: string | undefined
+  readonly model: string
+  readonly tier: number
+  readonly weight: number
+  readonly provisioned: boolean
+  /** What traffic it gets: all, none until a time, or one probe at a time. */
+  readonly state: "healthy" | "cooling-down" | "open" | "half-open" | "draining"
+  /** Why, when it is not healthy. */
+  readonly reason: string | undefined
+  /** Until it may be used again. */
+  readonly opensIn: number | undefined
+  readonly inFlight: number
+  /** Of those in flight, how many wait for their first byte. */
+  readonly waiting: number
+  /** Tokens and requests of the last minute, and the limits in force. */
+  readonly tokens: { readonly used: number; readonly limit: number | undefined; readonly byOthers: number }
+  readonly requests: { readonly used: number; readonly limit: number | undefined }
+  /** The scarcer of both, as a share. */
+  readonly utilisation: number
+  /** Latency as a ratio to what is expected of the model. */
+  readonly latency: number
+  /** Share of its weight while it comes back. */
+  readonly warmth: number
+  /** Cached prompt tokens as a share of all that it billed. */
+  readonly cachedShare: number
+  readonly totals: DeploymentTotals
+}
+
+/** State of one resource. */
+export interface ResourceSnapshot {
+  readonly name: string
+  readonly provider: string
+  readonly endpoint: string
+  readonly region: string | undefined
+  readonly state: "healthy" | "open" | "half-open"
+  readonly reason: string | undefined
+  readonly opensIn: number | undefined
+}
+
+/** State of a balancer. */
+export interface Snapshot {
+  readonly resources: ReadonlyArray<ResourceSnapshot>
+  readonly deployments: ReadonlyArray<DeploymentSnapshot>
+  readonly sessions: number
+  /** Retries that the budget would grant now. */
+  readonly retriesLeft: number
+}
+
+/** Takes a snapshot of the live set, as of `now` on the monotonic clock. */
+export const take = (
+  deployments: Deployments["Service"],
+  now: number,
+  sessions: number,
+  retriesLeft: number
+): Snapshot => ({
+  resources: deployments.resources().map(({ breaker, name, origin, provider, region }) => ({
+    name,
+    provider,
+    endpoint: origin,
+    region,
+    state: breaker.state === "closed" ? "healthy" : breaker.state,
+    reason: breaker.reason,
+    opensIn: breaker.state === "closed" ? undefined : Math.max(0, breaker.openUntil - now)
+  })),
+  deployments: deployments.all().map((deployment) => snapshotOf(deployment, now)),
+  sessions,
+  retriesLeft
+})
+
+const snapshotOf = (deployment: Deployment, now: number): DeploymentSnapshot => {
+  const { quota, totals } = deployment
+  return {
+    id: deployment.id,
+    resource: deployment.resource.name,
+    region: deployment.resource.region,
+    model: deployment.model,
+    tier: deployment.tier,
+    weight: deployment.weight,
+    provisioned: deployment.provisioned,
+    ...stateOf(deployment, now),
+    inFlight: deployment.inFlight,
+    waiting: deployment.waiting,
+    tokens: {
+      used: quota.tokensUsed(now),
+      limit: finite(quota.tokenLimit),
+      byOthers: quota.othersTokensUsed(now)
+    },
+    requests: { used: quota.requestsUsed(now), limit: finite(quota.requestLimit) },
+    utilisation: quota.utilisation(now),
+    latency: deployment.latency.ratio(now),
+    warmth: deployment.warmth(now),
+    cachedShare: totals.promptTokens === 0 ? 0 : totals.cachedTokens / totals.promptTokens,
+    totals: { ...totals }
+  }
+}
+
+const stateOf = (
+  deployment: Deployment,
+  now: number
+): Pick<DeploymentSnapshot, "state" | "reason" | "opensIn"> => {
+  if (deployment.draining) return { state: "draining", reason: undefined, opensIn: undefined }
+  for (const breaker of [deployment.resource.breaker, deployment.breaker]) {
+    if (breaker.state !== "closed") {
+      return { state: breaker.state, reason: breaker.reason, opensIn: Math.max(0, breaker.openUntil - now) }
+    }
+  }
+  const { cooldown } = deployment
+  return now < cooldown.endsAt
+    ? { state: "cooling-down", reason: cooldown.reason, opensIn: cooldown.endsAt - now }
+    : { state: "healthy", reason: undefined, opensIn: undefined }
+}
+
+const finite = (limit: number): number | undefined => limit === Infinity ? undefined : limit

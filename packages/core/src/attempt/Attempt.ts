@@ -1,0 +1,413 @@
+/**
+ * One send of a request to one deployment: send, observe, settle.
+ *
+ * An attempt ends exactly once, however it ends: by its answer, by a failure, by a time limit, or because its caller was
+ * interrupted. A streamed one succeeds when its content begins, and is settled when its stream ends.
+ */
+import * as Cause from "effect/Cause"
+import type { Clock } from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type { TimeoutsConfig } from "../Config.ts"
+import type { Deployment, Permit } from "../deployment/Deployment.ts"
+import type { ModelGroup } from "../deployment/ModelGroup.ts"
+import { parseRateLimits } from "../deployment/RateLimitHeaders.ts"
+import type { EventHub } from "../Event.ts"
+import type { AttemptSummary, TimeoutStage, Usage } from "../LoadBalancerError.ts"
+import { isRecord, type LlmRequest } from "../request/LlmRequest.ts"
+import { monotonicMillis } from "../Time.ts"
+import type { Transport, TransportError, TransportRequest, TransportResponse } from "../Transport.ts"
+import { type Batch, EventReader, idsOf } from "./EventStream.ts"
+import {
+  type AttemptFailure,
+  type CommittedStream,
+  GivenBytes,
+  GivenStream,
+  type RawStream,
+  type Source,
+  type Unanswered
+} from "./GivenStream.ts"
+import * as Outcome from "./Outcome.ts"
+import { commit, settle, type Settled } from "./Settlement.ts"
+
+/** What every attempt of a balancer shares. */
+export interface AttemptEnvironment {
+  readonly transport: Transport["Service"]
+  readonly clock: Clock
+  readonly random: () => number
+  readonly events: EventHub
+  /** Of the balancer: what watches streams ends with it. */
+  readonly scope: Scope.Scope
+}
+
+/** Told of a stream before it is handed over, so that whoever stops meanwhile can close it. */
+export type OnOpen = (stream: { readonly close: () => void }) => void
+
+/** What one attempt is to do. */
+export interface AttemptPlan {
+  readonly request: LlmRequest
+  readonly permit: Permit
+  readonly group: ModelGroup
+  readonly promptTokens: number
+  readonly timeouts: TimeoutsConfig
+  /** The request's deadline: a time of the monotonic clock. */
+  readonly deadline: number
+  /** Whether the credential was renewed for this attempt, so that another 401 is final. */
+  readonly isRenewal: boolean
+  readonly onOpen: OnOpen | undefined
+  /** Told the outcome when the attempt ends, which for a stream is long after it succeeded. */
+  readonly onEnd: ((outcome: Outcome.Outcome, usage: Usage | undefined) => void) | undefined
+}
+
+interface AnswerBase {
+  readonly deployment: Deployment
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  /** Milliseconds from the attempt's start to the first content, or to the answer. */
+  readonly firstByte: number
+  /** Ids that only this resource knows from now on. */
+  readonly ids: ReadonlyArray<string>
+}
+
+/** A whole answer, parsed. */
+export interface WholeAnswer extends AnswerBase {
+  readonly _tag: "Whole"
+  readonly text: string
+  readonly json: Record<string, unknown>
+  readonly usage: Usage | undefined
+}
+
+/** A stream whose content has begun. */
+export interface StreamAnswer extends AnswerBase {
+  readonly _tag: "Stream"
+  readonly stream: CommittedStream
+}
+
+/** An answer of an endpoint that is only passed on: bytes. */
+export interface RawAnswer extends AnswerBase {
+  readonly _tag: "Raw"
+  readonly stream: RawStream
+}
+
+export type Answer = WholeAnswer | StreamAnswer | RawAnswer
+
+/**
+ * Sends a request to the deployment of its permit. The permit is given back in every interleaving.
+ */
+export const execute = (plan: AttemptPlan, environment: AttemptEnvironment): Effect.Effect<Answer, AttemptFailure> =>
+  Effect.suspend(() => {
+    const attempt = new Attempt(plan, environment)
+    const answer = Effect.flatMap(attempt.send(), (response) => attempt.receive(response))
+    return Effect.mapError(
+      Effect.onExit(attempt.withinTime(answer), (exit) => attempt.onExit(exit)),
+      (outcome) => attempt.failure(outcome)
+    )
+  })
+
+/** Headers that every request has, whatever its body. */
+const headersOf = (
+  request: LlmRequest,
+  authentication: Readonly<Record<string, string>>
+): Readonly<Record<string, string>> => {
+  const headers: Record<string, string> = { ...request.headers, "user-agent": "evenkeel", ...authentication }
+  headers["accept"] ??= request.stream ? "text/event-stream" : "application/json"
+  if (request.body.contentType !== undefined) headers["content-type"] = request.body.contentType
+  return headers
+}
+
+class Attempt implements Source {
+  readonly deployment: Deployment
+  readonly plan: AttemptPlan
+  readonly environment: AttemptEnvironment
+  response: TransportResponse | undefined
+  usage: Usage | undefined
+  private endedAt: number | undefined
+  private stage: TimeoutStage = "total"
+  private stageEndsAt = Infinity
+  private watcher: Fiber.Fiber<void> | undefined
+
+  constructor(plan: AttemptPlan, environment: AttemptEnvironment) {
+    this.plan = plan
+    this.environment = environment
+    this.deployment = plan.permit.deployment
+    if (plan.request.stream) this.enterStage("first-event", plan.permit.startedAt + plan.timeouts.firstEvent)
+  }
+
+  get now(): number {
+    return monotonicMillis(this.environment.clock)
+  }
+
+  // --- send ---------------------------------------------------------------------------------------------------------
+
+  send(): Effect.Effect<TransportResponse, Unanswered> {
+    const { credential } = this.deployment.resource
+    if (credential.fixed !== undefined) return this.dispatch(credential.fixed)
+    return Effect.matchEffect(credential.headers, {
+      onFailure: (error) => Effect.fail(Outcome.noCredential(error.message)),
+      onSuccess: (headers) => this.dispatch(headers)
+    })
+  }
+
+  private dispatch(authentication: Readonly<Record<string, string>>): Effect.Effect<TransportResponse, Unanswered> {
+    const { request } = this.plan
+    const { resource } = this.deployment
+    const name = request.model === undefined ? undefined : this.deployment.name
+    const sent: TransportRequest = {
+      resource: resource.name,
+      origin: resource.origin,
+      path: resource.pathOf(request.path, request.query, name),
+      method: request.method,
+      headers: headersOf(request, authentication),
+      body: request.body.withModel(name)
+    }
+    return Effect.mapError(this.environment.transport.send(sent), (error) => this.transportOutcome(error))
+  }
+
+  transportOutcome(error: TransportError): Unanswered {
+    return Outcome.fromTransport(error)
+  }
+
+  // --- receive ------------------------------------------------------------------------------------------------------
+
+  receive(response: TransportResponse): Effect.Effect<Answer, Unanswered> {
+    this.response = response
+    const { permit, request } = this.plan
+    this.deployment.quota.observe(parseRateLimits(response.headers), permit.reservation, this.now)
+    if (response.status < 200 || response.status > 299) return this.receiveError(response)
+    if (request.operation === "other") return this.receiveRaw(response)
+    return request.stream ? this.receiveStream(response) : this.receiveWhole(response)
+  }
+
+  private text(response: TransportResponse): Effect.Effect<string, Unanswered> {
+    return Effect.mapError(response.text, (error) => this.transportOutcome(error))
+  }
+
+  private receiveError(response: TransportResponse): Effect.Effect<never, Unanswered> {
+    return Effect.flatMap(this.text(response), (text) => {
+      const wallNow = this.environment.clock.currentTimeMillisUnsafe()
+      const outcome = Outcome.fromStatus(response.status, response.headers, Outcome.parseBody(text), wallNow)
+      return Effect.fail(this.mayRenew(response.status) ? Outcome.staleCredential : outcome as Unanswered)
+    })
+  }
+
+  /** A 401 is worth one repetition where asking again may give another credential. */
+  private mayRenew(status: number): boolean {
+    return status === 401 && !this.plan.isRenewal && this.deployment.resource.credential.isRenewable
+  }
+
+  private receiveWhole(response: TransportResponse): Effect.Effect<Answer, Unanswered> {
+    return Effect.flatMap(this.text(response), (text): Effect.Effect<Answer, Unanswered> => {
+      const json = Outcome.parseBody(text)
+      if (!isRecord(json)) return Effect.fail(Outcome.broken("an answer that is no JSON object", response.status))
+      if (isRecord(json["error"]) && json["object"] !== "response") {
+        const wallNow = this.environment.clock.currentTimeMillisUnsafe()
+        return Effect.fail(Outcome.fromErrorEvent(response.headers, json, wallNow) as Unanswered)
+      }
+      this.usage = Outcome.readUsage(json["usage"])
+      const { startedAt } = this.plan.permit
+      this.end({ _tag: "Success", usage: this.usage })
+      return Effect.succeed({
+        ...this.answerBase(response, this.endedAt! - startedAt),
+        _tag: "Whole",
+        text,
+        json,
+        usage: this.usage,
+        ids: this.plan.request.operation === "responses" ? idsOf(json) : []
+      })
+    })
+  }
+
+  private answerBase(response: TransportResponse, firstByte: number): AnswerBase {
+    return { deployment: this.deployment, status: response.status, headers: response.headers, firstByte, ids: [] }
+  }
+
+  // --- streams ------------------------------------------------------------------------------------------------------
+
+  private receiveStream(response: TransportResponse): Effect.Effect<Answer, Unanswered> {
+    const { hidesUsage, operation, parsesEvents } = this.plan.request
+    const protocol = operation === "responses" ? "responses" : "chat"
+    const { clock } = this.environment
+    const reader = new EventReader(
+      protocol,
+      hidesUsage,
+      parsesEvents,
+      response.headers,
+      () => clock.currentTimeMillisUnsafe()
+    )
+    const held: Array<Batch> = []
+    const untilCommit: Effect.Effect<Answer, Unanswered> = Effect.suspend(() =>
+      Effect.matchEffect(response.pull, {
+        onSuccess: (bytes) => {
+          held.push(reader.feed(bytes))
+          return decide()
+        },
+        onFailure: (error) => {
+          if (error._tag === "TransportError") return Effect.fail(this.transportOutcome(error))
+          held.push(reader.end())
+          return decide()
+        }
+      })
+    )
+    const decide = (): Effect.Effect<Answer, Unanswered> => {
+      this.usage = reader.usage
+      if (reader.isCommitted) return this.commitStream(response, reader, held)
+      if (reader.failure !== undefined) return Effect.fail(reader.failure as Unanswered)
+      if (reader.events > 0 && this.stage === "first-event") {
+        this.enterStage("first-content", this.plan.permit.startedAt + this.plan.timeouts.firstContent)
+      }
+      return untilCommit
+    }
+    return untilCommit
+  }
+
+  private commitStream(
+    response: TransportResponse,
+    reader: EventReader,
+    held: Array<Batch>
+  ): Effect.Effect<Answer, Unanswered> {
+    const now = this.now
+    commit(this.settled(now))
+    this.stage = "idle"
+    this.stageEndsAt = Infinity
+    const stream = new GivenStream(this, response, reader, held)
+    this.plan.onOpen?.(stream)
+    const answer: StreamAnswer = {
+      ...this.answerBase(response, now - this.plan.permit.startedAt),
+      _tag: "Stream",
+      stream,
+      ids: reader.ids
+    }
+    // a stream that is whole already needs no watching
+    return stream.isOver ? Effect.succeed(answer) : Effect.as(this.watch(stream), answer)
+  }
+
+  private receiveRaw(response: TransportResponse): Effect.Effect<Answer> {
+    const now = this.now
+    const { permit } = this.plan
+    commit(this.settled(now))
+    this.stageEndsAt = Infinity
+    const stream = new GivenBytes(this, response)
+    this.plan.onOpen?.(stream)
+    const answer: RawAnswer = { ...this.answerBase(response, now - permit.startedAt), _tag: "Raw", stream }
+    return Effect.as(this.watch(stream), answer)
+  }
+
+  // --- time ---------------------------------------------------------------------------------------------------------
+
+  /** Begins a stage with a time limit. The stage before it is over. */
+  enterStage(stage: TimeoutStage, endsAt: number): void {
+    this.stage = stage
+    this.stageEndsAt = endsAt
+  }
+
+  /** The service may be silent for as long as it takes: nothing is awaited, or a reasoning item is open. */
+  pauseStage(): void {
+    this.stageEndsAt = Infinity
+  }
+
+  /** Ends `effect` when a stage's time is over. */
+  withinTime<A>(effect: Effect.Effect<A, Unanswered>): Effect.Effect<A, Unanswered> {
+    const limit = Effect.flatMap(this.untilExpired(), (stage) =>
+      Effect.fail(outcomeOfStage(stage)))
+    return Effect.raceFirst(effect, limit)
+  }
+
+  /** Breaks what is being given out when a stage's time is over. */
+  private watch(given: GivenStream | GivenBytes): Effect.Effect<void> {
+    const expire = Effect.map(this.untilExpired(), (stage) => given.expire(outcomeOfStage(stage)))
+    return Effect.map(Effect.forkIn(expire, this.environment.scope), (fiber) => {
+      this.watcher = fiber
+    })
+  }
+
+  /** Waits until a stage's time is over, and says which. Stages may move while it waits. */
+  private untilExpired(): Effect.Effect<TimeoutStage> {
+    const { deadline, timeouts } = this.plan
+    return Effect.suspend((): Effect.Effect<TimeoutStage> => {
+      const now = this.now
+      if (now >= deadline) return Effect.succeed("total")
+      if (now >= this.stageEndsAt) return Effect.succeed(this.stage)
+      // never asleep for longer than the shortest limit that may begin meanwhile
+      const shortest = this.plan.request.stream ? Math.min(timeouts.idle, timeouts.firstEvent) : Infinity
+      const left = Math.min(deadline - now, this.stageEndsAt - now, shortest)
+      return Effect.flatMap(Effect.sleep(Math.ceil(left)), () => this.untilExpired())
+    })
+  }
+
+  // --- settle -------------------------------------------------------------------------------------------------------
+
+  settled(now: number): Settled {
+    const { group, permit, promptTokens, request } = this.plan
+    return {
+      permit,
+      group,
+      request,
+      promptTokens,
+      usage: this.usage,
+      now,
+      wallNow: this.environment.clock.currentTimeMillisUnsafe(),
+      random: this.environment.random(),
+      events: this.environment.events
+    }
+  }
+
+  /** Ends the attempt, once. */
+  end(outcome: Outcome.Outcome): void {
+    if (this.endedAt !== undefined) return
+    const now = this.now
+    this.endedAt = now
+    settle(this.settled(now), outcome)
+    this.watcher?.interruptUnsafe()
+    if (this.environment.events.isHeard) {
+      this.environment.events.emit({
+        _tag: "AttemptEnded",
+        at: this.environment.clock.currentTimeMillisUnsafe(),
+        model: this.plan.group.model,
+        attempt: this.summary(outcome),
+        usage: this.usage
+      })
+    }
+    this.plan.onEnd?.(outcome, this.usage)
+  }
+
+  onExit(exit: Exit.Exit<unknown, Unanswered>): Effect.Effect<void> {
+    if (Exit.isFailure(exit)) {
+      const outcome = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+      this.end(outcome ?? { _tag: "Abandoned", reason: "interrupted" })
+      this.response?.abort()
+    }
+    return Effect.void
+  }
+
+  failure(outcome: Unanswered): AttemptFailure {
+    return { outcome, summary: this.summary(outcome), deployment: this.deployment }
+  }
+
+  summary(outcome: Outcome.Outcome): AttemptSummary {
+    const headers = this.response?.headers ?? {}
+    const ids = [headers["x-request-id"], headers["apim-request-id"]].filter((id) => id !== undefined)
+    return {
+      deployment: this.deployment.id,
+      outcome: summaryOutcome[outcome._tag],
+      reason: outcome._tag === "Success" ? "ok" : outcome.reason,
+      status: this.response?.status,
+      requestIds: ids,
+      duration: (this.endedAt ?? this.now) - this.plan.permit.startedAt
+    }
+  }
+}
+
+/** A stage's limit is held against the deployment, the request's own deadline against nobody. */
+const outcomeOfStage = (stage: TimeoutStage): Unanswered =>
+  stage === "total" ? { _tag: "Abandoned", reason: "deadline" } : Outcome.fromTimeout(stage)
+
+const summaryOutcome: Readonly<Record<Outcome.Outcome["_tag"], AttemptSummary["outcome"]>> = {
+  Success: "success",
+  Throttled: "throttled",
+  Failed: "failed",
+  Refused: "refused",
+  Abandoned: "abandoned"
+}

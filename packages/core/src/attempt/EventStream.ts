@@ -1,0 +1,294 @@
+/**
+ * A streamed answer as server-sent events: where its content begins, how it ended, and what it billed.
+ *
+ * Bytes are parsed once. Before the commit point each event is read, to tell a preamble from content from an error
+ * inside a 200; after it, only those that can end the stream, bill it or break it. A batch keeps the bytes it came in
+ * where they are whole events, so that a door that wants bytes copies nothing.
+ */
+import * as Sse from "effect/encoding/Sse"
+import type { Usage } from "../LoadBalancerError.ts"
+import { isRecord } from "../request/LlmRequest.ts"
+import { broken, fromErrorEvent, type Outcome, readUsage } from "./Outcome.ts"
+
+/** One event, parsed where someone had to look into it. */
+export interface StreamEvent {
+  readonly name: string
+  readonly data: string
+  /** The parsed `data`; `undefined` when it has not been parsed. */
+  readonly json: unknown
+}
+
+/** Events that arrived together. */
+export interface Batch {
+  readonly events: ReadonlyArray<StreamEvent>
+  /** The bytes of exactly these events, where they arrived as such. */
+  readonly bytes: Uint8Array | undefined
+}
+
+/** Most of a preamble that is held back, in characters. */
+const MAX_HELD = 64 * 1024
+
+/** What an event means for the stream it is in. */
+type Meaning = "preamble" | "content" | "hidden" | "error"
+
+/**
+ * Reader of one streamed answer. `feed` and `end` never throw: what is wrong is in `failure`.
+ */
+export class EventReader {
+  /** Content, or a valid end, was seen: what is held may be given out. */
+  isCommitted = false
+  /** Events that were seen. */
+  events = 0
+  /** The end was seen, as the protocol has it. */
+  isComplete = false
+  usage: Usage | undefined
+  /** Ids that only this answer's resource will know: of the response, and of its encrypted items. */
+  readonly ids: Array<string> = []
+  /** Reasoning and tool items that are open: the service may be silent while it works on them. */
+  openItems = 0
+  failure: Outcome | undefined
+  /** Whether the failure's own event was given out, as the service's last word. */
+  isFailureTold = false
+  private held = 0
+  private finished = false
+  private bareFailure: unknown
+  /** The parse of the event in hand, kept with it so that a door that wants objects need not parse again. */
+  private json: unknown
+  private isAligned = true
+  private pending: Array<StreamEvent> = []
+  private removed = 0
+  private readonly decoder = new TextDecoder()
+  private readonly parser: Sse.Parser
+  private readonly read: (event: Sse.Event) => Meaning
+  private readonly hidesUsage: boolean
+  private readonly parsesAll: boolean
+  private readonly headers: Readonly<Record<string, string>>
+  private readonly wallNow: () => number
+
+  /**
+   * @param protocol whose events these are
+   * @param hidesUsage whether the usage chunk of a chat stream is taken out
+   * @param parsesAll whether every event is parsed, rather than only those that matter here
+   * @param headers of the answer, where an error inside it may find its wait
+   */
+  constructor(
+    protocol: "chat" | "responses",
+    hidesUsage: boolean,
+    parsesAll: boolean,
+    headers: Readonly<Record<string, string>>,
+    wallNow: () => number
+  ) {
+    this.hidesUsage = hidesUsage
+    this.parsesAll = parsesAll
+    this.headers = headers
+    this.wallNow = wallNow
+    this.read = protocol === "chat" ? this.readChat : this.readResponses
+    this.parser = Sse.makeParser((event) => {
+      if (event._tag === "Event") this.take(event)
+    })
+  }
+
+  /** Takes in bytes as they came. After the end nothing more is read. */
+  feed(bytes: Uint8Array): Batch {
+    const wasAligned = this.isAligned
+    this.removed = 0
+    const text = this.decoder.decode(bytes, { stream: true })
+    const tooLarge = this.parser.feed(text)
+    if (tooLarge !== undefined) this.failure ??= broken("an event that is too large", 200)
+    this.isAligned = endsEvent(text)
+    const isWhole = wasAligned && this.isAligned && this.removed === 0
+    return this.batch(isWhole ? bytes : undefined)
+  }
+
+  /** The bytes ended: an end without the protocol's own end is a failure. */
+  end(): Batch {
+    this.removed = 0
+    // a last event may lack its blank line
+    const tooLarge = this.parser.feed(`${this.decoder.decode()}\n\n`)
+    if (tooLarge !== undefined) this.failure ??= broken("an event that is too large", 200)
+    if (this.failure === undefined && !this.isComplete) {
+      this.failure = this.bareFailure !== undefined
+        ? fromErrorEvent(this.headers, this.bareFailure, this.wallNow())
+        : broken(this.events === 0 ? "empty stream" : "stream cut short", 200)
+    }
+    return this.batch(undefined)
+  }
+
+  private batch(bytes: Uint8Array | undefined): Batch {
+    const events = this.pending
+    this.pending = []
+    return { events, bytes }
+  }
+
+  private take(event: Sse.Event): void {
+    if (this.isComplete || this.failure !== undefined) {
+      this.removed++
+      return
+    }
+    this.events++
+    this.json = undefined
+    const meaning = this.read(event)
+    if (meaning === "hidden" || meaning === "error") {
+      this.removed++
+      return
+    }
+    if (!this.isCommitted) {
+      this.held += event.data.length
+      if (meaning === "content" || this.held > MAX_HELD) this.isCommitted = true
+    }
+    this.pending.push({ name: event.event, data: event.data, json: this.json })
+  }
+
+  /** Parses an event's data; one that is no JSON breaks the stream. */
+  private parse(event: Sse.Event): Record<string, unknown> | undefined {
+    try {
+      this.json = JSON.parse(event.data)
+    } catch {
+      this.failure = broken("an event that is no JSON", 200)
+      return undefined
+    }
+    if (isRecord(this.json)) return this.json
+    this.failure = broken("an event that is no object", 200)
+    return undefined
+  }
+
+  private fail(event: unknown): Meaning {
+    this.failure = fromErrorEvent(this.headers, event, this.wallNow())
+    return "error"
+  }
+
+  private readonly readChat = (event: Sse.Event): Meaning => {
+    const { data } = event
+    if (data === "[DONE]") {
+      if (!this.finished) {
+        this.failure = broken(this.isCommitted ? "stream cut short" : "empty stream", 200)
+        return "error"
+      }
+      this.isComplete = true
+      this.isCommitted = true
+      return "content"
+    }
+    const mayMatter = this.parsesAll || !this.isCommitted || event.event === "error" || data.includes("\"usage\":{")
+      || data.includes("\"usage\": {") || data.includes("\"error\":") || !endsInNullFinish(data)
+    if (!mayMatter) return "content"
+    const chunk = this.parse(event)
+    if (chunk === undefined) return "error"
+    if (isRecord(chunk["error"]) || event.event === "error") return this.fail(chunk)
+    const usage = readUsage(chunk["usage"])
+    if (usage !== undefined) this.usage = usage
+    const choices = chunk["choices"]
+    if (!Array.isArray(choices) || choices.length === 0) {
+      return usage !== undefined && this.hidesUsage ? "hidden" : "preamble"
+    }
+    let meaning: Meaning = "preamble"
+    for (const choice of choices) {
+      if (!isRecord(choice)) continue
+      if (typeof choice["finish_reason"] === "string") {
+        this.finished = true
+        meaning = "content"
+      } else if (hasContent(choice["delta"])) {
+        meaning = "content"
+      }
+    }
+    return meaning
+  }
+
+  private readonly readResponses = (event: Sse.Event): Meaning => {
+    if (event.data === "[DONE]") return "preamble"
+    const name = event.event
+    if (!this.parsesAll && this.isCommitted && name.startsWith("response.") && !decisive.has(name)) return "content"
+    const value = this.parse(event)
+    if (value === undefined) return "error"
+    switch (typeof value["type"] === "string" ? value["type"] : name) {
+      case "response.created":
+      case "response.queued":
+      case "response.in_progress":
+        this.learnIds(value["response"])
+        return "preamble"
+      case "response.output_item.added":
+        if (isSilentItem(value["item"])) this.openItems++
+        return "content"
+      case "response.output_item.done":
+        if (isSilentItem(value["item"])) this.openItems = Math.max(0, this.openItems - 1)
+        return "content"
+      case "response.completed":
+      case "response.incomplete":
+        this.learnIds(value["response"])
+        if (isRecord(value["response"])) this.usage = readUsage(value["response"]["usage"])
+        this.isComplete = true
+        return "content"
+      case "response.failed": {
+        const response = value["response"]
+        if (isRecord(response)) this.usage = readUsage(response["usage"]) ?? this.usage
+        const hasError = isRecord(response) && isRecord(response["error"])
+        if (this.isCommitted) {
+          this.fail(value)
+          this.isFailureTold = true
+          return "content"
+        }
+        if (hasError) return this.fail(value)
+        // a bare failure: the next event, or the end, says why
+        this.bareFailure = value
+        return "preamble"
+      }
+      case "error":
+        return this.fail(value)
+    }
+    return "content"
+  }
+
+  private learnIds(response: unknown): void {
+    if (!isRecord(response)) return
+    this.ids.length = 0
+    this.ids.push(...idsOf(response))
+  }
+}
+
+/** Events of the responses API that are read even after the commit point. */
+const decisive = new Set([
+  "response.completed",
+  "response.incomplete",
+  "response.failed",
+  "response.output_item.added",
+  "response.output_item.done"
+])
+
+/** Whether a chunk is an ordinary delta, told by its text alone; anything unusual is parsed. */
+const endsInNullFinish = (data: string): boolean =>
+  data.includes("\"finish_reason\":null") || data.includes("\"finish_reason\": null")
+
+const endsEvent = (text: string): boolean =>
+  text.endsWith("\n\n") || text.endsWith("\r\n\r\n") || text.endsWith("\r\r")
+
+/** Whether a delta carries anything but a role. */
+const hasContent = (delta: unknown): boolean => {
+  if (!isRecord(delta)) return false
+  for (const key in delta) {
+    if (key === "role") continue
+    const value = delta[key]
+    if (value !== null && value !== undefined && value !== "" && !(Array.isArray(value) && value.length === 0)) {
+      return true
+    }
+  }
+  return false
+}
+
+const isSilentItem = (item: unknown): boolean =>
+  isRecord(item) && typeof item["type"] === "string" && (item["type"] === "reasoning" || item["type"].endsWith("_call"))
+
+/** What of a response's own ids only its resource knows. */
+export const idsOf = (response: Record<string, unknown>): Array<string> => {
+  const ids: Array<string> = []
+  if (typeof response["id"] === "string") ids.push(response["id"])
+  const conversation = response["conversation"]
+  if (isRecord(conversation) && typeof conversation["id"] === "string") ids.push(conversation["id"])
+  const output = response["output"]
+  if (Array.isArray(output)) {
+    for (const item of output) {
+      if (isRecord(item) && typeof item["id"] === "string" && typeof item["encrypted_content"] === "string") {
+        ids.push(item["id"])
+      }
+    }
+  }
+  return ids
+}

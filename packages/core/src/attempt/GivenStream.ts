@@ -1,0 +1,252 @@
+/**
+ * An answer that is being given out piece by piece, until its proper end, its failure, or until nobody wants more.
+ *
+ * Whatever happens first settles the attempt; a proper end does so when it is read, not when the caller comes back for
+ * it, so that stopping at the last event is no abandonment.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type * as Pull from "effect/Pull"
+import type { TimeoutsConfig } from "../Config.ts"
+import type { Deployment } from "../deployment/Deployment.ts"
+import {
+  type AttemptSummary,
+  type Delivered,
+  LoadBalancerError,
+  StreamInterrupted,
+  type TimeoutStage,
+  type Usage
+} from "../LoadBalancerError.ts"
+import type { TransportError, TransportResponse } from "../Transport.ts"
+import type { Batch, EventReader, StreamEvent } from "./EventStream.ts"
+import type * as Outcome from "./Outcome.ts"
+
+/** An end without an answer. */
+export type Unanswered = Exclude<Outcome.Outcome, Outcome.Success>
+
+/** An attempt that did not answer, or broke while it did. */
+export interface AttemptFailure {
+  readonly outcome: Unanswered
+  readonly summary: AttemptSummary
+  readonly deployment: Deployment
+}
+
+/** What broke a stream after its content had begun. */
+export class StreamBreak {
+  readonly failure: AttemptFailure
+  readonly delivered: Delivered
+  /** Whether the service's own word for it was given out as the last event. */
+  readonly isTold: boolean
+
+  constructor(failure: AttemptFailure, delivered: Delivered, isTold: boolean) {
+    this.failure = failure
+    this.delivered = delivered
+    this.isTold = isTold
+  }
+}
+
+/** The typed error of a stream that broke after its content had begun. */
+export const interrupted = (error: StreamBreak): LoadBalancerError => {
+  const { deployment, outcome, summary } = error.failure
+  const reason = new StreamInterrupted({
+    deployment: deployment.id,
+    why: outcome.reason,
+    delivered: error.delivered,
+    body: "body" in outcome ? outcome.body : undefined
+  })
+  return new LoadBalancerError({ reason, attempts: [summary] })
+}
+
+/**
+ * A stream that is being given out. Whoever holds it calls `close` when it stops, for whatever reason; to call it
+ * twice, or after the end, changes nothing.
+ */
+export interface CommittedStream {
+  /** The next events, at least one. Ends with `Done` after a proper end, fails with what broke it otherwise. */
+  readonly next: Pull.Pull<Batch, StreamBreak>
+  readonly close: () => void
+  /** Billed tokens, once the service has said. */
+  readonly usage: () => Usage | undefined
+}
+
+/** A body that is being given out as it comes. */
+export interface RawStream {
+  readonly next: Pull.Pull<Uint8Array, StreamBreak>
+  readonly close: () => void
+}
+
+/** The attempt, as its answer sees it. */
+export interface Source {
+  readonly now: number
+  readonly plan: { readonly timeouts: TimeoutsConfig }
+  usage: Usage | undefined
+  readonly enterStage: (stage: TimeoutStage, endsAt: number) => void
+  readonly pauseStage: () => void
+  readonly end: (outcome: Outcome.Outcome) => void
+  readonly failure: (outcome: Unanswered) => AttemptFailure
+  readonly transportOutcome: (error: TransportError) => Unanswered
+}
+
+type Pulled = Effect.Effect<Batch, StreamBreak | Cause.Done>
+
+/** Gives out a stream of events. */
+export class GivenStream implements CommittedStream {
+  /** The end was read, or the stream broke or was closed: nothing more comes from the network. */
+  isOver = false
+  private readonly source: Source
+  private readonly response: TransportResponse
+  private readonly reader: EventReader
+  private held: ReadonlyArray<Batch>
+  private delivered = 0
+  private failure: AttemptFailure | undefined
+
+  constructor(source: Source, response: TransportResponse, reader: EventReader, held: ReadonlyArray<Batch>) {
+    this.source = source
+    this.response = response
+    this.reader = reader
+    this.held = held
+    this.notice()
+  }
+
+  readonly next: Pulled = Effect.suspend(() => {
+    if (this.held.length > 0) {
+      const batch = merge(this.held)
+      this.held = []
+      if (batch.events.length > 0) return this.give(batch)
+    }
+    return this.pull()
+  })
+
+  usage(): Usage | undefined {
+    return this.reader.usage
+  }
+
+  close(): void {
+    this.held = []
+    if (this.isOver) return
+    this.isOver = true
+    this.source.usage = this.reader.usage
+    this.source.end({ _tag: "Abandoned", reason: "stopped by the caller" })
+    this.response.abort()
+  }
+
+  /** A time limit passed: the stream is broken, whether or not someone waits for it. */
+  expire(outcome: Unanswered): void {
+    this.break(outcome)
+  }
+
+  private pull(): Pulled {
+    if (this.failure !== undefined) {
+      const delivered = { events: this.delivered, usage: this.reader.usage }
+      return Effect.fail(new StreamBreak(this.failure, delivered, this.reader.isFailureTold))
+    }
+    if (this.isOver) return Cause.done()
+    // silence counts only while someone listens
+    if (this.reader.openItems > 0) this.source.pauseStage()
+    else this.source.enterStage("idle", this.source.now + this.source.plan.timeouts.idle)
+    return Effect.matchEffect(this.response.pull, {
+      onSuccess: (bytes) => this.take(this.reader.feed(bytes)),
+      onFailure: (error) => {
+        if (error._tag !== "TransportError") return this.take(this.reader.end())
+        this.break(this.source.transportOutcome(error))
+        return this.pull()
+      }
+    })
+  }
+
+  private take(batch: Batch): Pulled {
+    this.source.pauseStage()
+    this.notice()
+    return batch.events.length > 0 ? this.give(batch) : this.pull()
+  }
+
+  private give(batch: Batch): Pulled {
+    this.delivered += batch.events.length
+    return Effect.succeed(batch)
+  }
+
+  /** Settles as soon as the reader knows how the stream ended. */
+  private notice(): void {
+    if (this.isOver) return
+    if (this.reader.failure !== undefined) {
+      this.break(this.reader.failure as Unanswered)
+    } else if (this.reader.isComplete) {
+      this.isOver = true
+      this.source.usage = this.reader.usage
+      this.source.end({ _tag: "Success", usage: this.reader.usage })
+      this.response.discard()
+    }
+  }
+
+  private break(outcome: Unanswered): void {
+    if (this.isOver) return
+    this.isOver = true
+    this.source.usage = this.reader.usage
+    this.source.end(outcome)
+    this.response.abort()
+    this.failure = this.source.failure(outcome)
+  }
+}
+
+const merge = (batches: ReadonlyArray<Batch>): Batch => {
+  if (batches.length === 1) return batches[0]!
+  const events: Array<StreamEvent> = []
+  for (const batch of batches) events.push(...batch.events)
+  return { events, bytes: undefined }
+}
+
+/** Gives out bytes as they come. */
+export class GivenBytes implements RawStream {
+  private readonly source: Source
+  private readonly response: TransportResponse
+  private isOver = false
+  private delivered = 0
+  private failure: AttemptFailure | undefined
+
+  constructor(source: Source, response: TransportResponse) {
+    this.source = source
+    this.response = response
+  }
+
+  readonly next: Effect.Effect<Uint8Array, StreamBreak | Cause.Done> = Effect.suspend(() => {
+    if (this.failure !== undefined) return this.fail(this.failure)
+    if (this.isOver) return Cause.done()
+    this.source.enterStage("idle", this.source.now + this.source.plan.timeouts.idle)
+    return Effect.matchEffect(this.response.pull, {
+      onSuccess: (bytes) => {
+        this.source.pauseStage()
+        this.delivered++
+        return Effect.succeed(bytes)
+      },
+      onFailure: (error): Effect.Effect<never, StreamBreak | Cause.Done> => {
+        if (error._tag === "TransportError") {
+          this.expire(this.source.transportOutcome(error))
+          return this.fail(this.failure!)
+        }
+        this.isOver = true
+        this.source.end({ _tag: "Success", usage: undefined })
+        return Cause.done()
+      }
+    })
+  })
+
+  /** The body broke, or a time limit passed. */
+  expire(outcome: Unanswered): void {
+    if (this.isOver) return
+    this.isOver = true
+    this.source.end(outcome)
+    this.response.abort()
+    this.failure = this.source.failure(outcome)
+  }
+
+  private fail(failure: AttemptFailure): Effect.Effect<never, StreamBreak> {
+    return Effect.fail(new StreamBreak(failure, { events: this.delivered, usage: undefined }, false))
+  }
+
+  close(): void {
+    if (this.isOver) return
+    this.isOver = true
+    this.source.end({ _tag: "Abandoned", reason: "stopped by the caller" })
+    this.response.abort()
+  }
+}

@@ -1,0 +1,320 @@
+/**
+ * How an attempt ended, and what that means for health, quota and the next attempt.
+ *
+ * Every attempt ends as exactly one of five: success, throttled, failed (counts against health), refused (the caller's
+ * fault: counts against nobody) and abandoned (interrupted). This module reads the service's words and decides;
+ * `attempt/Attempt.ts` applies the decision. The table behind it is in docs/failures.md.
+ */
+import { parseWait } from "../deployment/RateLimitHeaders.ts"
+import { type TimeoutStage, type Usage } from "../LoadBalancerError.ts"
+import { type TransportError } from "../Transport.ts"
+
+/** What a failure is held against. */
+export type FailureScope = "deployment" | "resource"
+
+/** The answer is good. */
+export interface Success {
+  readonly _tag: "Success"
+  readonly usage: Usage | undefined
+}
+
+/** The service told us to wait. */
+export interface Throttled {
+  readonly _tag: "Throttled"
+  readonly reason: string
+  readonly status: number | undefined
+  /** Milliseconds to wait as the service says; `undefined` when it does not. */
+  readonly wait: number | undefined
+  readonly body: unknown
+}
+
+/** Something broke that a repetition or another deployment may mend. */
+export interface Failed {
+  readonly _tag: "Failed"
+  readonly reason: string
+  readonly status: number | undefined
+  readonly scope: FailureScope
+  /**
+   * - `count`: one more failure for the breaker.
+   * - `open`: opens it at once; a repetition does not mend a wrong key or an empty account.
+   * - `missing`: the deployment does not exist (404): it cools down, and people are told.
+   * - `renew`: counts against nobody yet; the credential is renewed and the attempt repeated once.
+   */
+  readonly effect: "count" | "open" | "missing" | "renew"
+  /** Whether the request surely was not processed. */
+  readonly unprocessed: boolean
+  /** The time limit that ended it, if one did. */
+  readonly timeout: TimeoutStage | undefined
+  readonly body: unknown
+}
+
+/** The service will not do what was asked, wherever it is asked. */
+export interface Refused {
+  readonly _tag: "Refused"
+  readonly reason: string
+  readonly status: number
+  readonly code: string | undefined
+  readonly message: string
+  readonly body: unknown
+  readonly headers: Readonly<Record<string, string>>
+  /**
+   * Why somewhere else may still serve it: `context-length`, a standard deployment with a longer context; `not-here`,
+   * the resource that owns what it refers to; `no`, nowhere.
+   */
+  readonly elsewhere: "no" | "context-length" | "not-here"
+}
+
+/** The attempt was interrupted by the caller, or cut by the request's own deadline. */
+export interface Abandoned {
+  readonly _tag: "Abandoned"
+  readonly reason: string
+}
+
+/** How an attempt ended. */
+export type Outcome = Success | Throttled | Failed | Refused | Abandoned
+
+/** The service's error object, wherever in the body it was. */
+interface ServiceError {
+  readonly code: string | undefined
+  readonly type: string | undefined
+  readonly message: string
+}
+
+/** An account that cannot pay stays that way for a while: the whole resource is out. */
+const spendingCodes = new Set([
+  "insufficient_quota",
+  "credit_balance_exhausted",
+  "organization_spend_limit_exceeded",
+  "project_spend_limit_exceeded",
+  "organization_usage_limit_exceeded",
+  "billing_hard_limit_reached",
+  "billing_not_active"
+])
+
+const throttleCodes = new Set(["429", "rate_limit_exceeded", "too_many_requests", "slow_down", "toomanyrequests"])
+
+const string = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined
+
+const record = (value: unknown): Record<string, unknown> | undefined =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? value as Record<string, unknown> : undefined
+
+/** Reads an error body in any of the shapes that Azure, OpenAI and gateways use. */
+const readError = (body: unknown): ServiceError => {
+  const outer = record(body)
+  const inner = record(outer?.["error"]) ?? outer
+  const code = inner?.["code"]
+  return {
+    code: string(code) ?? (typeof code === "number" ? String(code) : undefined),
+    type: string(inner?.["type"]),
+    message: string(inner?.["message"]) ?? string(outer?.["error"]) ?? (typeof body === "string" ? excerpt(body) : "")
+  }
+}
+
+/** The first words of a body that is no JSON: enough to recognise it, never the whole page. */
+const excerpt = (text: string): string => {
+  const words = text.slice(0, 1000).replaceAll(/<[^>]*>/g, " ").replaceAll(/\s+/g, " ").trim()
+  return words.length > 200 ? `${words.slice(0, 200)}…` : words
+}
+
+/** Parses a body as JSON; one that is none stays text. */
+export const parseBody = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+/**
+ * Decides what an answer with an error status means.
+ *
+ * @param wallNow milliseconds since 1970, for HTTP dates in `retry-after`
+ */
+export const fromStatus = (
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  body: unknown,
+  wallNow: number
+): Outcome => fromError(status, headers, body, readError(body), wallNow)
+
+const fromError = (
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  body: unknown,
+  error: ServiceError,
+  wallNow: number
+): Outcome => {
+  const code = error.code?.toLowerCase()
+  const reason = error.code === undefined || error.code === String(status)
+    ? `http ${status}`
+    : `http ${status} ${error.code}`
+  if (spendingCodes.has(code ?? "") || spendingCodes.has(error.type ?? "")) {
+    return failed({ reason, status, scope: "resource", effect: "open", unprocessed: true, body })
+  }
+  switch (status) {
+    case 429:
+      return { _tag: "Throttled", reason, status, wait: parseWait(headers, error.message, wallNow), body }
+    case 401:
+    case 403:
+      return failed({ reason, status, scope: "resource", effect: "open", unprocessed: true, body })
+    case 404:
+      if (code === "deploymentnotfound") {
+        return failed({ reason, status, effect: "missing", unprocessed: true, body })
+      }
+      return refused(status, headers, body, error, isStoredReference(error) ? "not-here" : "no")
+    case 408:
+    case 409:
+    case 424:
+      return failed({ reason, status, body })
+  }
+  if (status >= 500 || status < 400) return failed({ reason, status, body })
+  return refused(status, headers, body, error, elsewhereOf(error))
+}
+
+const elsewhereOf = (error: ServiceError): Refused["elsewhere"] => {
+  const code = error.code?.toLowerCase() ?? ""
+  if (code === "context_length_exceeded" || code === "string_above_max_length") return "context-length"
+  if (code === "" || code === "invalid_request_error" || code === "400") {
+    if (/maximum context length|context window/i.test(error.message)) return "context-length"
+  }
+  if (code === "invalid_encrypted_content" || /encrypted content .{0,80}could not be/i.test(error.message)) {
+    return "not-here"
+  }
+  return isStoredReference(error) ? "not-here" : "no"
+}
+
+/** A stored response, conversation or item that another resource may own. */
+const isStoredReference = (error: ServiceError): boolean => {
+  const code = error.code?.toLowerCase() ?? ""
+  return code === "previous_response_not_found" || code === "response_not_found" || code === "conversation_not_found"
+    || /(?:response|conversation|item) with id .{0,120}not found/i.test(error.message)
+}
+
+/**
+ * Decides what an error event inside a stream with status 200 means: `error` events, `response.failed`, and chat chunks
+ * that carry an `error`.
+ */
+export const fromErrorEvent = (
+  headers: Readonly<Record<string, string>>,
+  event: unknown,
+  wallNow: number
+): Outcome => {
+  const outer = record(event)
+  const error = readError(record(outer?.["response"]) ?? outer)
+  const code = (error.code ?? error.type ?? "").toLowerCase()
+  const type = (error.type ?? "").toLowerCase()
+  const highDemand = /high demand|exceeds the maximum usage size/i.test(error.message)
+  if (throttleCodes.has(code) || throttleCodes.has(type) || highDemand) {
+    const wait = parseWait(headers, error.message, wallNow)
+    return { _tag: "Throttled", reason: `${error.code ?? "throttled"} in the stream`, status: 200, wait, body: event }
+  }
+  const status = statusOfCode(code)
+  const outcome = fromError(status, headers, event, error, wallNow)
+  if (outcome._tag !== "Failed") return outcome
+  return { ...outcome, status: 200, reason: `${error.code ?? error.type ?? "error"} in the stream` }
+}
+
+/** Error codes that come inside a stream, where no status tells whose fault it is. */
+const statusOfCode = (code: string): number => {
+  switch (code) {
+    case "invalid_prompt":
+    case "invalid_request_error":
+    case "invalid_encrypted_content":
+    case "context_length_exceeded":
+    case "content_filter":
+    case "data_residency_mismatch":
+    case "previous_response_not_found":
+      return 400
+    case "invalid_api_key":
+    case "authentication_error":
+      return 401
+    case "deploymentnotfound":
+      return 404
+  }
+  return 500
+}
+
+/** Decides what a failure of the network means. */
+export const fromTransport = (error: TransportError): Failed =>
+  failed({
+    reason: error.message,
+    scope: error.unsent ? "resource" : "deployment",
+    unprocessed: error.unsent,
+    timeout: error.kind === "connect-timeout" ? "connect" : undefined
+  })
+
+/**
+ * A time limit passed. Whether it counts is decided when it is applied: it does only when peers are well.
+ */
+export const fromTimeout = (stage: TimeoutStage): Failed =>
+  failed({ reason: `timeout ${stage}`, timeout: stage, effect: "count" })
+
+/** The answer ended, or read, as no answer does: an empty stream, a cut, bad JSON. */
+export const broken = (reason: string, status: number | undefined, body?: unknown): Failed =>
+  failed({ reason, status, body })
+
+/** The credential could not be had. */
+export const noCredential = (reason: string): Failed =>
+  failed({ reason: `no credential: ${reason}`, scope: "resource", unprocessed: true })
+
+/** A 401 whose credential may only be out of date. */
+export const staleCredential: Failed = {
+  _tag: "Failed",
+  reason: "http 401",
+  status: 401,
+  scope: "resource",
+  effect: "renew",
+  unprocessed: true,
+  timeout: undefined,
+  body: undefined
+}
+
+const failed = (options: Partial<Failed> & { readonly reason: string }): Failed => ({
+  _tag: "Failed",
+  reason: options.reason,
+  status: options.status,
+  scope: options.scope ?? "deployment",
+  effect: options.effect ?? "count",
+  unprocessed: options.unprocessed ?? false,
+  timeout: options.timeout,
+  body: options.body
+})
+
+const refused = (
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  body: unknown,
+  error: ServiceError,
+  elsewhere: Refused["elsewhere"]
+): Refused => ({
+  _tag: "Refused",
+  reason: error.code ?? `http ${status}`,
+  status,
+  code: error.code,
+  message: error.message,
+  body,
+  headers,
+  elsewhere
+})
+
+/**
+ * Reads billed tokens from any `usage` object: chat's, responses' or embeddings'. Details may be absent or null.
+ */
+export const readUsage = (value: unknown): Usage | undefined => {
+  const usage = record(value)
+  if (usage === undefined) return undefined
+  const prompt = number(usage["prompt_tokens"] ?? usage["input_tokens"])
+  if (prompt === undefined) return undefined
+  const promptDetails = record(usage["prompt_tokens_details"] ?? usage["input_tokens_details"])
+  const outputDetails = record(usage["completion_tokens_details"] ?? usage["output_tokens_details"])
+  return {
+    promptTokens: prompt,
+    cachedTokens: number(promptDetails?.["cached_tokens"]) ?? 0,
+    cacheWriteTokens: number(promptDetails?.["cache_write_tokens"]) ?? 0,
+    completionTokens: number(usage["completion_tokens"] ?? usage["output_tokens"]) ?? 0,
+    reasoningTokens: number(outputDetails?.["reasoning_tokens"]) ?? 0
+  }
+}
+
+const number = (value: unknown): number | undefined =>
+  typeof value === "number" && value >= 0 && Number.isFinite(value) ? value : undefined

@@ -1,0 +1,252 @@
+/**
+ * What an attempt's end changes: quota, breakers, cooldown, latency and counters of its deployment.
+ *
+ * Called once for each attempt, in one synchronous block, whatever way it ended.
+ */
+import type { Deployment, Permit } from "../deployment/Deployment.ts"
+import { type LatencyKind, sizeOf } from "../deployment/Latency.ts"
+import type { ModelGroup } from "../deployment/ModelGroup.ts"
+import type { EventHub } from "../Event.ts"
+import type { Usage } from "../LoadBalancerError.ts"
+import type { LlmRequest } from "../request/LlmRequest.ts"
+import type { Failed, Outcome } from "./Outcome.ts"
+
+/** What settling needs to know besides the outcome. */
+export interface Settled {
+  readonly permit: Permit
+  readonly group: ModelGroup
+  readonly request: LlmRequest
+  readonly promptTokens: number
+  readonly usage: Usage | undefined
+  readonly now: number
+  readonly wallNow: number
+  /** In [0, 1), to spread the breaker's open time. */
+  readonly random: number
+  readonly events: EventHub
+}
+
+/** Past this many times the slowest hundredth of its peers, an abandoned wait counts as a timeout. */
+const HANG_FACTOR = 3
+
+/** The stream's first content reached the caller: the deployment is alive, and as fast as this. */
+export const commit = (settled: Settled): void => {
+  const { group, now, permit, promptTokens } = settled
+  const { deployment } = permit
+  deployment.firstByte(permit, now)
+  answered(settled)
+  aliveAgain(settled)
+  deployment.lastSuccessAt = now
+  deployment.cooldown.found()
+  // how much of the prompt was cached is not known yet: for now the ratio is a lower bound
+  const ratio = group.expected.lowerBound("first-token", now - permit.startedAt, sizeOf("first-token", promptTokens))
+  deployment.latency.observeAtLeast(ratio, now)
+}
+
+/** Ends an attempt: applies its outcome once. Returns false when it had ended before. */
+export const settle = (settled: Settled, outcome: Outcome): boolean => {
+  const { now, permit } = settled
+  const { deployment } = permit
+  if (!deployment.leave(permit)) return false
+  switch (outcome._tag) {
+    case "Success":
+      deployment.totals.succeeded++
+      succeeded(settled)
+      break
+    case "Throttled": {
+      deployment.totals.throttled++
+      answered(settled)
+      deployment.breaker.release(permit.epoch)
+      deployment.quota.refund(permit.reservation, now)
+      tellCooldown(settled, deployment.cooldown.begin(now, outcome.wait, outcome.reason), outcome.reason)
+      break
+    }
+    case "Failed":
+      deployment.totals.failed++
+      failed(settled, outcome)
+      break
+    case "Refused":
+      deployment.totals.refused++
+      answered(settled)
+      aliveAgain(settled)
+      deployment.quota.settle(permit.reservation, now, undefined)
+      if (outcome.elsewhere === "context-length" && deployment.provisioned) {
+        deployment.promptCeiling = Math.min(deployment.promptCeiling, settled.promptTokens)
+      }
+      break
+    case "Abandoned":
+      deployment.totals.abandoned++
+      abandoned(settled)
+      break
+  }
+  return true
+}
+
+/** The resource answered: its name, its TLS and its key are good. */
+const answered = (settled: Settled): void => {
+  const { now, permit } = settled
+  const { resource } = permit.deployment
+  if (resource.answered(permit.resourceEpoch, now)) tellClosed(settled, "resource", resource.name)
+}
+
+const aliveAgain = (settled: Settled): void => {
+  const { now, permit } = settled
+  const { breaker, id } = permit.deployment
+  const wasClosed = breaker.isClosed
+  permit.epoch = breaker.succeed(permit.epoch, now)
+  if (!wasClosed && breaker.isClosed) tellClosed(settled, "deployment", id)
+}
+
+const succeeded = (settled: Settled): void => {
+  const { group, now, permit, promptTokens, request, usage } = settled
+  const { deployment } = permit
+  // a stream did this when its content began
+  if (permit.firstByteAt === undefined) {
+    answered(settled)
+    aliveAgain(settled)
+    deployment.lastSuccessAt = now
+    deployment.cooldown.found()
+  }
+  billed(settled)
+  if (request.operation === "other") return
+  if (usage !== undefined) group.estimate.learn(request.characters, usage.promptTokens, usage.completionTokens)
+  const uncached = usage === undefined ? promptTokens : usage.promptTokens - usage.cachedTokens
+  if (permit.firstByteAt !== undefined) {
+    observe(deployment, group, "first-token", permit.firstByteAt - permit.startedAt, uncached, now)
+  } else {
+    const kind = kindOf(request)
+    const size = kind === "answer" ? usage?.completionTokens ?? group.estimate.unlimitedOutput : uncached
+    observe(deployment, group, kind, now - permit.startedAt, size, now)
+  }
+}
+
+const billed = ({ now, permit, usage }: Settled): void => {
+  const { deployment, reservation } = permit
+  deployment.quota.settle(reservation, now, usage === undefined ? undefined : usage.promptTokens + usage.completionTokens)
+  if (usage !== undefined) deployment.bill(usage)
+}
+
+const kindOf = (request: LlmRequest): LatencyKind =>
+  request.stream || request.operation === "embeddings" ? "first-token" : "answer"
+
+const observe = (
+  deployment: Deployment,
+  group: ModelGroup,
+  kind: LatencyKind,
+  millis: number,
+  tokens: number,
+  now: number
+): void => deployment.latency.observe(group.expected.ratio(kind, millis, sizeOf(kind, tokens)), now)
+
+const failed = (settled: Settled, outcome: Failed): void => {
+  const { now, permit } = settled
+  const { deployment } = permit
+  const { breaker, resource } = deployment
+  if (outcome.unprocessed) deployment.quota.refund(permit.reservation, now)
+  else billed(settled)
+  if (outcome.scope === "resource") {
+    breaker.release(permit.epoch)
+    failResource(settled, outcome)
+    return
+  }
+  // an answer with an error status still proves name, TLS and key; a reset or a timeout proves nothing
+  if (outcome.status === undefined) resource.breaker.release(permit.resourceEpoch)
+  else answered(settled)
+  if (outcome.effect === "missing") {
+    breaker.release(permit.epoch)
+    tellCooldown(settled, deployment.cooldown.beginMissing(now, outcome.reason), outcome.reason)
+    if (settled.events.isHeard) {
+      settled.events.emit({ _tag: "DeploymentMissing", at: settled.wallNow, deployment: deployment.id })
+    }
+    return
+  }
+  if (outcome.timeout !== undefined) {
+    timedOut(settled, outcome.reason)
+    return
+  }
+  failDeployment(settled, outcome.reason)
+}
+
+/** A time limit says something about a deployment only when its peers are well; otherwise everything may be slow. */
+const timedOut = (settled: Settled, reason: string): void => {
+  const { group, now, permit } = settled
+  const { deployment } = permit
+  if (permit.firstByteAt === undefined) observeWait(settled)
+  if (group.hasHealthyPeer(deployment, now)) failDeployment(settled, reason)
+  else deployment.breaker.release(permit.epoch)
+}
+
+const abandoned = (settled: Settled): void => {
+  const { group, now, permit, request } = settled
+  const { breaker, quota, resource } = permit.deployment
+  resource.breaker.release(permit.resourceEpoch)
+  billed(settled)
+  if (permit.firstByteAt === undefined) {
+    observeWait(settled)
+    const limit = group.expected.slowest(kindOf(request))
+    if (limit !== undefined && waitRatio(settled) > HANG_FACTOR * limit && group.hasHealthyPeer(permit.deployment, now)) {
+      failDeployment(settled, "hang")
+      return
+    }
+  }
+  breaker.release(permit.epoch)
+  quota.settle(permit.reservation, now, undefined)
+}
+
+/** A wait without an answer is a lower bound of the latency, so that impatient callers do not hide a hang. */
+const observeWait = (settled: Settled): void => {
+  settled.permit.deployment.latency.observeAtLeast(waitRatio(settled), settled.now)
+}
+
+const waitRatio = ({ group, now, permit, promptTokens, request }: Settled): number => {
+  const kind = kindOf(request)
+  const size = sizeOf(kind, kind === "answer" ? group.estimate.unlimitedOutput : promptTokens)
+  return group.expected.lowerBound(kind, now - permit.startedAt, size)
+}
+
+const failDeployment = (settled: Settled, reason: string): void => {
+  const { now, permit, random } = settled
+  const { deployment } = permit
+  if (!deployment.breaker.fail(permit.epoch, now, random, reason)) return
+  tellOpened(settled, "deployment", deployment.id, reason, deployment.breaker.openUntil - now)
+}
+
+const failResource = (settled: Settled, outcome: Failed): void => {
+  const { now, permit, random } = settled
+  const { resource } = permit.deployment
+  const { breaker } = resource
+  if (outcome.effect === "renew") {
+    breaker.release(permit.resourceEpoch)
+    return
+  }
+  if (outcome.effect === "open") {
+    // another attempt may have opened it, or a new credential closed it, since this one was sent
+    if (permit.resourceEpoch !== breaker.epoch) return
+    breaker.trip(now, random, outcome.reason)
+  } else if (!breaker.fail(permit.resourceEpoch, now, random, outcome.reason)) {
+    return
+  }
+  tellOpened(settled, "resource", resource.name, outcome.reason, breaker.openUntil - now)
+}
+
+const tellOpened = (
+  settled: Settled,
+  target: "deployment" | "resource",
+  name: string,
+  reason: string,
+  openFor: number
+): void => {
+  if (settled.events.isHeard) {
+    settled.events.emit({ _tag: "BreakerOpened", at: settled.wallNow, target, name, reason, openFor })
+  }
+}
+
+const tellClosed = (settled: Settled, target: "deployment" | "resource", name: string): void => {
+  if (settled.events.isHeard) settled.events.emit({ _tag: "BreakerClosed", at: settled.wallNow, target, name })
+}
+
+const tellCooldown = (settled: Settled, coolFor: number, reason: string): void => {
+  if (settled.events.isHeard) {
+    const deployment = settled.permit.deployment.id
+    settled.events.emit({ _tag: "CooledDown", at: settled.wallNow, deployment, reason, coolFor })
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * What holds where a configuration says nothing. Durations are milliseconds.
+ */
+export const defaults = {
+  session: { capacity: 10_000, idle: 600_000, loadBound: 1.25 },
+  health: {
+    consecutiveFailures: 5,
+    successRatio: 0.8,
+    minimumSamples: 5,
+    window: 30_000,
+    openFor: 5_000,
+    maxOpenFor: 300_000,
+    cooldown: 10_000,
+    maxCooldown: 300_000,
+    slowStart: 30_000,
+    slowStartFloor: 0.1,
+    check: { kind: "models", path: undefined, interval: 30_000, timeout: 10_000 }
+  },
+  failover: {
+    attempts: 3,
+    maxWait: 10_000,
+    budgetRatio: 0.2,
+    budgetPerSecond: 1,
+    backoff: 500,
+    maxBackoff: 8_000
+  },
+  timeouts: { connect: 10_000, total: 600_000, firstEvent: 60_000, firstContent: 300_000, idle: 120_000 },
+  quota: { hot: 0.85, requestSlice: 10_000, headerMaxAge: 10_000 }
+} as const
+
+/** Where OpenAI is. */
+export const openAiEndpoint = "https://api.openai.com/v1"
+
+/** Scope of an Entra ID token, as Azure's documentation has it since 2026. */
+export const entraScope = "https://ai.azure.com/.default"

@@ -1,0 +1,238 @@
+/**
+ * What a user writes: the configuration as an object literal, as YAML or as JSON.
+ *
+ * Everything that has a default may be left out. A duration is a text such as `"10 seconds"`, a number of milliseconds,
+ * or a `Duration`.
+ */
+import type * as Duration from "effect/Duration"
+import type * as Redacted from "effect/Redacted"
+
+/**
+ * A span of time: `"500 millis"`, `"10 seconds"`, `"5 minutes"`, a number of milliseconds, or a `Duration`.
+ *
+ * @category models
+ */
+export type DurationInput = number | `${number} ${Duration.Unit}` | Duration.Duration
+
+/**
+ * The whole configuration.
+ *
+ * **Example** (Two regions, one of them provisioned)
+ *
+ * ```ts
+ * const config: ConfigInput = {
+ *   resources: [
+ *     {
+ *       name: "eastus",
+ *       provider: "azure",
+ *       endpoint: "https://my-east.openai.azure.com",
+ *       apiKey: process.env.EAST_KEY!,
+ *       deployments: [{ name: "gpt-4o-ptu", model: "gpt-4o", provisioned: true }]
+ *     },
+ *     {
+ *       name: "sweden",
+ *       provider: "azure",
+ *       endpoint: "https://my-sweden.openai.azure.com",
+ *       auth: "entra",
+ *       deployments: [{ name: "gpt-4o", tier: 2, tpm: 300_000, rpm: 1_800 }]
+ *     }
+ *   ],
+ *   timeouts: { total: "2 minutes" }
+ * }
+ * ```
+ *
+ * @category models
+ */
+export interface ConfigInput {
+  /** At least one. */
+  readonly resources: ReadonlyArray<ResourceInput>
+  /** Name of the resource for endpoints that name no model, such as files and batches. Default: the first. */
+  readonly defaultResource?: string | undefined
+  readonly session?: SessionInput | undefined
+  readonly health?: HealthInput | undefined
+  readonly failover?: FailoverInput | undefined
+  readonly timeouts?: TimeoutsInput & ModelTimeoutsInput | undefined
+  /** Reserved: hedging has no settings yet. */
+  readonly hedging?: Readonly<Record<string, never>> | undefined
+  readonly quota?: QuotaInput | undefined
+}
+
+/**
+ * An Azure OpenAI resource, an OpenAI project, or a service that speaks OpenAI's API.
+ *
+ * @category models
+ */
+export interface ResourceInput {
+  /** Unique, without `/`. It appears in logs, metrics and errors. */
+  readonly name: string
+  readonly provider: "azure" | "openai" | "compatible"
+  /**
+   * - azure: the resource's address, such as `https://my-east.openai.azure.com`. Required.
+   * - openai: defaults to `https://api.openai.com/v1`.
+   * - compatible: the base URL, such as `http://localhost:8000/v1`. Required.
+   */
+  readonly endpoint?: string | undefined
+  /** A date such as `2024-10-21` chooses Azure's classic API; left out, or `v1`, its v1 API. Azure only. */
+  readonly apiVersion?: string | undefined
+  /** Where it is, for logs and metrics. */
+  readonly region?: string | undefined
+  /** The key. Give this or `auth`; a compatible service may have neither. */
+  readonly apiKey?: string | Redacted.Redacted<string> | undefined
+  /** `"entra"` for Entra ID (azure only), or a function that gives a bearer token whenever it is asked. */
+  readonly auth?: "entra" | (() => string | Promise<string>) | undefined
+  /** Scope of the Entra ID token. Default: `https://ai.azure.com/.default`. */
+  readonly scope?: string | undefined
+  /** Allows plain `http:` to another machine. Default: false, which allows it to this machine only. */
+  readonly allowInsecure?: boolean | undefined
+  /** At least one, except for openai, where leaving it out serves every model. */
+  readonly deployments?: ReadonlyArray<DeploymentInput> | undefined
+}
+
+/**
+ * One model deployed on one resource.
+ *
+ * @category models
+ */
+export interface DeploymentInput {
+  /** Azure: the deployment's name. Elsewhere the model's, or `"*"` for every model. Unique in the resource. */
+  readonly name: string
+  /** The model that callers ask for. Default: `name`. */
+  readonly model?: string | undefined
+  /** Priority, 1 first. Default: 1. */
+  readonly tier?: number | undefined
+  /** Provisioned throughput (PTU). Default: false. */
+  readonly provisioned?: boolean | undefined
+  /** Share of the traffic relative to equals. Default: 1. */
+  readonly weight?: number | undefined
+  /** Quota in tokens a minute. Default: none known, learned. */
+  readonly tpm?: number | undefined
+  /** Quota in requests a minute. Default: none known, learned. */
+  readonly rpm?: number | undefined
+}
+
+/**
+ * How sessions are kept at their prompt cache.
+ *
+ * @category models
+ */
+export interface SessionInput {
+  /** Sessions remembered. Default: 10,000. */
+  readonly capacity?: number | undefined
+  /** How long a silent session is remembered. Default: 10 minutes. */
+  readonly idle?: DurationInput | undefined
+  /** Load, relative to the mean, above which a home sends its sessions elsewhere. At least 1. Default: 1.25. */
+  readonly loadBound?: number | undefined
+}
+
+/**
+ * When a deployment is taken out, and how it comes back.
+ *
+ * @category models
+ */
+export interface HealthInput {
+  /** Failures in a row that open a breaker. Default: 5. */
+  readonly consecutiveFailures?: number | undefined
+  /** Share of successes below which a breaker opens, 0 to 1. Default: 0.8. */
+  readonly successRatio?: number | undefined
+  /** Samples in the window before `successRatio` counts. Default: 5. */
+  readonly minimumSamples?: number | undefined
+  /** Window of `successRatio`. Default: 30 seconds. */
+  readonly window?: DurationInput | undefined
+  /** How long a breaker stays open the first time; it doubles. Default: 5 seconds. */
+  readonly openFor?: DurationInput | undefined
+  /** Longest time a breaker stays open. Default: 5 minutes. */
+  readonly maxOpenFor?: DurationInput | undefined
+  /** Pause after a 429 that names no time. Default: 10 seconds. */
+  readonly cooldown?: DurationInput | undefined
+  /** A pause longer than this lets one request in per this time, as a probe. Default: 5 minutes. */
+  readonly maxCooldown?: DurationInput | undefined
+  /** Time in which a recovered or new deployment comes up to its full share; 0 for none. Default: 30 seconds. */
+  readonly slowStart?: DurationInput | undefined
+  /** Share at which slow start begins, 0 to 1. Default: 0.1. */
+  readonly slowStartFloor?: number | undefined
+  readonly check?: HealthCheckInput | undefined
+}
+
+/**
+ * Active checks of idle or failing deployments.
+ *
+ * @category models
+ */
+export interface HealthCheckInput {
+  /**
+   * - `models`: lists the models. Free; proves name, TLS and key.
+   * - `path`: asks for `path`. Free.
+   * - `completion`: asks for one token. Costs a little, and is the only check that closes a deployment's breaker.
+   * - `none`: no checks.
+   *
+   * Default: `models`.
+   */
+  readonly kind?: "models" | "path" | "completion" | "none" | undefined
+  /** For `kind: "path"`: a path below the API's base, such as `/models`. */
+  readonly path?: string | undefined
+  /** Default: 30 seconds. */
+  readonly interval?: DurationInput | undefined
+  /** Default: 10 seconds. */
+  readonly timeout?: DurationInput | undefined
+}
+
+/**
+ * How a request moves on after a failure.
+ *
+ * @category models
+ */
+export interface FailoverInput {
+  /** Attempts per request, the first included. Default: 3. */
+  readonly attempts?: number | undefined
+  /** Longest wait for a throttled deployment; 0 for none. Default: 10 seconds. */
+  readonly maxWait?: DurationInput | undefined
+  /** Retries as a share of requests, 0 to 1. Default: 0.2. */
+  readonly budgetRatio?: number | undefined
+  /** Retries a second that are always granted. Default: 1. */
+  readonly budgetPerSecond?: number | undefined
+  /** First wait before the same deployment is tried again; it doubles. Default: 500 millis. */
+  readonly backoff?: DurationInput | undefined
+  /** Longest such wait. Default: 8 seconds. */
+  readonly maxBackoff?: DurationInput | undefined
+}
+
+/**
+ * Time limits of one request.
+ *
+ * @category models
+ */
+export interface TimeoutsInput {
+  /** Name, TCP and TLS. Default: 10 seconds. */
+  readonly connect?: DurationInput | undefined
+  /** The whole request, over all attempts. Default: 10 minutes. */
+  readonly total?: DurationInput | undefined
+  /** Streams: until the first event. Default: 60 seconds. */
+  readonly firstEvent?: DurationInput | undefined
+  /** Streams: until the first content. Default: 5 minutes. */
+  readonly firstContent?: DurationInput | undefined
+  /** Streams: between two events after that. Default: 2 minutes. */
+  readonly idle?: DurationInput | undefined
+}
+
+/**
+ * Time limits of single models, over those of all: `{ o3: { firstContent: "10 minutes" } }`.
+ *
+ * @category models
+ */
+export interface ModelTimeoutsInput {
+  readonly models?: { readonly [model: string]: TimeoutsInput } | undefined
+}
+
+/**
+ * How quota is counted.
+ *
+ * @category models
+ */
+export interface QuotaInput {
+  /** Share of a quota in use above which a deployment is hot, up to 1. Default: 0.85. */
+  readonly hot?: number | undefined
+  /** Slice of the minute over which requests are limited, up to a minute. Default: 10 seconds. */
+  readonly requestSlice?: DurationInput | undefined
+  /** Age above which a service's word about its quota is ignored. Default: 10 seconds. */
+  readonly headerMaxAge?: DurationInput | undefined
+}

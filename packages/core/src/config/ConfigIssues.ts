@@ -1,0 +1,232 @@
+/**
+ * The wording of mistakes: what was found, and what would be right, in plain words.
+ *
+ * A message never shows what is, or looks like, a secret. A value is shown only where no key belongs, only when it is
+ * short, and never when it looks like a key that went astray.
+ */
+import * as Redacted from "effect/Redacted"
+import * as SchemaAST from "effect/SchemaAST"
+import type * as SchemaIssue from "effect/SchemaIssue"
+
+/**
+ * One mistake in a configuration.
+ *
+ * @category models
+ */
+export interface ConfigIssue {
+  /** Where it is, such as `resources[0].deployments[1].tpm`; empty for the configuration as a whole. */
+  readonly path: string
+  /** What was found and what would be right. */
+  readonly message: string
+}
+
+/** Keys and indices from the top of the configuration. */
+export type Path = ReadonlyArray<PropertyKey>
+
+/**
+ * A value that was put in from elsewhere, such as a variable of the environment: its content is never shown.
+ *
+ * @category models
+ */
+export interface Reference {
+  /** Shown in place of the content, such as `${EAST_TPM}`. */
+  readonly label: string
+  /** The reference is the whole value, so that the text may stand for a number, `true` or `false`. */
+  readonly whole: boolean
+}
+
+/** What a mistake is described against. */
+export interface Context {
+  readonly input: unknown
+  /** By path, as `formatPath` writes it. */
+  readonly references: ReadonlyMap<string, Reference>
+}
+
+/** Whether it is an object with keys. */
+export const isRecord = (value: unknown): value is Readonly<Record<PropertyKey, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** The value at a path, looking at own properties only. */
+export const valueAt = (input: unknown, path: Path): unknown => {
+  let value = input
+  for (const key of path) {
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined
+    value = (value as Record<PropertyKey, unknown>)[key]
+  }
+  return value
+}
+
+const looksSecret = (text: string): boolean =>
+  text.length > 60 || /^sk-|(?=\w*\d)[A-Za-z0-9_]{16}|[0-9a-fA-F-]{32}/.test(text)
+
+/** A text in quotes, or only its length where it could be a secret. */
+export const showText = (text: string): string =>
+  looksSecret(text) ? `a text of ${text.length} characters` : JSON.stringify(text)
+
+/** The path as it is written in code: `timeouts.models["gpt-4.1"].idle`. */
+export const formatPath = (path: Path): string => {
+  let out = ""
+  for (const key of path) {
+    const name = String(key)
+    if (typeof key === "number") out += `[${key}]`
+    else if (looksSecret(name)) out += `[a key of ${name.length} characters]`
+    else if (typeof key === "string" && /^[A-Za-z_$][\w$]*$/.test(key)) out += out === "" ? key : `.${key}`
+    else out += `[${JSON.stringify(name)}]`
+  }
+  return out
+}
+
+/** Keys under which nothing is ever shown. */
+const secretKeys = new Set<PropertyKey>(["apiKey", "auth", "endpoint"])
+
+/** What was found at a path. */
+export const found = (context: Context, path: Path): string => {
+  const reference = context.references.get(formatPath(path))
+  if (reference !== undefined) return `the value of ${reference.label}`
+  const value = valueAt(context.input, path)
+  switch (typeof value) {
+    case "undefined":
+      return "nothing"
+    case "string":
+      if (value === "") return "an empty text"
+      return path.some((key) => secretKeys.has(key)) ? "a text" : showText(value)
+    case "number":
+    case "bigint":
+    case "boolean":
+      return path.some((key) => secretKeys.has(key)) ? `a ${typeof value}` : String(value)
+    case "function":
+    case "symbol":
+      return `a ${typeof value}`
+    case "object":
+      if (value === null) return "nothing (null)"
+      if (Redacted.isRedacted(value)) return "a redacted value"
+      return Array.isArray(value) ? value.length === 0 ? "an empty list" : "a list" : "an object"
+  }
+}
+
+/** A mistake whose value should be something else. */
+export const mismatch = (context: Context, path: Path, expected: string): ConfigIssue => ({
+  path: formatPath(path),
+  message: `expected ${expected}, found ${found(context, path)}`
+})
+
+/** How many letters apart two words are (insertions, deletions, replacements, neighbours swapped). */
+const distance = (a: string, b: string): number => {
+  let beforeLast: Array<number> = []
+  let last = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1]
+      let best = Math.min(last[j]! + 1, row[j - 1]! + 1, last[j - 1]! + (same ? 0 : 1))
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+        best = Math.min(best, beforeLast[j - 2]! + 1)
+      }
+      row.push(best)
+    }
+    beforeLast = last
+    last = row
+  }
+  return last[b.length]!
+}
+
+/** What people write from habit, in the words of other clients. */
+const synonyms: Readonly<Record<string, string>> = {
+  azureendpoint: "endpoint",
+  baseurl: "endpoint",
+  key: "apiKey",
+  maxretries: "attempts",
+  priority: "tier",
+  token: "auth",
+  url: "endpoint"
+}
+
+const plain = (text: string): string => text.toLowerCase().replaceAll(/[^a-z0-9*]/g, "")
+
+/** The known word that was probably meant. */
+export const suggest = (word: string, known: ReadonlyArray<string>): string | undefined => {
+  if (word.length > 60) return undefined
+  const synonym = Object.hasOwn(synonyms, plain(word)) ? synonyms[plain(word)] : undefined
+  if (synonym !== undefined && known.includes(synonym)) return synonym
+  let best: string | undefined
+  let bestDistance = Math.max(1, Math.floor(plain(word).length / 3)) + 0.5
+  for (const candidate of known) {
+    const apart = distance(plain(word), plain(candidate))
+    if (apart < bestDistance) {
+      best = candidate
+      bestDistance = apart
+    }
+  }
+  return best
+}
+
+const unknownKey = (path: Path, known: ReadonlyArray<string>): ConfigIssue => {
+  const key = path.at(-1)
+  const meant = typeof key === "string" ? suggest(key, known) : undefined
+  const hint = meant !== undefined
+    ? `did you mean \`${meant}\`?`
+    : known.length === 0
+    ? "there is nothing to set here yet"
+    : `known here: ${known.map((name) => `\`${name}\``).join(", ")}`
+  return { path: formatPath(path), message: `unknown key; ${hint}` }
+}
+
+const expectedOf = SchemaAST.resolveAt<string>("expected")
+
+const expectedBy = (ast: SchemaAST.AST): string =>
+  expectedOf(ast) ?? (SchemaAST.isArrays(ast) ? "a list" : SchemaAST.isObjects(ast) ? "an object" : "another value")
+
+/**
+ * Every mistake that a schema found, with the path of each.
+ */
+export const fromSchemaIssue = (
+  issue: SchemaIssue.Issue,
+  context: Context
+): Array<{ readonly at: Path; readonly issue: ConfigIssue }> => {
+  const out: Array<{ readonly at: Path; readonly issue: ConfigIssue }> = []
+  const walk = (issue: SchemaIssue.Issue, at: Path): void => {
+    const add = (issue: ConfigIssue): void => void out.push({ at, issue })
+    switch (issue._tag) {
+      case "Composite":
+        for (const inner of issue.issues) walk(inner, at)
+        return
+      case "Pointer":
+        return walk(issue.issue, [...at, ...issue.path])
+      case "Encoding":
+        return walk(issue.issue, at)
+      case "Filter":
+        add(mismatch(context, at, issue.filter.annotations?.expected ?? "another value"))
+        return
+      case "MissingKey":
+        add({ path: formatPath(at), message: `is missing${issue.annotations?.messageMissingKey ?? ""}` })
+        return
+      case "UnexpectedKey":
+        add(
+          unknownKey(at, SchemaAST.isObjects(issue.ast) ? issue.ast.propertySignatures.map((s) => String(s.name)) : [])
+        )
+        return
+      case "InvalidType":
+        add(SchemaAST.isNever(issue.ast) ? unknownKey(at, []) : mismatch(context, at, expectedBy(issue.ast)))
+        return
+      case "AnyOf": {
+        // a value that may be left out is a union with undefined: what was expected is told by the other member
+        if (expectedOf(issue.ast) !== undefined) return add(mismatch(context, at, expectedBy(issue.ast)))
+        const members = issue.ast.types.filter((member) => !SchemaAST.isUndefined(member))
+        const inner = issue.issues.filter((inner) =>
+          !(inner._tag === "InvalidType" && SchemaAST.isUndefined(inner.ast))
+        )
+        for (const member of inner) walk(member, at)
+        if (inner.length === 0) add(mismatch(context, at, members.map(expectedBy).join(" or ")))
+        return
+      }
+      case "OneOf":
+        add(mismatch(context, at, expectedBy(issue.ast)))
+        return
+      case "InvalidValue":
+      case "Forbidden":
+        add(mismatch(context, at, "another value"))
+    }
+  }
+  walk(issue, [])
+  return out
+}

@@ -1,0 +1,186 @@
+/**
+ * A circuit breaker with two ways to trip and one way back.
+ *
+ *     closed --(5 failures in a row, or success below 80 % of >= 5 in 30 s)--> open
+ *     open --(open time over, one taker)--> half-open
+ *     half-open --(success or refusal)--> closed
+ *     half-open --(failure)--> open, for longer
+ *     half-open --(throttled, abandoned)--> open again, its time over: the next taker probes
+ *
+ * Each change of state begins a new epoch. Whoever takes a permit carries its epoch; what it reports under another
+ * epoch changes nothing. The window counts exactly, in ten buckets, so a burst leads to the same decision as the same
+ * requests spread out. (Finagle's failure accrual and Linkerd's unified breaker; numbers in docs/configuration.md.)
+ */
+
+/**
+ * Settings of a breaker. Times in milliseconds.
+ */
+export interface BreakerOptions {
+  readonly consecutiveFailures: number
+  /** Trips when the share of successes in the window falls below this. */
+  readonly successRatio: number
+  readonly minimumSamples: number
+  readonly window: number
+  /** Open time of the first trip; doubles with each trip in a row. */
+  readonly openFor: number
+  readonly maxOpenFor: number
+}
+
+export type BreakerState = "closed" | "open" | "half-open"
+
+const BUCKETS = 10
+
+/**
+ * Breaker of a deployment or of a resource. Times are milliseconds of a monotonic clock.
+ */
+export class Breaker {
+  private readonly options: BreakerOptions
+  private readonly successes = new Float64Array(BUCKETS)
+  private readonly failures = new Float64Array(BUCKETS)
+  private head = 0
+  private inARow = 0
+  private trips = 0
+  private probing = false
+  private current: BreakerState = "closed"
+  private until = 0
+  private closedAt = -Infinity
+  /** Number of state changes so far. */
+  epoch = 0
+  /** Why it last opened, for people. */
+  reason: string | undefined
+
+  constructor(options: BreakerOptions) {
+    this.options = options
+  }
+
+  get state(): BreakerState {
+    return this.current
+  }
+
+  get isClosed(): boolean {
+    return this.current === "closed"
+  }
+
+  /** When an open breaker admits its next probe. */
+  get openUntil(): number {
+    return this.until
+  }
+
+  /** When it last closed after a trip; `-Infinity` when it never tripped. */
+  get reopenedAt(): number {
+    return this.closedAt
+  }
+
+  /** Whether a request may pass now. */
+  allows(now: number): boolean {
+    if (this.current === "closed") return true
+    return !this.probing && now >= this.until
+  }
+
+  /**
+   * Passes a request and returns its epoch. Where the breaker is not closed and allows one, this is its one probe; where
+   * it does not allow any (panic), the request passes as a bystander, whose report counts for nothing.
+   */
+  enter(now: number): number {
+    if (this.current === "closed") return this.epoch
+    if (!this.allows(now)) return -1
+    this.probing = true
+    if (this.current === "open") this.become("half-open")
+    return this.epoch
+  }
+
+  /** The request succeeded, or was refused for its own faults: the other side is alive. Returns the epoch to go on with. */
+  succeed(epoch: number, now: number): number {
+    if (epoch !== this.epoch) return epoch
+    if (this.current === "half-open") {
+      this.close(now)
+      return this.epoch
+    }
+    this.inARow = 0
+    this.bucket(now)
+    this.successes[this.head % BUCKETS]! += 1
+    return epoch
+  }
+
+  /** The request failed. `random` in [0, 1) spreads the open time. Returns whether this opened the breaker. */
+  fail(epoch: number, now: number, random: number, reason: string): boolean {
+    if (epoch !== this.epoch) return false
+    if (this.current === "half-open") {
+      this.open(now, random, reason)
+      return true
+    }
+    this.inARow++
+    this.bucket(now)
+    this.failures[this.head % BUCKETS]! += 1
+    if (this.inARow < this.options.consecutiveFailures && !this.isBelowRatio()) return false
+    this.open(now, random, reason)
+    return true
+  }
+
+  /** Opens at once, whatever was counted: for failures that no repetition mends. */
+  trip(now: number, random: number, reason: string): void {
+    this.open(now, random, reason)
+  }
+
+  /** The probe ended without telling (throttled or abandoned): its slot is free again. */
+  release(epoch: number): void {
+    if (epoch === this.epoch && this.current === "half-open") {
+      this.probing = false
+      this.become("open")
+    }
+  }
+
+  /** Closes and forgets, as for a new credential. */
+  reset(now: number): void {
+    if (this.current !== "closed") this.close(now)
+    this.trips = 0
+  }
+
+  private open(now: number, random: number, reason: string): void {
+    // a breaker that held for longer than its longest open time has lived its past down
+    if (now - this.closedAt > this.options.maxOpenFor && this.current === "closed") this.trips = 0
+    const full = Math.min(this.options.openFor * 2 ** Math.min(this.trips, 30), this.options.maxOpenFor)
+    this.trips++
+    this.until = now + full / 2 + (full / 2) * random
+    this.probing = false
+    this.reason = reason
+    this.become("open")
+  }
+
+  private close(now: number): void {
+    this.successes.fill(0)
+    this.failures.fill(0)
+    this.inARow = 0
+    this.probing = false
+    this.closedAt = now
+    this.reason = undefined
+    this.become("closed")
+  }
+
+  private become(state: BreakerState): void {
+    this.current = state
+    this.epoch++
+  }
+
+  private isBelowRatio(): boolean {
+    let successes = 0
+    let failures = 0
+    for (let i = 0; i < BUCKETS; i++) {
+      successes += this.successes[i]!
+      failures += this.failures[i]!
+    }
+    const samples = successes + failures
+    return samples >= this.options.minimumSamples && successes / samples < this.options.successRatio
+  }
+
+  private bucket(now: number): void {
+    const index = Math.floor(now / Math.max(1, this.options.window / BUCKETS))
+    const ahead = Math.min(index - this.head, BUCKETS)
+    for (let i = 0; i < ahead; i++) {
+      const cleared = (index - i) % BUCKETS
+      this.successes[cleared] = 0
+      this.failures[cleared] = 0
+    }
+    if (index > this.head) this.head = index
+  }
+}

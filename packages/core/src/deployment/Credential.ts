@@ -1,0 +1,94 @@
+/**
+ * What a resource authenticates with: a key, a token provider, Microsoft Entra ID, or nothing.
+ *
+ * A key's header is built once. A token is asked for at each attempt, as the official client does: caching and early
+ * renewal are the provider's work, and `@azure/identity` does it.
+ */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import type { ResourceAuth, ResourceConfig } from "../Config.ts"
+
+/** A token could not be had. The message is the provider's own. */
+export class CredentialError extends Data.TaggedError("CredentialError")<{
+  readonly message: string
+}> {}
+
+/** Gives a bearer token. */
+export type TokenProvider = () => Promise<string> | string
+
+/**
+ * Where tokens of Microsoft Entra ID come from: for a scope, a provider that is shared by all resources of that scope.
+ * The default says what is missing; `@evenkeel/node` provides the real one.
+ */
+export const EntraTokens: Context.Reference<(scope: string) => TokenProvider> = Context.Reference<
+  (scope: string) => TokenProvider
+>("@evenkeel/core/deployment/Credential/EntraTokens", {
+  defaultValue: () => () => () =>
+    Promise.reject(new Error("auth: \"entra\" needs @evenkeel/node, or a token provider of your own"))
+})
+
+type AuthHeaders = Readonly<Record<string, string>>
+
+/**
+ * Headers that authenticate one attempt.
+ */
+export interface Credential {
+  /** Headers that never change; `undefined` when a token has to be asked for. */
+  readonly fixed: AuthHeaders | undefined
+  readonly headers: Effect.Effect<AuthHeaders, CredentialError>
+  /** Whether asking again may give another credential, so that a 401 is worth one repetition. */
+  readonly isRenewable: boolean
+  /** Forgets what was cached, where something was. */
+  readonly renew: () => void
+}
+
+const fixed = (headers: AuthHeaders): Credential => ({
+  fixed: headers,
+  headers: Effect.succeed(headers),
+  isRenewable: false,
+  renew: () => {}
+})
+
+const fromProvider = (make: () => TokenProvider): Credential => {
+  let provider: TokenProvider | undefined
+  return {
+    fixed: undefined,
+    isRenewable: true,
+    renew: () => {
+      provider = undefined
+    },
+    headers: Effect.tryPromise({
+      try: async () => {
+        provider ??= make()
+        const token = await provider()
+        if (typeof token !== "string" || token === "") throw new Error("the token provider gave no token")
+        return { authorization: `Bearer ${token}` }
+      },
+      catch: (cause) => new CredentialError({ message: cause instanceof Error ? cause.message : String(cause) })
+    })
+  }
+}
+
+/**
+ * Makes the credential of a resource.
+ */
+export const make = (
+  provider: ResourceConfig["provider"],
+  auth: ResourceAuth,
+  entraTokens: (scope: string) => TokenProvider
+): Credential => {
+  switch (auth._tag) {
+    case "Key": {
+      const key = Redacted.value(auth.key)
+      return fixed(provider === "azure" ? { "api-key": key } : { authorization: `Bearer ${key}` })
+    }
+    case "TokenProvider":
+      return fromProvider(() => auth.provider)
+    case "Entra":
+      return fromProvider(() => entraTokens(auth.scope))
+    case "None":
+      return fixed({})
+  }
+}

@@ -1,0 +1,162 @@
+/**
+ * A deployment: one model on one resource. It is the unit of quota, throttling, health and choice.
+ *
+ * All of its live state is here and in the four parts it owns (quota, breaker, latency, cooldown); it is read by
+ * routing and changed only by the named methods below, in synchronous blocks. An attempt takes a `Permit` with `enter`
+ * and gives it back exactly once with `leave`, whatever happened in between.
+ */
+import type { Config, DeploymentConfig } from "../Config.ts"
+import type { Usage } from "../LoadBalancerError.ts"
+import { Breaker } from "./Breaker.ts"
+import { Cooldown } from "./Cooldown.ts"
+import { Latency } from "./Latency.ts"
+import { Quota, type Reservation } from "./Quota.ts"
+import type { Resource } from "./Resource.ts"
+
+/** What an attempt holds of a deployment while it runs. */
+export interface Permit {
+  readonly deployment: Deployment
+  readonly reservation: Reservation
+  readonly startedAt: number
+  /** Epochs of both breakers at entry. */
+  epoch: number
+  readonly resourceEpoch: number
+  /** When the first byte of content arrived. */
+  firstByteAt: number | undefined
+  /** Set once, by `leave`. */
+  left: boolean
+}
+
+/** Counters since the deployment was added, for snapshots. */
+export interface DeploymentTotals {
+  attempts: number
+  succeeded: number
+  throttled: number
+  failed: number
+  refused: number
+  abandoned: number
+  promptTokens: number
+  cachedTokens: number
+  completionTokens: number
+}
+
+/**
+ * Live state of one deployment. Times are milliseconds of a monotonic clock.
+ */
+export class Deployment {
+  /** `resource/deployment`, unique in the live set. */
+  readonly id: string
+  readonly name: string
+  readonly model: string
+  readonly provisioned: boolean
+  readonly resource: Resource
+  readonly quota: Quota
+  readonly breaker: Breaker
+  readonly cooldown: Cooldown
+  readonly latency = new Latency()
+  readonly totals: DeploymentTotals = {
+    attempts: 0,
+    succeeded: 0,
+    throttled: 0,
+    failed: 0,
+    refused: 0,
+    abandoned: 0,
+    promptTokens: 0,
+    cachedTokens: 0,
+    completionTokens: 0
+  }
+  tier: number
+  weight: number
+  /** Capacity as configured, equal in every process: what rendezvous hashing weighs by. `NaN` when unknown. */
+  configuredCapacity: number
+  /** Attempts that have entered and not left. */
+  inFlight = 0
+  /** Attempts in flight whose first byte has not come. */
+  waiting = 0
+  draining = false
+  /** Prompt tokens from which on this deployment refused a prompt as too long. */
+  promptCeiling = Infinity
+  lastSuccessAt = -Infinity
+  private readonly slowStart: number
+  private readonly slowStartFloor: number
+  private readonly addedAt: number
+
+  constructor(config: DeploymentConfig, resource: Resource, settings: Config, addedAt: number) {
+    this.id = `${resource.name}/${config.name}`
+    this.name = config.name
+    this.model = config.model
+    this.provisioned = config.provisioned
+    this.resource = resource
+    this.tier = config.tier
+    this.weight = config.weight
+    this.quota = new Quota({
+      tpm: config.tpm,
+      rpm: config.rpm,
+      provisioned: config.provisioned,
+      requestSlice: settings.quota.requestSlice,
+      headerMaxAge: settings.quota.headerMaxAge
+    })
+    this.configuredCapacity = this.quota.capacity
+    this.breaker = new Breaker(settings.health)
+    this.cooldown = new Cooldown(settings.health)
+    this.slowStart = settings.health.slowStart
+    this.slowStartFloor = settings.health.slowStartFloor
+    this.addedAt = addedAt
+  }
+
+  /** Changes what may change while requests are in flight. */
+  configure(config: DeploymentConfig): void {
+    this.tier = config.tier
+    this.weight = config.weight
+    this.quota.configure(config.tpm, config.rpm)
+    this.configuredCapacity = config.tpm ?? (config.rpm === undefined ? NaN : (config.rpm * 1000) / 6)
+    this.draining = false
+  }
+
+  /** Share of its weight that a deployment gets while it comes back: from the floor to 1 over the slow start. */
+  warmth(now: number): number {
+    const age = now - Math.max(this.addedAt, this.breaker.reopenedAt, this.resource.breaker.reopenedAt)
+    return age >= this.slowStart ? 1 : Math.max(this.slowStartFloor, age / this.slowStart)
+  }
+
+  /** Begins an attempt: reserves its tokens and takes the breakers' probe slots where they are not closed. */
+  enter(now: number, tokens: number): Permit {
+    const reservation = this.quota.reserve(now, tokens)
+    this.cooldown.enter(now)
+    this.inFlight++
+    this.waiting++
+    this.totals.attempts++
+    return {
+      deployment: this,
+      reservation,
+      startedAt: now,
+      epoch: this.breaker.enter(now),
+      resourceEpoch: this.resource.breaker.enter(now),
+      firstByteAt: undefined,
+      left: false
+    }
+  }
+
+  /** The first byte of content arrived: the attempt no longer waits. */
+  firstByte(permit: Permit, now: number): void {
+    if (permit.firstByteAt !== undefined) return
+    permit.firstByteAt = now
+    this.waiting--
+  }
+
+  /** Ends an attempt's part in the counts. Returns false when it had ended before. */
+  leave(permit: Permit): boolean {
+    if (permit.left) return false
+    permit.left = true
+    this.inFlight--
+    if (permit.firstByteAt === undefined) this.waiting--
+    return true
+  }
+
+  /** Adds what an answer billed. */
+  bill(usage: Usage): void {
+    this.totals.promptTokens += usage.promptTokens
+    this.totals.cachedTokens += usage.cachedTokens
+    this.totals.completionTokens += usage.completionTokens
+  }
+}

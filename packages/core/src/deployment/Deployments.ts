@@ -1,0 +1,232 @@
+/**
+ * The live set of resources and deployments.
+ *
+ * It can change while requests run: what is added takes traffic slowly, what is updated keeps its history, what is
+ * drained takes no new request, and what is removed is forgotten once the requests that it is serving have ended.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Config from "../Config.ts"
+import { type Event, EventHub } from "../Event.ts"
+import { InvalidConfig, LoadBalancerError } from "../LoadBalancerError.ts"
+import { monotonicMillis } from "../Time.ts"
+import * as Credential from "./Credential.ts"
+import { Deployment } from "./Deployment.ts"
+import { ModelGroup } from "./ModelGroup.ts"
+import { Resource } from "./Resource.ts"
+
+/** Name of a deployment that serves every model under the model's own name. */
+const EVERY_MODEL = "*"
+
+/** Deployments that one such wildcard may become; a caller's typing errors must not grow the set for ever. */
+const MAX_MATERIALISED = 100
+
+/**
+ * What another process saw of a deployment, so that a fleet may share what it learns.
+ */
+export interface Observation {
+  /** Milliseconds that the service asked to wait, from now. */
+  readonly cooldownFor?: number | undefined
+  /** Tokens and requests of the last minute that others sent to it. */
+  readonly usage?: { readonly tokens: number; readonly requests: number } | undefined
+  /** `failing` opens the breaker, `healthy` closes it. */
+  readonly health?: "healthy" | "failing" | undefined
+}
+
+/**
+ * Service of the live set.
+ */
+export class Deployments extends Context.Service<Deployments, {
+  /** Deployments of now, in the order in which they were added. */
+  readonly all: () => ReadonlyArray<Deployment>
+  readonly resources: () => ReadonlyArray<Resource>
+  readonly resource: (name: string) => Resource | undefined
+  /** The group that serves a model, or nothing when no deployment does. */
+  readonly group: (model: string) => ModelGroup | undefined
+  /** Models that are served by name. */
+  readonly models: () => ReadonlyArray<string>
+  readonly settings: Config.Config
+  readonly events: EventHub
+  /**
+   * Adds deployments: of a new resource, or to one that is there. A deployment that is there already is updated (model
+   * and kind stay), and comes back when it was draining; another credential replaces the resource's.
+   */
+  readonly add: (resource: Config.ResourceInput) => Effect.Effect<void, LoadBalancerError>
+  /** Changes tier, weight or limits of a deployment, by its id `resource/deployment`. Returns whether it is there. */
+  readonly update: (id: string, change: DeploymentChange) => Effect.Effect<boolean>
+  /** Sends no new request to a deployment; those in flight go on. Returns whether it is there. */
+  readonly drain: (id: string) => Effect.Effect<boolean>
+  /** Takes a deployment out of the set; requests in flight go on. Returns whether it was there. */
+  readonly remove: (id: string) => Effect.Effect<boolean>
+  /** Takes in what another process saw. Returns whether the deployment is there. */
+  readonly observe: (id: string, observation: Observation) => Effect.Effect<boolean>
+}>()("@evenkeel/core/deployment/Deployments") {
+  /** Layer of the live set of a decoded configuration. */
+  static layer(settings: Config.Config): Layer.Layer<Deployments> {
+    return Layer.effect(Deployments, make(settings))
+  }
+}
+
+/** What may be changed of a deployment while it runs. */
+export type DeploymentChange = Partial<Pick<Config.DeploymentConfig, "tier" | "weight" | "tpm" | "rpm">>
+
+const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
+  Effect.gen(function*() {
+    const clock = yield* Clock.Clock
+    const entraTokens = yield* Credential.EntraTokens
+    const events = new EventHub()
+    const resources = new Map<string, Resource>()
+    const deployments = new Map<string, Deployment>()
+    const configs = new Map<string, Config.DeploymentConfig>()
+    const groups = new Map<string, ModelGroup>()
+    const materialised = new Map<string, string>()
+
+    const emitChange = (deployment: string, change: Extract<Event, { _tag: "MembershipChanged" }>["change"]) => {
+      if (events.isHeard) {
+        events.emit({ _tag: "MembershipChanged", at: clock.currentTimeMillisUnsafe(), deployment, change })
+      }
+    }
+
+    const insert = (config: Config.DeploymentConfig, resource: Resource, addedAt: number): Deployment => {
+      const deployment = new Deployment(config, resource, settings, addedAt)
+      deployments.set(deployment.id, deployment)
+      configs.set(deployment.id, config)
+      return deployment
+    }
+
+    /** A wildcard deployment has one of its own for each model that is asked for, with quota and health of its own. */
+    const materialise = (model: string): void => {
+      for (const wildcard of groups.get(EVERY_MODEL)?.deployments ?? []) {
+        const id = `${wildcard.resource.name}/${model}`
+        if (deployments.has(id)) continue
+        insert({ ...configs.get(wildcard.id)!, name: model, model }, wildcard.resource, -Infinity)
+        materialised.set(id, wildcard.id)
+      }
+    }
+
+    const regroup = (model: string): ModelGroup | undefined => {
+      if (model !== EVERY_MODEL) materialise(model)
+      const members = [...deployments.values()].filter((deployment) => deployment.model === model)
+      if (members.length === 0) {
+        groups.delete(model)
+        return undefined
+      }
+      let group = groups.get(model)
+      if (group === undefined) {
+        group = new ModelGroup(model)
+        groups.set(model, group)
+      }
+      group.deployments = members.toSorted((a, b) => a.tier - b.tier)
+      return group
+    }
+
+    const addResource = (config: Config.ResourceConfig, addedAt: number, now: number): void => {
+      let resource = resources.get(config.name)
+      const credential = Credential.make(config.provider, config.auth, entraTokens)
+      if (resource === undefined) {
+        resource = new Resource(config, credential, settings.health)
+        resources.set(config.name, resource)
+      } else {
+        resource.renewCredential(credential, now)
+      }
+      for (const deployment of config.deployments) {
+        const known = deployments.get(`${config.name}/${deployment.name}`)
+        if (known === undefined) {
+          emitChange(insert(deployment, resource, addedAt).id, "added")
+        } else {
+          known.configure(deployment)
+          configs.set(known.id, deployment)
+          emitChange(known.id, "updated")
+        }
+        regroup(deployment.model)
+      }
+      if (config.deployments.some(({ model }) => model === EVERY_MODEL)) {
+        for (const model of groups.keys()) regroup(model)
+      }
+    }
+
+    for (const resource of settings.resources) addResource(resource, -Infinity, monotonicMillis(clock))
+
+    /** The group of a model that only wildcards serve, made when the model is first asked for. */
+    const wildcardGroup = (model: string): ModelGroup | undefined => {
+      const wildcards = groups.get(EVERY_MODEL)
+      return wildcards === undefined || materialised.size >= MAX_MATERIALISED ? wildcards : regroup(model)
+    }
+
+    const forget = (id: string): void => {
+      const deployment = deployments.get(id)!
+      deployment.draining = true
+      deployments.delete(id)
+      configs.delete(id)
+      materialised.delete(id)
+      regroup(deployment.model)
+      emitChange(id, "removed")
+    }
+
+    const withDeployment = (id: string, change: (deployment: Deployment) => void) =>
+      Effect.sync(() => {
+        const deployment = deployments.get(id)
+        if (deployment === undefined) return false
+        change(deployment)
+        return true
+      })
+
+    return Deployments.of({
+      all: () => [...deployments.values()],
+      resources: () => [...resources.values()],
+      resource: (name) => resources.get(name),
+      group: (model) => groups.get(model) ?? wildcardGroup(model),
+      models: () => [...groups.keys()],
+      settings,
+      events,
+      add: (input) =>
+        Effect.suspend(() => {
+          const decoded = Config.decode({ resources: [input] })
+          if (Result.isFailure(decoded)) {
+            const reason = new InvalidConfig({ source: "the given resource", issues: decoded.failure })
+            return Effect.fail(new LoadBalancerError({ reason, attempts: [] }))
+          }
+          const now = monotonicMillis(clock)
+          addResource(decoded.success.resources[0]!, now, now)
+          return Effect.void
+        }),
+      update: (id, change) =>
+        withDeployment(id, (deployment) => {
+          const config = { ...configs.get(id)!, ...change }
+          configs.set(id, config)
+          deployment.configure(config)
+          regroup(deployment.model)
+          emitChange(id, "updated")
+        }),
+      drain: (id) =>
+        withDeployment(id, (deployment) => {
+          deployment.draining = true
+          emitChange(id, "draining")
+        }),
+      remove: (id) =>
+        withDeployment(id, (deployment) => {
+          forget(id)
+          for (const [own, wildcard] of materialised) {
+            if (wildcard === id) forget(own)
+          }
+          if (![...deployments.values()].some((other) => other.resource === deployment.resource)) {
+            resources.delete(deployment.resource.name)
+          }
+        }),
+      observe: (id, observation) =>
+        withDeployment(id, (deployment) => {
+          const now = monotonicMillis(clock)
+          if (observation.cooldownFor !== undefined) {
+            deployment.cooldown.begin(now, observation.cooldownFor, "told by another process")
+          }
+          if (observation.usage !== undefined) {
+            deployment.quota.observeOthers(now, observation.usage.tokens, observation.usage.requests)
+          }
+          if (observation.health === "healthy") deployment.breaker.reset(now)
+          else if (observation.health === "failing") deployment.breaker.trip(now, 0.5, "told by another process")
+        })
+    })
+  })

@@ -1,0 +1,132 @@
+/**
+ * Latency as a ratio to what is expected, so that a long prompt on a fast deployment does not look slow.
+ *
+ * Streamed: time to first token over the uncached prompt. Not streamed: duration over the output tokens. Both become a
+ * ratio to what the model's deployments took for the same size, of which each deployment keeps a PeakEWMA: up at once,
+ * down slowly. (Finagle's PeakEWMA; the sizes are those of reference simulations, where one unit of prompt is 7,000
+ * tokens.)
+ */
+
+/** What was timed. Each kind has an expectation of its own. */
+export type LatencyKind = "first-token" | "answer"
+
+const PROMPT_UNIT = 7000
+const OUTPUT_UNIT = 50
+const MEMORY = 100
+
+/**
+ * Cost of a request relative to a tiny one of its kind.
+ *
+ * @param tokens uncached prompt tokens for `first-token`, output tokens for `answer`
+ */
+export const sizeOf = (kind: LatencyKind, tokens: number): number =>
+  1 + Math.max(0, tokens) / (kind === "first-token" ? PROMPT_UNIT : OUTPUT_UNIT)
+
+/**
+ * What a model's deployments take for one unit of size: a slow geometric mean for each kind, shared by all of them.
+ */
+export class ExpectedLatency {
+  private readonly logs = { "first-token": 0, answer: 0 }
+  private readonly samples = { "first-token": 0, answer: 0 }
+  private readonly spread = { "first-token": new RatioHistogram(), answer: new RatioHistogram() }
+
+  /** Takes in a measured time, in milliseconds, and returns it as a ratio to what was expected. */
+  ratio(kind: LatencyKind, millis: number, size: number): number {
+    const log = Math.log(Math.max(millis, 0.01) / size)
+    const seen = this.samples[kind]++
+    this.logs[kind] += (log - this.logs[kind]) / Math.min(seen + 1, MEMORY)
+    const ratio = Math.exp(log - this.logs[kind])
+    this.spread[kind].add(ratio)
+    return ratio
+  }
+
+  /** The ratio that one answer in a hundred is slower than; `undefined` while too few were seen to say. */
+  slowest(kind: LatencyKind): number | undefined {
+    return this.spread[kind].quantile(0.99)
+  }
+
+  /** The ratio of a time that is only a lower bound, such as an abandoned wait; it teaches nothing. */
+  lowerBound(kind: LatencyKind, millis: number, size: number): number {
+    return this.samples[kind] === 0 ? 1 : Math.exp(Math.log(Math.max(millis, 0.01) / size) - this.logs[kind])
+  }
+
+  /** Milliseconds expected for a request of this size; `undefined` before the first sample. */
+  expected(kind: LatencyKind, size: number): number | undefined {
+    return this.samples[kind] === 0 ? undefined : Math.exp(this.logs[kind]) * size
+  }
+}
+
+const BUCKETS = 80
+const PER_OCTAVE = 4
+const LOWEST_OCTAVE = -6
+const MIN_SAMPLES = 20
+const MAX_SAMPLES = 2000
+
+/** Histogram of ratios, four buckets to a doubling, that forgets by halves. */
+class RatioHistogram {
+  private readonly counts = new Float64Array(BUCKETS)
+  private total = 0
+
+  add(ratio: number): void {
+    const index = Math.floor((Math.log2(ratio) - LOWEST_OCTAVE) * PER_OCTAVE)
+    this.counts[Math.min(BUCKETS - 1, Math.max(0, index))]! += 1
+    if (++this.total < MAX_SAMPLES) return
+    this.total = 0
+    for (let i = 0; i < BUCKETS; i++) {
+      this.counts[i]! /= 2
+      this.total += this.counts[i]!
+    }
+  }
+
+  quantile(share: number): number | undefined {
+    if (this.total < MIN_SAMPLES) return undefined
+    let above = this.total * (1 - share)
+    for (let i = BUCKETS - 1; i >= 0; i--) {
+      above -= this.counts[i]!
+      if (above < 0) return 2 ** ((i + 1) / PER_OCTAVE + LOWEST_OCTAVE)
+    }
+    return undefined
+  }
+}
+
+const DECAY = 10_000
+const STRETCH = 10
+
+/**
+ * PeakEWMA of one deployment's latency ratios. It begins at 1, what its peers take, and returns there when nothing is
+ * heard: an idle deployment is neither trusted for ever nor starved. The decay of 10 s is stretched to ten times the
+ * gap between samples where requests are rare.
+ */
+export class Latency {
+  private value = 1
+  private at = 0
+  private gap = 0
+  private samples = 0
+
+  /** Ratio to the expected latency as of `now`, in milliseconds of a monotonic clock. */
+  ratio(now: number): number {
+    return this.samples === 0 ? 1 : 1 + (this.value - 1) * this.weight(now)
+  }
+
+  /** Takes in a ratio: a higher one at once, a lower one slowly. */
+  observe(ratio: number, now: number): void {
+    if (this.samples === 0) {
+      this.value = ratio
+    } else {
+      if (ratio > this.value) this.value = ratio
+      else this.value = ratio + (this.value - ratio) * this.weight(now)
+      this.gap += (now - this.at - this.gap) / Math.min(this.samples, STRETCH)
+    }
+    this.samples++
+    this.at = now
+  }
+
+  /** Takes in a lower bound: it can only raise. */
+  observeAtLeast(ratio: number, now: number): void {
+    if (ratio > this.ratio(now)) this.observe(ratio, now)
+  }
+
+  private weight(now: number): number {
+    return Math.exp(-Math.max(0, now - this.at) / Math.max(DECAY, STRETCH * this.gap))
+  }
+}

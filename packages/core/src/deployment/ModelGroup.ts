@@ -1,0 +1,32 @@
+/**
+ * The deployments of one model, and what they teach about it together: tokens per character, answer lengths and the
+ * latency to expect.
+ */
+import { TokenEstimate } from "../request/TokenEstimate.ts"
+import type { Deployment } from "./Deployment.ts"
+import { ExpectedLatency } from "./Latency.ts"
+
+const RECENTLY = 30_000
+
+/**
+ * Live state of a model.
+ */
+export class ModelGroup {
+  readonly model: string
+  readonly estimate = new TokenEstimate()
+  readonly expected = new ExpectedLatency()
+  /** In order of tier. Replaced whole when the set changes. */
+  deployments: ReadonlyArray<Deployment> = []
+
+  constructor(model: string) {
+    this.model = model
+  }
+
+  /** Whether a deployment other than this one answered within the last 30 s. */
+  hasHealthyPeer(self: Deployment, now: number): boolean {
+    for (const peer of this.deployments) {
+      if (peer !== self && now - peer.lastSuccessAt <= RECENTLY) return true
+    }
+    return false
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * What the service says about its limits, read from headers that are late, missing, negative or junk.
+ *
+ * Azure writes whole seconds, OpenAI writes Go durations (`6m0s`, `120ms`); both have been seen on either. `-1` means
+ * "unknown", never "exhausted". Whatever cannot be read is left out: a header never raises an error.
+ */
+
+/**
+ * The limits of one answer. Absent fields were not sent, or were no non-negative numbers.
+ */
+export interface RateLimits {
+  readonly limitTokens: number | undefined
+  readonly limitRequests: number | undefined
+  readonly remainingTokens: number | undefined
+  readonly remainingRequests: number | undefined
+  /** `azure-openai-deployment-utilization` of a provisioned deployment, as a share: `87%` is 0.87. */
+  readonly utilisation: number | undefined
+}
+
+type Headers = Readonly<Record<string, string>>
+
+const count = (value: string | undefined): number | undefined => {
+  if (value === undefined || value === "") return undefined
+  const number = Number(value)
+  return number >= 0 && number < Number.MAX_SAFE_INTEGER ? number : undefined
+}
+
+/** A limit of zero is the "unknown" of a service that sent `-1, -1, 0`, not a closed door. */
+const limit = (value: string | undefined): number | undefined => {
+  const number = count(value)
+  return number === 0 ? undefined : number
+}
+
+/**
+ * Reads the rate-limit headers of any answer, whatever its status.
+ */
+export const parseRateLimits = (headers: Headers): RateLimits => {
+  const utilisation = headers["azure-openai-deployment-utilization"]
+  const percent = utilisation === undefined || !utilisation.endsWith("%") ? undefined : count(utilisation.slice(0, -1))
+  return {
+    limitTokens: limit(headers["x-ratelimit-limit-tokens"]),
+    limitRequests: limit(headers["x-ratelimit-limit-requests"]),
+    remainingTokens: count(headers["x-ratelimit-remaining-tokens"]),
+    remainingRequests: count(headers["x-ratelimit-remaining-requests"]),
+    utilisation: percent === undefined ? undefined : percent / 100
+  }
+}
+
+const unitMillis: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1000, ms: 1, us: 0.001, "µs": 0.001 }
+
+/**
+ * Milliseconds of a Go duration (`1m2.5s`, `120ms`) or of a bare number of seconds. Anything else is `undefined`.
+ */
+export const parseDuration = (value: string | undefined): number | undefined => {
+  if (value === undefined) return undefined
+  const text = value.trim()
+  if (text === "") return undefined
+  const seconds = count(text)
+  if (seconds !== undefined) return seconds * 1000
+  const part = /(\d+(?:\.\d*)?|\.\d+)(h|ms|us|µs|m|s)/gy
+  let millis = 0
+  while (part.lastIndex < text.length) {
+    const match = part.exec(text)
+    if (match === null) return undefined
+    millis += Number(match[1]) * unitMillis[match[2]!]!
+  }
+  return Number.isFinite(millis) ? millis : undefined
+}
+
+/** `retry-after`: seconds, or an HTTP date. */
+const parseRetryAfter = (value: string | undefined, wallNow: number): number | undefined => {
+  const duration = parseDuration(value)
+  if (duration !== undefined) return duration
+  // `Date.parse` reads "12" or "-5" as years; only something with a letter in it can be an HTTP date
+  if (value === undefined || !/[a-z]{3}/i.test(value)) return undefined
+  const at = Date.parse(value)
+  return Number.isNaN(at) ? undefined : Math.max(0, at - wallNow)
+}
+
+const retryHint = /(?:retry|try again) (?:after|in) (\d+(?:\.\d+)?) ?(ms|milliseconds?|s|seconds?)\b/i
+
+/**
+ * How long a throttled answer asks to wait, in milliseconds: `retry-after-ms`, else `retry-after`, else the later of
+ * the `x-ratelimit-reset-*` whose counter is used up (either, when no counter was sent), else what the message says.
+ *
+ * @param wallNow milliseconds since 1970, for HTTP dates
+ */
+export const parseWait = (headers: Headers, message: string | undefined, wallNow: number): number | undefined => {
+  const millis = count(headers["retry-after-ms"])
+  if (millis !== undefined) return millis
+  const after = parseRetryAfter(headers["retry-after"], wallNow)
+  if (after !== undefined) return after
+  const reset = latest(resetOf(headers, "tokens"), resetOf(headers, "requests"))
+  if (reset !== undefined) return reset
+  const hint = message === undefined ? null : retryHint.exec(message.slice(0, 2000))
+  return hint === null ? undefined : Number(hint[1]) * (hint[2]!.toLowerCase().startsWith("m") ? 1 : 1000)
+}
+
+const resetOf = (headers: Headers, what: "tokens" | "requests"): number | undefined => {
+  const remaining = headers[`x-ratelimit-remaining-${what}`]
+  if (remaining !== undefined && (count(remaining) ?? 0) > 0) return undefined
+  const reset = parseDuration(headers[`x-ratelimit-reset-${what}`])
+  return reset === 0 ? undefined : reset
+}
+
+const latest = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined ? b : b === undefined ? a : Math.max(a, b)

@@ -1,0 +1,115 @@
+/**
+ * A resource: an Azure OpenAI resource, an OpenAI project, or any endpoint that speaks OpenAI's language.
+ *
+ * It is the failure domain of name, TLS and authentication, owns the connection pool and the responses stored on it,
+ * and is the only thing that knows its key. URLs are built here and nowhere else: of what a caller asks for, only path
+ * and query are used, and the result cannot leave the resource's own base.
+ */
+import type { ResourceConfig } from "../Config.ts"
+import { Breaker, type BreakerOptions } from "./Breaker.ts"
+import type { Credential } from "./Credential.ts"
+
+/** Paths, below the API's base, that Azure's classic API scopes by deployment. */
+const deploymentScoped = new Set([
+  "/chat/completions",
+  "/completions",
+  "/embeddings",
+  "/audio/transcriptions",
+  "/audio/translations",
+  "/audio/speech",
+  "/images/generations",
+  "/images/edits"
+])
+
+/**
+ * Whether a path below the API's base is safe to append: absolute, with segments that no decoding turns into `..`, a
+ * slash or a backslash, and with neither query nor fragment in it.
+ */
+export const isSafePath = (path: string): boolean => {
+  if (!path.startsWith("/") || path.includes("?") || path.includes("#") || path.includes("\\")) return false
+  for (const segment of path.slice(1).split("/")) {
+    let decoded: string
+    try {
+      decoded = decodeURIComponent(segment)
+    } catch {
+      return false
+    }
+    if (decoded === "" || decoded === "." || decoded === "..") return false
+    // a control character, a slash or a backslash hidden behind an escape, even a doubled one
+    if (/[/\\\u0000-\u001f\u007f]|%(?:2e|2f|5c|00)/i.test(decoded)) return false
+  }
+  return true
+}
+
+/**
+ * Live state of a resource.
+ */
+export class Resource {
+  readonly name: string
+  readonly provider: ResourceConfig["provider"]
+  readonly region: string | undefined
+  readonly origin: string
+  readonly breaker: Breaker
+  readonly apiVersion: string | undefined
+  /** When it last answered anything. */
+  lastAnswerAt = -Infinity
+  private readonly base: string
+  #credential: Credential
+
+  constructor(config: ResourceConfig, credential: Credential, breaker: BreakerOptions) {
+    const url = new URL(config.endpoint)
+    const root = url.pathname.replace(/\/+$/, "")
+    this.name = config.name
+    this.provider = config.provider
+    this.region = config.region
+    this.origin = url.origin
+    this.apiVersion = config.provider === "azure" ? config.apiVersion : undefined
+    this.base = config.provider !== "azure" ? root : `${root}${this.apiVersion === undefined ? "/openai/v1" : "/openai"}`
+    this.breaker = new Breaker(breaker)
+    this.#credential = credential
+  }
+
+  get credential(): Credential {
+    return this.#credential
+  }
+
+  /** Takes a new credential; what the old one failed at is forgotten. */
+  renewCredential(credential: Credential, now: number): void {
+    this.#credential = credential
+    this.breaker.reset(now)
+  }
+
+  /** It answered: its name, its TLS and its key are good. Returns whether this closed its breaker. */
+  answered(epoch: number, now: number): boolean {
+    this.lastAnswerAt = now
+    const wasClosed = this.breaker.isClosed
+    this.breaker.succeed(epoch, now)
+    return !wasClosed && this.breaker.isClosed
+  }
+
+  /**
+   * Path and query, at this resource, of an endpoint such as `/chat/completions`.
+   *
+   * @param deployment the deployment's name, where the endpoint is about a model
+   * @throws RangeError when the path is not safe; callers check with `isSafePath` first
+   */
+  pathOf(path: string, query: string, deployment: string | undefined): string {
+    if (!isSafePath(path)) throw new RangeError(`"${path}" is not a path of the API`)
+    const scope = this.apiVersion !== undefined && deployment !== undefined && deploymentScoped.has(path)
+      ? `/deployments/${encodeURIComponent(deployment)}`
+      : ""
+    const version = this.apiVersion === undefined ? "" : `api-version=${encodeURIComponent(this.apiVersion)}`
+    const search = query === "" ? version : version === "" ? query : `${query}&${version}`
+    const whole = `${this.base}${scope}${path}${search === "" ? "" : `?${search}`}`
+    const url = new URL(whole, this.origin)
+    if (url.origin !== this.origin || !url.pathname.startsWith(`${this.base}/`)) {
+      throw new RangeError(`"${path}" leaves the API's base`)
+    }
+    return url.pathname + url.search
+  }
+
+  /** The API's base as a URL prefix, for recognising URLs that foreign clients build. */
+  get baseUrl(): string {
+    return this.origin + this.base
+  }
+}

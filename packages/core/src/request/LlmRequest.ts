@@ -1,0 +1,291 @@
+/**
+ * What the caller asked, once: the facts that routing needs, and a body that is serialised once and reused by every
+ * attempt, whichever deployment's name goes into it.
+ */
+import * as Duration from "effect/Duration"
+import * as Hash from "effect/Hash"
+import type { Schedule } from "effect/Schedule"
+import type { TimeoutsConfig } from "../Config.ts"
+import type { Setback } from "../failover/Failover.ts"
+import { LoadBalancerError, Rejected } from "../LoadBalancerError.ts"
+import { countCharacters } from "./TokenEstimate.ts"
+
+/** What is asked for. `other` is any endpoint that the balancer only passes on. */
+export type Operation = "chat" | "responses" | "embeddings" | "other"
+
+/**
+ * Options of one call, at every door.
+ */
+export interface CallOptions {
+  /** Requests of one session share a prompt prefix, and should meet a warm prompt cache. */
+  readonly session?: string | undefined
+  /** Total deadline of this call, in milliseconds or as a duration. Default: `timeouts.total`. */
+  readonly timeout?: Duration.Input | undefined
+  /** Time limits of this call's stages, in milliseconds. Default: `timeouts` of the model, else of the balancer. */
+  readonly timeouts?: Partial<TimeoutsConfig> | undefined
+  /** Attempts of this call, the first one included. Default: `failover.attempts`. */
+  readonly attempts?: number | undefined
+  /** Replaces the schedule of failover and retry for this call. */
+  readonly schedule?: Schedule<unknown, Setback> | undefined
+  /** Extra request headers. Only those that may cross the border are sent; see docs/configuration.md. */
+  readonly headers?: Readonly<Record<string, string>> | undefined
+}
+
+/**
+ * What a request is tied to: something that only the resource which made it knows.
+ */
+export interface HardPin {
+  /** Ids of stored responses and conversations, and of encrypted reasoning items, that the request refers to. */
+  readonly ids: ReadonlyArray<string>
+}
+
+/**
+ * A request as the balancer sees it.
+ */
+export interface LlmRequest {
+  readonly operation: Operation
+  readonly method: string
+  /** Below the API's base, such as `/chat/completions`. */
+  readonly path: string
+  readonly query: string
+  /** The model as the caller named it; `undefined` for endpoints that name none. */
+  readonly model: string | undefined
+  /** Whether an event stream was asked for. */
+  readonly stream: boolean
+  /** Whether the extra usage chunk of a chat stream is for us alone, and taken out. */
+  readonly hidesUsage: boolean
+  /** Whether the door gives out parsed events, so that each is parsed, and one that is no JSON breaks the stream. */
+  readonly parsesEvents: boolean
+  /** Characters that count as prompt. */
+  readonly characters: number
+  /** Output tokens that the caller allowed, times the choices; `undefined` when no limit was set. */
+  readonly outputLimit: number | undefined
+  readonly session: string | undefined
+  readonly pin: HardPin | undefined
+  /** Whether repeating it could do more than cost twice, so that it is only repeated when surely not processed. */
+  readonly hasSideEffects: boolean
+  readonly body: RequestBody
+  /** Extra headers that may cross the border. */
+  readonly headers: Readonly<Record<string, string>> | undefined
+  readonly attempts: number | undefined
+  readonly schedule: Schedule<unknown, Setback> | undefined
+  readonly timeout: number | undefined
+  readonly timeouts: Partial<TimeoutsConfig> | undefined
+}
+
+/**
+ * A body that can be sent more than once. `withModel` puts a deployment's name where the caller's model was.
+ */
+export interface RequestBody {
+  readonly contentType: string | undefined
+  readonly withModel: (name: string | undefined) => string | Uint8Array | undefined
+}
+
+/** What a door says of a request besides its facts. */
+export interface Asked {
+  readonly operation: Operation
+  readonly method: string
+  readonly path: string
+  readonly query: string
+  readonly body: RequestBody
+  readonly parsesEvents: boolean
+}
+
+/**
+ * A request of its facts and its options.
+ */
+export const make = (asked: Asked, facts: Facts, options: CallOptions | undefined): LlmRequest => ({
+  ...asked,
+  ...facts,
+  session: options?.session ?? facts.session,
+  headers: options?.headers === undefined ? undefined : allowedHeaders(options.headers),
+  attempts: options?.attempts,
+  schedule: options?.schedule,
+  timeout: options?.timeout === undefined ? undefined : Duration.toMillis(options.timeout),
+  timeouts: options?.timeouts
+})
+
+/** Facts of a request whose body is not looked into. */
+export const noFacts: Facts = {
+  model: undefined,
+  stream: false,
+  hidesUsage: false,
+  characters: 0,
+  outputLimit: 0,
+  session: undefined,
+  pin: undefined,
+  hasSideEffects: false
+}
+
+/**
+ * Headers of a caller that may cross the border, by lower-case name. Everything else stays here: credentials, cookies,
+ * routing and the client's own chatter, of which Azure answers 431 above ten custom headers.
+ */
+const crossing = new Set([
+  "accept",
+  "accept-language",
+  "traceparent",
+  "tracestate",
+  "x-ms-client-request-id",
+  "x-client-request-id",
+  "openai-beta",
+  "aoai-evals",
+  "x-ms-spillover-deployment",
+  "x-ms-oai-image-generation-deployment",
+  "idempotency-key"
+])
+
+/** Of these headers, those that may cross the border, under lower-case names. */
+export const allowedHeaders = (headers: Iterable<readonly [string, string]> | Readonly<Record<string, string>>): Readonly<
+  Record<string, string>
+> => {
+  const allowed: Record<string, string> = {}
+  const entries = Symbol.iterator in headers ? headers : Object.entries(headers)
+  for (const [name, value] of entries as Iterable<readonly [string, string]>) {
+    const lower = name.toLowerCase()
+    // a line break in a value would begin another header
+    if (crossing.has(lower) && typeof value === "string" && !/[\r\n\0]/.test(value)) allowed[lower] = value
+  }
+  return allowed
+}
+
+/** The error of a request that was wrong before it was sent, in the words and shape of the service. */
+export const notSent = (description: string): LoadBalancerError => {
+  const body = { error: { message: description, type: "invalid_request_error", param: null, code: "invalid_request" } }
+  const reason = new Rejected({ status: 400, code: "invalid_request", description, body, headers: {} })
+  return new LoadBalancerError({ reason, attempts: [] })
+}
+
+/** The first line of whatever was thrown. */
+export const describeCause = (cause: unknown): string =>
+  cause instanceof Error ? cause.message.split("\n")[0]! : String(cause)
+
+/** No body. */
+export const noBody: RequestBody = { contentType: undefined, withModel: () => undefined }
+
+/** Bytes or text sent as they are. */
+export const rawBody = (content: string | Uint8Array, contentType: string | undefined): RequestBody => ({
+  contentType,
+  withModel: () => content
+})
+
+/**
+ * A JSON object, given as the serialisation of everything but its `model`.
+ */
+export const jsonBody = (withoutModel: string): RequestBody => {
+  const rest = withoutModel === "{}" ? "}" : `,${withoutModel.slice(1)}`
+  return {
+    contentType: "application/json",
+    withModel: (name) => name === undefined ? withoutModel : `{"model":${JSON.stringify(name)}${rest}`
+  }
+}
+
+/** Parameters as any of the three operations has them; what is not one of these fields is only passed on. */
+export interface Parameters {
+  readonly [key: string]: unknown
+}
+
+/**
+ * The facts of a request's parameters: everything that routing reads of a body.
+ */
+export interface Facts {
+  readonly model: string | undefined
+  readonly stream: boolean
+  readonly hidesUsage: boolean
+  readonly characters: number
+  readonly outputLimit: number | undefined
+  readonly session: string | undefined
+  readonly pin: HardPin | undefined
+  readonly hasSideEffects: boolean
+}
+
+const positive = (value: unknown): number | undefined =>
+  typeof value === "number" && value > 0 && Number.isFinite(value) ? value : undefined
+
+const text = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined
+
+/**
+ * Reads the facts of parameters. Nothing is validated: that is the service's work, and whatever is odd is passed on.
+ */
+export const readFacts = (operation: Operation, parameters: Parameters): Facts => {
+  const stream = parameters["stream"] === true
+  const choices = positive(parameters["n"]) ?? 1
+  const limit = positive(parameters["max_completion_tokens"]) ?? positive(parameters["max_tokens"])
+    ?? positive(parameters["max_output_tokens"])
+  return {
+    model: text(parameters["model"]),
+    stream,
+    hidesUsage: operation === "chat" && stream && !asksForUsage(parameters),
+    characters: charactersOf(operation, parameters),
+    outputLimit: operation === "embeddings" ? 0 : limit === undefined ? undefined : limit * choices,
+    session: text(parameters["prompt_cache_key"]),
+    pin: operation === "responses" ? readPin(parameters) : undefined,
+    hasSideEffects: operation === "responses"
+      && (parameters["background"] === true || parameters["store"] === true)
+  }
+}
+
+const asksForUsage = (parameters: Parameters): boolean => {
+  const options = parameters["stream_options"]
+  return typeof options === "object" && options !== null && "include_usage" in options && options.include_usage === true
+}
+
+const promptFields: Readonly<Record<Operation, ReadonlyArray<string>>> = {
+  chat: ["messages", "tools", "functions", "response_format"],
+  responses: ["input", "instructions", "tools", "text"],
+  embeddings: ["input"],
+  other: ["prompt", "input", "messages"]
+}
+
+const charactersOf = (operation: Operation, parameters: Parameters): number => {
+  let characters = 0
+  for (const field of promptFields[operation]) {
+    const value = parameters[field]
+    if (value !== undefined) characters += countCharacters(value)
+  }
+  return characters
+}
+
+const readPin = (parameters: Parameters): HardPin | undefined => {
+  const ids: Array<string> = []
+  const previous = text(parameters["previous_response_id"])
+  if (previous !== undefined) ids.push(previous)
+  const conversation = parameters["conversation"]
+  const conversationId = text(conversation) ?? (isRecord(conversation) ? text(conversation["id"]) : undefined)
+  if (conversationId !== undefined) ids.push(conversationId)
+  const input = parameters["input"]
+  if (Array.isArray(input)) {
+    for (const item of input) {
+      if (!isRecord(item)) continue
+      const encrypted = text(item["encrypted_content"])
+      if (encrypted !== undefined) ids.push(text(item["id"]) ?? encryptedKey(encrypted))
+      else if (item["type"] === "item_reference") {
+        const id = text(item["id"])
+        if (id !== undefined) ids.push(id)
+      }
+    }
+  }
+  return ids.length === 0 ? undefined : { ids }
+}
+
+/** A short name for encrypted content that came without an id. */
+export const encryptedKey = (content: string): string => `encrypted:${Hash.string(content)}:${content.length}`
+
+export const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/**
+ * Parameters as they are sent: without the model, which `withModel` puts in, with `stream` as the method says, and with
+ * the usage chunk asked for that settles a chat stream.
+ */
+export const sentParameters = (operation: Operation, parameters: Parameters, stream: boolean): Parameters => {
+  const sent: Record<string, unknown> = { ...parameters, model: undefined }
+  if (operation === "embeddings") return sent
+  if (stream) sent["stream"] = true
+  else delete sent["stream"]
+  if (operation === "chat") {
+    const options = parameters["stream_options"]
+    if (stream) sent["stream_options"] = { ...(isRecord(options) ? options : {}), include_usage: true }
+  }
+  return sent
+}

@@ -1,0 +1,68 @@
+/**
+ * Gates: what a deployment must pass to be a candidate for a request, in this order. A refusal has a name.
+ */
+import type { Deployment } from "../deployment/Deployment.ts"
+
+/**
+ * Why a deployment is no candidate.
+ *
+ * - `pinned-elsewhere`: the request refers to something that another resource owns.
+ * - `draining`: it is leaving the set.
+ * - `too-long`: it refused a prompt of this length before.
+ * - `resource-open`, `breaker-open`: it, or its resource, is failing.
+ * - `cooling-down`: the service asked to wait.
+ * - `over-quota`: the reservation does not fit what is left of this minute.
+ */
+export type Refusal =
+  | "pinned-elsewhere"
+  | "draining"
+  | "too-long"
+  | "resource-open"
+  | "breaker-open"
+  | "cooling-down"
+  | "over-quota"
+
+/** What the gates ask of a request. */
+export interface Demand {
+  /** Prompt and possible output. */
+  readonly tokens: number
+  readonly promptTokens: number
+  /** Resources that may serve it; `undefined` for any. */
+  readonly resources: ReadonlySet<string> | undefined
+}
+
+/**
+ * The first gate that refuses, or nothing when the deployment may take the request now.
+ */
+export const refusalOf = (deployment: Deployment, demand: Demand, now: number): Refusal | undefined => {
+  if (demand.resources !== undefined && !demand.resources.has(deployment.resource.name)) return "pinned-elsewhere"
+  if (deployment.draining) return "draining"
+  if (demand.promptTokens >= deployment.promptCeiling) return "too-long"
+  if (!deployment.resource.breaker.allows(now)) return "resource-open"
+  if (!deployment.breaker.allows(now)) return "breaker-open"
+  if (!deployment.cooldown.allows(now)) return "cooling-down"
+  if (!deployment.quota.fits(now, demand.tokens)) return "over-quota"
+  return undefined
+}
+
+/** Whether a refusal means that the deployment is failing, rather than full or told to wait. */
+export const isFailing = (refusal: Refusal): boolean => refusal === "breaker-open" || refusal === "resource-open"
+
+/**
+ * When a deployment that was refused may be asked again: a time of the monotonic clock, or `Infinity` where waiting
+ * does not help.
+ */
+export const opensAt = (deployment: Deployment, refusal: Refusal, demand: Demand, now: number): number => {
+  switch (refusal) {
+    case "cooling-down":
+      return Math.max(deployment.cooldown.opensAt, now + deployment.quota.timeUntilFits(now, demand.tokens))
+    case "over-quota":
+      return now + deployment.quota.timeUntilFits(now, demand.tokens)
+    case "breaker-open":
+      return Math.max(deployment.breaker.openUntil, deployment.cooldown.opensAt)
+    case "resource-open":
+      return deployment.resource.breaker.openUntil
+    default:
+      return Infinity
+  }
+}

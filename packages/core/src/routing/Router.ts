@@ -1,0 +1,181 @@
+/**
+ * Where the next attempt goes: gates, then the session's warm place, then the policy.
+ *
+ * Reads live state and changes none. It runs in one synchronous block with the reservation that follows it, so that
+ * concurrent requests see each other.
+ */
+import type { Deployment } from "../deployment/Deployment.ts"
+import type { ModelGroup } from "../deployment/ModelGroup.ts"
+import { type Demand, isFailing, opensAt, type Refusal, refusalOf } from "./Gate.ts"
+import { Candidate, type Policy } from "./Policy.ts"
+import { hashSession, meanConfiguredCapacity, rendezvousScore } from "./SessionAffinity.ts"
+
+/** Utilisation below which a session's home is never too busy. */
+const CALM = 0.6
+
+/** What the choice needs to know of a request. */
+export interface Query {
+  readonly group: ModelGroup
+  readonly demand: Demand
+  /** Deployments that this request has been sent to. */
+  readonly tried: ReadonlySet<Deployment>
+  readonly session: string | undefined
+  /** Where the session's cache is warm. */
+  readonly warm: Deployment | undefined
+}
+
+/** Settings of the choice. */
+export interface RouterOptions {
+  readonly policy: Policy
+  readonly hot: number
+  readonly loadBound: number
+}
+
+/** A deployment for the next attempt. */
+export interface Decision {
+  readonly _tag: "Decision"
+  readonly deployment: Deployment
+  /** Whether it was tried before, because no other passes. */
+  readonly isRepeat: boolean
+}
+
+/** No deployment passes its gates now. */
+export interface NoCandidate {
+  readonly _tag: "NoCandidate"
+  /** When the first may: a time of the monotonic clock, `Infinity` when waiting does not help. */
+  readonly opensAt: number
+  /** Whether all of them are failing, rather than throttled or full. */
+  readonly isOutage: boolean
+  /** The failing one that is most likely to be back, for when there is nothing better. */
+  readonly bestBet: Deployment | undefined
+  readonly refusals: ReadonlyArray<{ readonly deployment: string; readonly refusal: Refusal }>
+}
+
+/**
+ * Decides where the next attempt goes.
+ */
+export const decide = (
+  query: Query,
+  options: RouterOptions,
+  now: number,
+  random: () => number
+): Decision | NoCandidate => {
+  const fresh = survivors(query, now, false)
+  if (fresh.length > 0) return { _tag: "Decision", deployment: pick(fresh, query, options, now, random), isRepeat: false }
+  if (query.tried.size > 0) {
+    const again = survivors(query, now, true)
+    if (again.length > 0) {
+      return { _tag: "Decision", deployment: pick(again, query, options, now, random), isRepeat: true }
+    }
+  }
+  return explainNone(query, now)
+}
+
+/** The lowest tier with a deployment that passes: those of its deployments that do. */
+const survivors = (query: Query, now: number, tried: boolean): ReadonlyArray<Candidate> => {
+  const found: Array<Candidate> = []
+  for (const deployment of query.group.deployments) {
+    if (found.length > 0 && deployment.tier > found[0]!.deployment.tier) break
+    if (query.tried.has(deployment) !== tried) continue
+    if (refusalOf(deployment, query.demand, now) === undefined) found.push(new Candidate(deployment, now))
+  }
+  return found
+}
+
+const pick = (
+  candidates: ReadonlyArray<Candidate>,
+  query: Query,
+  options: RouterOptions,
+  now: number,
+  random: () => number
+): Deployment => {
+  if (query.session !== undefined) return pickWarm(candidates, query, query.session, options, now)
+  return options.policy(candidates, random).deployment
+}
+
+/**
+ * Where the session's cache is warm, unless that is too busy; else the first in rendezvous order that is not; else the
+ * session's home, busy as it is. A warm place in a worse tier is left once a candidate of the better tier is not hot.
+ */
+const pickWarm = (
+  candidates: ReadonlyArray<Candidate>,
+  query: Query,
+  session: string,
+  options: RouterOptions,
+  now: number
+): Deployment => {
+  const bound = Math.max(CALM, options.loadBound * meanUtilisation(candidates))
+  const { warm } = query
+  if (warm !== undefined) {
+    for (const candidate of candidates) {
+      if (candidate.deployment === warm && candidate.utilisation <= bound) return warm
+    }
+  }
+  const hash = hashSession(session)
+  const mean = meanConfiguredCapacity(query.group.deployments)
+  let home: Candidate | undefined
+  let homeScore = -1
+  let calm: Candidate | undefined
+  let calmScore = -1
+  for (const candidate of candidates) {
+    const score = rendezvousScore(hash, candidate.deployment, mean)
+    if (score > homeScore) {
+      homeScore = score
+      home = candidate
+    }
+    if (score > calmScore && candidate.utilisation <= bound) {
+      calmScore = score
+      calm = candidate
+    }
+  }
+  const target = calm ?? home!
+  const isWarmElsewhere = warm !== undefined && warm.tier > target.deployment.tier && !query.tried.has(warm)
+  if (isWarmElsewhere && target.utilisation > options.hot && refusalOf(warm, query.demand, now) === undefined) return warm
+  return target.deployment
+}
+
+const meanUtilisation = (candidates: ReadonlyArray<Candidate>): number => {
+  let sum = 0
+  for (const candidate of candidates) sum += candidate.utilisation
+  return sum / candidates.length
+}
+
+const explainNone = (query: Query, now: number): NoCandidate => {
+  const refusals: Array<{ deployment: string; refusal: Refusal }> = []
+  let soonest = Infinity
+  let possible = 0
+  let failing = 0
+  let bestBet: Deployment | undefined
+  let bestBetOpens = Infinity
+  for (const deployment of query.group.deployments) {
+    const refusal = refusalOf(deployment, query.demand, now)
+    if (refusal === undefined) continue
+    refusals.push({ deployment: deployment.id, refusal })
+    const opens = opensAt(deployment, refusal, query.demand, now)
+    if (opens === Infinity) continue
+    possible++
+    soonest = Math.min(soonest, opens)
+    if (!isFailing(refusal)) continue
+    failing++
+    // what was not tried yet comes first; a time that the service set is not broken even now
+    if (!deployment.cooldown.allows(now)) continue
+    const preference = opens + (query.tried.has(deployment) ? 1e12 : 0)
+    if (preference < bestBetOpens) {
+      bestBetOpens = preference
+      bestBet = deployment
+    }
+  }
+  return { _tag: "NoCandidate", opensAt: soonest, isOutage: possible > 0 && failing === possible, bestBet, refusals }
+}
+
+/** Share of a model's deployments whose breakers are closed. */
+export const healthyShare = (group: ModelGroup): number => {
+  let healthy = 0
+  let members = 0
+  for (const deployment of group.deployments) {
+    if (deployment.draining) continue
+    members++
+    if (deployment.breaker.state === "closed" && deployment.resource.breaker.state === "closed") healthy++
+  }
+  return members === 0 ? 0 : healthy / members
+}

@@ -1,0 +1,126 @@
+/**
+ * Where a session's prompt cache is warm.
+ *
+ * Its home is the weighted rendezvous winner among the tier's deployments: every process picks the same home without
+ * talking. Where it was served last is remembered, because that is where its cache is warm: a session that had to leave
+ * home stays away until that place fails or the cache has gone cold. What is forgotten goes home. (Thaler and Ravishankar's highest
+ * random weight; bounded loads after Mirrokni, Thorup and Zadimoghaddam.)
+ */
+import type { Deployment } from "../deployment/Deployment.ts"
+
+/** 32-bit string hash with good low bits: FNV-1a, finished by murmur's avalanche. Equal in every process. */
+const hash = (text: string, seed: number): number => {
+  let h = 2166136261 ^ seed
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 16777619)
+  return avalanche(h)
+}
+
+const avalanche = (value: number): number => {
+  let h = value
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return (h ^ (h >>> 16)) >>> 0
+}
+
+const deploymentHashes = new WeakMap<Deployment, number>()
+
+const hashOf = (deployment: Deployment): number => {
+  let h = deploymentHashes.get(deployment)
+  if (h === undefined) {
+    h = hash(deployment.id, 0x9e3779b9)
+    deploymentHashes.set(deployment, h)
+  }
+  return h
+}
+
+/** Hash of a session's key. */
+export const hashSession = (session: string): number => hash(session, 0)
+
+/** Weighted rendezvous score of a deployment for a session: the highest wins. */
+export const rendezvousScore = (sessionHash: number, deployment: Deployment, meanCapacity: number): number => {
+  const capacity = deployment.configuredCapacity > 0 ? deployment.configuredCapacity : meanCapacity
+  const uniform = (avalanche(sessionHash ^ hashOf(deployment)) + 0.5) / 4294967296
+  return (capacity * deployment.weight) / -Math.log(uniform)
+}
+
+/** Mean of the configured capacities, for deployments that have none. Equal in every process. */
+export const meanConfiguredCapacity = (deployments: ReadonlyArray<Deployment>): number => {
+  let sum = 0
+  let known = 0
+  for (const deployment of deployments) {
+    if (deployment.configuredCapacity > 0) {
+      sum += deployment.configuredCapacity
+      known++
+    }
+  }
+  return known === 0 ? 1 : sum / known
+}
+
+/** Settings of the memory. */
+export interface SessionAffinityOptions {
+  /** Sessions remembered. */
+  readonly capacity: number
+  /** Milliseconds without a request after which a session's cache is taken for cold. */
+  readonly idle: number
+}
+
+interface Warm {
+  deployment: Deployment
+  /** Start of the attempt that wrote this: an older one that commits later does not overwrite it. */
+  startedAt: number
+  seenAt: number
+}
+
+/**
+ * Memory of where sessions are warm: bounded, the longest unused forgotten first. Times are milliseconds of a monotonic
+ * clock. Keys are a session and a model together.
+ */
+export class SessionAffinity {
+  private readonly options: SessionAffinityOptions
+  private readonly warm = new Map<string, Warm>()
+
+  constructor(options: SessionAffinityOptions) {
+    this.options = options
+  }
+
+  /** Sessions remembered. */
+  get size(): number {
+    return this.warm.size
+  }
+
+  /** Where a session's cache is warm, if that is known and not yet cold. */
+  recall(key: string, now: number): Deployment | undefined {
+    const entry = this.warm.get(key)
+    if (entry === undefined) return undefined
+    if (now - entry.seenAt > this.options.idle) {
+      this.warm.delete(key)
+      return undefined
+    }
+    return entry.deployment
+  }
+
+  /**
+   * An attempt that began at `startedAt` committed at a deployment. An attempt that began before the one remembered
+   * changes nothing, and a deployment that is leaving the set is not remembered. Returns where the session was before,
+   * when it has moved.
+   */
+  commit(key: string, deployment: Deployment, startedAt: number, now: number): Deployment | undefined {
+    const known = this.warm.get(key)
+    if (known !== undefined && known.startedAt > startedAt) return undefined
+    this.warm.delete(key)
+    if (deployment.draining) return undefined
+    this.warm.set(key, { deployment, startedAt, seenAt: now })
+    if (this.warm.size > this.options.capacity) {
+      const oldest = this.warm.keys().next().value
+      if (oldest !== undefined) this.warm.delete(oldest)
+    }
+    return known === undefined || known.deployment === deployment ? undefined : known.deployment
+  }
+
+  /** Forgets every session that is warm at a deployment. */
+  forget(deployment: Deployment): void {
+    for (const [key, entry] of this.warm) {
+      if (entry.deployment === deployment) this.warm.delete(key)
+    }
+  }
+}

@@ -1,0 +1,223 @@
+/**
+ * One deployment of the simulated service: what it is like, its live state, and what its headers say of it.
+ */
+import { hash } from "./SeededRandom.ts"
+import * as Cache from "./SimulatedCache.ts"
+import type { ErrorName } from "./SimulatedErrors.ts"
+import * as Fault from "./SimulatedFault.ts"
+import { defaultLatency, type SimulatedLatency, type SimulatedReply } from "./SimulatedGeneration.ts"
+import * as Limiter from "./SimulatedLimiter.ts"
+import type { Json } from "./SimulatedPrompt.ts"
+import type { Operation } from "./SimulatedRoute.ts"
+
+/**
+ * What a deployment is like. Only the name is needed.
+ */
+export interface DeploymentOptions extends Limiter.LimiterOptions {
+  readonly name: string
+  /** The model that answers name. Default: the deployment's name. */
+  readonly model?: string | undefined
+  /** Prompt and output together. Default 128,000. Often shorter on provisioned deployments. */
+  readonly contextTokens?: number | undefined
+  /** What admission adds for a request without an output limit. Default 16; provisioned: the mean output. */
+  readonly defaultOutputCharge?: number | undefined
+  /** What an output token weighs in a provisioned deployment's bucket. Default 1. */
+  readonly outputRatio?: number | undefined
+  readonly latency?: Partial<SimulatedLatency> | undefined
+  /** Mean length of an answer. Default 120. */
+  readonly outputTokens?: number | undefined
+  /** Mean length of the reasoning before it. Default 0, which makes it no reasoning model. */
+  readonly reasoningTokens?: number | undefined
+  /** What the tokenizer makes of text. Default 4; admission always estimates with 4. */
+  readonly charactersPerToken?: number | undefined
+  /** How long an unused prompt stays cached, if the cache is its own. Default 5 minutes. */
+  readonly cacheIdleMs?: number | undefined
+  /** Length of the vectors of an embedding model. Default 1,536. */
+  readonly dimensions?: number | undefined
+  /** Which 429 body it sends. Default: what goes with the protocol. */
+  readonly throttleBody?: ErrorName | undefined
+  /** Azure's asynchronous content filter: annotations come as chunks without a delta. */
+  readonly asyncFilter?: boolean | undefined
+  /** Calls the first tool it is offered, also when it need not. Default: only when `tool_choice` demands it. */
+  readonly callsTools?: boolean | undefined
+  /** What to say instead of prose; nothing for prose. */
+  readonly reply?: ((call: SimulatedCall) => SimulatedReply | undefined) | undefined
+}
+
+/**
+ * What a `reply` may look at.
+ */
+export interface SimulatedCall {
+  readonly deployment: string
+  readonly operation: Operation
+  readonly body: Json
+}
+
+/**
+ * What a deployment did so far.
+ */
+export interface DeploymentStats {
+  /** Sends that reached it, refused and broken ones too. */
+  readonly requests: number
+  readonly admitted: number
+  /** Answered 429, whoever's fault. */
+  readonly throttled: number
+  /** Answered with another error, or with a broken connection. */
+  readonly failed: number
+  /** Played to their end, and left by the client before it. */
+  readonly finished: number
+  readonly abandoned: number
+  readonly inFlight: number
+  /** Sends by status; `refused`, `reset` and `hang` stand for no answer. */
+  readonly statuses: Readonly<Record<string, number>>
+  /** What admission charged. */
+  readonly chargedTokens: number
+  /** What was billed. */
+  readonly promptTokens: number
+  readonly cachedTokens: number
+  readonly completionTokens: number
+  /** What is in use now. */
+  readonly usage: Limiter.LimiterUsage
+}
+
+/**
+ * A deployment and its live state, which only `SimulatedService` changes.
+ */
+export interface SimulatedDeployment {
+  readonly name: string
+  readonly model: string
+  readonly embeds: boolean
+  readonly options: DeploymentOptions
+  readonly latency: SimulatedLatency
+  readonly contextTokens: number
+  readonly charactersPerToken: number
+  readonly meanTokens: number
+  readonly limiter: Limiter.SimulatedLimiter
+  readonly cache: Cache.SimulatedCache
+  readonly faults: Fault.FaultSet
+  readonly counters: Counters
+}
+
+/** The counters of `DeploymentStats`. */
+type Counters =
+  & { -readonly [K in Exclude<keyof DeploymentStats, "statuses" | "usage">]: number }
+  & { readonly statuses: Record<string, number> }
+
+/**
+ * Creates a deployment of a resource. `cache` is given if the resource has one for all.
+ */
+export const make = (
+  options: DeploymentOptions,
+  resource: string,
+  cache: Cache.SimulatedCache | undefined
+): SimulatedDeployment => {
+  const model = options.model ?? options.name
+  return {
+    name: options.name,
+    model,
+    embeds: model.includes("embedding"),
+    options,
+    latency: { ...defaultLatency, ...options.latency },
+    contextTokens: options.contextTokens ?? 128_000,
+    charactersPerToken: options.charactersPerToken ?? 4,
+    meanTokens: options.outputTokens ?? 120,
+    limiter: Limiter.make({ ...options, phaseMs: options.phaseMs ?? hash(`${resource}/${options.name}`) % 60_000 }),
+    cache: cache ?? Cache.make({ idleMs: options.cacheIdleMs }),
+    faults: Fault.makeSet(),
+    counters: {
+      requests: 0,
+      admitted: 0,
+      throttled: 0,
+      failed: 0,
+      finished: 0,
+      abandoned: 0,
+      inFlight: 0,
+      statuses: {},
+      chargedTokens: 0,
+      promptTokens: 0,
+      cachedTokens: 0,
+      completionTokens: 0
+    }
+  }
+}
+
+/**
+ * The counters as of now.
+ */
+export const stats = (self: SimulatedDeployment, now: number): DeploymentStats => ({
+  ...self.counters,
+  statuses: { ...self.counters.statuses },
+  usage: self.limiter.usage(now)
+})
+
+/**
+ * What admission charges for a request, in tokens.
+ */
+export const estimate = (
+  self: SimulatedDeployment,
+  request: {
+    readonly characters: number
+    readonly extraTokens: number
+    readonly promptTokens: number
+    readonly cachedTokens: number
+    /** Of all its answers together; absent if it sets none, 0 if it generates nothing. */
+    readonly outputLimit: number | undefined
+  }
+): number => {
+  const { options } = self
+  if (options.provisioned === true) {
+    const output = request.outputLimit ?? options.defaultOutputCharge ?? self.meanTokens
+    return request.promptTokens - request.cachedTokens + output * (options.outputRatio ?? 1)
+  }
+  const output = request.outputLimit ?? options.defaultOutputCharge ?? 16
+  return Math.ceil(request.characters / 4) + request.extraTokens + output
+}
+
+/**
+ * The headers that tell of limits. `refusal` is given if they came with a 429 for it.
+ */
+export const limitHeaders = (
+  self: SimulatedDeployment,
+  azure: boolean,
+  now: number,
+  refusal?: Limiter.Refusal
+): Record<string, string> => {
+  const headers: Record<string, string> = {}
+  const usage = self.limiter.usage(now)
+  if (self.options.provisioned === true) {
+    headers["azure-openai-deployment-utilization"] = `${(usage.utilization * 100).toFixed(1)}%`
+    return headers
+  }
+  const add = (what: "tokens" | "requests", limit: number | undefined, used: number, resetMs: number): void => {
+    if (limit === undefined) return
+    headers[`x-ratelimit-limit-${what}`] = String(limit)
+    headers[`x-ratelimit-remaining-${what}`] = String(Math.max(0, Math.floor(limit - used)))
+    const reset = refusal?.limit === what ? refusal.retryAfterMs : resetMs
+    headers[`x-ratelimit-reset-${what}`] = azure
+      ? String(Math.ceil(reset / 1_000))
+      : goDuration(refusal?.limit === what ? reset : used / limit * 60_000)
+  }
+  add("requests", usage.rpm, usage.requests, usage.requestsResetMs)
+  add("tokens", usage.tpm, usage.tokens, usage.tokensResetMs)
+  return headers
+}
+
+/**
+ * The headers that tell how long to wait.
+ */
+export const retryHeaders = (retryAfterMs: number): Record<string, string> => ({
+  "retry-after-ms": String(Math.ceil(retryAfterMs)),
+  "retry-after": String(Math.ceil(retryAfterMs / 1_000))
+})
+
+/**
+ * Writes a duration as OpenAI does: `120ms`, `8.64s`, `6m0s`, `2h30m0s`.
+ */
+export const goDuration = (ms: number): string => {
+  const whole = Math.max(0, Math.ceil(ms))
+  if (whole < 1_000) return `${whole}ms`
+  const hours = Math.floor(whole / 3_600_000)
+  const minutes = Math.floor(whole / 60_000) % 60
+  const seconds = whole % 60_000 / 1_000
+  return `${hours > 0 ? `${hours}h` : ""}${hours > 0 || minutes > 0 ? `${minutes}m` : ""}${seconds}s`
+}

@@ -1,0 +1,228 @@
+/**
+ * One request on its way through the simulated service: who it is for, what goes wrong with it, and the shapes that
+ * its answer may take. It counts the request in when the answer is made, and out again when the answer has ended.
+ */
+import * as Answer from "./SimulatedAnswer.ts"
+import * as Deployment from "./SimulatedDeployment.ts"
+import * as Errors from "./SimulatedErrors.ts"
+import * as Fault from "./SimulatedFault.ts"
+import { defaultLatency } from "./SimulatedGeneration.ts"
+import type { Route } from "./SimulatedRoute.ts"
+import type { SimulatedStore } from "./SimulatedStore.ts"
+
+/**
+ * A request as it arrives.
+ */
+export interface SimulatedRequest {
+  readonly method: string
+  /** Path and query. */
+  readonly path: string
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
+  readonly body: string
+}
+
+/**
+ * The first value of a header.
+ */
+export const headerOf = (headers: SimulatedRequest["headers"], name: string): string | undefined => {
+  const value = headers[name]
+  return typeof value === "string" || value === undefined ? value : value[0]
+}
+
+/**
+ * The live state of a resource.
+ */
+export interface SimulatedResource {
+  readonly name: string
+  readonly azure: boolean
+  readonly region: string
+  readonly blockedPrompt: string
+  readonly blockedAnswer: string
+  /** How the encrypted reasoning items that it makes begin. */
+  readonly encryptedPrefix: string
+  readonly store: SimulatedStore
+  readonly counters: { requests: number; unauthorized: number; finished: number; abandoned: number; inFlight: number }
+}
+
+/**
+ * What happens when an answer has ended, at `now`.
+ */
+export type Settle = (now: number, finished: boolean) => void
+
+/**
+ * One request, and the ways to answer it.
+ */
+export class SimulatedExchange {
+  readonly resource: SimulatedResource
+  readonly request: SimulatedRequest
+  readonly route: Route | undefined
+  readonly deployment: Deployment.SimulatedDeployment | undefined
+  /** The deployment or model that was asked for, known or not. */
+  readonly asked: string
+  /** The faults that strike this request. */
+  readonly struck: ReadonlyArray<Fault.SimulatedFault>
+  readonly id: string
+  readonly now: number
+  readonly random: () => number
+
+  constructor(fields: {
+    readonly resource: SimulatedResource
+    readonly request: SimulatedRequest
+    readonly route: Route | undefined
+    readonly deployment: Deployment.SimulatedDeployment | undefined
+    readonly asked: string
+    readonly struck: ReadonlyArray<Fault.SimulatedFault>
+    readonly id: string
+    readonly now: number
+    readonly random: () => number
+  }) {
+    this.resource = fields.resource
+    this.request = fields.request
+    this.route = fields.route
+    this.deployment = fields.deployment
+    this.asked = fields.asked
+    this.struck = fields.struck
+    this.id = fields.id
+    this.now = fields.now
+    this.random = fields.random
+  }
+
+  /** How long a refusal takes. */
+  get errorMs(): number {
+    return this.deployment?.latency.errorMs ?? defaultLatency.errorMs
+  }
+
+  /** Answers over HTTP. */
+  http(
+    answer: {
+      readonly status: number
+      readonly headers: Readonly<Record<string, string>>
+      readonly headersAt: number
+      readonly parts: Answer.SimulatedParts
+    },
+    settle?: Settle
+  ): Answer.HttpAnswer {
+    return {
+      _tag: "Http",
+      ...answer,
+      headers: {
+        ...this.ownHeaders(),
+        ...answer.headers,
+        ...Fault.addedHeaders(this.struck, this.deployment?.name)
+      },
+      ...this.track(answer.status, settle)
+    }
+  }
+
+  /** Answers with a body of JSON, all at once. */
+  json(body: string, at = this.errorMs): Answer.HttpAnswer {
+    return this.http({
+      status: 200,
+      headers: { "content-type": "application/json" },
+      headersAt: at,
+      parts: Answer.whole(body, at)
+    })
+  }
+
+  /** Answers with an error. */
+  refuse(
+    error: Errors.ErrorAnswer,
+    headers?: Readonly<Record<string, string>>,
+    settle?: Settle
+  ): Answer.HttpAnswer {
+    return this.http({
+      status: error.status,
+      headers: { "content-type": error.contentType ?? "application/json", ...headers },
+      headersAt: this.errorMs,
+      parts: Answer.whole(error.body, this.errorMs)
+    }, settle)
+  }
+
+  /** The error that a `status` fault answers with. */
+  errorOf(fault: Fault.FaultOf<"status">): Errors.ErrorAnswer {
+    return Fault.errorOf(fault, this.resource.azure, this.errorContext(10_000))
+  }
+
+  /** Answers with a documented error. */
+  refuseAs(name: Errors.ErrorName): Answer.HttpAnswer {
+    return this.refuse(Errors.make(name, this.errorContext(0)))
+  }
+
+  /** Answers 429 with the body that this deployment sends. */
+  throttle(options: {
+    readonly retryAfterMs?: number | undefined
+    readonly error?: Errors.ErrorName | undefined
+    readonly headers?: Readonly<Record<string, string>> | undefined
+  }): Answer.HttpAnswer {
+    const { retryAfterMs } = options
+    const error = options.error ?? this.deployment?.options.throttleBody ?? this.usualThrottle()
+    return this.refuse(Errors.make(error, this.errorContext(retryAfterMs ?? 0)), {
+      ...(retryAfterMs === undefined ? undefined : Deployment.retryHeaders(retryAfterMs)),
+      ...options.headers
+    })
+  }
+
+  /** Does not answer. */
+  broken(how: Answer.BrokenAnswer["how"], at: number, settle?: Settle): Answer.BrokenAnswer {
+    return { _tag: "Broken", how, at, ...this.track(how, settle) }
+  }
+
+  private track(status: number | Answer.BrokenAnswer["how"], settle?: Settle) {
+    const own = this.deployment?.counters
+    const all = own === undefined ? [this.resource.counters] : [this.resource.counters, own]
+    for (const counters of all) counters.inFlight++
+    if (own !== undefined) {
+      own.statuses[status] = (own.statuses[status] ?? 0) + 1
+      if (status === 429) own.throttled++
+      else if (typeof status === "string" || status >= 400) own.failed++
+    }
+    let open = true
+    const end = (how: "finished" | "abandoned") => (now: number): void => {
+      if (!open) return
+      open = false
+      for (const counters of all) {
+        counters.inFlight--
+        counters[how]++
+      }
+      settle?.(now, how === "finished")
+    }
+    return { finished: end("finished"), abandoned: end("abandoned") }
+  }
+
+  private ownHeaders(): Record<string, string> {
+    if (!this.resource.azure) {
+      return { "x-request-id": this.id, "openai-version": "2020-10-01", "openai-organization": "org-simulated" }
+    }
+    return {
+      "x-request-id": this.id,
+      "apim-request-id": this.id,
+      "x-ms-region": this.resource.region,
+      "x-ms-client-request-id": headerOf(this.request.headers, "x-ms-client-request-id") ?? "Not-Set",
+      ...(this.deployment === undefined ? undefined : { "x-ms-deployment-name": this.deployment.name })
+    }
+  }
+
+  private errorContext(retryAfterMs: number): Errors.ErrorContext {
+    return {
+      deployment: this.asked,
+      model: this.deployment?.model ?? this.asked,
+      region: this.resource.region,
+      apiVersion: this.route?.apiVersion ?? "v1",
+      operation: operationNames[this.route?.operation ?? "chat"] ?? "ChatCompletions_Create",
+      retryAfterSeconds: Math.ceil(retryAfterMs / 1_000)
+    }
+  }
+
+  private usualThrottle(): Errors.ErrorName {
+    if (!this.resource.azure) return "openai-tokens-429"
+    return this.route?.protocol === "classic" && this.route.operation !== "responses"
+      ? "azure-classic-429"
+      : "azure-v1-429"
+  }
+}
+
+const operationNames: Readonly<Record<string, string>> = {
+  embeddings: "Embeddings_Create",
+  responses: "Responses_Create"
+}

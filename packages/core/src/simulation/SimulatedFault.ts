@@ -1,0 +1,262 @@
+/**
+ * What can go wrong: each fault is plain data, so that it can be set in a test, over HTTP or from a file.
+ */
+import * as Schema from "effect/Schema"
+import type { SimulatedEnding, SimulatedPart, SimulatedParts } from "./SimulatedAnswer.ts"
+import * as Errors from "./SimulatedErrors.ts"
+
+const fault = <const Kind extends string, Fields extends Schema.Struct.Fields>(kind: Kind, fields: Fields) =>
+  Schema.Struct({
+    kind: Schema.Literal(kind),
+    /** How likely it is, for each request; 1 if not given. */
+    probability: Schema.optional(Schema.Number.check(Schema.isBetween({ minimum: 0, maximum: 1 }))),
+    /** How many requests it strikes before it is gone; absent for all. */
+    times: Schema.optional(Schema.Int.check(Schema.isGreaterThan(0))),
+    ...fields
+  })
+
+const errorName = Schema.Literals(Object.keys(Errors.bodies) as Array<Errors.ErrorName>)
+const headers = Schema.Record(Schema.String, Schema.String)
+const count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+const factor = Schema.Number.check(Schema.isGreaterThan(0))
+
+/**
+ * Schema for one fault.
+ *
+ * - `status`: an error status; its body is a documented one (`error`), any text (`body`), or what goes with the status.
+ * - `throttle`: a 429 whose wait is given in any form: `retryAfterMs`, or raw `headers`.
+ * - `slow`, `slowDecoding`: everything, or only the tokens after the first, takes `factor` times as long.
+ * - `hang`: no answer ever; or, with `afterEvents`, a stream that stalls.
+ * - `refused`, `reset`: the connection is refused, or breaks before the headers.
+ * - `cut`: the answer ends after some events, properly (`end`) or by a broken connection (`reset`).
+ * - `errorInStream`: a 200 whose stream tells of an error. `flat` is OpenAI's shape, `nested` is Azure's.
+ * - `empty`: a 200 with no event, or with nothing but `[DONE]`.
+ * - `malformed`: an event that is no JSON, half a UTF-8 character, or one without its blank line.
+ * - `truncated`: half of the body. `unreadable`: a 200 that is not what was asked for.
+ * - `headers`: added to every answer. `spillover`: another deployment served it. `unknownLimits`: `-1` rate limits.
+ */
+export const SimulatedFault = Schema.Union([
+  fault("status", {
+    status: Schema.optional(Schema.Int.check(Schema.isBetween({ minimum: 200, maximum: 599 }))),
+    error: Schema.optional(errorName),
+    body: Schema.optional(Schema.String),
+    contentType: Schema.optional(Schema.String),
+    headers: Schema.optional(headers)
+  }),
+  fault("throttle", {
+    retryAfterMs: Schema.optional(Schema.Number),
+    error: Schema.optional(errorName),
+    headers: Schema.optional(headers)
+  }),
+  fault("slow", { factor }),
+  fault("slowDecoding", { factor }),
+  fault("hang", { afterEvents: Schema.optional(count) }),
+  fault("refused", {}),
+  fault("reset", {}),
+  fault("cut", { afterEvents: count, ending: Schema.Literals(["end", "reset"]) }),
+  fault("errorInStream", {
+    afterEvents: Schema.optional(count),
+    shape: Schema.optional(Schema.Literals(["nested", "flat"])),
+    type: Schema.optional(Schema.String),
+    code: Schema.optional(Schema.String),
+    message: Schema.optional(Schema.String),
+    headers: Schema.optional(headers)
+  }),
+  fault("empty", { done: Schema.optional(Schema.Boolean) }),
+  fault("malformed", { how: Schema.Literals(["json", "utf8", "blankLine"]), afterEvents: Schema.optional(count) }),
+  fault("truncated", {}),
+  fault("unreadable", { body: Schema.optional(Schema.String) }),
+  fault("headers", { headers }),
+  fault("spillover", { to: Schema.optional(Schema.String), status: Schema.optional(Schema.Int) }),
+  fault("unknownLimits", {})
+])
+
+/**
+ * One fault.
+ */
+export type SimulatedFault = typeof SimulatedFault.Type
+
+/**
+ * The fault of one kind.
+ */
+export type FaultOf<Kind extends SimulatedFault["kind"]> = Extract<SimulatedFault, { readonly kind: Kind }>
+
+/**
+ * Faults that were switched on, and how often each may still strike.
+ */
+export interface FaultSet {
+  readonly add: (fault: SimulatedFault) => void
+  readonly clear: () => void
+  /** Those that are still on. `times` is what is left. */
+  readonly list: () => ReadonlyArray<SimulatedFault>
+  /** Those that strike this request. */
+  readonly draw: (random: () => number) => ReadonlyArray<SimulatedFault>
+}
+
+/**
+ * Creates a set without faults.
+ */
+export const makeSet = (): FaultSet => {
+  let on: Array<{ readonly fault: SimulatedFault; left: number }> = []
+  return {
+    add: (fault) => void on.push({ fault, left: fault.times ?? Infinity }),
+    clear: () => void (on = []),
+    list: () => on.map(({ fault, left }) => left === Infinity ? fault : { ...fault, times: left }),
+    draw: (random) => {
+      if (on.length === 0) return []
+      const struck = on.filter(({ fault }) => fault.probability === undefined || random() < fault.probability)
+      for (const entry of struck) entry.left--
+      on = on.filter((entry) => entry.left > 0)
+      return struck.map(({ fault }) => fault)
+    }
+  }
+}
+
+/**
+ * The first fault of one kind among those that strike.
+ */
+export const find = <Kind extends SimulatedFault["kind"]>(
+  faults: ReadonlyArray<SimulatedFault>,
+  kind: Kind
+): FaultOf<Kind> | undefined => faults.find((fault): fault is FaultOf<Kind> => fault.kind === kind)
+
+/**
+ * The error that a `status` fault answers with.
+ */
+export const errorOf = (fault: FaultOf<"status">, azure: boolean, context: Errors.ErrorContext): Errors.ErrorAnswer => {
+  const named = Errors.make(fault.error ?? Errors.nameFor(fault.status ?? 500, azure), context)
+  return {
+    status: fault.status ?? named.status,
+    body: fault.body ?? named.body,
+    contentType: fault.contentType ?? (fault.body === undefined ? named.contentType : "text/plain")
+  }
+}
+
+/**
+ * The headers that faults add to an answer.
+ */
+export const addedHeaders = (
+  faults: ReadonlyArray<SimulatedFault>,
+  deployment: string | undefined
+): Record<string, string> => {
+  const added: Record<string, string> = {}
+  for (const fault of faults) {
+    switch (fault.kind) {
+      case "headers":
+      case "errorInStream":
+        Object.assign(added, fault.headers)
+        break
+      case "spillover":
+        added["x-ms-spillover-from-deployment"] = deployment ?? ""
+        added["x-ms-spillover-error"] = String(fault.status ?? 429)
+        added["x-ms-deployment-name"] = fault.to ?? `${deployment ?? ""}-spillover`
+        break
+      case "unknownLimits":
+        added["x-ratelimit-limit-tokens"] = "-1"
+        added["x-ratelimit-remaining-tokens"] = "-1"
+        added["x-ratelimit-reset-tokens"] = "0"
+        break
+    }
+  }
+  return added
+}
+
+/**
+ * Makes the stream of a good answer go wrong. `errorEvents` are what an error looks like in it.
+ */
+export const damage = function*(
+  parts: SimulatedParts,
+  faults: ReadonlyArray<SimulatedFault>,
+  startsAt: number,
+  errorEvents: (fault: FaultOf<"errorInStream">) => ReadonlyArray<string>
+): Generator<SimulatedPart, SimulatedEnding, void> {
+  const empty = find(faults, "empty")
+  if (empty !== undefined) {
+    if (empty.done === true) yield { at: startsAt, data: "data: [DONE]\n\n" }
+    return "end"
+  }
+  const error = find(faults, "errorInStream")
+  const cut = find(faults, "cut")
+  const hang = find(faults, "hang")
+  const malformed = find(faults, "malformed")
+  let at = startsAt
+  for (let events = 0;; events++) {
+    if (error !== undefined && events >= (error.afterEvents ?? 0)) {
+      for (const data of errorEvents(error)) yield { at, data }
+      return "end"
+    }
+    if (cut !== undefined && events >= cut.afterEvents) return cut.ending
+    if (hang !== undefined && events >= (hang.afterEvents ?? 0)) return "hang"
+    const next = parts.next()
+    if (next.done === true) return next.value
+    at = next.value.at
+    if (malformed !== undefined && events === (malformed.afterEvents ?? 0)) {
+      yield { at, data: spoil(String(next.value.data), malformed.how) }
+      if (malformed.how === "utf8") return "end"
+    } else yield next.value
+  }
+}
+
+/**
+ * The error that a stream tells of.
+ */
+export const errorBody = (fault: FaultOf<"errorInStream">): { readonly [key: string]: unknown } => ({
+  type: fault.type ?? "too_many_requests",
+  code: fault.code ?? "rate_limit_exceeded",
+  message: fault.message ?? "Your requests to the deployment have exceeded rate limit.",
+  param: null
+})
+
+/**
+ * Makes a body that is not streamed go wrong.
+ */
+export const spoilWhole = (
+  body: string,
+  faults: ReadonlyArray<SimulatedFault>
+): { readonly body: string; readonly contentType: string; readonly ending: SimulatedEnding } => {
+  const half = body.slice(0, Math.ceil(body.length / 2))
+  const contentType = "application/json"
+  for (const fault of faults) {
+    switch (fault.kind) {
+      case "unreadable":
+        return {
+          body: fault.body ?? "<html><body>Sign in to continue</body></html>",
+          contentType: "text/html",
+          ending: "end"
+        }
+      case "truncated":
+      case "malformed":
+        return { body: half, contentType, ending: "end" }
+      case "cut":
+        return { body: half, contentType, ending: fault.ending }
+      case "hang":
+        return { body: half, contentType, ending: "hang" }
+      case "empty":
+        return { body: "", contentType, ending: "end" }
+      case "errorInStream":
+        return { body: JSON.stringify({ error: errorBody(fault) }), contentType, ending: "end" }
+    }
+  }
+  return { body, contentType, ending: "end" }
+}
+
+/**
+ * The kinds of fault that `damage` knows.
+ */
+export const damages = (faults: ReadonlyArray<SimulatedFault>): boolean =>
+  faults.some(({ kind }) =>
+    kind === "empty" || kind === "errorInStream" || kind === "cut" || kind === "hang" || kind === "malformed"
+  )
+
+const spoil = (event: string, how: FaultOf<"malformed">["how"]): string | Uint8Array => {
+  switch (how) {
+    case "json":
+      return event.replace(/\}\n\n$/, "\n\n")
+    case "blankLine":
+      return event.slice(0, -1)
+    case "utf8": {
+      const bytes = new TextEncoder().encode(event.replace(/\}\n\n$/, "\"€"))
+      return bytes.subarray(0, bytes.length - 1)
+    }
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * One answer of the simulated model: what it says, and when each token of it is ready.
+ */
+import * as SeededRandom from "./SeededRandom.ts"
+import type { SimulatedPrompt } from "./SimulatedPrompt.ts"
+import * as Text from "./SimulatedText.ts"
+
+/**
+ * How fast a deployment is.
+ */
+export interface SimulatedLatency {
+  /** Time to the first token of an empty prompt, in ms. */
+  readonly baseMs: number
+  /** What each prompt token that is not cached adds to it. */
+  readonly perPromptTokenMs: number
+  readonly perOutputTokenMs: number
+  /** Spread (sigma) of the lognormal jitter; 0 for none. */
+  readonly jitter: number
+  /** Requests in flight at which everything takes twice as long. Latency grows with the square of the load. */
+  readonly capacity: number
+  /** Tokens in one stream event. Azure's content filter sends bursts. */
+  readonly tokensPerEvent: number
+  /** How long a refusal takes. */
+  readonly errorMs: number
+}
+
+/**
+ * What a deployment is like when nothing else was said.
+ */
+export const defaultLatency: SimulatedLatency = {
+  baseMs: 250,
+  perPromptTokenMs: 0.05,
+  perOutputTokenMs: 12,
+  jitter: 0.15,
+  capacity: Infinity,
+  tokensPerEvent: 1,
+  errorMs: 10
+}
+
+/**
+ * What a caller of the simulation may have the model say instead of prose.
+ */
+export type SimulatedReply = string | {
+  readonly text?: string | undefined
+  readonly calls?: ReadonlyArray<{ readonly name: string; readonly arguments: unknown }> | undefined
+}
+
+/**
+ * One answer among `n`.
+ */
+export interface Output {
+  /** Text, a token each. Empty if functions are called. */
+  readonly pieces: ReadonlyArray<string>
+  readonly calls: ReadonlyArray<{ readonly id: string; readonly name: string; readonly pieces: ReadonlyArray<string> }>
+  readonly finish: "stop" | "length" | "tool_calls" | "content_filter"
+}
+
+/**
+ * What will be said, and when. Times are in ms after the request.
+ */
+export interface Generation {
+  readonly promptTokens: number
+  readonly cachedTokens: number
+  readonly reasoningTokens: number
+  readonly outputs: ReadonlyArray<Output>
+  /** All that is billed as output, reasoning included. */
+  readonly completionTokens: number
+  /** When the service begins a streamed answer. */
+  readonly startsAt: number
+  readonly firstTokenAt: number
+  readonly perTokenMs: number
+  /** Steps of decoding: reasoning, then the longest output. */
+  readonly steps: number
+  /** Steps that were handed out so far, if the answer is streamed. */
+  delivered: number
+}
+
+/**
+ * What a generation is drawn from.
+ */
+export interface GenerationOptions {
+  readonly prompt: SimulatedPrompt
+  readonly promptTokens: number
+  readonly cachedTokens: number
+  /** How many output tokens are allowed, reasoning included. */
+  readonly limit: number
+  readonly meanTokens: number
+  readonly reasoningTokens: number
+  readonly filtered: boolean
+  readonly reply: SimulatedReply | undefined
+  readonly latency: SimulatedLatency
+  /** Requests in flight, this one not among them. */
+  readonly load: number
+  readonly slow: number
+  readonly slowDecoding: number
+}
+
+/**
+ * Draws a generation.
+ */
+export const make = (options: GenerationOptions, random: () => number): Generation => {
+  const { latency, prompt } = options
+  const load = 1 + (options.load / latency.capacity) ** 2
+  const firstTokenAt = options.slow * load * SeededRandom.lognormal(random, latency.jitter) *
+    (latency.baseMs + latency.perPromptTokenMs * (options.promptTokens - options.cachedTokens))
+  const perTokenMs = options.slow * options.slowDecoding * load * latency.perOutputTokenMs *
+    SeededRandom.lognormal(random, latency.jitter)
+  const reasoningTokens = options.reasoningTokens === 0
+    ? 0
+    : Math.min(options.limit, Math.max(1, Math.round(options.reasoningTokens * SeededRandom.lognormal(random, 0.5))))
+  const limit = options.limit - reasoningTokens
+  const outputs = Array.from({ length: prompt.choices }, () => makeOutput(options, limit, random))
+  const lengths = outputs.map(lengthOf)
+  const steps = reasoningTokens + Math.max(...lengths)
+  return {
+    promptTokens: options.promptTokens,
+    cachedTokens: options.cachedTokens,
+    reasoningTokens,
+    outputs,
+    completionTokens: reasoningTokens + lengths.reduce((sum, length) => sum + length, 0),
+    startsAt: firstTokenAt / 2,
+    firstTokenAt,
+    perTokenMs,
+    steps,
+    delivered: prompt.stream ? 0 : steps
+  }
+}
+
+const makeOutput = (options: GenerationOptions, limit: number, random: () => number): Output => {
+  const { prompt, reply } = options
+  const seed = Math.floor(random() * 4_294_967_296)
+  const own = SeededRandom.make(seed)
+  const meant = Math.max(1, Math.round(options.meanTokens * SeededRandom.lognormal(own, 0.5)))
+  const calls = typeof reply === "object" && reply.calls !== undefined
+    ? reply.calls
+    : reply === undefined
+    ? prompt.calls.map((call) => ({ name: call.name, arguments: Text.makeValue(call.parameters, own) }))
+    : []
+  if (calls.length > 0) {
+    let left = limit
+    const cut = calls.map((call, index) => {
+      const pieces = Text.cut(JSON.stringify(call.arguments)).slice(0, left)
+      left -= pieces.length
+      return { id: `call_${seed.toString(36)}${index}`, name: call.name, pieces }
+    })
+    return { pieces: [], calls: cut, finish: left === 0 ? "length" : "tool_calls" }
+  }
+  const text = typeof reply === "string" ? reply : reply?.text
+  const whole = text !== undefined
+    ? Text.cut(text)
+    : prompt.schema === undefined
+    ? Text.makeProse(Math.min(meant, limit + 1), seed)
+    : Text.cut(JSON.stringify(Text.makeValue(prompt.schema, own)))
+  const pieces = whole.slice(0, options.filtered ? Math.min(limit, Math.ceil(whole.length / 4)) : limit)
+  const finish = options.filtered ? "content_filter" : pieces.length < whole.length ? "length" : "stop"
+  return { pieces, calls: [], finish }
+}
+
+/**
+ * How many tokens an output has.
+ */
+export const lengthOf = (output: Output): number =>
+  output.pieces.length + output.calls.reduce((sum, call) => sum + call.pieces.length, 0)
+
+/**
+ * When the token of one step of decoding is ready.
+ */
+export const stepAt = (self: Generation, step: number): number => self.firstTokenAt + step * self.perTokenMs
+
+/**
+ * When everything is said.
+ */
+export const endAt = (self: Generation): number => stepAt(self, Math.max(0, self.steps - 1))
+
+/**
+ * How many output tokens are billed if the answer ends now: those generated by `at`, and never more than handed out.
+ */
+export const billedBy = (self: Generation, at: number): number => {
+  const since = at - self.firstTokenAt
+  const generated = since < 0 ? 0 : self.perTokenMs === 0 ? self.steps : Math.floor(since / self.perTokenMs) + 1
+  return tokensOf(self, Math.min(generated, self.steps, self.delivered))
+}
+
+/**
+ * How many output tokens are billed for what was handed out.
+ */
+export const billedForDelivered = (self: Generation): number => tokensOf(self, self.delivered)
+
+const tokensOf = (self: Generation, steps: number): number => {
+  if (steps >= self.steps) return self.completionTokens
+  const visible = Math.max(0, steps - self.reasoningTokens)
+  return Math.min(steps, self.reasoningTokens) +
+    self.outputs.reduce((sum, output) => sum + Math.min(lengthOf(output), visible), 0)
+}

@@ -1,0 +1,254 @@
+/**
+ * Admission as the service does it: tokens and requests on standard deployments, a leaky bucket on provisioned ones.
+ *
+ * A standard deployment adds an estimate (prompt and output limit) to a token window and one to the request windows,
+ * and never takes any of it back. A provisioned one adds the estimate to a bucket that drains all the time, refuses
+ * above 100 %, and corrects the estimate both ways when the answer ends.
+ */
+
+/**
+ * How one deployment is limited.
+ */
+export interface LimiterOptions {
+  /** Tokens a minute: the limit of a standard deployment, the drain of a provisioned one. Absent: no limit. */
+  readonly tpm?: number | undefined
+  /** Requests a minute. Absent: no limit. Not used by provisioned deployments. */
+  readonly rpm?: number | undefined
+  readonly provisioned?: boolean | undefined
+  /** `sliding` (default): the last 60 s. `fixed`: whole minutes, beginning at a phase of the deployment's own. */
+  readonly window?: "sliding" | "fixed" | undefined
+  /** Where whole minutes begin, in ms, for `fixed`. Default: each deployment has its own. */
+  readonly phaseMs?: number | undefined
+  /** The short slice in which requests are limited too: 10,000 (default) or 1,000 ms. 0: none. */
+  readonly requestSliceMs?: number | undefined
+  /** How much a provisioned deployment's bucket holds, as time of its drain. Default 10,000 ms. */
+  readonly burstMs?: number | undefined
+}
+
+/**
+ * Why a request was not admitted, and when one like it would be.
+ */
+export interface Refusal {
+  readonly limit: "tokens" | "requests" | "utilization"
+  readonly retryAfterMs: number
+  /** What was in use before this request. */
+  readonly used: number
+}
+
+/**
+ * What is in use now.
+ */
+export interface LimiterUsage {
+  /** The limit in force, if there is one. */
+  readonly tpm: number | undefined
+  readonly rpm: number | undefined
+  /** Tokens charged in the window now; the bucket's level for a provisioned deployment. */
+  readonly tokens: number
+  readonly requests: number
+  /** Milliseconds until nothing of it is left. */
+  readonly tokensResetMs: number
+  readonly requestsResetMs: number
+  /** Share of the token limit in use, 1 being all of it; 0 without a limit. */
+  readonly utilization: number
+}
+
+/**
+ * Admission of one deployment.
+ */
+export interface SimulatedLimiter {
+  /** Charges a request, or says why not. Nothing is charged for a refused one. */
+  readonly admit: (tokens: number, now: number) => Refusal | undefined
+  /** Corrects a charge by the difference to what was used. Does nothing on a standard deployment. */
+  readonly correct: (difference: number, now: number) => void
+  /** Adds use by other clients of the same quota, which is never refused. */
+  readonly consume: (tokens: number, requests: number, now: number) => void
+  /** Changes the limits while the service runs. What is in the windows stays. */
+  readonly setLimits: (limits: { readonly tpm?: number | undefined; readonly rpm?: number | undefined }) => void
+  readonly usage: (now: number) => LimiterUsage
+}
+
+/**
+ * Creates the admission of one deployment.
+ */
+export const make = (options: LimiterOptions): SimulatedLimiter =>
+  options.provisioned === true ? makeProvisioned(options) : makeStandard(options)
+
+const minute = 60_000
+
+const makeStandard = (options: LimiterOptions): SimulatedLimiter => {
+  let { rpm, tpm } = options
+  const sliceMs = options.requestSliceMs ?? 10_000
+  const makeWindow = (length: number): Window =>
+    options.window === "fixed" ? makeFixed(length, options.phaseMs ?? 0) : makeSliding(length)
+  const tokensUsed = makeWindow(minute)
+  const requestsUsed = makeWindow(minute)
+  const sliceUsed = makeWindow(sliceMs)
+
+  return {
+    admit(tokens, now) {
+      if (rpm !== undefined) {
+        const sliceLimit = sliceMs === 0 ? Infinity : Math.max(1, Math.ceil(rpm * sliceMs / minute))
+        const used = requestsUsed.used(now)
+        if (used + 1 > rpm || sliceUsed.used(now) + 1 > sliceLimit) {
+          const freeAt = Math.max(requestsUsed.freeAt(1, rpm, now), sliceUsed.freeAt(1, sliceLimit, now))
+          return { limit: "requests", retryAfterMs: Math.max(1, freeAt - now), used }
+        }
+      }
+      const inUse = tokensUsed.used(now)
+      // The limit is checked against what is in use: a request larger than it is admitted when nothing else is.
+      if (tpm !== undefined && inUse > 0 && inUse + tokens > tpm) {
+        const freeAt = tokensUsed.freeAt(tokens, tpm, now)
+        return { limit: "tokens", retryAfterMs: Math.max(1, freeAt - now), used: inUse }
+      }
+      tokensUsed.add(tokens, now)
+      requestsUsed.add(1, now)
+      sliceUsed.add(1, now)
+      return undefined
+    },
+    correct() {},
+    consume(tokens, requests, now) {
+      tokensUsed.add(tokens, now)
+      requestsUsed.add(requests, now)
+      sliceUsed.add(requests, now)
+    },
+    setLimits(limits) {
+      tpm = limits.tpm ?? tpm
+      rpm = limits.rpm ?? rpm
+    },
+    usage(now) {
+      const tokens = tokensUsed.used(now)
+      return {
+        tpm,
+        rpm,
+        tokens,
+        requests: requestsUsed.used(now),
+        tokensResetMs: tokensUsed.emptyAt(now) - now,
+        requestsResetMs: requestsUsed.emptyAt(now) - now,
+        utilization: tpm === undefined ? 0 : tokens / tpm
+      }
+    }
+  }
+}
+
+const makeProvisioned = (options: LimiterOptions): SimulatedLimiter => {
+  let tpm = options.tpm
+  let level = 0
+  let drainedAt = 0
+  const burstMs = options.burstMs ?? 10_000
+  const drain = (now: number): void => {
+    if (tpm === undefined) level = 0
+    else level = Math.max(0, level - Math.max(0, now - drainedAt) * tpm / minute)
+    drainedAt = Math.max(now, drainedAt)
+  }
+  const size = (): number => tpm === undefined ? Infinity : tpm * burstMs / minute
+
+  return {
+    admit(tokens, now) {
+      drain(now)
+      if (level > size()) {
+        const retryAfterMs = Math.max(1, Math.ceil((level - size()) * minute / tpm!))
+        return { limit: "utilization", retryAfterMs, used: level }
+      }
+      level += tokens
+      return undefined
+    },
+    correct(difference, now) {
+      drain(now)
+      level = Math.max(0, level + difference)
+    },
+    consume(tokens, _requests, now) {
+      drain(now)
+      level += tokens
+    },
+    setLimits(limits) {
+      tpm = limits.tpm ?? tpm
+    },
+    usage(now) {
+      drain(now)
+      return {
+        tpm,
+        rpm: undefined,
+        tokens: level,
+        requests: 0,
+        tokensResetMs: tpm === undefined ? 0 : Math.ceil(level * minute / tpm),
+        requestsResetMs: 0,
+        utilization: level / size()
+      }
+    }
+  }
+}
+
+/**
+ * What was used in the last stretch of time.
+ */
+interface Window {
+  readonly used: (now: number) => number
+  readonly add: (amount: number, now: number) => void
+  /** The first time at which `amount` fits beside what is in use, or at which nothing is. */
+  readonly freeAt: (amount: number, limit: number, now: number) => number
+  readonly emptyAt: (now: number) => number
+}
+
+const makeSliding = (length: number): Window => {
+  let times: Array<number> = []
+  let amounts: Array<number> = []
+  let head = 0
+  let total = 0
+  const forget = (now: number): void => {
+    while (head < times.length && times[head]! + length <= now) total -= amounts[head++]!
+    if (head > 1_024 && head * 2 > times.length) {
+      times = times.slice(head)
+      amounts = amounts.slice(head)
+      head = 0
+    }
+  }
+  return {
+    used(now) {
+      forget(now)
+      return total
+    },
+    add(amount, now) {
+      if (amount <= 0 || length === 0) return
+      forget(now)
+      times.push(now)
+      amounts.push(amount)
+      total += amount
+    },
+    freeAt(amount, limit, now) {
+      forget(now)
+      let left = total
+      let at = now
+      for (let i = head; i < times.length && left > 0 && left + amount > limit; i++) {
+        left -= amounts[i]!
+        at = times[i]! + length
+      }
+      return at
+    },
+    emptyAt(now) {
+      forget(now)
+      return head === times.length ? now : times[times.length - 1]! + length
+    }
+  }
+}
+
+const makeFixed = (length: number, phase: number): Window => {
+  let began = -Infinity
+  let total = 0
+  const beginningOf = (now: number): number => length === 0 ? now : now - (((now - phase) % length) + length) % length
+  const used = (now: number): number => {
+    const begins = beginningOf(now)
+    if (begins !== began) {
+      began = begins
+      total = 0
+    }
+    return total
+  }
+  return {
+    used,
+    add(amount, now) {
+      total = used(now) + amount
+    },
+    freeAt: (amount, limit, now) => used(now) === 0 || used(now) + amount <= limit ? now : beginningOf(now) + length,
+    emptyAt: (now) => used(now) === 0 ? now : beginningOf(now) + length
+  }
+}

@@ -1,0 +1,295 @@
+/**
+ * What the service does with a request that found its deployment: generate, or embed.
+ */
+import * as Answer from "./SimulatedAnswer.ts"
+import * as Chat from "./SimulatedChat.ts"
+import * as Deployment from "./SimulatedDeployment.ts"
+import * as Embeddings from "./SimulatedEmbeddings.ts"
+import * as Errors from "./SimulatedErrors.ts"
+import type { Settle, SimulatedExchange } from "./SimulatedExchange.ts"
+import * as Fault from "./SimulatedFault.ts"
+import * as Generation from "./SimulatedGeneration.ts"
+import * as Prompt from "./SimulatedPrompt.ts"
+import * as Responses from "./SimulatedResponses.ts"
+
+/**
+ * Answers a chat or responses request.
+ */
+export const generate = (
+  exchange: SimulatedExchange,
+  deployment: Deployment.SimulatedDeployment,
+  body: Prompt.Json
+): Answer.SimulatedAnswer => {
+  const { now, resource } = exchange
+  const { contextTokens, counters, options } = deployment
+  const operation = exchange.route!.operation
+  const before = operation === "responses" ? findBefore(exchange, body) : ""
+  if (before instanceof Prompt.Problem) return exchange.refuse(before.answer)
+  const model = { reasons: (options.reasoningTokens ?? 0) > 0, callsTools: options.callsTools === true }
+  const prompt = operation === "responses" ? Prompt.responses(body, before, model) : Prompt.chat(body, model)
+  if (prompt instanceof Prompt.Problem) return exchange.refuse(prompt.answer)
+
+  const promptTokens = Math.ceil(prompt.text.length / deployment.charactersPerToken) + prompt.extraTokens
+  const cacheKey = `${deployment.model} ${prompt.cacheKey}`
+  const cache = deployment.cache.lookup(cacheKey, prompt.text, deployment.charactersPerToken, now)
+  const { cachedTokens } = cache
+  const charge = Deployment.estimate(deployment, {
+    characters: prompt.text.length,
+    extraTokens: prompt.extraTokens,
+    promptTokens,
+    cachedTokens,
+    outputLimit: prompt.maxTokens === undefined ? undefined : prompt.maxTokens * prompt.choices
+  })
+  const refused = admit(exchange, deployment, charge) ?? faultInside(exchange, deployment, charge)
+  if (refused !== undefined) return refused
+
+  /** Bills what was used, and corrects what was charged for it. */
+  const bill = (at: number, prompt: number, cached: number, output: number): void => {
+    counters.promptTokens += prompt
+    counters.cachedTokens += cached
+    counters.completionTokens += output
+    deployment.limiter.correct(prompt - cached + output * (options.outputRatio ?? 1) - charge, at)
+  }
+  const asked = promptTokens + (prompt.maxTokens ?? 0)
+  if (asked > contextTokens) {
+    return exchange.refuse(Errors.contextLength(deployment.model, contextTokens, asked), {}, (at) => bill(at, 0, 0, 0))
+  }
+  if (resource.azure && prompt.text.includes(resource.blockedPrompt)) {
+    return exchange.refuse(Errors.contentFilter, {}, (at) => bill(at, promptTokens, 0, 0))
+  }
+
+  const encrypts = Array.isArray(body["include"]) && body["include"].includes("reasoning.encrypted_content")
+  const generation = Generation.make({
+    prompt,
+    promptTokens,
+    cachedTokens,
+    limit: Math.max(1, Math.min(prompt.maxTokens ?? Infinity, contextTokens - promptTokens)),
+    meanTokens: deployment.meanTokens,
+    reasoningTokens: options.reasoningTokens ?? (encrypts ? 64 : 0),
+    filtered: prompt.text.includes(resource.blockedAnswer),
+    reply: options.reply?.({ deployment: deployment.name, operation, body }),
+    latency: deployment.latency,
+    load: counters.inFlight,
+    slow: factorOf(exchange, "slow"),
+    slowDecoding: factorOf(exchange, "slowDecoding")
+  }, exchange.random)
+  cache.remember(now + generation.firstTokenAt)
+  const settle: Settle = (at, finished) => {
+    const output = finished ? Generation.billedForDelivered(generation) : Generation.billedBy(generation, at - now)
+    bill(at, promptTokens, cachedTokens, output)
+  }
+  return operation === "responses"
+    ? respond(exchange, deployment, body, prompt, generation, encrypts, settle)
+    : chat(exchange, deployment, prompt, generation, settle)
+}
+
+/**
+ * Answers an embeddings request.
+ */
+export const embed = (
+  exchange: SimulatedExchange,
+  deployment: Deployment.SimulatedDeployment,
+  body: Prompt.Json
+): Answer.SimulatedAnswer => {
+  const prompt = Embeddings.check(body, deployment.charactersPerToken)
+  if (prompt instanceof Prompt.Problem) return exchange.refuse(prompt.answer)
+  const charge = Deployment.estimate(deployment, {
+    characters: prompt.characters,
+    extraTokens: prompt.numberTokens,
+    promptTokens: prompt.tokens,
+    cachedTokens: 0,
+    outputLimit: 0
+  })
+  const refused = admit(exchange, deployment, charge) ?? faultInside(exchange, deployment, charge)
+  if (refused !== undefined) return refused
+  const text = Embeddings.body(prompt, deployment.model, deployment.options.dimensions ?? 1_536)
+  const { baseMs, perPromptTokenMs } = deployment.latency
+  const at = factorOf(exchange, "slow") * (baseMs + perPromptTokenMs * prompt.tokens)
+  return answerWhole(exchange, deployment, text, at, (at) => {
+    deployment.counters.promptTokens += prompt.tokens
+    deployment.limiter.correct(prompt.tokens - charge, at)
+  })
+}
+
+/** Charges a request, or answers 429. */
+const admit = (
+  exchange: SimulatedExchange,
+  deployment: Deployment.SimulatedDeployment,
+  charge: number
+): Answer.SimulatedAnswer | undefined => {
+  const refusal = deployment.limiter.admit(charge, exchange.now)
+  if (refusal === undefined) {
+    deployment.counters.admitted++
+    deployment.counters.chargedTokens += charge
+    return undefined
+  }
+  return exchange.throttle({
+    retryAfterMs: refusal.retryAfterMs,
+    error: refusal.limit === "requests" && !exchange.resource.azure && deployment.options.throttleBody === undefined
+      ? "openai-requests-429"
+      : undefined,
+    headers: Deployment.limitHeaders(deployment, exchange.resource.azure, exchange.now, refusal)
+  })
+}
+
+/**
+ * The fault that answers instead of a working service, if one strikes. What was charged stays charged.
+ */
+export const faultInside = (
+  exchange: SimulatedExchange,
+  deployment: Deployment.SimulatedDeployment | undefined,
+  charge: number
+): Answer.SimulatedAnswer | undefined => {
+  const { struck } = exchange
+  const settle: Settle = (at) => deployment?.limiter.correct(-charge, at)
+  if (Fault.find(struck, "reset") !== undefined) return exchange.broken("reset", exchange.errorMs, settle)
+  const hang = Fault.find(struck, "hang")
+  if (hang !== undefined && hang.afterEvents === undefined) return exchange.broken("hang", 0, settle)
+  const status = Fault.find(struck, "status")
+  return status === undefined ? undefined : exchange.refuse(exchange.errorOf(status), status.headers, settle)
+}
+
+const factorOf = (exchange: SimulatedExchange, kind: "slow" | "slowDecoding"): number =>
+  exchange.struck.reduce((all, fault) => fault.kind === kind ? all * fault.factor : all, 1)
+
+/** The text of the conversation that a request goes on from. */
+const findBefore = (exchange: SimulatedExchange, body: Prompt.Json): string | Prompt.Problem => {
+  const { resource } = exchange
+  const { azure, store } = resource
+  const items = Array.isArray(body["input"]) ? body["input"] as ReadonlyArray<Prompt.Json | null> : []
+  for (const item of items) {
+    const encrypted = item?.["encrypted_content"]
+    if (typeof encrypted === "string" && !encrypted.startsWith(resource.encryptedPrefix)) {
+      return new Prompt.Problem(Errors.invalidEncryptedContent)
+    }
+  }
+  const previous = body["previous_response_id"]
+  if (typeof previous === "string") {
+    const found = store.get(previous)
+    if (found === undefined) return new Prompt.Problem(Errors.unknownResponse(previous, azure))
+    return found.text
+  }
+  const conversation = Responses.conversationId(body)
+  if (conversation === undefined) return ""
+  const found = store.conversation(conversation)
+  if (found === undefined) {
+    return new Prompt.Problem(Errors.notFound(`Conversation with id '${conversation}' not found.`, "conversation"))
+  }
+  return found.text
+}
+
+const chat = (
+  exchange: SimulatedExchange,
+  deployment: Deployment.SimulatedDeployment,
+  prompt: Prompt.SimulatedPrompt,
+  generation: Generation.Generation,
+  settle: Settle
+): Answer.SimulatedAnswer => {
+  const context: Chat.ChatContext = {
+    id: `chatcmpl-${exchange.id}`,
+    created: Math.floor(exchange.now / 1_000),
+    model: deployment.model,
+    azure: exchange.resource.azure,
+    includeUsage: prompt.includeUsage,
+    tokensPerEvent: deployment.latency.tokensPerEvent,
+    asyncFilter: deployment.options.asyncFilter === true
+  }
+  if (!prompt.stream) {
+    return answerWhole(exchange, deployment, Chat.body(generation, context), Generation.endAt(generation), settle)
+  }
+  return answerStream(
+    exchange,
+    deployment,
+    Chat.stream(generation, context),
+    generation,
+    (fault) => Chat.errorEvents(Fault.errorBody(fault)),
+    settle
+  )
+}
+
+const respond = (
+  exchange: SimulatedExchange,
+  deployment: Deployment.SimulatedDeployment,
+  body: Prompt.Json,
+  prompt: Prompt.SimulatedPrompt,
+  generation: Generation.Generation,
+  encrypts: boolean,
+  settle: Settle
+): Answer.SimulatedAnswer => {
+  const { resource } = exchange
+  const end = Generation.endAt(generation)
+  const context: Responses.ResponseContext = {
+    id: `resp_${exchange.id}`,
+    created: Math.floor(exchange.now / 1_000),
+    model: deployment.model,
+    request: body,
+    tokensPerEvent: deployment.latency.tokensPerEvent,
+    encryptedContent: encrypts ? `${resource.encryptedPrefix}${exchange.id}` : undefined
+  }
+  const object = Responses.object(generation, context)
+  const pending = Responses.object(generation, context, body["background"] === true ? "queued" : "in_progress")
+  const text = `${prompt.text}\n${Responses.textOf(generation)}`
+  const conversation = Responses.conversationId(body)
+  if (conversation !== undefined) resource.store.conversation(conversation)!.text = text
+  if (body["store"] !== false) {
+    resource.store.put(context.id, { object, pending, readyAt: exchange.now + end, text })
+  }
+  if (!prompt.stream) {
+    return body["background"] === true
+      ? answerWhole(exchange, deployment, JSON.stringify(pending), exchange.errorMs, settle)
+      : answerWhole(exchange, deployment, JSON.stringify(object), end, settle)
+  }
+  return answerStream(
+    exchange,
+    deployment,
+    Responses.stream(generation, context),
+    generation,
+    (fault) =>
+      Responses.errorEvents(context, Fault.errorBody(fault), fault.shape ?? (resource.azure ? "nested" : "flat")),
+    settle
+  )
+}
+
+/** Answers with a body of JSON when all of it is ready, unless a fault spoils it. */
+const answerWhole = (
+  exchange: SimulatedExchange,
+  deployment: Deployment.SimulatedDeployment,
+  text: string,
+  at: number,
+  settle: Settle
+): Answer.SimulatedAnswer => {
+  const spoiled = Fault.spoilWhole(text, exchange.struck)
+  return exchange.http({
+    status: 200,
+    headers: {
+      "content-type": spoiled.contentType,
+      ...Deployment.limitHeaders(deployment, exchange.resource.azure, exchange.now)
+    },
+    headersAt: at,
+    parts: Answer.whole(spoiled.body, at, spoiled.ending)
+  }, settle)
+}
+
+/** Answers with events, unless a fault spoils them. */
+const answerStream = (
+  exchange: SimulatedExchange,
+  deployment: Deployment.SimulatedDeployment,
+  parts: Answer.SimulatedParts,
+  generation: Generation.Generation,
+  errorEvents: (fault: Fault.FaultOf<"errorInStream">) => ReadonlyArray<string>,
+  settle: Settle
+): Answer.SimulatedAnswer => {
+  const { startsAt } = generation
+  if (Fault.find(exchange.struck, "unreadable") !== undefined) {
+    return answerWhole(exchange, deployment, "", startsAt, settle)
+  }
+  return exchange.http({
+    status: 200,
+    headers: {
+      "content-type": exchange.resource.azure ? "text/event-stream" : "text/event-stream; charset=utf-8",
+      ...Deployment.limitHeaders(deployment, exchange.resource.azure, exchange.now)
+    },
+    headersAt: startsAt,
+    parts: Fault.damages(exchange.struck) ? Fault.damage(parts, exchange.struck, startsAt, errorEvents) : parts
+  }, settle)
+}

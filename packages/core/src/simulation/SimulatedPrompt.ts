@@ -1,0 +1,272 @@
+/**
+ * What a request body asks for, after the checks that a real service makes.
+ */
+import * as Errors from "./SimulatedErrors.ts"
+import type { JsonSchema } from "./SimulatedText.ts"
+
+/**
+ * A request body that passed the checks.
+ */
+export interface SimulatedPrompt {
+  /** Everything that makes up the prompt, in the order in which the prompt cache sees it. */
+  readonly text: string
+  /** Tokens that no text shows: images. */
+  readonly extraTokens: number
+  /** The output limit, if the request sets one. */
+  readonly maxTokens: number | undefined
+  /** How many answers (`n`). */
+  readonly choices: number
+  readonly stream: boolean
+  readonly includeUsage: boolean
+  /** The schema that the answer must fit, if it must be JSON. */
+  readonly schema: JsonSchema | undefined
+  /** The functions that the answer calls. */
+  readonly calls: ReadonlyArray<SimulatedFunction>
+  readonly cacheKey: string
+}
+
+/**
+ * A function that the request offers.
+ */
+export interface SimulatedFunction {
+  readonly name: string
+  readonly parameters: JsonSchema
+}
+
+/**
+ * A parsed JSON object.
+ */
+export type Json = { readonly [key: string]: unknown }
+
+/**
+ * A request that the service does not accept.
+ */
+export class Problem {
+  readonly answer: Errors.ErrorAnswer
+
+  constructor(answer: Errors.ErrorAnswer) {
+    this.answer = answer
+  }
+}
+
+/**
+ * A request that is the caller's mistake.
+ */
+export const problem = (message: string, param: string | null, code: string | null = null): Problem =>
+  new Problem(Errors.invalidRequest(message, param, code))
+
+/**
+ * Parses a request body.
+ */
+export const parse = (body: string): Json | Problem => {
+  try {
+    const value: unknown = JSON.parse(body)
+    if (isObject(value)) return value
+  } catch {
+    // Answered below.
+  }
+  return problem("We could not parse the JSON body of your request.", null)
+}
+
+/**
+ * Checks a chat completions request.
+ */
+export const chat = (
+  body: Json,
+  model: { readonly reasons: boolean; readonly callsTools: boolean }
+): SimulatedPrompt | Problem => {
+  const messages = body["messages"]
+  if (!Array.isArray(messages)) return problem("Missing required parameter: 'messages'.", "messages")
+  if (messages.length === 0) {
+    return problem("Invalid 'messages': empty array. Expected an array with minimum length 1.", "messages")
+  }
+  if (messages.length > 2_048) {
+    return problem("Invalid 'messages': array too long. Expected at most 2048.", "messages", "array_above_max_length")
+  }
+  if (model.reasons && body["max_tokens"] !== undefined && body["max_tokens"] !== null) {
+    return problem(
+      "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+      "max_tokens",
+      "unsupported_parameter"
+    )
+  }
+  const maxTokens = readLimit(body, ["max_completion_tokens", "max_tokens"])
+  if (maxTokens instanceof Problem) return maxTokens
+  const common = checkCommon(body)
+  if (common instanceof Problem) return common
+  const choices = body["n"] ?? 1
+  if (typeof choices !== "number" || !Number.isInteger(choices) || choices < 1 || choices > 128) {
+    return problem("Invalid 'n': integer out of range. Expected a value between 1 and 128.", "n")
+  }
+
+  const text = new PromptText()
+  text.addTools(body["tools"])
+  text.addJson(body["response_format"])
+  for (const [index, message] of messages.entries()) {
+    if (!isObject(message) || typeof message["role"] !== "string") {
+      return problem(`Missing required parameter: 'messages[${index}].role'.`, `messages[${index}].role`)
+    }
+    if (!text.addContent(message["content"])) {
+      return problem(`Invalid type for 'messages[${index}].content'.`, `messages[${index}].content`)
+    }
+    text.addJson(message["tool_calls"])
+  }
+  const format = body["response_format"]
+  const jsonSchema = isObject(format) && isObject(format["json_schema"]) ? format["json_schema"] : undefined
+  return {
+    ...text.done(),
+    ...common,
+    maxTokens,
+    choices,
+    includeUsage: isObject(body["stream_options"]) && body["stream_options"]["include_usage"] === true,
+    schema: jsonSchema !== undefined
+      ? asSchema(jsonSchema["schema"])
+      : isObject(format) && format["type"] === "json_object"
+      ? anyObject
+      : undefined,
+    calls: callsOf(
+      body,
+      (tool) => isObject(tool["function"]) ? tool["function"] : undefined,
+      model.callsTools && messages.at(-1)?.["role"] !== "tool"
+    )
+  }
+}
+
+/**
+ * Checks a responses request. `before` is the text of the conversation that it continues.
+ */
+export const responses = (
+  body: Json,
+  before: string,
+  model: { readonly callsTools: boolean }
+): SimulatedPrompt | Problem => {
+  const input = body["input"]
+  if (input === undefined || input === null) return problem("Missing required parameter: 'input'.", "input")
+  if (typeof input !== "string" && !Array.isArray(input)) {
+    return problem("Invalid type for 'input': expected a string or an array.", "input", "invalid_type")
+  }
+  const maxTokens = readLimit(body, ["max_output_tokens"])
+  if (maxTokens instanceof Problem) return maxTokens
+  const common = checkCommon(body)
+  if (common instanceof Problem) return common
+
+  const text = new PromptText()
+  text.addTools(body["tools"])
+  const format = isObject(body["text"]) && isObject(body["text"]["format"]) ? body["text"]["format"] : undefined
+  if (format !== undefined && format["type"] !== "text") text.addJson(format)
+  text.addContent(body["instructions"])
+  text.addContent(before)
+  for (const item of typeof input === "string" ? [input] : input) {
+    if (typeof item === "string") text.addContent(item)
+    else if (isObject(item)) {
+      text.addContent(item["content"])
+      text.addContent(item["arguments"])
+      text.addContent(item["output"])
+    }
+  }
+  return {
+    ...text.done(),
+    ...common,
+    maxTokens,
+    choices: 1,
+    includeUsage: true,
+    schema: format?.["type"] === "json_schema"
+      ? asSchema(format["schema"])
+      : format?.["type"] === "json_object"
+      ? anyObject
+      : undefined,
+    calls: callsOf(
+      body,
+      (tool) => tool["type"] === "function" ? tool : undefined,
+      model.callsTools && (typeof input === "string" || input.at(-1)?.["type"] !== "function_call_output")
+    )
+  }
+}
+
+/** Gathers the text of a prompt, and what stands for images. */
+class PromptText {
+  private readonly pieces: Array<string> = []
+  private extraTokens = 0
+
+  /** Whether the content had a shape that the service knows. */
+  addContent(content: unknown): boolean {
+    if (content === undefined || content === null) return true
+    if (typeof content === "string") {
+      this.pieces.push(content)
+      return true
+    }
+    if (!Array.isArray(content)) return false
+    for (const part of content) {
+      if (!isObject(part)) return false
+      if (typeof part["text"] === "string") this.pieces.push(part["text"])
+      else if (typeof part["refusal"] === "string") this.pieces.push(part["refusal"])
+      else this.extraTokens += imageTokens
+    }
+    return true
+  }
+
+  addTools(tools: unknown): void {
+    if (Array.isArray(tools) && tools.length > 0) this.addJson(tools)
+  }
+
+  addJson(value: unknown): void {
+    if (isObject(value) || Array.isArray(value)) this.pieces.push(JSON.stringify(value))
+  }
+
+  done(): { readonly text: string; readonly extraTokens: number } {
+    return { text: this.pieces.join("\n"), extraTokens: this.extraTokens }
+  }
+}
+
+const imageTokens = 85
+const anyObject: JsonSchema = { type: "object", properties: { answer: { type: "string" } } }
+
+const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value)
+
+const asSchema = (value: unknown): JsonSchema => isObject(value) ? value : anyObject
+
+const readLimit = (body: Json, names: ReadonlyArray<string>): number | undefined | Problem => {
+  for (const name of names) {
+    const value = body[name]
+    if (value === undefined || value === null) continue
+    if (typeof value !== "number" || !Number.isInteger(value)) {
+      return problem(`Invalid type for '${name}': expected an integer.`, name, "invalid_type")
+    }
+    if (value < 1) {
+      return problem(
+        `Invalid '${name}': integer below minimum value. Expected a value >= 1, but got ${value} instead.`,
+        name,
+        "integer_below_min_value"
+      )
+    }
+    return value
+  }
+  return undefined
+}
+
+const checkCommon = (body: Json): { readonly stream: boolean; readonly cacheKey: string } | Problem => {
+  if (Array.isArray(body["tools"]) && body["tools"].length > 128) {
+    return problem("Invalid 'tools': array too long. Expected at most 128.", "tools", "array_above_max_length")
+  }
+  const temperature = body["temperature"]
+  if (temperature !== undefined && temperature !== null && !(Number(temperature) >= 0 && Number(temperature) <= 2)) {
+    return problem("Invalid 'temperature': expected a value between 0 and 2.", "temperature")
+  }
+  const key = body["prompt_cache_key"]
+  return { stream: body["stream"] === true, cacheKey: typeof key === "string" ? key : "" }
+}
+
+/** The function to call: the one that the request demands, or the first if it may and the model `likes` to. */
+const callsOf = (
+  body: Json,
+  functionOf: (tool: Json) => Json | undefined,
+  likes: boolean
+): ReadonlyArray<SimulatedFunction> => {
+  const choice = body["tool_choice"] ?? "auto"
+  if (!Array.isArray(body["tools"]) || choice === "none" || (choice === "auto" && !likes)) return []
+  const functions = body["tools"].filter(isObject).map(functionOf).filter((tool) => tool !== undefined)
+  const named = isObject(choice) ? functionOf(choice)?.["name"] : undefined
+  const wanted = functions.find((tool) => named === undefined || tool["name"] === named)
+  if (wanted === undefined || typeof wanted["name"] !== "string") return []
+  return [{ name: wanted["name"], parameters: asSchema(wanted["parameters"]) }]
+}

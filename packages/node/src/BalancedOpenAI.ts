@@ -1,0 +1,140 @@
+/**
+ * The official client with a balanced `fetch` below it.
+ *
+ * Every method, helper and error class of it works. What the balancer has to know of a request (model, stream, output
+ * limit, session) is read from the parameters before they are serialised, and they are serialised once, without the
+ * client's observing of every key.
+ */
+import * as LlmRequest from "@evenkeel/core/request/LlmRequest"
+import { operationOf } from "@evenkeel/core/HttpDoor"
+import OpenAI from "openai"
+import { type BalancedInit, clientBase, type ClientFacts, factsKey, sessionKey } from "./BalancedFetch.ts"
+
+type Options = Parameters<OpenAI["post"]>[1] extends infer O ? Exclude<Awaited<O>, undefined> : never
+
+/** Options as the client has them when it prepares a request. */
+interface Prepared {
+  method: string
+  path: string
+  body?: unknown
+  stream?: boolean
+  timeout?: number
+  maxRetries?: number
+  headers?: unknown
+  fetchOptions?: BalancedInit
+  __metadata?: Record<string, unknown>
+}
+
+/** How much longer than the balancer's own deadline the client's timer runs, in milliseconds: it must never be first. */
+const TIMER_MARGIN = 60_000
+
+class BalancedOpenAI extends OpenAI {
+  readonly #deadlineOf: (model: string | undefined) => number
+
+  constructor(fetch: typeof globalThis.fetch, deadlineOf: (model: string | undefined) => number) {
+    super({
+      baseURL: clientBase,
+      // never sent: the balanced fetch authenticates each attempt with its resource's own credential
+      apiKey: "balanced",
+      adminAPIKey: null,
+      organization: null,
+      project: null,
+      maxRetries: 0,
+      fetch
+    })
+    this.#deadlineOf = deadlineOf
+  }
+
+  protected override async prepareOptions(input: Parameters<OpenAI["request"]>[0] extends infer O ? Awaited<O> : never): Promise<void> {
+    const options = input as unknown as Prepared
+    options.maxRetries = 0
+    const timeout = options.timeout
+    const known = options.fetchOptions?.[factsKey]
+    const facts = known ?? takeFacts(options, timeout)
+    options.timeout = (timeout ?? this.#deadlineOf(facts?.facts.model)) + TIMER_MARGIN
+    if (facts !== undefined) options.fetchOptions = { ...options.fetchOptions, [factsKey]: facts }
+  }
+}
+
+/**
+ * Reads the facts of a request with a JSON body and a model, and puts in its place the body as it is sent. Anything else
+ * is left to the balanced fetch to look at.
+ */
+const takeFacts = (options: Prepared, timeout: number | undefined): ClientFacts | undefined => {
+  const { body } = options
+  if (!LlmRequest.isRecord(body) || Object.getPrototypeOf(body) !== Object.prototype) return undefined
+  if (typeof body["model"] !== "string" || body["model"] === "") return undefined
+  if (options.__metadata?.["finalizeMultipart"] === true) return undefined
+  const operation = operationOf(options.method.toUpperCase(), options.path)
+  if (operation === "other") return undefined
+  const facts = LlmRequest.readFacts(operation, body)
+  const sent = LlmRequest.sentParameters(operation, body, facts.stream)
+  const headers = options.headers
+  const isPlain = headers === undefined || (LlmRequest.isRecord(headers) && !(Symbol.iterator in headers))
+  // a parser that reads its format from the body needs it as it is
+  if (isPlain && options.__metadata?.["captureResponseParser"] === undefined) {
+    options.body = JSON.stringify(sent)
+    options.headers = { ...(headers as object | undefined), "content-type": "application/json" }
+    options.stream = facts.stream
+  } else {
+    options.body = sent
+  }
+  return { operation, facts, timeout }
+}
+
+/**
+ * Makes the client.
+ *
+ * @param deadlineOf the total deadline of a model's requests, in milliseconds
+ */
+export const make = (fetch: typeof globalThis.fetch, deadlineOf: (model: string | undefined) => number): OpenAI =>
+  new BalancedOpenAI(fetch, deadlineOf)
+
+/** Methods through which every resource of the client sends. The last argument is the options. */
+const senders = new Set<PropertyKey>(["get", "post", "put", "patch", "delete"])
+
+/**
+ * A view of the client whose requests belong to a session. It shares everything with it, and costs next to nothing.
+ */
+export const inSession = (client: OpenAI, session: string): OpenAI => {
+  const add = (options: Options | undefined): Options => {
+    const given = (options ?? {}) as Prepared
+    return { ...given, fetchOptions: { ...given.fetchOptions, [sessionKey]: session } } as unknown as Options
+  }
+  const addLater = (options: unknown): unknown =>
+    options instanceof Promise ? options.then(add) : add(options as Options | undefined)
+  const views = new Map<PropertyKey, unknown>()
+  const view: OpenAI = new Proxy(client, {
+    get: (target, property) => {
+      const known = views.get(property)
+      if (known !== undefined) return known
+      const value: unknown = Reflect.get(target, property, target)
+      const seen = viewOf(target, property, value)
+      if (seen !== value) views.set(property, seen)
+      return seen
+    }
+  })
+  const viewOf = (target: OpenAI, property: PropertyKey, value: unknown): unknown => {
+    if (typeof value === "function") {
+      const method = value as (...args: Array<unknown>) => unknown
+      if (senders.has(property)) return (path: unknown, options: unknown) => method.call(target, path, addLater(options))
+      if (property === "getAPIList") {
+        return (path: unknown, page: unknown, options: unknown) => method.call(target, path, page, addLater(options))
+      }
+      if (property === "request") {
+        return (options: unknown, retries: unknown) => method.call(target, addLater(options), retries)
+      }
+      return property === "constructor" ? value : method.bind(target)
+    }
+    return isResource(value, target) ? new value.constructor(view) : value
+  }
+  return view
+}
+
+interface ClientResource {
+  readonly constructor: new(client: OpenAI) => object
+}
+
+/** A group of the client's methods, such as `client.chat`. */
+const isResource = (value: unknown, client: OpenAI): value is ClientResource =>
+  typeof value === "object" && value !== null && "_client" in value && value._client === client

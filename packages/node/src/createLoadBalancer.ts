@@ -1,0 +1,123 @@
+/**
+ * The promise facade: a load balancer for plain TypeScript.
+ *
+ * **Example** (A first program)
+ *
+ * ```ts
+ * const lb = createLoadBalancer(config)
+ * try {
+ *   const answer = await lb.openai.chat.completions.create({ model: "gpt-4o", messages })
+ * } finally {
+ *   await lb.close()
+ * }
+ * ```
+ */
+import { decode } from "@evenkeel/core/Config"
+import type { ConfigInput } from "@evenkeel/core/Config"
+import { EntraTokens } from "@evenkeel/core/deployment/Credential"
+import { Deployments } from "@evenkeel/core/deployment/Deployments"
+import type { Event } from "@evenkeel/core/Event"
+import { invalidConfig, type LayerOptions, LoadBalancer } from "@evenkeel/core/LoadBalancer"
+import type { Snapshot } from "@evenkeel/core/Snapshot"
+import type { Transport } from "@evenkeel/core/Transport"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import type OpenAI from "openai"
+import * as BalancedFetch from "./BalancedFetch.ts"
+import * as BalancedOpenAI from "./BalancedOpenAI.ts"
+import * as EntraId from "./EntraId.ts"
+import { eventsOf } from "./EventIterator.ts"
+import * as UndiciTransport from "./UndiciTransport.ts"
+
+/**
+ * A running load balancer.
+ */
+export interface LoadBalancerClient extends AsyncDisposable {
+  /** The official OpenAI client; every call through it is balanced. */
+  readonly openai: OpenAI
+  /** The same client for the requests of one session, which should meet a warm prompt cache. */
+  readonly session: (id: string) => OpenAI
+  /** A balanced fetch, for any client that accepts one. Give it URLs of any configured resource, or of api.openai.com. */
+  readonly fetch: typeof fetch
+  /** The state of everything, as plain data. */
+  readonly snapshot: () => Snapshot
+  /** What happens from now on; a reader that is slower than 1,024 events loses the oldest. Ends with `close`. */
+  readonly events: () => AsyncIterableIterator<Event>
+  /** The live set, to change while it runs. */
+  readonly deployments: {
+    readonly add: (resource: ConfigInput["resources"][number]) => Promise<void>
+    readonly update: (id: string, change: Parameters<Deployments["Service"]["update"]>[1]) => Promise<boolean>
+    readonly drain: (id: string) => Promise<boolean>
+    readonly remove: (id: string) => Promise<boolean>
+  }
+  /** Ends what is in flight, closes every connection and stops the checks. The process can then end by itself. */
+  readonly close: () => Promise<void>
+}
+
+/**
+ * Options besides the configuration.
+ */
+export interface LoadBalancerClientOptions extends LayerOptions {
+  /** Replaces undici, as for tests in memory. */
+  readonly transport?: Layer.Layer<Transport> | undefined
+}
+
+/**
+ * Creates a load balancer and starts its checks at once.
+ *
+ * @throws LoadBalancerError with the reason `InvalidConfig`, which lists every mistake
+ */
+export const createLoadBalancer = (config: ConfigInput, options: LoadBalancerClientOptions = {}): LoadBalancerClient => {
+  const decoded = decode(config)
+  if (Result.isFailure(decoded)) throw invalidConfig("the given object", decoded.failure)
+  const settings = decoded.success
+  const scope = Effect.runSync(Scope.make())
+  const transport = options.transport ?? UndiciTransport.layer({ connectTimeout: settings.timeouts.connect })
+  const layer = LoadBalancer.layerDecoded(settings, options).pipe(
+    Layer.provide(transport),
+    Layer.provide(Layer.succeed(EntraTokens, EntraId.makeTokens()))
+  )
+  const context = Effect.runSync(Layer.buildWithScope(layer, scope))
+  const run = Effect.runForkWith(context)
+  const balancer = Context.get(context, LoadBalancer)
+  const deployments = Context.get(context, Deployments)
+
+  let closing: Promise<void> | undefined
+  const running = new Set<Fiber.Fiber<unknown, unknown>>()
+  const fork = <A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> => {
+    const fiber = closing === undefined ? run(effect) : run(Effect.interrupt)
+    running.add(fiber)
+    fiber.addObserver(() => running.delete(fiber))
+    return fiber
+  }
+  const fetch = BalancedFetch.make({ balancer, resources: deployments.resources, fork })
+  const openai = BalancedOpenAI.make(fetch, (model) =>
+    (model === undefined ? settings.timeouts : settings.modelTimeouts[model] ?? settings.timeouts).total)
+  const closers = new Set<() => void>()
+  const close = () =>
+    closing ??= (async () => {
+      for (const fiber of running) fiber.interruptUnsafe()
+      for (const stop of closers) stop()
+      await Effect.runPromise(Scope.close(scope, Exit.void))
+    })()
+  return {
+    openai,
+    session: (id) => BalancedOpenAI.inSession(openai, id),
+    fetch,
+    snapshot: () => Effect.runSync(balancer.snapshot),
+    events: () => eventsOf(deployments.events, closers),
+    deployments: {
+      add: (resource) => Effect.runPromise(deployments.add(resource)),
+      update: (id, change) => Effect.runPromise(deployments.update(id, change)),
+      drain: (id) => Effect.runPromise(deployments.drain(id)),
+      remove: (id) => Effect.runPromise(deployments.remove(id))
+    },
+    close,
+    [Symbol.asyncDispose]: close
+  }
+}

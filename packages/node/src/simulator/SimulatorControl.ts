@@ -1,0 +1,69 @@
+/**
+ * The control routes of the simulator: everything under `/++/`.
+ */
+import { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
+import type { SimulatedService } from "@evenkeel/core/simulation/SimulatedService"
+import * as Schema from "effect/Schema"
+import type { ServerResponse } from "node:http"
+
+/**
+ * Answers a request for a control route.
+ */
+export const answer = (
+  service: SimulatedService,
+  method: string,
+  url: string,
+  body: string,
+  response: ServerResponse
+): void => {
+  const control = routes[`${method} ${url}`]
+  if (control === undefined) return send(response, 404, { error: `No control route ${method} ${url}` })
+  try {
+    send(response, 200, control(service, body))
+  } catch (error) {
+    send(response, 400, { error: error instanceof Error ? error.message : String(error) })
+  }
+}
+
+const Faults = Schema.fromJsonString(Schema.Record(Schema.String, Schema.NullOr(Schema.Array(SimulatedFault))))
+const Limits = Schema.fromJsonString(
+  Schema.Record(
+    Schema.String,
+    Schema.Struct({ tpm: Schema.optional(Schema.Number), rpm: Schema.optional(Schema.Number) })
+  )
+)
+const Consumed = Schema.fromJsonString(
+  Schema.Struct({ deployment: Schema.String, tokens: Schema.Number, requests: Schema.optional(Schema.Number) })
+)
+
+const strict = { onExcessProperty: "error" } as const
+const decodeFaults = Schema.decodeUnknownSync(Faults, strict)
+const decodeLimits = Schema.decodeUnknownSync(Limits, strict)
+const decodeConsumed = Schema.decodeUnknownSync(Consumed, strict)
+
+const routes: Readonly<Record<string, (service: SimulatedService, body: string) => unknown>> = {
+  "GET /++/stats": (service) => service.stats(Date.now()),
+  "GET /++/faults": (service) => service.faults(),
+  "PATCH /++/faults": (service, body) => {
+    const patch = decodeFaults(body)
+    for (const [target, faults] of Object.entries(patch)) {
+      service.clear(target)
+      for (const fault of faults ?? []) service.fault(target, fault)
+    }
+    return service.faults()
+  },
+  "PATCH /++/limits": (service, body) => {
+    for (const [deployment, limits] of Object.entries(decodeLimits(body))) service.setLimits(deployment, limits)
+    return service.stats(Date.now()).deployments
+  },
+  "POST /++/consume": (service, body) => {
+    const { deployment, requests, tokens } = decodeConsumed(body)
+    service.consume(deployment, tokens, requests ?? 0, Date.now())
+    return service.stats(Date.now()).deployments[deployment]
+  }
+}
+
+const send = (response: ServerResponse, status: number, value: unknown): void => {
+  response.writeHead(status, { "content-type": "application/json" })
+  response.end(JSON.stringify(value))
+}
