@@ -230,7 +230,9 @@ export class Dispatcher {
       onFailure: (failed) => Effect.fail<Trouble>({ _tag: "Attempt", failure: failed }),
       onSuccess: (answer) => {
         this.remember(journey, answer, permit.startedAt)
-        if (isHeard && answer._tag === "Whole") this.tellEnd(journey, answer.deployment, "success", answer.firstByte, answer.usage)
+        if (isHeard && answer._tag === "Whole") {
+          this.tellEnd(journey, answer.deployment, "success", answer.firstByte, answer.usage)
+        }
         return Effect.succeed({ answer, attempts: journey.counted })
       }
     })
@@ -350,7 +352,9 @@ export class Dispatcher {
     const wait = decision._tag === "Decision" ? 0 : Math.max(0, decision.opensAt - now)
     if (decision._tag === "NoCandidate" && wait === Infinity) return this.finalReason(journey, last, "no-deployment")
     const bestBet = decision._tag === "NoCandidate" && this.mayPanic(journey, decision) ? decision.bestBet : undefined
-    const hasAnother = decision._tag === "Decision" ? !decision.isRepeat : bestBet !== undefined && !journey.tried.has(bestBet)
+    const hasAnother = decision._tag === "Decision"
+      ? !decision.isRepeat
+      : bestBet !== undefined && !journey.tried.has(bestBet)
     if (last !== undefined && journey.counted >= journey.maxAttempts) return this.finalReason(journey, last, "attempts")
     let delay = bestBet === undefined ? wait : 0
     // the first attempt is no retry, however long it waits for a deployment
@@ -461,7 +465,14 @@ export class Dispatcher {
     const { events } = this.environment
     if (!events.isHeard) return
     const { model } = journey.group
-    events.emit({ _tag: "FailedOver", at: this.wallNow, model, from: last.deployment.id, reason: last.outcome.reason, delay })
+    events.emit({
+      _tag: "FailedOver",
+      at: this.wallNow,
+      model,
+      from: last.deployment.id,
+      reason: last.outcome.reason,
+      delay
+    })
   }
 
   private tellWaiting(journey: Journey, delay: number): void {
@@ -490,7 +501,11 @@ export class Dispatcher {
     usage: Errors.Usage | undefined
   ): void {
     if (firstByteAt === undefined) return
-    const ended = outcome._tag === "Success" ? "success" : outcome._tag === "Abandoned" ? "interrupted" : "StreamInterrupted"
+    const ended = outcome._tag === "Success"
+      ? "success"
+      : outcome._tag === "Abandoned"
+      ? "interrupted"
+      : "StreamInterrupted"
     this.tellEnd(journey, deployment, ended, firstByteAt - journey.startedAt, usage)
   }
 

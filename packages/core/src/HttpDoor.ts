@@ -55,19 +55,31 @@ export const requestOf = (
   const asked = { operation, method, path, query, parsesEvents: false }
   if (!isSafePath(path)) return LlmRequest.notSent(`"${path}" is not a path below the API's base; nothing was sent.`)
   if (body === undefined) {
-    return LlmRequest.make({ ...asked, body: LlmRequest.noBody }, { ...LlmRequest.noFacts, pin: pinOfPath(path) }, options)
+    return LlmRequest.make(
+      { ...asked, body: LlmRequest.noBody },
+      { ...LlmRequest.noFacts, pin: pinOfPath(path) },
+      options
+    )
   }
   if (typeof body === "string" || body instanceof Uint8Array) {
     const facts = { ...LlmRequest.noFacts, hasSideEffects: true, pin: pinOfPath(path) }
-    return LlmRequest.make({ ...asked, operation: "other", body: LlmRequest.rawBody(body, contentType) }, facts, options)
+    return LlmRequest.make(
+      { ...asked, operation: "other", body: LlmRequest.rawBody(body, contentType) },
+      facts,
+      options
+    )
   }
   try {
     const facts = LlmRequest.readFacts(operation, body)
-    const sent = JSON.stringify(facts.model === undefined ? body : LlmRequest.sentParameters(operation, body, facts.stream))
+    const sent = JSON.stringify(
+      facts.model === undefined ? body : LlmRequest.sentParameters(operation, body, facts.stream)
+    )
     const hasSideEffects = facts.hasSideEffects || facts.model === undefined
     return LlmRequest.make({ ...asked, body: LlmRequest.jsonBody(sent) }, { ...facts, hasSideEffects }, options)
   } catch (cause) {
-    return LlmRequest.notSent(`The body cannot be written as JSON (${LlmRequest.describeCause(cause)}); nothing was sent.`)
+    return LlmRequest.notSent(
+      `The body cannot be written as JSON (${LlmRequest.describeCause(cause)}); nothing was sent.`
+    )
   }
 }
 

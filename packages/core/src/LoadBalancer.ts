@@ -245,7 +245,9 @@ const requestOf = (
     const facts = LlmRequest.readFacts(operation, { ...params, stream })
     return LlmRequest.make({ operation, method: "POST", path, query: "", body, parsesEvents: stream }, facts, options)
   } catch (cause) {
-    return LlmRequest.notSent(`The parameters cannot be written as JSON (${LlmRequest.describeCause(cause)}); nothing was sent.`)
+    return LlmRequest.notSent(
+      `The parameters cannot be written as JSON (${LlmRequest.describeCause(cause)}); nothing was sent.`
+    )
   }
 }
 

@@ -1,12 +1,14 @@
 /**
  * Evenkeel: a client-side load balancer for Azure OpenAI and OpenAI.
  */
+export * as BalancedHttpClient from "./BalancedHttpClient.ts"
 export { type Config, type ConfigInput, decode as decodeConfig, type ResourceInput } from "./Config.ts"
 export { EntraTokens, type TokenProvider } from "./deployment/Credential.ts"
 export { type DeploymentChange, Deployments, type Observation } from "./deployment/Deployments.ts"
 export { type Event } from "./Event.ts"
 export { type Setback } from "./failover/Failover.ts"
 export { HealthMonitor } from "./HealthMonitor.ts"
+export * as HttpClientTransport from "./HttpClientTransport.ts"
 export { type HttpAnswer, type HttpRequest } from "./HttpDoor.ts"
 export { type ChatParams, type LayerOptions, LoadBalancer, type ResponsesParams } from "./LoadBalancer.ts"
 export {

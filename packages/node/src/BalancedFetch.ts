@@ -7,8 +7,11 @@
  */
 import type { Answer } from "@evenkeel/core/attempt/Attempt"
 import { interrupted, StreamBreak } from "@evenkeel/core/attempt/GivenStream"
-import { isSafePath, type Resource } from "@evenkeel/core/deployment/Resource"
-import { bytesOf, operationOf, pinOfPath } from "@evenkeel/core/HttpDoor"
+import { headersOf } from "@evenkeel/core/BalancedHttpClient"
+import type { Resource } from "@evenkeel/core/deployment/Resource"
+import * as ErrorAnswer from "@evenkeel/core/ErrorAnswer"
+import * as ForeignRequest from "@evenkeel/core/ForeignRequest"
+import { bytesOf } from "@evenkeel/core/HttpDoor"
 import type { LoadBalancer } from "@evenkeel/core/LoadBalancer"
 import { LoadBalancerError } from "@evenkeel/core/LoadBalancerError"
 import * as LlmRequest from "@evenkeel/core/request/LlmRequest"
@@ -17,7 +20,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import { errorResponse } from "./ErrorResponse.ts"
 import { type ByteSource, make as leanResponse, readableOf } from "./LeanResponse.ts"
 
 /** What the official client's subclass knows of a request before it is serialised. */
@@ -38,12 +40,6 @@ export interface BalancedInit extends RequestInit {
   readonly [sessionKey]?: string
 }
 
-/** Base of the URLs that our own client asks for; it names no host. */
-export const clientBase = "https://balanced.invalid/v1"
-
-/** Bases that any client of OpenAI may ask for. */
-const openAiBase = "https://api.openai.com/v1"
-
 /** What the door needs of a running balancer. */
 export interface FetchOptions {
   readonly balancer: LoadBalancer["Service"]
@@ -62,10 +58,8 @@ export const make = (options: FetchOptions): typeof fetch => {
     const url = asked?.url ?? String(input)
     const signal = asked?.signal ?? init.signal ?? undefined
     signal?.throwIfAborted()
-    const target = targetOf(url, resources())
-    if (target === undefined) {
-      return errorResponse(LlmRequest.notSent(`${originOf(url)} is no endpoint of this balancer; nothing was sent.`), url)
-    }
+    const target = ForeignRequest.targetOf(url, resources())
+    if (target === undefined) return errorResponse(ForeignRequest.unknownTarget(url), url)
     const method = (asked?.method ?? init.method ?? "GET").toUpperCase()
     const request = isForeign
       ? await foreignRequest(method, target, asked ?? init)
@@ -95,55 +89,18 @@ export const make = (options: FetchOptions): typeof fetch => {
   }
 }
 
-const reasonOf = (signal: AbortSignal): unknown => signal.reason ?? new DOMException("This operation was aborted", "AbortError")
+const reasonOf = (signal: AbortSignal): unknown =>
+  signal.reason ?? new DOMException("This operation was aborted", "AbortError")
 
 /** A request that was interrupted by nobody but the closing of its balancer. */
 const closed = LlmRequest.notSent("The load balancer was closed.")
 
 // --- the request ----------------------------------------------------------------------------------------------------
 
-interface Target {
-  readonly path: string
-  readonly query: string
-}
-
-/** Path and query below the API's base, if the URL is below one that we know. Nothing else of it is used. */
-const targetOf = (url: string, resources: ReadonlyArray<Resource>): Target | undefined => {
-  const found = below(url, clientBase) ?? below(url, openAiBase)
-  if (found !== undefined) return found
-  for (const resource of resources) {
-    const target = below(url, resource.baseUrl)
-    if (target !== undefined) return resource.apiVersion === undefined ? target : withoutDeployment(target)
-  }
-  return undefined
-}
-
-const below = (url: string, base: string): Target | undefined => {
-  if (!url.startsWith(base)) return undefined
-  const mark = url.indexOf("?", base.length)
-  const path = mark === -1 ? url.slice(base.length) : url.slice(base.length, mark)
-  return isSafePath(path) ? { path, query: mark === -1 ? "" : url.slice(mark + 1) } : undefined
-}
-
-/** Azure's classic URLs name a deployment and a version, both of which the chosen deployment decides. */
-const withoutDeployment = ({ path, query }: Target): Target => {
-  const parameters = new URLSearchParams(query)
-  parameters.delete("api-version")
-  return { path: path.replace(/^\/deployments\/[^/]+(?=\/)/, ""), query: parameters.toString() }
-}
-
-const originOf = (url: string): string => {
-  try {
-    return new URL(url).origin
-  } catch {
-    return "That"
-  }
-}
-
 /** A request of our own client: its facts are known, and its body lacks the model. */
 const clientRequest = (
   method: string,
-  target: Target,
+  target: ForeignRequest.Target,
   init: BalancedInit,
   known: ClientFacts
 ): LlmRequest.LlmRequest => {
@@ -157,45 +114,23 @@ const clientRequest = (
   )
 }
 
-/** A request of another client: a JSON body is parsed, once; any other is read whole, so that it can be sent again. */
+/** A request of another client, its body read whole so that it can be sent again. */
 const foreignRequest = async (
   method: string,
-  target: Target,
+  target: ForeignRequest.Target,
   init: Request | BalancedInit
 ): Promise<LlmRequest.LlmRequest | LoadBalancerError> => {
   const headers = new Headers(init.headers ?? {})
-  const stainless = Number(headers.get("x-stainless-timeout") ?? NaN)
-  const options: LlmRequest.CallOptions = {
-    session: (init as BalancedInit)[sessionKey] ?? headers.get("x-session-id") ?? undefined,
+  const hasBody = init.body !== undefined && init.body !== null
+  const carrier = init instanceof Request ? init : new Response(hasBody ? init.body : null)
+  return ForeignRequest.read({
+    method,
+    target,
     headers: Object.fromEntries(headers),
-    timeout: stainless > 0 ? stainless * 1000 : undefined
-  }
-  const asked = { operation: operationOf(method, target.path), method, ...target, parsesEvents: false }
-  const pin = pinOfPath(target.path)
-  if (init.body === undefined || init.body === null) {
-    return LlmRequest.make({ ...asked, body: LlmRequest.noBody }, { ...LlmRequest.noFacts, pin }, options)
-  }
-  const carrier = init instanceof Request ? init : new Response(init.body)
-  const contentType = headers.get("content-type") ?? carrier.headers.get("content-type") ?? undefined
-  const bytes = new Uint8Array(await carrier.arrayBuffer())
-  const parameters = contentType?.includes("json") === true ? parse(new TextDecoder().decode(bytes)) : undefined
-  if (LlmRequest.isRecord(parameters)) {
-    const facts = LlmRequest.readFacts(asked.operation, parameters)
-    const sent = facts.model === undefined ? parameters : LlmRequest.sentParameters(asked.operation, parameters, facts.stream)
-    const hasSideEffects = facts.hasSideEffects || (facts.model === undefined && method !== "GET")
-    return LlmRequest.make({ ...asked, body: LlmRequest.jsonBody(JSON.stringify(sent)) }, { ...facts, pin: facts.pin ?? pin, hasSideEffects }, options)
-  }
-  if (asked.operation !== "other") return LlmRequest.notSent("The body is no JSON object; nothing was sent.")
-  const facts = { ...LlmRequest.noFacts, pin, hasSideEffects: true }
-  return LlmRequest.make({ ...asked, body: LlmRequest.rawBody(bytes, contentType) }, facts, options)
-}
-
-const parse = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
+    body: hasBody ? new Uint8Array(await carrier.arrayBuffer()) : undefined,
+    contentType: headers.get("content-type") ?? carrier.headers.get("content-type") ?? undefined,
+    session: (init as BalancedInit)[sessionKey]
+  })
 }
 
 // --- the answer -----------------------------------------------------------------------------------------------------
@@ -215,16 +150,11 @@ const responseOf = (
   return new Response(body, { status: answer.status, headers })
 }
 
-/** Headers of the answer, without those that only held for its bytes as they were sent. */
-const headersOf = ({ deployment, headers }: Answer): Record<string, string> => {
-  const kept: Record<string, string> = { "x-evenkeel-deployment": deployment.id }
-  for (const name in headers) {
-    if (!ofTheConnection.has(name)) kept[name] = headers[name]!
-  }
-  return kept
+/** An error as a response. */
+const errorResponse = (error: LoadBalancerError, url: string): Response => {
+  const { body, headers, status } = ErrorAnswer.make(error)
+  return leanResponse(JSON.stringify(body), status, headers, url)
 }
-
-const ofTheConnection = new Set(["content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"])
 
 const encoder = new TextEncoder()
 

@@ -5,10 +5,11 @@
  * limit, session) is read from the parameters before they are serialised, and they are serialised once, without the
  * client's observing of every key.
  */
-import * as LlmRequest from "@evenkeel/core/request/LlmRequest"
+import { ownBase } from "@evenkeel/core/ForeignRequest"
 import { operationOf } from "@evenkeel/core/HttpDoor"
+import * as LlmRequest from "@evenkeel/core/request/LlmRequest"
 import OpenAI from "openai"
-import { type BalancedInit, clientBase, type ClientFacts, factsKey, sessionKey } from "./BalancedFetch.ts"
+import { type BalancedInit, type ClientFacts, factsKey, sessionKey } from "./BalancedFetch.ts"
 
 type Options = Parameters<OpenAI["post"]>[1] extends infer O ? Exclude<Awaited<O>, undefined> : never
 
@@ -33,7 +34,7 @@ class BalancedOpenAI extends OpenAI {
 
   constructor(fetch: typeof globalThis.fetch, deadlineOf: (model: string | undefined) => number) {
     super({
-      baseURL: clientBase,
+      baseURL: ownBase,
       // never sent: the balanced fetch authenticates each attempt with its resource's own credential
       apiKey: "balanced",
       adminAPIKey: null,
@@ -45,7 +46,9 @@ class BalancedOpenAI extends OpenAI {
     this.#deadlineOf = deadlineOf
   }
 
-  protected override async prepareOptions(input: Parameters<OpenAI["request"]>[0] extends infer O ? Awaited<O> : never): Promise<void> {
+  protected override async prepareOptions(
+    input: Parameters<OpenAI["request"]>[0] extends infer O ? Awaited<O> : never
+  ): Promise<void> {
     const options = input as unknown as Prepared
     options.maxRetries = 0
     const timeout = options.timeout
@@ -117,7 +120,9 @@ export const inSession = (client: OpenAI, session: string): OpenAI => {
   const viewOf = (target: OpenAI, property: PropertyKey, value: unknown): unknown => {
     if (typeof value === "function") {
       const method = value as (...args: Array<unknown>) => unknown
-      if (senders.has(property)) return (path: unknown, options: unknown) => method.call(target, path, addLater(options))
+      if (senders.has(property)) {
+        return (path: unknown, options: unknown) => method.call(target, path, addLater(options))
+      }
       if (property === "getAPIList") {
         return (path: unknown, page: unknown, options: unknown) => method.call(target, path, page, addLater(options))
       }

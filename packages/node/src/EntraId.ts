@@ -2,11 +2,12 @@
  * Tokens of Microsoft Entra ID, from `@azure/identity`: an optional peer that is loaded when the first token is asked
  * for, and not before.
  */
+import type * as AzureIdentity from "@azure/identity"
 import { EntraTokens, type TokenProvider } from "@evenkeel/core/deployment/Credential"
 import * as Layer from "effect/Layer"
 
 /** What is used of `@azure/identity`. */
-type Identity = Pick<typeof import("@azure/identity"), "DefaultAzureCredential" | "getBearerTokenProvider">
+export type Identity = Pick<typeof AzureIdentity, "DefaultAzureCredential" | "getBearerTokenProvider">
 
 const load = async (): Promise<Identity> => {
   try {

@@ -27,16 +27,19 @@ export const eventsOf = (hub: EventHub, closers: Set<() => void>): AsyncIterable
   }
   closers.add(end)
   return {
-    async next() {
-      while (queue.length === 0 && !isOver) {
-        await new Promise<void>((resolve) => {
-          wake = resolve
-        })
-        wake = undefined
-      }
-      const value = queue.shift()
-      return value === undefined ? { done: true, value: undefined } : { done: false, value }
-    },
+    next: () =>
+      new Promise((resolve) => {
+        const give = () => {
+          const value = queue.shift()
+          if (value === undefined && !isOver) {
+            wake = give
+            return
+          }
+          wake = undefined
+          resolve(value === undefined ? { done: true, value: undefined } : { done: false, value })
+        }
+        give()
+      }),
     async return() {
       queue.length = 0
       end()

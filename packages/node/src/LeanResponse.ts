@@ -61,7 +61,7 @@ class LeanHeaders {
   }
 
   *entries(): Generator<[string, string]> {
-    for (const name of Object.keys(this.#values).sort()) yield [name, this.#values[name]!]
+    for (const name of Object.keys(this.#values).toSorted()) yield [name, this.#values[name]!]
   }
 
   *keys(): Generator<string> {

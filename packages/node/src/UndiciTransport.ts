@@ -5,7 +5,7 @@
  * balancer's, but for the time to connect, which only the pool can tell from the rest. HTTP/2 is off: one broken
  * connection would break every stream on it.
  */
-import * as Undici from "@effect/platform-node/Undici"
+import Undici from "@effect/platform-node/Undici"
 import { Transport, TransportError, type TransportErrorKind, type TransportResponse } from "@evenkeel/core/Transport"
 import type { TransportRequest } from "@evenkeel/core/Transport"
 import * as Cause from "effect/Cause"
@@ -79,7 +79,8 @@ export const make = (options: UndiciTransportOptions = {}): Effect.Effect<Transp
     return Transport.of({
       send: (request) =>
         Effect.callback<TransportResponse, TransportError>((resume) => {
-          const exchange = new Exchange((response) => resume(Effect.succeed(response)), (error) => resume(Effect.fail(error)))
+          const exchange = new Exchange((response) => resume(Effect.succeed(response)), (error) =>
+            resume(Effect.fail(error)))
           try {
             poolOf(request).dispatch({
               path: request.path,
@@ -90,7 +91,9 @@ export const make = (options: UndiciTransportOptions = {}): Effect.Effect<Transp
           } catch (cause) {
             resume(Effect.fail(errorOf(cause, false)))
           }
-          return Effect.sync(() => exchange.abort())
+          return Effect.sync(() =>
+            exchange.abort()
+          )
         })
     })
   })
@@ -265,7 +268,8 @@ const kinds: Readonly<Record<string, TransportErrorKind>> = {
 const errorOf = (cause: unknown, wasSent: boolean): TransportError => {
   const code = typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : undefined
   const known = code === undefined ? undefined : kinds[code]
-  const isTls = code !== undefined && (code.startsWith("ERR_TLS") || code.startsWith("ERR_SSL") || code.startsWith("CERT_"))
+  const isTls = code !== undefined &&
+    (code.startsWith("ERR_TLS") || code.startsWith("ERR_SSL") || code.startsWith("CERT_"))
   const kind = isTls ? "tls" : known ?? (wasSent ? "protocol" : "connect")
   // a connection that broke before the request was on it broke while connecting
   return new TransportError({ kind: kind === "reset" && !wasSent ? "connect" : kind, code, cause })

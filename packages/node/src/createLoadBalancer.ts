@@ -72,7 +72,10 @@ export interface LoadBalancerClientOptions extends LayerOptions {
  *
  * @throws LoadBalancerError with the reason `InvalidConfig`, which lists every mistake
  */
-export const createLoadBalancer = (config: ConfigInput, options: LoadBalancerClientOptions = {}): LoadBalancerClient => {
+export const createLoadBalancer = (
+  config: ConfigInput,
+  options: LoadBalancerClientOptions = {}
+): LoadBalancerClient => {
   const decoded = decode(config)
   if (Result.isFailure(decoded)) throw invalidConfig("the given object", decoded.failure)
   const settings = decoded.success
@@ -96,8 +99,10 @@ export const createLoadBalancer = (config: ConfigInput, options: LoadBalancerCli
     return fiber
   }
   const fetch = BalancedFetch.make({ balancer, resources: deployments.resources, fork })
-  const openai = BalancedOpenAI.make(fetch, (model) =>
-    (model === undefined ? settings.timeouts : settings.modelTimeouts[model] ?? settings.timeouts).total)
+  const openai = BalancedOpenAI.make(
+    fetch,
+    (model) => (model === undefined ? settings.timeouts : settings.modelTimeouts[model] ?? settings.timeouts).total
+  )
   const closers = new Set<() => void>()
   const close = () =>
     closing ??= (async () => {

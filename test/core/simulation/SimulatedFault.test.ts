@@ -137,6 +137,15 @@ describe("time", () => {
     assert.deepStrictEqual([decoding.headersAt, decoding.endAt], [50, 160])
   })
 
+  it("is stretched, and bodies are spoiled, for models too", () => {
+    const models = { method: "GET", path: "/openai/v1/models", body: "" }
+    const service = makeService()
+    service.fault("*", { kind: "slow", factor: 500, times: 1 })
+    service.fault("*", { kind: "unreadable" })
+    assert.strictEqual(ask(service, models).headersAt, 5_000)
+    assert.match(ask(service, models).text, /<html>/)
+  })
+
   it("never ends when it hangs", () => {
     assert.strictEqual(struck({ kind: "hang" }).status, "hang")
     const stalled = struck({ kind: "hang", afterEvents: 3 })

@@ -1,9 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Config from "@evenkeel/core/Config"
 import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
 import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
+import * as Result from "effect/Result"
 import { ask, events, hello, json, makeService, open, steady, textOf } from "./ask.ts"
 
 const classic = "/openai/deployments/gpt/chat/completions?api-version=2024-10-21"
+
+const decoded = (service: SimulatedService.SimulatedService, apiVersion?: string) => {
+  const result = Config.decode({ resources: [service.config({ apiVersion })] })
+  return Result.isSuccess(result) ? result.success.resources[0] : assert.fail(JSON.stringify(result.failure))
+}
 
 describe("protocols", () => {
   it("answers Azure v1 by api-key and by Bearer, with the model rather than the deployment", () => {
@@ -99,6 +106,13 @@ describe("protocols", () => {
     }
     assert.strictEqual(ask(service, { method: "GET", path: "/openai/v1/models/gpt-4o", body: "" }).status, 200)
     assert.strictEqual(ask(service, { method: "GET", path: "/openai/v1/models/nope", body: "" }).status, 404)
+  })
+
+  it("says how a client is configured for it", () => {
+    const azure = decoded(makeService({}, { tpm: 5_000, provisioned: true }), "2024-10-21")
+    assert.deepInclude(azure, { endpoint: "https://east.openai.azure.com", apiVersion: "2024-10-21" })
+    assert.deepInclude(azure?.deployments[0], { name: "gpt", model: "gpt-4o", tpm: 5_000, provisioned: true })
+    assert.strictEqual(decoded(makeService({ provider: "openai" }))?.endpoint, "https://api.openai.com/v1")
   })
 
   it("refuses two deployments of one name", () => {

@@ -116,13 +116,21 @@ describe("SimulatedTransport", () => {
 
   it.effect.each(
     [
-      { fault: "refused", kind: "connect", unsent: true, after: 0 },
-      { fault: "reset", kind: "reset", unsent: false, after: 5 }
+      { fault: { kind: "refused" }, kind: "connect", unsent: true, after: 0 },
+      {
+        fault: { kind: "refused", because: "connect-timeout", afterMs: 900 },
+        kind: "connect-timeout",
+        unsent: true,
+        after: 900
+      },
+      { fault: { kind: "refused", because: "dns" }, kind: "dns", unsent: true, after: 0 },
+      { fault: { kind: "refused", because: "tls" }, kind: "tls", unsent: true, after: 0 },
+      { fault: { kind: "reset" }, kind: "reset", unsent: false, after: 5 }
     ] as const
   )("fails as $kind", ({ after, fault, kind, unsent }) =>
     Effect.gen(function*() {
       const { counters, send, service } = makeOne()
-      service.fault("gpt", { kind: fault })
+      service.fault("gpt", fault)
       const fiber = yield* Effect.forkChild(Effect.flip(send()))
       yield* TestClock.adjust(after)
       const error = yield* Fiber.join(fiber)

@@ -39,9 +39,10 @@ const clientOf = (simulator: Simulator) =>
   new OpenAI({ apiKey: "east-key", baseURL: `${urlOf(simulator)}/openai/v1`, maxRetries: 0, logLevel: "off" })
 const stats = (simulator: Simulator) => simulator.service("east").stats(Date.now())
 
-/** Waits for something that a socket brings about, for at most two seconds. */
-const eventually = async (holds: () => boolean): Promise<void> => {
-  for (let i = 0; i < 400 && !holds(); i++) await new Promise((resolve) => setTimeout(resolve, 5))
+/** Waits for something that a socket brings about, but not for long. */
+const eventually = async (holds: () => boolean, atMostMs = 3_000): Promise<void> => {
+  const end = performance.now() + atMostMs
+  while (!holds() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 5))
   assert.isTrue(holds())
 }
 
@@ -85,6 +86,7 @@ describe("the official client", () => {
       assert.isNotEmpty(text)
       assert.strictEqual(usage?.prompt_tokens, 2)
     }
+    assert.strictEqual(simulator.resources[1]!.config().endpoint, `${urlOf(simulator, "oai")}/v1`)
     assert.sameMembers([...stats(simulator).credentials], ["Bearer east-key", "east-key"])
     assert.deepStrictEqual(simulator.service("oai").stats(0).credentials, ["Bearer oai-key"])
   })
@@ -261,6 +263,24 @@ describe("the server", () => {
     agent.destroy()
   })
 
+  it("sends bytes as they are, and waits for a client that reads slowly", async () => {
+    await using simulator = await SimulatorServer.startSimulator({
+      resources: [{
+        name: "east",
+        deployments: [{ name: "gpt", latency: { ...fast, perOutputTokenMs: 0 }, reply: () => "€".repeat(200_000) }]
+      }]
+    })
+    const agent = new Http.Agent()
+    const body = { model: "gpt", messages, stream: true }
+    const { text } = await post(agent, simulator, body, 50)
+    assert.isTrue(text.endsWith("data: [DONE]\n\n"))
+    assert.strictEqual(text.match(/€/g)?.length, 200_000)
+    simulator.service("east").fault("gpt", { kind: "malformed", how: "utf8", afterEvents: 2 })
+    assert.match((await post(agent, simulator, body)).text, /\uFFFD$/)
+    await eventually(() => stats(simulator).inFlight === 0)
+    agent.destroy()
+  })
+
   it("closes every socket, and can be closed twice", async () => {
     const simulator = await start()
     const { port } = new URL(urlOf(simulator))
@@ -284,25 +304,27 @@ describe("the server", () => {
     assert.match(String(await failureOf(taken)), /EADDRINUSE/)
   })
 
-  it("bears 1,000 streams at once", async () => {
-    await using simulator = await SimulatorServer.startSimulator({
-      resources: [{
-        name: "east",
-        deployments: [{
-          name: "gpt",
-          reply: () => "x".repeat(40),
-          latency: { baseMs: 1_000, perOutputTokenMs: 10, jitter: 0 }
-        }]
-      }]
-    })
+  it("bears 1,000 streams at once, and their loss", async () => {
+    await using simulator = await start()
+    const service = simulator.service("east")
+    const body = { model: "gpt", messages, stream: true, max_tokens: 10 }
+    service.setLimits("gpt", { tpm: 10_000_000, rpm: 1_000_000 })
+    service.fault("gpt", { kind: "hang", afterEvents: 4 })
+    const stalled = new Http.Agent()
+    const left = Promise.allSettled(Array.from({ length: 1_000 }, () => post(stalled, simulator, body)))
+    await eventually(() => stats(simulator).inFlight === 1_000, 15_000)
+    stalled.destroy()
+    await eventually(() => stats(simulator).inFlight === 0, 15_000)
+    assert.strictEqual(stats(simulator).abandoned, 1_000)
+    await left
+
+    service.clear()
     const agent = new Http.Agent({ keepAlive: true })
-    const body = { model: "gpt", messages, stream: true }
-    const all = Promise.all(Array.from({ length: 1_000 }, () => post(agent, simulator, body)))
-    await eventually(() => stats(simulator).inFlight > 900)
-    assert.isTrue((await all).every(({ text }) => text.endsWith("data: [DONE]\n\n")))
-    assert.deepInclude(stats(simulator), { finished: 1_000, abandoned: 0, inFlight: 0 })
+    const all = await Promise.all(Array.from({ length: 1_000 }, () => post(agent, simulator, body)))
+    assert.isTrue(all.every(({ text }) => text.endsWith("data: [DONE]\n\n")))
+    assert.deepInclude(stats(simulator), { finished: 1_000, inFlight: 0 })
     agent.destroy()
-  }, 20_000)
+  }, 40_000)
 
   it.live("is a scoped resource", () =>
     Effect.gen(function*() {
@@ -319,7 +341,8 @@ describe("the server", () => {
 const post = (
   agent: Http.Agent,
   simulator: Simulator,
-  body: unknown
+  body: unknown,
+  pauseMs = 0
 ): Promise<{ text: string; length: string | undefined; port: number | undefined }> =>
   new Promise((resolve, reject) => {
     const request = Http.request(`${urlOf(simulator)}/openai/v1/chat/completions`, {
@@ -328,7 +351,12 @@ const post = (
       headers: { "api-key": "east-key" }
     }, (response) => {
       let text = ""
+      response.setEncoding("utf8")
       response.on("data", (chunk) => text += chunk)
+      if (pauseMs > 0) {
+        response.pause()
+        setTimeout(() => response.resume(), pauseMs)
+      }
       response.on("error", reject)
       response.on("end", () =>
         resolve({

@@ -310,8 +310,7 @@ class Attempt implements Source {
 
   /** Ends `effect` when a stage's time is over. */
   withinTime<A>(effect: Effect.Effect<A, Unanswered>): Effect.Effect<A, Unanswered> {
-    const limit = Effect.flatMap(this.untilExpired(), (stage) =>
-      Effect.fail(outcomeOfStage(stage)))
+    const limit = Effect.flatMap(this.untilExpired(), (stage) => Effect.fail(outcomeOfStage(stage)))
     return Effect.raceFirst(effect, limit)
   }
 

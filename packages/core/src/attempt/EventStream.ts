@@ -257,8 +257,7 @@ const decisive = new Set([
 const endsInNullFinish = (data: string): boolean =>
   data.includes("\"finish_reason\":null") || data.includes("\"finish_reason\": null")
 
-const endsEvent = (text: string): boolean =>
-  text.endsWith("\n\n") || text.endsWith("\r\n\r\n") || text.endsWith("\r\r")
+const endsEvent = (text: string): boolean => text.endsWith("\n\n") || text.endsWith("\r\n\r\n") || text.endsWith("\r\r")
 
 /** Whether a delta carries anything but a role. */
 const hasContent = (delta: unknown): boolean => {

@@ -121,7 +121,11 @@ const succeeded = (settled: Settled): void => {
 
 const billed = ({ now, permit, usage }: Settled): void => {
   const { deployment, reservation } = permit
-  deployment.quota.settle(reservation, now, usage === undefined ? undefined : usage.promptTokens + usage.completionTokens)
+  deployment.quota.settle(
+    reservation,
+    now,
+    usage === undefined ? undefined : usage.promptTokens + usage.completionTokens
+  )
   if (usage !== undefined) deployment.bill(usage)
 }
 
@@ -183,7 +187,9 @@ const abandoned = (settled: Settled): void => {
   if (permit.firstByteAt === undefined) {
     observeWait(settled)
     const limit = group.expected.slowest(kindOf(request))
-    if (limit !== undefined && waitRatio(settled) > HANG_FACTOR * limit && group.hasHealthyPeer(permit.deployment, now)) {
+    if (
+      limit !== undefined && waitRatio(settled) > HANG_FACTOR * limit && group.hasHealthyPeer(permit.deployment, now)
+    ) {
       failDeployment(settled, "hang")
       return
     }

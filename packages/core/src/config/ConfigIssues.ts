@@ -56,7 +56,8 @@ export const valueAt = (input: unknown, path: Path): unknown => {
   return value
 }
 
-const looksSecret = (text: string): boolean =>
+/** Whether a text could be a key that went astray. */
+export const looksSecret = (text: string): boolean =>
   text.length > 60 || /^sk-|(?=\w*\d)[A-Za-z0-9_]{16}|[0-9a-fA-F-]{32}/.test(text)
 
 /** A text in quotes, or only its length where it could be a secret. */

@@ -35,10 +35,18 @@ export const isSafePath = (path: string): boolean => {
       return false
     }
     if (decoded === "" || decoded === "." || decoded === "..") return false
-    // a control character, a slash or a backslash hidden behind an escape, even a doubled one
-    if (/[/\\\u0000-\u001f\u007f]|%(?:2e|2f|5c|00)/i.test(decoded)) return false
+    // a slash, a backslash or a dot hidden behind an escape, even a doubled one
+    if (/[/\\]|%(?:2e|2f|5c|00)/i.test(decoded) || hasControl(decoded)) return false
   }
   return true
+}
+
+const hasControl = (text: string): boolean => {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code < 32 || code === 127) return true
+  }
+  return false
 }
 
 /**
@@ -64,7 +72,9 @@ export class Resource {
     this.region = config.region
     this.origin = url.origin
     this.apiVersion = config.provider === "azure" ? config.apiVersion : undefined
-    this.base = config.provider !== "azure" ? root : `${root}${this.apiVersion === undefined ? "/openai/v1" : "/openai"}`
+    this.base = config.provider !== "azure"
+      ? root
+      : `${root}${this.apiVersion === undefined ? "/openai/v1" : "/openai"}`
     this.breaker = new Breaker(breaker)
     this.#credential = credential
   }

@@ -40,8 +40,10 @@ export const schedule = (options: FailoverOptions): Schedule.Schedule<unknown, S
     Schedule.modifyDelay(({ duration, input }) =>
       input.hasAnother
         ? Effect.succeed(Duration.zero)
-        : Effect.map(Random.next, (random) =>
-          Duration.millis(Math.max(random * Duration.toMillis(duration), input.wait)))
+        : Effect.map(
+          Random.next,
+          (random) => Duration.millis(Math.max(random * Duration.toMillis(duration), input.wait))
+        )
     ),
     Schedule.while(({ input }) => input.attempts < input.maxAttempts)
   )

@@ -136,7 +136,9 @@ const crossing = new Set([
 ])
 
 /** Of these headers, those that may cross the border, under lower-case names. */
-export const allowedHeaders = (headers: Iterable<readonly [string, string]> | Readonly<Record<string, string>>): Readonly<
+export const allowedHeaders = (
+  headers: Iterable<readonly [string, string]> | Readonly<Record<string, string>>
+): Readonly<
   Record<string, string>
 > => {
   const allowed: Record<string, string> = {}

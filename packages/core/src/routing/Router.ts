@@ -61,7 +61,9 @@ export const decide = (
   random: () => number
 ): Decision | NoCandidate => {
   const fresh = survivors(query, now, false)
-  if (fresh.length > 0) return { _tag: "Decision", deployment: pick(fresh, query, options, now, random), isRepeat: false }
+  if (fresh.length > 0) {
+    return { _tag: "Decision", deployment: pick(fresh, query, options, now, random), isRepeat: false }
+  }
   if (query.tried.size > 0) {
     const again = survivors(query, now, true)
     if (again.length > 0) {
@@ -130,7 +132,9 @@ const pickWarm = (
   }
   const target = calm ?? home!
   const isWarmElsewhere = warm !== undefined && warm.tier > target.deployment.tier && !query.tried.has(warm)
-  if (isWarmElsewhere && target.utilisation > options.hot && refusalOf(warm, query.demand, now) === undefined) return warm
+  if (isWarmElsewhere && target.utilisation > options.hot && refusalOf(warm, query.demand, now) === undefined) {
+    return warm
+  }
   return target.deployment
 }
 

@@ -44,13 +44,20 @@ export interface HttpAnswer extends Settling {
 }
 
 /**
- * No answer: the connection is refused or broken at `at`, or nothing ever comes.
+ * No answer: there is no connection at `at`, or it breaks then, or nothing ever comes.
  */
 export interface BrokenAnswer extends Settling {
   readonly _tag: "Broken"
   readonly how: "refused" | "reset" | "hang"
+  /** What kept the connection from being made, if it was refused. */
+  readonly because: Refused
   readonly at: number
 }
+
+/**
+ * What keeps a connection from being made.
+ */
+export type Refused = "connect" | "connect-timeout" | "dns" | "tls"
 
 /**
  * What the service does with a request.

@@ -115,14 +115,20 @@ export class SimulatedExchange {
     }
   }
 
-  /** Answers with a body of JSON, all at once. */
-  json(body: string, at = this.errorMs): Answer.HttpAnswer {
+  /** Answers with a body of JSON, all at once, unless a fault spoils it. */
+  json(
+    body: string,
+    at = this.factorOf("slow") * this.errorMs,
+    headers?: Readonly<Record<string, string>>,
+    settle?: Settle
+  ): Answer.HttpAnswer {
+    const spoiled = Fault.spoilWhole(body, this.struck)
     return this.http({
       status: 200,
-      headers: { "content-type": "application/json" },
+      headers: { "content-type": spoiled.contentType, ...headers },
       headersAt: at,
-      parts: Answer.whole(body, at)
-    })
+      parts: Answer.whole(spoiled.body, at, spoiled.ending)
+    }, settle)
   }
 
   /** Answers with an error. */
@@ -137,6 +143,11 @@ export class SimulatedExchange {
       headersAt: this.errorMs,
       parts: Answer.whole(error.body, this.errorMs)
     }, settle)
+  }
+
+  /** By how much faults stretch time. */
+  factorOf(kind: "slow" | "slowDecoding"): number {
+    return this.struck.reduce((all, fault) => fault.kind === kind ? all * fault.factor : all, 1)
   }
 
   /** The error that a `status` fault answers with. */
@@ -164,8 +175,14 @@ export class SimulatedExchange {
   }
 
   /** Does not answer. */
-  broken(how: Answer.BrokenAnswer["how"], at: number, settle?: Settle): Answer.BrokenAnswer {
-    return { _tag: "Broken", how, at, ...this.track(how, settle) }
+  broken(how: "reset" | "hang", at: number, settle?: Settle): Answer.BrokenAnswer {
+    return { _tag: "Broken", how, because: "connect", at, ...this.track(how, settle) }
+  }
+
+  /** Does not even connect. */
+  refused(fault: Fault.FaultOf<"refused">): Answer.BrokenAnswer {
+    const { afterMs = 0, because = "connect" } = fault
+    return { _tag: "Broken", how: "refused", because, at: afterMs, ...this.track("refused") }
   }
 
   private track(status: number | Answer.BrokenAnswer["how"], settle?: Settle) {

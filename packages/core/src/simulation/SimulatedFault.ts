@@ -27,7 +27,7 @@ const factor = Schema.Number.check(Schema.isGreaterThan(0))
  * - `throttle`: a 429 whose wait is given in any form: `retryAfterMs`, or raw `headers`.
  * - `slow`, `slowDecoding`: everything, or only the tokens after the first, takes `factor` times as long.
  * - `hang`: no answer ever; or, with `afterEvents`, a stream that stalls.
- * - `refused`, `reset`: the connection is refused, or breaks before the headers.
+ * - `refused`: no connection, for any reason below HTTP. `reset`: it breaks before the headers.
  * - `cut`: the answer ends after some events, properly (`end`) or by a broken connection (`reset`).
  * - `errorInStream`: a 200 whose stream tells of an error. `flat` is OpenAI's shape, `nested` is Azure's.
  * - `empty`: a 200 with no event, or with nothing but `[DONE]`.
@@ -51,7 +51,10 @@ export const SimulatedFault = Schema.Union([
   fault("slow", { factor }),
   fault("slowDecoding", { factor }),
   fault("hang", { afterEvents: Schema.optional(count) }),
-  fault("refused", {}),
+  fault("refused", {
+    because: Schema.optional(Schema.Literals(["connect", "connect-timeout", "dns", "tls"])),
+    afterMs: Schema.optional(Schema.Number)
+  }),
   fault("reset", {}),
   fault("cut", { afterEvents: count, ending: Schema.Literals(["end", "reset"]) }),
   fault("errorInStream", {

@@ -1,7 +1,7 @@
 /**
  * What the service does with a request that found its deployment: generate, or embed.
  */
-import * as Answer from "./SimulatedAnswer.ts"
+import type * as Answer from "./SimulatedAnswer.ts"
 import * as Chat from "./SimulatedChat.ts"
 import * as Deployment from "./SimulatedDeployment.ts"
 import * as Embeddings from "./SimulatedEmbeddings.ts"
@@ -70,8 +70,8 @@ export const generate = (
     reply: options.reply?.({ deployment: deployment.name, operation, body }),
     latency: deployment.latency,
     load: counters.inFlight,
-    slow: factorOf(exchange, "slow"),
-    slowDecoding: factorOf(exchange, "slowDecoding")
+    slow: exchange.factorOf("slow"),
+    slowDecoding: exchange.factorOf("slowDecoding")
   }, exchange.random)
   cache.remember(now + generation.firstTokenAt)
   const settle: Settle = (at, finished) => {
@@ -104,7 +104,7 @@ export const embed = (
   if (refused !== undefined) return refused
   const text = Embeddings.body(prompt, deployment.model, deployment.options.dimensions ?? 1_536)
   const { baseMs, perPromptTokenMs } = deployment.latency
-  const at = factorOf(exchange, "slow") * (baseMs + perPromptTokenMs * prompt.tokens)
+  const at = exchange.factorOf("slow") * (baseMs + perPromptTokenMs * prompt.tokens)
   return answerWhole(exchange, deployment, text, at, (at) => {
     deployment.counters.promptTokens += prompt.tokens
     deployment.limiter.correct(prompt.tokens - charge, at)
@@ -148,9 +148,6 @@ export const faultInside = (
   const status = Fault.find(struck, "status")
   return status === undefined ? undefined : exchange.refuse(exchange.errorOf(status), status.headers, settle)
 }
-
-const factorOf = (exchange: SimulatedExchange, kind: "slow" | "slowDecoding"): number =>
-  exchange.struck.reduce((all, fault) => fault.kind === kind ? all * fault.factor : all, 1)
 
 /** The text of the conversation that a request goes on from. */
 const findBefore = (exchange: SimulatedExchange, body: Prompt.Json): string | Prompt.Problem => {
@@ -250,25 +247,15 @@ const respond = (
   )
 }
 
-/** Answers with a body of JSON when all of it is ready, unless a fault spoils it. */
+/** Answers with a body of JSON when all of it is ready. */
 const answerWhole = (
   exchange: SimulatedExchange,
   deployment: Deployment.SimulatedDeployment,
   text: string,
   at: number,
   settle: Settle
-): Answer.SimulatedAnswer => {
-  const spoiled = Fault.spoilWhole(text, exchange.struck)
-  return exchange.http({
-    status: 200,
-    headers: {
-      "content-type": spoiled.contentType,
-      ...Deployment.limitHeaders(deployment, exchange.resource.azure, exchange.now)
-    },
-    headersAt: at,
-    parts: Answer.whole(spoiled.body, at, spoiled.ending)
-  }, settle)
-}
+): Answer.SimulatedAnswer =>
+  exchange.json(text, at, Deployment.limitHeaders(deployment, exchange.resource.azure, exchange.now), settle)
 
 /** Answers with events, unless a fault spoils them. */
 const answerStream = (

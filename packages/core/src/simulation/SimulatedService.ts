@@ -17,6 +17,7 @@
  * }, 0, SeededRandom.make(1))
  * ```
  */
+import type { ResourceInput } from "../config/ConfigInput.ts"
 import * as SeededRandom from "./SeededRandom.ts"
 import type { SimulatedAnswer } from "./SimulatedAnswer.ts"
 import * as Cache from "./SimulatedCache.ts"
@@ -84,6 +85,14 @@ export interface SimulatedService {
   readonly apiKey: string
   /** Names of its deployments. */
   readonly deployments: ReadonlyArray<string>
+  /**
+   * How a client is configured for it: its own key, and the limits that its deployments began with. The origin is that
+   * of a server, if one plays it; an API version makes it classic.
+   */
+  readonly config: (options?: {
+    readonly origin?: string | undefined
+    readonly apiVersion?: string | undefined
+  }) => ResourceInput
   /** Whether headers carry a credential of this resource. */
   readonly accepts: (headers: SimulatedRequest["headers"]) => boolean
   /** Answers a request that arrives `now` (wall clock, ms). The answer must be played, or abandoned. */
@@ -191,12 +200,29 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
     })
   }
 
+  const origin = options.origin ?? (azure ? `https://${options.name}.openai.azure.com` : "https://api.openai.com")
+
   return {
     name: options.name,
     provider,
-    origin: options.origin ?? (azure ? `https://${options.name}.openai.azure.com` : "https://api.openai.com"),
+    origin,
     apiKey,
     deployments: Array.from(deployments.keys()),
+    config: (overrides) => ({
+      name: options.name,
+      provider,
+      endpoint: `${overrides?.origin ?? origin}${azure ? "" : "/v1"}`,
+      apiVersion: overrides?.apiVersion,
+      region: options.region,
+      apiKey: accepted.apiKey,
+      deployments: options.deployments.map(({ model, name, provisioned, rpm, tpm }) => ({
+        name,
+        model,
+        provisioned,
+        tpm,
+        rpm
+      }))
+    }),
     accepts: (headers) => accepts(headers),
 
     handle(request, now, random) {
@@ -208,7 +234,8 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
       record(request.headers)
       const { deployment, struck } = exchange
 
-      if (Fault.find(struck, "refused") !== undefined) return exchange.broken("refused", 0)
+      const refused = Fault.find(struck, "refused")
+      if (refused !== undefined) return exchange.refused(refused)
       if (!accepts(request.headers, route?.protocol)) {
         counters.unauthorized++
         const byKey = "api-key" in request.headers

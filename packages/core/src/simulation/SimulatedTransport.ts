@@ -69,12 +69,22 @@ const send = Effect.fnUntraced(function*(service: SimulatedService, request: Tra
     yield* Effect.onInterrupt(answer.how === "hang" ? Effect.never : until(answer.at), () => abandon)
     answer.finished(clock.currentTimeMillisUnsafe())
     return yield* new TransportError(
-      answer.how === "refused" ? { kind: "connect", code: "ECONNREFUSED" } : { kind: "reset", code: "ECONNRESET" }
+      answer.how === "refused"
+        ? { kind: answer.because, code: codes[answer.because] }
+        : { kind: "reset", code: "ECONNRESET" }
     )
   }
   yield* Effect.onInterrupt(until(answer.headersAt), () => abandon)
   return makeResponse(answer, start, until, clock)
 })
+
+/** What Node calls them. */
+const codes = {
+  "connect": "ECONNREFUSED",
+  "connect-timeout": "UND_ERR_CONNECT_TIMEOUT",
+  "dns": "ENOTFOUND",
+  "tls": "ERR_TLS_CERT_ALTNAME_INVALID"
+}
 
 const makeResponse = (
   answer: HttpAnswer,

@@ -11,8 +11,10 @@
  *   resources: [{ name: "east", apiKey: "key", deployments: [{ name: "gpt-4o", tpm: 30_000, rpm: 180 }] }]
  * })
  * simulator.service("east").fault("gpt-4o", { kind: "throttle", retryAfterMs: 2_000, times: 1 })
- * const url = simulator.resources[0].url // http://127.0.0.1:…
+ * const lb = createLoadBalancer({ resources: simulator.resources.map((resource) => resource.config()) })
  * ```
+ *
+ * A `refused` fault breaks the connection at once here, since it was made before the fault was known; `down` refuses.
  *
  * While it runs, it can be looked at and changed over HTTP, on the port of the resource:
  *
@@ -22,6 +24,7 @@
  * - `PATCH /++/limits`: `{ "gpt-4o": { "tpm": 10000, "rpm": 60 } }`.
  * - `POST /++/consume`: use by other clients, `{ "deployment": "gpt-4o", "tokens": 5000, "requests": 3 }`.
  */
+import type { ResourceInput } from "@evenkeel/core/Config"
 import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
 import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
 import * as Context from "effect/Context"
@@ -75,6 +78,8 @@ export interface SimulatorResource {
   readonly apiKey: string
   /** Names of its deployments. */
   readonly deployments: ReadonlyArray<string>
+  /** How a client is configured for it. An API version makes it classic Azure. */
+  readonly config: (apiVersion?: string) => ResourceInput
 }
 
 /**
@@ -122,13 +127,17 @@ export const startSimulator = async (options: SimulatorOptions): Promise<Simulat
     throw error
   }
   return {
-    resources: Array.from(listeners.values(), ({ port, service }) => ({
-      name: service.name,
-      url: `http://127.0.0.1:${port()}`,
-      provider: service.provider,
-      apiKey: service.apiKey,
-      deployments: service.deployments
-    })),
+    resources: Array.from(listeners.values(), ({ port, service }) => {
+      const url = `http://127.0.0.1:${port()}`
+      return {
+        name: service.name,
+        url,
+        provider: service.provider,
+        apiKey: service.apiKey,
+        deployments: service.deployments,
+        config: (apiVersion) => service.config({ origin: url, apiVersion })
+      }
+    }),
     service: (name) => find(name).service,
     down: (name) => find(name).close(),
     up: (name) => find(name).listen(find(name).port()),

@@ -1,0 +1,61 @@
+/**
+ * The balancer wired for Node: undici, Entra ID, and configuration from a file or the environment.
+ */
+import type { Config, ConfigInput } from "@evenkeel/core/Config"
+import { decode } from "@evenkeel/core/Config"
+import type { Deployments } from "@evenkeel/core/deployment/Deployments"
+import { invalidConfig, type LayerOptions, LoadBalancer } from "@evenkeel/core/LoadBalancer"
+import type { LoadBalancerError } from "@evenkeel/core/LoadBalancerError"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as ConfigSource from "./ConfigSource.ts"
+import * as EntraId from "./EntraId.ts"
+import * as UndiciTransport from "./UndiciTransport.ts"
+
+type Live = Layer.Layer<LoadBalancer | Deployments, LoadBalancerError>
+
+const wire = (settings: Config, replace: LayerOptions = {}) =>
+  LoadBalancer.layerDecoded(settings, replace).pipe(
+    Layer.provide(UndiciTransport.layer({ connectTimeout: settings.timeouts.connect })),
+    Layer.provide(EntraId.layer)
+  )
+
+/**
+ * Layer of a balancer with a configuration in code.
+ *
+ * **Example** (A balancer of two resources)
+ *
+ * ```ts
+ * const Balanced = layer({
+ *   resources: [
+ *     { name: "east", provider: "azure", endpoint: eastUrl, apiKey: eastKey, deployments: [{ name: "gpt-4o" }] },
+ *     { name: "west", provider: "azure", endpoint: westUrl, auth: "entra", deployments: [{ name: "gpt-4o" }] }
+ *   ]
+ * })
+ * ```
+ */
+export const layer = (config: ConfigInput, replace: LayerOptions = {}): Live =>
+  Layer.unwrap(Effect.suspend(() => {
+    const decoded = decode(config)
+    return Result.isSuccess(decoded)
+      ? Effect.succeed(wire(decoded.success, replace))
+      : Effect.fail(invalidConfig("the given object", decoded.failure))
+  }))
+
+/**
+ * Layer of a balancer whose configuration is read where the process is started: `EVENKEEL_CONFIG`, else the variables
+ * of Azure OpenAI, else `OPENAI_API_KEY`. See docs/configuration.md.
+ */
+export const layerFromEnvironment = (replace: LayerOptions = {}): Live =>
+  Layer.unwrap(
+    Effect.mapBoth(ConfigSource.load, {
+      onFailure: ({ issues, source }) => invalidConfig(source, issues),
+      onSuccess: (settings) => wire(settings, replace)
+    })
+  )
+
+/**
+ * `layerFromEnvironment` with every default.
+ */
+export const LoadBalancerLive: Live = layerFromEnvironment()

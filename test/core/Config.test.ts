@@ -1,0 +1,579 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Config from "@evenkeel/core/Config"
+import { ConfigSchema } from "@evenkeel/core/config/ConfigSchema"
+import * as Arbitrary from "effect/Arbitrary"
+import * as Duration from "effect/Duration"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { inspect } from "node:util"
+
+// what users type and what the schema takes are the same type, both ways
+type Encoded = typeof ConfigSchema.Encoded
+const typed: (input: Config.ConfigInput) => Encoded = (input) => input
+const typedBack: (input: Encoded) => Config.ConfigInput = (input) => input
+
+const secret = "sk-proj-4f8A1c0E9b7D6a5F4e3D2c1B0a9F8e7D"
+const azureKey = "0123456789abcdef0123456789abcdef"
+
+const deployment = { name: "gpt-4o", tpm: 300_000, rpm: 1_800 }
+const azure: Config.ResourceInput = {
+  name: "east",
+  provider: "azure",
+  endpoint: "https://my-east.openai.azure.com",
+  apiKey: secret,
+  deployments: [deployment]
+}
+const openai: Config.ResourceInput = { name: "oai", provider: "openai", apiKey: secret }
+const compatible: Config.ResourceInput = {
+  name: "local",
+  provider: "compatible",
+  endpoint: "http://localhost:8000/v1",
+  deployments: [{ name: "*" }]
+}
+
+const ok = (input: unknown, options?: Config.DecodeOptions): Config.Config => {
+  const result = Config.decode(input, options)
+  assert.deepStrictEqual(Result.isFailure(result) ? result.failure : [], [])
+  return Result.getOrThrow(result)
+}
+
+const issuesOf = (input: unknown, options?: Config.DecodeOptions): ReadonlyArray<string> => {
+  const result = Config.decode(input, options)
+  return Result.isSuccess(result) ? [] : result.failure.map(({ message, path }) => `${path}: ${message}`)
+}
+
+const oneIssue = (input: unknown, start: string, part = ""): void => {
+  const issues = issuesOf(input)
+  assert.strictEqual(issues.length, 1, issues.join("\n"))
+  assert.isTrue(issues[0]!.startsWith(start), issues[0])
+  assert.include(issues[0]!, part)
+}
+
+const withAzure = (change: object) => ({ resources: [{ ...azure, ...change }] })
+const withDeployment = (change: object) => withAzure({ deployments: [{ ...deployment, ...change }] })
+const endpointOf = (resource: object): string => ok({ resources: [resource] }).resources[0]!.endpoint
+
+describe("Config.decode", () => {
+  it("fills in every default", () => {
+    const config = ok(typedBack(typed({ resources: [azure] })))
+    assert.deepStrictEqual(
+      { ...config, resources: [], modelTimeouts: { ...config.modelTimeouts } },
+      { resources: [], defaultResource: "east", ...Config.defaults, modelTimeouts: {} }
+    )
+    const { auth, ...resource } = config.resources[0]!
+    assert.isTrue(auth._tag === "Key" && Redacted.value(auth.key) === secret)
+    assert.deepStrictEqual(resource, {
+      name: "east",
+      provider: "azure",
+      endpoint: "https://my-east.openai.azure.com",
+      apiVersion: undefined,
+      region: undefined,
+      allowInsecure: false,
+      deployments: [{
+        name: "gpt-4o",
+        model: "gpt-4o",
+        tier: 1,
+        provisioned: false,
+        weight: 1,
+        tpm: 300_000,
+        rpm: 1_800
+      }]
+    })
+    assert.deepStrictEqual(Config.defaults.timeouts, {
+      connect: 10_000,
+      total: 600_000,
+      firstEvent: 60_000,
+      firstContent: 300_000,
+      idle: 120_000
+    })
+  })
+
+  it("takes explicit undefined as left out, and empty sections as all defaults", () => {
+    const config = ok({
+      resources: [{ ...azure, apiVersion: undefined, auth: undefined }],
+      session: {},
+      health: { check: {}, openFor: undefined },
+      failover: {},
+      timeouts: {},
+      hedging: {},
+      quota: undefined
+    })
+    const { health, session } = config
+    assert.deepStrictEqual({ session, health }, { session: Config.defaults.session, health: Config.defaults.health })
+  })
+
+  it("takes durations as text, milliseconds and Duration", () => {
+    const { failover, timeouts } = ok({
+      resources: [azure],
+      timeouts: { total: "2 minutes", idle: 1_500, connect: Duration.seconds(3) },
+      failover: { maxWait: 0, backoff: "250 millis" }
+    })
+    assert.deepStrictEqual([timeouts.total, timeouts.idle, timeouts.connect], [120_000, 1_500, 3_000])
+    assert.deepStrictEqual([failover.maxWait, failover.backoff], [0, 250])
+  })
+
+  it("completes the limits of a model from the limits of all", () => {
+    const { modelTimeouts, timeouts } = ok({
+      resources: [azure],
+      timeouts: { idle: "1 minute", models: { o3: { firstContent: "10 minutes" } } }
+    })
+    assert.deepStrictEqual(modelTimeouts["o3"], { ...timeouts, idle: 60_000, firstContent: 600_000 })
+    // no inherited name is taken for a model
+    assert.isUndefined(modelTimeouts["constructor"])
+    assert.isUndefined(modelTimeouts["__proto__"])
+  })
+
+  it("reads every way to authenticate", () => {
+    const provider = () => "token"
+    const auths = ok({
+      resources: [
+        { ...azure, name: "a", apiKey: Redacted.make(azureKey) },
+        { ...azure, name: "b", apiKey: undefined, auth: "entra" },
+        {
+          ...azure,
+          name: "c",
+          apiKey: undefined,
+          auth: "entra",
+          scope: "https://cognitiveservices.azure.com/.default"
+        },
+        { ...openai, name: "d", apiKey: undefined, auth: provider },
+        compatible,
+        { ...azure, name: "f", apiKey: ` ${azureKey}\n` }
+      ]
+    }).resources.map(({ auth }) => auth)
+    assert.deepStrictEqual(auths.map(({ _tag }) => _tag), ["Key", "Entra", "Entra", "TokenProvider", "None", "Key"])
+    assert.deepStrictEqual(auths[1], { _tag: "Entra", scope: "https://ai.azure.com/.default" })
+    assert.deepStrictEqual(auths[2], { _tag: "Entra", scope: "https://cognitiveservices.azure.com/.default" })
+    assert.deepStrictEqual(auths[3], { _tag: "TokenProvider", provider })
+    for (const auth of [auths[0]!, auths[5]!]) {
+      assert.isTrue(auth._tag === "Key" && Redacted.value(auth.key) === azureKey)
+    }
+  })
+
+  it("serves every model on openai without deployments", () => {
+    const [resource] = ok({ resources: [openai] }).resources
+    assert.strictEqual(resource!.endpoint, "https://api.openai.com/v1")
+    assert.deepStrictEqual(resource!.deployments.map(({ model, name }) => [name, model]), [["*", "*"]])
+    const limited = ok({ resources: [{ ...openai, deployments: [{ name: "*", tier: 2 }, { name: "gpt-4o" }] }] })
+    assert.deepStrictEqual(limited.resources[0]!.deployments.map(({ model }) => model), ["*", "gpt-4o"])
+  })
+
+  it.each([
+    ["https://x.openai.azure.com/", "https://x.openai.azure.com"],
+    ["https://x.openai.azure.com/openai", "https://x.openai.azure.com"],
+    ["https://x.services.ai.azure.com/openai/v1/", "https://x.services.ai.azure.com"],
+    ["https://x.cognitiveservices.azure.com//", "https://x.cognitiveservices.azure.com"],
+    ["https://X.OpenAI.azure.us", "https://x.openai.azure.us"],
+    ["http://localhost:4000", "http://localhost:4000"],
+    ["http://127.0.0.2:4000/openai/", "http://127.0.0.2:4000"],
+    ["http://[::1]:4000", "http://[::1]:4000"],
+    ["https://apim.example/llm/openai", "https://apim.example/llm"]
+  ])("takes the azure endpoint %s", (endpoint, expected) => {
+    assert.strictEqual(endpointOf({ ...azure, endpoint }), expected)
+  })
+
+  it.each([
+    [{ ...openai, endpoint: "https://api.openai.com" }, "https://api.openai.com/v1"],
+    [{ ...openai, endpoint: "https://eu.api.openai.com/v1/" }, "https://eu.api.openai.com/v1"],
+    [{ ...compatible, endpoint: "https://host.example" }, "https://host.example"],
+    [{ ...compatible, endpoint: "http://10.0.0.5:8000/api/v1/", allowInsecure: true }, "http://10.0.0.5:8000/api/v1"]
+  ])("takes the base URL of another service (%#)", (resource, expected) => {
+    assert.strictEqual(endpointOf(resource), expected)
+  })
+
+  it.each([
+    ["my-east.openai.azure.com", "is not a URL; it begins with https://"],
+    ["https://", "is not a URL"],
+    ["ftp://x.openai.azure.com", "is not a URL"],
+    ["", "is not a URL"],
+    ["http://x.openai.azure.com", "is plain http to another machine"],
+    ["http://127.0.0.1.evil.example", "is plain http to another machine"],
+    ["https://x.openai.azure.com/openai/deployments/gpt-4o", "names a deployment"],
+    ["https://x.openai.azure.com?api-version=2024-10-21", "as `apiVersion`"],
+    ["https://x.openai.azure.com#part", "has a query or fragment"],
+    ["https://x.services.ai.azure.com/api/projects/p", "is that of a project"],
+    ["https://x.services.ai.azure.com/models", "goes into the API's paths"],
+    ["https://user:pass@x.openai.azure.com", "has a user or password in it"],
+    ["https://api.openai.com/v1", "is OpenAI's own"],
+    ["https://ai.azure.com", "is the address of a portal"]
+  ])("refuses the azure endpoint %s", (endpoint, part) => {
+    oneIssue(withAzure({ endpoint }), "resources[0].endpoint: ", part)
+  })
+
+  it("refuses endpoints of the wrong provider or operation", () => {
+    oneIssue(
+      { resources: [{ ...openai, endpoint: azure.endpoint }] },
+      "resources[0].endpoint: ",
+      "is an Azure resource"
+    )
+    oneIssue(
+      { resources: [{ ...compatible, endpoint: "https://x.example/v1/chat/completions" }] },
+      "resources[0].endpoint: ",
+      "is that of one operation"
+    )
+  })
+
+  it("reads an API version", () => {
+    for (const [given, read] of [["2024-10-21", "2024-10-21"], ["2025-03-01-preview", "2025-03-01-preview"], ["v1"]]) {
+      assert.strictEqual(ok(withAzure({ apiVersion: given })).resources[0]!.apiVersion, read)
+    }
+    for (const apiVersion of ["latest", "preview", "2024-13-01", "20241021", "", 2024]) {
+      oneIssue(withAzure({ apiVersion }), "resources[0].apiVersion: expected a date such as \"2024-10-21\"")
+    }
+    oneIssue({ resources: [{ ...openai, apiVersion: "2024-10-21" }] }, "resources[0].apiVersion: is for azure only")
+  })
+
+  it.each([
+    [withDeployment({ tpm: -5 }), "resources[0].deployments[0].tpm: expected a number above 0, found -5"],
+    [withDeployment({ tpm: 0 }), "resources[0].deployments[0].tpm: expected a number above 0, found 0"],
+    [withDeployment({ rpm: Number.NaN }), "resources[0].deployments[0].rpm: expected a number above 0, found NaN"],
+    [withDeployment({ rpm: Infinity }), "resources[0].deployments[0].rpm: expected a number above 0, found Infinity"],
+    [withDeployment({ rpm: "60" }), "resources[0].deployments[0].rpm: expected a number above 0, found \"60\""],
+    [
+      withDeployment({ tier: 1.5 }),
+      "resources[0].deployments[0].tier: expected a whole number of at least 1, found 1.5"
+    ],
+    [withDeployment({ weight: 0 }), "resources[0].deployments[0].weight: expected a number above 0, at most 1,000,000"],
+    [withDeployment({ provisioned: 1 }), "resources[0].deployments[0].provisioned: expected true or false, found 1"],
+    [withDeployment({ TPM: 1 }), "resources[0].deployments[0].TPM: unknown key; did you mean `tpm`?"],
+    [
+      withDeployment({ prioritty: 1 }),
+      "resources[0].deployments[0].prioritty: unknown key; known here: `name`, `model`"
+    ],
+    [withDeployment({ priority: 1 }), "resources[0].deployments[0].priority: unknown key; did you mean `tier`?"],
+    [withDeployment({ name: "*" }), "resources[0].deployments[0].name: Azure answers under a deployment's own name"],
+    [withDeployment({ name: " " }), "resources[0].deployments[0].name: expected the deployment's name"],
+    [withDeployment({ model: "*" }), "resources[0].deployments[0].model: only the deployment named \"*\""],
+    [withAzure({ deployments: [] }), "resources[0].deployments: expected a list with at least one deployment"],
+    [withAzure({ deployments: undefined }), "resources[0].deployments: is missing: list at least one deployment"],
+    [withAzure({ deployments: { a: 1 } }), "resources[0].deployments: expected a list with at least one deployment"],
+    [withAzure({ deployments: ["gpt-4o"] }), "resources[0].deployments[0]: expected an object, found \"gpt-4o\""],
+    [withAzure({ deployments: [{}] }), "resources[0].deployments[0].name: is missing: give the deployment's name"],
+    [withAzure({ name: "a/b" }), "resources[0].name: expected a name without `/`"],
+    [
+      withAzure({ provider: "azur" }),
+      "resources[0].provider: expected \"azure\", \"openai\" or \"compatible\", found \"azur\""
+    ],
+    [withAzure({ endpoint: undefined }), "resources[0].endpoint: is missing: give the resource's address"],
+    [withAzure({ endpoint: 5 }), "resources[0].endpoint: expected a URL, found a number"],
+    [withAzure({ apiKey: undefined }), "resources[0].apiKey: is missing: give the key, or `auth: \"entra\"`"],
+    [withAzure({ apiKey: "" }), "resources[0].apiKey: expected the key as a text of visible ASCII characters"],
+    [withAzure({ auth: "entra" }), "resources[0].auth: give either `apiKey` or `auth`, not both"],
+    [withAzure({ scope: "s" }), "resources[0].scope: is only for `auth: \"entra\"`"],
+    [withAzure({ apiKey: undefined, auth: "Entra" }), "resources[0].auth: expected \"entra\" or a function"],
+    [{ resources: [{ ...openai, apiKey: undefined }] }, "resources[0].apiKey: is missing: give the key or a function"],
+    [
+      { resources: [{ ...openai, apiKey: undefined, auth: "entra" }] },
+      "resources[0].auth: Entra ID is for azure only"
+    ],
+    [
+      { resources: [{ ...compatible, deployments: [{ name: "*", model: "x" }] }] },
+      "resources[0].deployments[0].model: \"*\" serves every model"
+    ],
+    [
+      { resources: [{ ...compatible, deployments: undefined }] },
+      "resources[0].deployments: is missing: list the models"
+    ],
+    [{ resources: [{ ...compatible, endpoint: undefined }] }, "resources[0].endpoint: is missing: give the base URL"],
+    [{ resources: [] }, "resources: expected a list with at least one resource, found an empty list"],
+    [{}, "resources: is missing: give a list with at least one resource"],
+    [null, ": expected an object with at least `resources`, found nothing (null)"],
+    [[], ": expected an object with at least `resources`, found an empty list"],
+    ["text", ": expected an object with at least `resources`, found \"text\""],
+    [{ resources: [azure, azure] }, "resources[1].name: \"east\" is already the name of resources[0]"],
+    [
+      withAzure({ deployments: [deployment, deployment] }),
+      "resources[0].deployments[1].name: \"gpt-4o\" is already the name of resources[0].deployments[0]"
+    ],
+    [
+      { resources: [azure], defaultResource: "eats" },
+      "defaultResource: \"eats\" is not the name of a resource; did you mean \"east\"?"
+    ],
+    [
+      { resources: [azure], defaultResource: "nowhere" },
+      "defaultResource: \"nowhere\" is not the name of a resource; give"
+    ],
+    [
+      { resources: [azure], timeouts: { total: "10s" } },
+      "timeouts.total: expected a duration above 0, at most 24 days"
+    ],
+    [{ resources: [azure], timeouts: { total: Infinity } }, "timeouts.total: expected a duration above 0"],
+    [{ resources: [azure], timeouts: { total: "30 days" } }, "timeouts.total: expected a duration above 0"],
+    [{ resources: [azure], timeouts: { total: 0 } }, "timeouts.total: expected a duration above 0"],
+    [{ resources: [azure], timeouts: { total: Duration.infinity } }, "timeouts.total: expected a duration above 0"],
+    [{ resources: [azure], quota: { requestSlice: "2 minutes" } }, "quota.requestSlice: expected a duration above 0"],
+    [
+      { resources: [azure], timeouts: { models: { "gpt-4.1": { totl: 1 } } } },
+      "timeouts.models[\"gpt-4.1\"].totl: unknown key; did you mean `total`?"
+    ],
+    [{ resources: [azure], hedging: { after: 1 } }, "hedging.after: unknown key; there is nothing to set here yet"],
+    [{ resources: [azure], session: null }, "session: expected an object, found nothing (null)"],
+    [{ resources: [azure], session: [] }, "session: expected an object, found an empty list"],
+    [
+      { resources: [azure], session: { loadBound: 0.5 } },
+      "session.loadBound: expected a number of at least 1, found 0.5"
+    ],
+    [
+      { resources: [azure], health: { openFor: "10 minutes" } },
+      "health.maxOpenFor: must not be below `openFor`, and its default (300 seconds) is; give both"
+    ],
+    [
+      { resources: [azure], failover: { backoff: 5, maxBackoff: 4 } },
+      "failover.maxBackoff: must not be below `backoff`"
+    ],
+    [{ resources: [azure], health: { check: { kind: "path" } } }, "health.check.path: is missing"],
+    [{ resources: [azure], health: { check: { path: "/models" } } }, "health.check.path: needs `kind: \"path\"`"],
+    [
+      { resources: [azure], health: { check: { kind: "path", path: "/a/../b" } } },
+      "health.check.path: expected a path below the API's base"
+    ],
+    [JSON.parse(`{"resources":[${JSON.stringify(azure)}],"__proto__":{"a":1}}`), "__proto__: unknown key"]
+  ])("says what is wrong and what would be right (%#)", (input, start) => {
+    oneIssue(input, start)
+  })
+
+  it("reports every mistake at once, of shape and between values", () => {
+    const issues = issuesOf({
+      resources: [
+        { ...azure, weigth: 2, apiKey: undefined },
+        {
+          ...azure,
+          endpoint: "http://u:p@h.example?x=1",
+          deployments: [{ name: "a", tpm: -1 }, { name: "a", rpm: 0 }]
+        },
+        5
+      ],
+      defaultResource: "west",
+      sesion: {}
+    })
+    assert.deepStrictEqual(issues.map((issue) => issue.slice(0, issue.indexOf(": "))).toSorted(), [
+      "defaultResource",
+      "resources[0].apiKey",
+      "resources[0].weigth",
+      "resources[1].deployments[0].tpm",
+      "resources[1].deployments[1].name",
+      "resources[1].deployments[1].rpm",
+      "resources[1].endpoint",
+      "resources[1].endpoint",
+      "resources[1].endpoint",
+      "resources[1].name",
+      "resources[2]",
+      "sesion"
+    ])
+  })
+
+  it("shows no key, whatever is wrong with it", () => {
+    for (
+      const apiKey of [
+        "hunter 2",
+        ["hunter2"],
+        { hunter2: "hunter2" },
+        Redacted.make("hunter 2"),
+        4711,
+        "hunter2\u0000"
+      ]
+    ) {
+      const [issue] = issuesOf(withAzure({ apiKey }))
+      assert.isDefined(issue)
+      assert.notMatch(issue!, /hunter|4711/)
+    }
+    for (
+      const astray of [{ apikey: "hunter2" }, { endpoint: "https://hunter2@h" }, { endpoint: "hunter2" }, {
+        auth: "hunter2"
+      }]
+    ) {
+      assert.notInclude(issuesOf(withAzure(astray)).join("\n"), "hunter2")
+    }
+    for (const astray of [{ region: `${secret}\n` }, { name: `${secret}/` }, { provider: secret }, { [secret]: 1 }]) {
+      assert.notInclude(issuesOf(withAzure(astray)).join("\n"), secret)
+    }
+    assert.notInclude(issuesOf({ resources: [azure], defaultResource: azureKey }).join("\n"), azureKey)
+  })
+
+  it("keeps the key out of every print of a decoded configuration", () => {
+    const config = ok({ resources: [azure, openai] })
+    const seen = [inspect(config, { depth: 20, showHidden: true }), JSON.stringify(config), String(config)]
+    for (const print of seen) assert.notInclude(print, secret)
+  })
+
+  it("hides what came from variables, and reads numbers from whole ones", () => {
+    const references = new Map([
+      ["resources[0].deployments[0].tpm", { label: "${TPM}", whole: true }],
+      ["resources[0].deployments[0].provisioned", { label: "${PTU}", whole: true }],
+      ["resources[0].deployments[0].rpm", { label: "${A} and ${B}", whole: false }],
+      ["resources[0].name", { label: "${NAME}", whole: true }]
+    ])
+    const config = ok(withAzure({ name: "4", deployments: [{ name: "g", tpm: "300000", provisioned: "true" }] }), {
+      references
+    })
+    assert.strictEqual(config.resources[0]!.name, "4")
+    assert.deepInclude(config.resources[0]!.deployments[0], { tpm: 300_000, provisioned: true })
+    assert.deepStrictEqual(
+      issuesOf(withAzure({ name: "a/b", deployments: [{ name: "g", tpm: "-5", rpm: "12", tier: "1" }] }), {
+        references
+      }),
+      [
+        "resources[0].name: expected a name without `/`, without spaces around it, found the value of ${NAME}",
+        "resources[0].deployments[0].tier: expected a whole number of at least 1, found \"1\"",
+        "resources[0].deployments[0].tpm: expected a number above 0, found the value of ${TPM}",
+        "resources[0].deployments[0].rpm: expected a number above 0, found the value of ${A} and ${B}"
+      ]
+    )
+  })
+
+  it("survives hostile inputs", () => {
+    const circular: Record<string, unknown> = { ...azure }
+    circular["deployments"] = [circular]
+    circular["region"] = circular
+    const wiped = Redacted.make("gone")
+    Redacted.wipeUnsafe(wiped)
+    const throwing = () => {
+      throw new Error(secret)
+    }
+    const inputs: ReadonlyArray<unknown> = [
+      { resources: [circular] },
+      { resources: circular },
+      withAzure({ apiKey: wiped }),
+      Object.defineProperty({}, "resources", { get: throwing, enumerable: true }),
+      new Proxy({}, { ownKeys: throwing, get: throwing, has: throwing, getOwnPropertyDescriptor: throwing }),
+      { resources: [azure], [Symbol("s")]: 1 },
+      Object.create({ resources: [azure] }, { x: { value: 1, enumerable: true } }),
+      { resources: Array.from({ length: 3 }) },
+      // eslint-disable-next-line no-sparse-arrays
+      { resources: [, azure] },
+      1n,
+      Symbol("s"),
+      throwing
+    ]
+    for (const input of inputs) {
+      const issues = issuesOf(input)
+      assert.isNotEmpty(issues)
+      assert.notInclude(issues.join("\n"), secret)
+    }
+  })
+})
+
+// -----------------------------------------------------------------------------
+// properties
+// -----------------------------------------------------------------------------
+
+const full = {
+  resources: [azure, { ...openai, region: "us" }, compatible],
+  defaultResource: "oai",
+  session: { capacity: 5, idle: "1 minute", loadBound: 2 },
+  health: { openFor: 1_000, check: { kind: "path", path: "/models", interval: "5 seconds" } },
+  failover: { attempts: 2, maxWait: 0 },
+  timeouts: { total: 5_000, models: { o3: { idle: "2 seconds" } } },
+  quota: { hot: 0.5 }
+}
+
+type Place = ReadonlyArray<string | number>
+
+const placesOf = (value: unknown, at: Place = []): ReadonlyArray<Place> =>
+  typeof value !== "object" || value === null ? [at] : [
+    at,
+    ...Object.entries(value).flatMap(([key, inner]) =>
+      placesOf(inner, [...at, Array.isArray(value) ? Number(key) : key])
+    )
+  ]
+
+const change = (value: any, [key, ...rest]: Place, f: (value: unknown) => unknown): unknown => {
+  if (key === undefined) return f(value)
+  if (typeof value !== "object" || value === null) return value
+  const copy = Array.isArray(value) ? [...value] : { ...value }
+  copy[key] = change(copy[key], rest, f)
+  return copy
+}
+
+const places = placesOf(full)
+const junk: ReadonlyArray<unknown> = [
+  undefined,
+  null,
+  true,
+  0,
+  -1,
+  Number.NaN,
+  "",
+  " ",
+  "*",
+  secret,
+  `https://u:${secret}@h.example`,
+  `https://h.example/?k=${secret}`,
+  [],
+  {},
+  [secret],
+  { [secret]: secret },
+  () => secret,
+  Redacted.make(secret),
+  new Date(0),
+  new Map(),
+  JSON.parse(`{"__proto__":{"x":"${secret}"}}`)
+]
+
+const Index = (length: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: length - 1 }))
+const Mutation = Schema.Struct({ place: Index(places.length), junk: Index(junk.length), add: Schema.Boolean })
+
+const isSound = (input: unknown): void => {
+  const result = Config.decode(input)
+  if (Result.isSuccess(result)) {
+    assert.notInclude(inspect(result.success, { depth: 20 }), secret)
+    assert.notInclude(JSON.stringify(result.success), secret)
+    return
+  }
+  assert.isNotEmpty(result.failure)
+  for (const { message, path } of result.failure) {
+    assert.notInclude(`${path}: ${message}`, secret)
+    assert.notInclude(message, "[object")
+    assert.notInclude(message, "another value")
+  }
+}
+
+describe("Config.decode, any input", () => {
+  it.prop("takes anything", [Schema.Unknown], ([input]) => isSound(input), { arbitrary: { runs: 300 } })
+
+  it.prop("takes any JSON as resources", [Schema.Json], ([json]) => {
+    isSound(json)
+    isSound({ resources: json })
+    isSound({ resources: [json] })
+    isSound(withAzure({ deployments: [json] }))
+    isSound({ resources: [azure], timeouts: json, health: { check: json } })
+  }, { arbitrary: { runs: 300 } })
+
+  it.prop(
+    "takes a valid configuration with anything wrong in it",
+    [Arbitrary.array(Arbitrary.schema(Mutation), { maxLength: 6 })],
+    ([mutations]) => {
+      let input: unknown = full
+      for (const mutation of mutations) {
+        const value = junk[mutation.junk]
+        input = change(input, places[mutation.place]!, (old) => {
+          if (!mutation.add) return value
+          if (Array.isArray(old)) return [...old, value]
+          return typeof old === "object" && old !== null
+            ? { ...old, [typeof value === "string" ? value : "extra"]: value }
+            : value
+        })
+      }
+      isSound(input)
+    },
+    { arbitrary: { runs: 500 } }
+  )
+
+  it("is itself valid", () => {
+    assert.strictEqual(ok(full).defaultResource, "oai")
+  })
+
+  it("finds every single change that is not valid", () => {
+    for (const place of places) {
+      for (const value of junk) isSound(change(full, place, () => value))
+      // an unknown key is found wherever keys are
+      const added = change(
+        full,
+        place,
+        (old) => typeof old === "object" && old !== null && !Array.isArray(old) ? { ...old, zzz: 1 } : null
+      )
+      assert.isNotEmpty(issuesOf(added), place.join("."))
+    }
+  })
+})
