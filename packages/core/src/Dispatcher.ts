@@ -13,8 +13,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
 import { type Answer, type AttemptEnvironment, execute, type OnOpen } from "./attempt/Attempt.ts"
+import type { Deadlines } from "./attempt/Deadlines.ts"
 import type { AttemptFailure } from "./attempt/GivenStream.ts"
 import type { Outcome } from "./attempt/Outcome.ts"
 import type { Config, TimeoutsConfig } from "./Config.ts"
@@ -40,7 +40,7 @@ export interface DispatcherOptions {
   readonly transport: AttemptEnvironment["transport"]
   readonly clock: Clock
   readonly random: () => number
-  readonly scope: Scope.Scope
+  readonly deadlines: Deadlines
 }
 
 /** An answer, and how many attempts it took. */
@@ -122,10 +122,10 @@ export class Dispatcher {
   private readonly routing: { readonly policy: Policy; readonly hot: number; readonly loadBound: number }
 
   constructor(options: DispatcherOptions) {
-    const { clock, deployments, policy, random, scope, transport } = options
+    const { clock, deadlines, deployments, policy, random, transport } = options
     this.options = options
     this.settings = deployments.settings
-    this.environment = { transport, clock, random, events: deployments.events, scope }
+    this.environment = { transport, clock, random, events: deployments.events, deadlines }
     this.affinity = new SessionAffinity(this.settings.session)
     this.budget = new RetryBudget(this.settings.failover)
     this.schedule = Failover.schedule(this.settings.failover)

@@ -13,6 +13,7 @@ import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import { type AttemptEnvironment, execute } from "./attempt/Attempt.ts"
+import { Deadlines } from "./attempt/Deadlines.ts"
 import type { Deployment } from "./deployment/Deployment.ts"
 import { Deployments } from "./deployment/Deployments.ts"
 import type { Resource } from "./deployment/Resource.ts"
@@ -43,14 +44,13 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
     const transport = yield* Transport
     const clock = yield* Clock.Clock
     const random = yield* Random.Random
-    const scope = yield* Effect.scope
     const { check: settings } = deployments.settings.health
     const environment: AttemptEnvironment = {
       transport,
       clock,
       random: () => random.nextDoubleUnsafe(),
       events: deployments.events,
-      scope
+      deadlines: yield* Deadlines.make(() => monotonicMillis(clock))
     }
 
     const isDue = (lastAnswerAt: number, isDown: boolean, now: number): boolean =>

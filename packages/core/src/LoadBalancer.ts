@@ -31,6 +31,7 @@ import type { ChatCompletion, ChatCompletionChunk, ChatCompletionCreateParams } 
 import type { CreateEmbeddingResponse, EmbeddingCreateParams } from "openai/resources/embeddings"
 import type { Response, ResponseCreateParams, ResponseStreamEvent } from "openai/resources/responses/responses"
 import type { StreamAnswer, WholeAnswer } from "./attempt/Attempt.ts"
+import { Deadlines } from "./attempt/Deadlines.ts"
 import { interrupted, StreamBreak } from "./attempt/GivenStream.ts"
 import * as Config from "./Config.ts"
 import { Deployments } from "./deployment/Deployments.ts"
@@ -164,7 +165,7 @@ const make: Effect.Effect<
   yield* HealthMonitor
   const clock = yield* Clock.Clock
   const random = yield* Random.Random
-  const scope = yield* Effect.scope
+  const deadlines = yield* Deadlines.make(() => monotonicMillis(clock))
   const hub = deployments.events
   if (telemetry.observe !== undefined) {
     const { observe } = telemetry
@@ -176,7 +177,7 @@ const make: Effect.Effect<
     transport,
     clock,
     random: () => random.nextDoubleUnsafe(),
-    scope
+    deadlines
   })
 
   const whole = <A>(

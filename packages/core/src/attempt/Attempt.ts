@@ -8,9 +8,8 @@ import * as Cause from "effect/Cause"
 import type { Clock } from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
 import type { TimeoutsConfig } from "../Config.ts"
 import type { Deployment, Permit } from "../deployment/Deployment.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
@@ -20,6 +19,7 @@ import type { AttemptSummary, TimeoutStage, Usage } from "../LoadBalancerError.t
 import { isRecord, type LlmRequest } from "../request/LlmRequest.ts"
 import { monotonicMillis } from "../Time.ts"
 import type { Transport, TransportError, TransportRequest, TransportResponse } from "../Transport.ts"
+import type { Deadlines, Limited } from "./Deadlines.ts"
 import { type Batch, EventReader, idsOf } from "./EventStream.ts"
 import {
   type AttemptFailure,
@@ -39,8 +39,7 @@ export interface AttemptEnvironment {
   readonly clock: Clock
   readonly random: () => number
   readonly events: EventHub
-  /** Of the balancer: what watches streams ends with it. */
-  readonly scope: Scope.Scope
+  readonly deadlines: Deadlines
 }
 
 /** Told of a stream before it is handed over, so that whoever stops meanwhile can close it. */
@@ -100,9 +99,8 @@ export type Answer = WholeAnswer | StreamAnswer | RawAnswer
 export const execute = (plan: AttemptPlan, environment: AttemptEnvironment): Effect.Effect<Answer, AttemptFailure> =>
   Effect.suspend(() => {
     const attempt = new Attempt(plan, environment)
-    const answer = Effect.flatMap(attempt.send(), (response) => attempt.receive(response))
     return Effect.mapError(
-      Effect.onExit(attempt.withinTime(answer), (exit) => attempt.onExit(exit)),
+      Effect.onExit(attempt.run(), (exit) => attempt.onExit(exit)),
       (outcome) => attempt.failure(outcome)
     )
   })
@@ -118,7 +116,7 @@ const headersOf = (
   return headers
 }
 
-class Attempt implements Source {
+class Attempt implements Source, Limited {
   readonly deployment: Deployment
   readonly plan: AttemptPlan
   readonly environment: AttemptEnvironment
@@ -127,7 +125,9 @@ class Attempt implements Source {
   private endedAt: number | undefined
   private stage: TimeoutStage = "total"
   private stageEndsAt = Infinity
-  private watcher: Fiber.Fiber<void> | undefined
+  private worker: Fiber.Fiber<unknown, Unanswered> | undefined
+  private given: GivenStream | GivenBytes | undefined
+  private expired: TimeoutStage | undefined
 
   constructor(plan: AttemptPlan, environment: AttemptEnvironment) {
     this.plan = plan
@@ -140,9 +140,13 @@ class Attempt implements Source {
     return monotonicMillis(this.environment.clock)
   }
 
+  run(): Effect.Effect<Answer, Unanswered> {
+    return this.withinTime(Effect.flatMap(this.send(), (response) => this.receive(response)))
+  }
+
   // --- send ---------------------------------------------------------------------------------------------------------
 
-  send(): Effect.Effect<TransportResponse, Unanswered> {
+  private send(): Effect.Effect<TransportResponse, Unanswered> {
     const { credential } = this.deployment.resource
     if (credential.fixed !== undefined) return this.dispatch(credential.fixed)
     return Effect.matchEffect(credential.headers, {
@@ -172,7 +176,7 @@ class Attempt implements Source {
 
   // --- receive ------------------------------------------------------------------------------------------------------
 
-  receive(response: TransportResponse): Effect.Effect<Answer, Unanswered> {
+  private receive(response: TransportResponse): Effect.Effect<Answer, Unanswered> {
     this.response = response
     const { permit, request } = this.plan
     this.deployment.quota.observe(parseRateLimits(response.headers), permit.reservation, this.now)
@@ -273,6 +277,7 @@ class Attempt implements Source {
     this.stage = "idle"
     this.stageEndsAt = Infinity
     const stream = new GivenStream(this, response, reader, held)
+    this.given = stream
     this.plan.onOpen?.(stream)
     const answer: StreamAnswer = {
       ...this.answerBase(response, now - this.plan.permit.startedAt),
@@ -280,8 +285,7 @@ class Attempt implements Source {
       stream,
       ids: reader.ids
     }
-    // a stream that is whole already needs no watching
-    return stream.isOver ? Effect.succeed(answer) : Effect.as(this.watch(stream), answer)
+    return Effect.succeed(answer)
   }
 
   private receiveRaw(response: TransportResponse): Effect.Effect<Answer> {
@@ -290,9 +294,10 @@ class Attempt implements Source {
     commit(this.settled(now))
     this.stageEndsAt = Infinity
     const stream = new GivenBytes(this, response)
+    this.given = stream
     this.plan.onOpen?.(stream)
     const answer: RawAnswer = { ...this.answerBase(response, now - permit.startedAt), _tag: "Raw", stream }
-    return Effect.as(this.watch(stream), answer)
+    return Effect.succeed(answer)
   }
 
   // --- time ---------------------------------------------------------------------------------------------------------
@@ -301,6 +306,7 @@ class Attempt implements Source {
   enterStage(stage: TimeoutStage, endsAt: number): void {
     this.stage = stage
     this.stageEndsAt = endsAt
+    if (this.worker !== undefined && this.endedAt === undefined) this.environment.deadlines.watch(this)
   }
 
   /** The service may be silent for as long as it takes: nothing is awaited, or a reasoning item is open. */
@@ -308,32 +314,31 @@ class Attempt implements Source {
     this.stageEndsAt = Infinity
   }
 
-  /** Ends `effect` when a stage's time is over. */
-  withinTime<A>(effect: Effect.Effect<A, Unanswered>): Effect.Effect<A, Unanswered> {
-    const limit = Effect.flatMap(this.untilExpired(), (stage) => Effect.fail(outcomeOfStage(stage)))
-    return Effect.raceFirst(effect, limit)
+  /** When the stage, or the whole request, is over. */
+  endsAt(): number {
+    return Math.min(this.stageEndsAt, this.plan.deadline)
   }
 
-  /** Breaks what is being given out when a stage's time is over. */
-  private watch(given: GivenStream | GivenBytes): Effect.Effect<void> {
-    const expire = Effect.map(this.untilExpired(), (stage) => given.expire(outcomeOfStage(stage)))
-    return Effect.map(Effect.forkIn(expire, this.environment.scope), (fiber) => {
-      this.watcher = fiber
-    })
+  /** The stage's time is over: ends the attempt, or breaks what is being given out. */
+  expire(): void {
+    this.expired = this.now >= this.plan.deadline ? "total" : this.stage
+    if (this.given === undefined) this.worker?.interruptUnsafe()
+    else this.given.expire(outcomeOfStage(this.expired))
   }
 
-  /** Waits until a stage's time is over, and says which. Stages may move while it waits. */
-  private untilExpired(): Effect.Effect<TimeoutStage> {
-    const { deadline, timeouts } = this.plan
-    return Effect.suspend((): Effect.Effect<TimeoutStage> => {
-      const now = this.now
-      if (now >= deadline) return Effect.succeed("total")
-      if (now >= this.stageEndsAt) return Effect.succeed(this.stage)
-      // never asleep for longer than the shortest limit that may begin meanwhile
-      const shortest = this.plan.request.stream ? Math.min(timeouts.idle, timeouts.firstEvent) : Infinity
-      const left = Math.min(deadline - now, this.stageEndsAt - now, shortest)
-      return Effect.flatMap(Effect.sleep(Math.ceil(left)), () => this.untilExpired())
-    })
+  /** Runs `effect` in a fiber of its own, so that a time limit can end it and not its caller. */
+  private withinTime<A>(effect: Effect.Effect<A, Unanswered>): Effect.Effect<A, Unanswered> {
+    return Effect.withFiber((caller) =>
+      Effect.callback((resume) => {
+        const worker = Effect.runForkWith(caller.context)(effect)
+        this.worker = worker
+        this.environment.deadlines.watch(this)
+        worker.addObserver((exit) =>
+          resume(this.expired === undefined || Exit.isSuccess(exit) ? exit : Effect.fail(outcomeOfStage(this.expired)))
+        )
+        return Fiber.interrupt(worker)
+      })
+    )
   }
 
   // --- settle -------------------------------------------------------------------------------------------------------
@@ -359,7 +364,7 @@ class Attempt implements Source {
     const now = this.now
     this.endedAt = now
     settle(this.settled(now), outcome)
-    this.watcher?.interruptUnsafe()
+    this.environment.deadlines.forget(this)
     if (this.environment.events.isHeard) {
       this.environment.events.emit({
         _tag: "AttemptEnded",

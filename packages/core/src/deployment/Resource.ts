@@ -9,6 +9,9 @@ import type { ResourceConfig } from "../Config.ts"
 import { Breaker, type BreakerOptions } from "./Breaker.ts"
 import type { Credential } from "./Credential.ts"
 
+/** Paths remembered for a deployment. */
+const MAX_PATHS = 16
+
 /** Paths, below the API's base, that Azure's classic API scopes by deployment. */
 const deploymentScoped = new Set([
   "/chat/completions",
@@ -62,6 +65,7 @@ export class Resource {
   /** When it last answered anything. */
   lastAnswerAt = -Infinity
   private readonly base: string
+  private readonly paths = new Map<string, Map<string, string>>()
   #credential: Credential
 
   constructor(config: ResourceConfig, credential: Credential, breaker: BreakerOptions) {
@@ -104,6 +108,22 @@ export class Resource {
    * @throws RangeError when the path is not safe; callers check with `isSafePath` first
    */
   pathOf(path: string, query: string, deployment: string | undefined): string {
+    // only what names a deployment recurs; anything else may hold an id, and would fill the memory
+    if (query !== "" || deployment === undefined) return this.buildPath(path, query, deployment)
+    let paths = this.paths.get(deployment)
+    if (paths === undefined) {
+      paths = new Map()
+      this.paths.set(deployment, paths)
+    }
+    let built = paths.get(path)
+    if (built === undefined) {
+      built = this.buildPath(path, query, deployment)
+      if (paths.size < MAX_PATHS) paths.set(path, built)
+    }
+    return built
+  }
+
+  private buildPath(path: string, query: string, deployment: string | undefined): string {
     if (!isSafePath(path)) throw new RangeError(`"${path}" is not a path of the API`)
     const scope = this.apiVersion !== undefined && deployment !== undefined && deploymentScoped.has(path)
       ? `/deployments/${encodeURIComponent(deployment)}`

@@ -38,7 +38,7 @@ const jsonPlace = (cause: unknown, text: string): string => {
   const position = /at position (\d+)/.exec(reasonOf(cause))?.[1]
   const end = /end of JSON input/.test(reasonOf(cause)) ? text.length : undefined
   const offset = position === undefined ? end : Number(position)
-  return offset === undefined ? "" : ` on line ${text.slice(0, offset).split("\n").length}`
+  return offset === undefined ? "" : ` on line ${text.trimEnd().slice(0, offset).split("\n").length}`
 }
 
 const yamlMistake = (cause: unknown, text: string): string => {

@@ -1,0 +1,53 @@
+/**
+ * The table: what was to be reached, what was measured, and whether that is enough.
+ */
+import type { Figure } from "./Measure.ts"
+
+export interface Row {
+  readonly what: string
+  /** What the figure is: a ratio to the bare client, or a unit. */
+  readonly unit: "x" | "us" | "ns" | "B"
+  readonly figure: Figure
+  /** Largest median that is good enough; rows without one are there to compare with. */
+  readonly goal?: number | undefined
+  /** CPU per call in microseconds, where the figure is a ratio. */
+  readonly cpu?: Figure | undefined
+}
+
+export interface Section {
+  readonly title: string
+  readonly rows: ReadonlyArray<Row>
+}
+
+export const verdictOf = ({ figure, goal }: Row): "pass" | "miss" | "" =>
+  goal === undefined ? "" : figure.median <= goal ? "pass" : "miss"
+
+const digits = (value: number, unit: Row["unit"]): string => value.toFixed(unit === "x" ? 2 : unit === "ns" ? 0 : 1)
+
+const withUnit = (value: number, unit: Row["unit"]): string => `${digits(value, unit)} ${unit}`
+
+const cellsOf = (row: Row): ReadonlyArray<string> => {
+  const { cpu, figure, goal, unit, what } = row
+  return [
+    what,
+    goal === undefined ? "" : `<= ${withUnit(goal, unit)}`,
+    withUnit(figure.median, unit),
+    `${digits(figure.min, unit)} - ${digits(figure.max, unit)}`,
+    cpu === undefined ? "" : `${cpu.median.toFixed(1)} us`,
+    verdictOf(row)
+  ]
+}
+
+const heads = ["", "goal", "median", "min - max", "CPU per call", ""]
+
+export const print = (sections: ReadonlyArray<Section>): void => {
+  for (const { rows, title } of sections) {
+    const table = [[title, ...heads.slice(1)], ...rows.map(cellsOf)]
+    const widths = heads.map((_, column) => Math.max(...table.map((cells) => cells[column]!.length)))
+    const lines = table.map((cells) =>
+      cells.map((cell, column) => column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!)).join("  ")
+    )
+    lines.splice(1, 0, "-".repeat(lines[0]!.length))
+    console.log(`${lines.map((line) => line.trimEnd()).join("\n")}\n`)
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * The time limits of all attempts, kept by one fiber instead of one each.
+ *
+ * It sleeps until the earliest limit that it knows. Limits that move later cost nothing; it looks again when it wakes.
+ */
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+
+/** Something with a time limit that may move. */
+export interface Limited {
+  /** When its time is over: milliseconds of the monotonic clock, `Infinity` for never. */
+  readonly endsAt: () => number
+  /** Its time is over. It is no longer watched. */
+  readonly expire: () => void
+}
+
+/**
+ * Keeper of time limits.
+ */
+export class Deadlines {
+  private readonly live = new Set<Limited>()
+  private readonly now: () => number
+  private readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+  private sleeper: Fiber.Fiber<void> | undefined
+  private wakesAt = Infinity
+
+  private constructor(now: () => number, fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>) {
+    this.now = now
+    this.fork = fork
+  }
+
+  /** Makes a keeper that stops with its scope. */
+  static make(now: () => number): Effect.Effect<Deadlines, never, Scope.Scope> {
+    return Effect.gen(function*() {
+      const deadlines = new Deadlines(now, Effect.runForkWith(yield* Effect.context<never>()))
+      yield* Effect.addFinalizer(() => Effect.sync(() => deadlines.stop()))
+      return deadlines
+    })
+  }
+
+  /** Watches something from now on, or notices that its limit came nearer. */
+  watch(limited: Limited): void {
+    this.live.add(limited)
+    const endsAt = limited.endsAt()
+    if (endsAt < this.wakesAt) this.sleepUntil(endsAt)
+  }
+
+  /** Stops watching something. */
+  forget(limited: Limited): void {
+    this.live.delete(limited)
+  }
+
+  private sleepUntil(at: number): void {
+    this.sleeper?.interruptUnsafe()
+    this.wakesAt = at
+    const millis = Math.max(0, Math.ceil(at - this.now()))
+    this.sleeper = this.fork(Effect.andThen(Effect.sleep(millis), Effect.sync(() => this.look())))
+  }
+
+  private look(): void {
+    this.sleeper = undefined
+    this.wakesAt = Infinity
+    const now = this.now()
+    let next = Infinity
+    for (const limited of this.live) {
+      const endsAt = limited.endsAt()
+      if (endsAt > now) {
+        next = Math.min(next, endsAt)
+        continue
+      }
+      this.live.delete(limited)
+      limited.expire()
+    }
+    // what expired may have begun something nearer
+    if (next < this.wakesAt) this.sleepUntil(next)
+  }
+
+  private stop(): void {
+    this.sleeper?.interruptUnsafe()
+    this.live.clear()
+    this.wakesAt = -Infinity
+  }
+}

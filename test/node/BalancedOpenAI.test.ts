@@ -1,0 +1,195 @@
+// oxlint-disable no-await-in-loop -- one after the other is what is tested
+import { assert, describe, it } from "@effect/vitest"
+import OpenAI from "openai"
+import { makeParseableResponseFormat } from "openai/lib/parser"
+import { alike, bareClient } from "../support/Bare.ts"
+import { fast, hello, messages, resource, serve, type Served } from "../support/Served.ts"
+
+const schema = { type: "object", properties: { n: { type: "integer" } }, required: ["n"], additionalProperties: false }
+const jsonFormat = { type: "json_schema" as const, json_schema: { name: "x", strict: true, schema } }
+const tool = {
+  type: "function" as const,
+  function: { name: "weather", parameters: { type: "object", properties: { city: { type: "string" } } } }
+}
+
+/** The same question to the client below the balancer and to one without; `gpt-4o` is called `gpt` on the resource. */
+const both = async <A>(served: Served, ask: (client: OpenAI, model: string) => Promise<A>): Promise<readonly [A, A]> => [
+  await ask(served.lb.openai, "gpt-4o"),
+  await ask(bareClient(served.simulator, "east"), "gpt")
+]
+
+const serveOne = () => serve([resource("east")])
+
+describe("a whole answer through lb.openai", () => {
+  it("is the answer that the bare client gives", async () => {
+    await using served = await serveOne()
+    for (const more of [{}, { n: 2 }, { max_completion_tokens: 2 }, { tools: [tool], tool_choice: "required" as const }]) {
+      const [balanced, bare] = await both(served, (client, model) =>
+        client.chat.completions.create({ model, messages, ...more }))
+      assert.deepStrictEqual(alike(balanced), alike(bare))
+    }
+  })
+
+  it("comes from a real client, with its request id", async () => {
+    await using served = await serveOne()
+    assert.instanceOf(served.lb.openai, OpenAI)
+    const answer = await served.lb.openai.chat.completions.create(hello)
+    assert.isString(answer._request_id)
+    assert.notInclude(Object.keys(answer), "_request_id")
+  })
+
+  it("comes with its response", async () => {
+    await using served = await serveOne()
+    const { data, request_id, response } = await served.lb.openai.chat.completions.create(hello).withResponse()
+    assert.strictEqual(data.choices[0]!.message.content, "Hello from here.")
+    assert.instanceOf(response, Response)
+    assert.strictEqual(request_id, response.headers.get("x-request-id"))
+    assert.strictEqual(data._request_id, request_id)
+    assert.strictEqual(response.headers.get("x-evenkeel-deployment"), "east/gpt")
+  })
+
+  it("is parsed by a JSON schema, and by a format of one's own", async () => {
+    await using served = await serve([resource("east", { reply: () => undefined })])
+    const [balanced, bare] = await both(served, (client, model) =>
+      client.chat.completions.parse({ model, messages, response_format: jsonFormat }))
+    assert.strictEqual(typeof (balanced.choices[0]!.message.parsed as unknown as { n: unknown }).n, "number")
+    assert.deepStrictEqual(Object.keys(balanced.choices[0]!.message), Object.keys(bare.choices[0]!.message))
+
+    const doubled = makeParseableResponseFormat(jsonFormat, (text) => JSON.parse(text).n * 2)
+    const parsed = await served.lb.openai.chat.completions.parse({ ...hello, response_format: doubled })
+    const { content, parsed: twice } = parsed.choices[0]!.message
+    assert.strictEqual(twice, JSON.parse(content!).n * 2)
+  })
+
+  it("runs tools until the model has said all", async () => {
+    const reply = ({ body }: { body: Readonly<Record<string, unknown>> }) =>
+      JSON.stringify(body["messages"]).includes("sunny")
+        ? "It is sunny."
+        : { calls: [{ name: "weather", arguments: { city: "Bern" } }] }
+    await using served = await serve([resource("east", { reply })])
+    const asked: Array<string> = []
+    const runner = served.lb.openai.chat.completions.runTools({
+      ...hello,
+      tools: [{
+        type: "function",
+        function: {
+          name: "weather",
+          description: "Tells the weather.",
+          parameters: tool.function.parameters,
+          parse: JSON.parse,
+          function: ({ city }: { city: string }) => {
+            asked.push(city)
+            return "sunny"
+          }
+        }
+      }]
+    })
+    assert.strictEqual(await runner.finalContent(), "It is sunny.")
+    assert.deepStrictEqual(asked, ["Bern"])
+    assert.strictEqual(served.sends(), 2)
+  })
+
+  it("takes parameters that are no plain object, and leaves those it takes as they are", async () => {
+    class Params {
+      readonly model = "gpt-4o"
+      readonly messages = messages
+    }
+    await using served = await serveOne()
+    const frozen = Object.freeze({ ...hello, stream: false as const, metadata: undefined as never })
+    for (const params of [frozen, new Params(), Object.assign(Object.create(null), hello)]) {
+      const answer = await served.lb.openai.chat.completions.create(params)
+      assert.strictEqual(answer.choices[0]!.message.content, "Hello from here.")
+    }
+    assert.strictEqual(frozen.model, "gpt-4o")
+  })
+
+  it("can be asked for with the client's own verbs", async () => {
+    await using served = await serveOne()
+    const [balanced, bare] = await both(served, (client, model) =>
+      client.post<OpenAI.ChatCompletion>("/chat/completions", { body: { model, messages } }))
+    assert.deepStrictEqual(alike(balanced), alike(bare))
+  })
+
+  it("is had through a client with other options too", async () => {
+    await using served = await serveOne()
+    const other = served.lb.openai.withOptions({ timeout: 5_000, maxRetries: 5 })
+    const answer = await other.chat.completions.create(hello)
+    assert.strictEqual(answer.choices[0]!.message.content, "Hello from here.")
+    served.service("east").fault("gpt", { kind: "status", status: 400, times: 1 })
+    await other.chat.completions.create(hello).catch(() => {})
+    assert.strictEqual(served.sends(), 2)
+  })
+})
+
+/** What people do with a `Response`. Each gets one of its own. */
+const uses: ReadonlyArray<readonly [string, (response: Response) => unknown]> = [
+  ["json", (response) => response.json()],
+  ["text", async (response) => JSON.parse(await response.text())],
+  ["clone, then both", async (response) => {
+    const copy = response.clone()
+    return [await response.json(), await copy.json()]
+  }],
+  ["arrayBuffer", async (response) => JSON.parse(Buffer.from(await response.arrayBuffer()).toString())],
+  ["bytes", async (response) => JSON.parse(Buffer.from(await response.bytes()).toString())],
+  ["blob", async (response) => JSON.parse(await (await response.blob()).text())],
+  ["reader", async (response) => {
+    const reader = response.body!.getReader()
+    const first = await reader.read()
+    const rest = await reader.read()
+    await reader.closed
+    return [JSON.parse(Buffer.from(first.value!).toString()), rest.done]
+  }],
+  ["for await", async (response) => {
+    let text = ""
+    for await (const bytes of response.body!) text += Buffer.from(bytes).toString()
+    return JSON.parse(text)
+  }],
+  ["passed on", (response) => new Response(response.body, { headers: response.headers }).json()],
+  ["piped", async (response) => {
+    let text = ""
+    for await (const part of response.body!.pipeThrough(new TextDecoderStream())) text += part
+    return JSON.parse(text)
+  }],
+  ["tee", async (response) => {
+    const [left, right] = response.body!.tee()
+    return [await new Response(left).json(), await new Response(right).json()]
+  }],
+  ["used twice", async (response) => {
+    const before = response.bodyUsed
+    await response.text()
+    return [before, response.bodyUsed, await response.json().catch((error: Error) => error.name)]
+  }],
+  ["status", (response) => [response.status, response.ok, response.redirected, response.bodyUsed]],
+  ["kind", ({ body, headers }) => [body instanceof ReadableStream, headers instanceof Headers, body!.locked]],
+  ["headers", ({ headers }) => {
+    const copy = new Headers(headers)
+    const names = [...headers].map(([name]) => name)
+    return [
+      headers.get("Content-Type"),
+      headers.has("X-REQUEST-ID"),
+      headers.has("x-none"),
+      headers.get("x-none"),
+      copy.get("content-type"),
+      names.filter((name) => name.startsWith("x-rate")),
+      [...headers.keys()].length === names.length
+    ]
+  }],
+  ["cancelled", async (response) => {
+    await response.body!.cancel()
+    return response.bodyUsed
+  }]
+]
+
+describe("a response of lb.openai, as it is", () => {
+  for (const [name, use] of uses) {
+    it(`serves as any other: ${name}`, async () => {
+      await using served = await serve([resource("east", { tpm: 1_000_000, rpm: 10_000, latency: fast })])
+      const [balanced, bare] = await both(served, async (client, model) => {
+        const response = await client.chat.completions.create({ model, messages }).asResponse()
+        assert.instanceOf(response, Response)
+        return use(response)
+      })
+      assert.deepStrictEqual(alike(balanced), alike(bare))
+    })
+  }
+})
