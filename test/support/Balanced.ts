@@ -1,40 +1,74 @@
 /**
  * A balancer over simulated services in memory, for tests under virtual time.
+ *
+ * Nothing random is in it unless a test asks: latency is flat, active checks are off, and `run` provides one seed around
+ * everything, because the balancer takes its clock and its random source when its layer is built.
  */
-import { type ConfigInput, Deployments, LoadBalancer, type LoadBalancerError } from "@evenkeel/core"
+import {
+  type AttemptSummary,
+  type ConfigInput,
+  Deployments,
+  type DeploymentSnapshot,
+  type Event,
+  HealthMonitor,
+  LoadBalancer,
+  LoadBalancerError,
+  type LoadBalancerErrorReason
+} from "@evenkeel/core"
+import { type LayerOptions } from "@evenkeel/core/LoadBalancer"
+import type { DeploymentOptions, DeploymentStats } from "@evenkeel/core/simulation/SimulatedDeployment"
 import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
 import * as SimulatedTransport from "@evenkeel/core/simulation/SimulatedTransport"
-import { type LayerOptions } from "@evenkeel/core/LoadBalancer"
-import { Layer } from "effect"
+import { Transport, type TransportRequest } from "@evenkeel/core/Transport"
+import { Clock, Effect, Exit, Fiber, Layer, Random } from "effect"
+import { TestClock } from "effect/testing"
 
-export type ServiceOptions = Parameters<typeof SimulatedService.make>[0]
+export type ServiceOptions = SimulatedService.SimulatedServiceOptions
 
 type ResourceInput = ConfigInput["resources"][number]
 
 export interface Fleet {
   readonly services: Readonly<Record<string, SimulatedService.SimulatedService>>
+  /** Every send, in order. */
+  readonly sends: ReadonlyArray<Send>
   readonly layer: Layer.Layer<LoadBalancer | Deployments, LoadBalancerError>
 }
 
-/** Deterministic latency, small and flat, unless a test asks for another. */
-export const steady = {
-  baseMs: 100,
-  perPromptTokenMs: 0,
-  perOutputTokenMs: 1,
-  jitter: 0,
-  loadFactor: 0
+/** One send, as the transport saw it. */
+export interface Send {
+  readonly resource: string
+  readonly at: number
+  readonly request: TransportRequest
 }
 
-/** A resource with one deployment of its own name, or with those that are given. */
+/** Deterministic latency, small and flat, unless a test asks for another: headers 50 ms, content 100 ms. */
+export const steady = { baseMs: 100, perPromptTokenMs: 0, perOutputTokenMs: 1, jitter: 0, errorMs: 10 }
+
+/** A resource with one deployment of gpt-4o that says who it is, in a few tokens. */
+export const service = (
+  name: string,
+  deployment: Partial<DeploymentOptions> = {},
+  options: Partial<ServiceOptions> = {}
+): ServiceOptions => ({
+  name,
+  deployments: [{ name: "gpt-4o", latency: steady, reply: () => `I am ${name}.`, ...deployment }],
+  ...options
+})
+
+export interface FleetConfig extends Partial<ConfigInput> {
+  /** By name of the resource, for all of its deployments. */
+  readonly tiers?: Readonly<Record<string, number>>
+  readonly weights?: Readonly<Record<string, number>>
+}
+
+/** A balancer over these services. Active checks are off unless they are replaced. */
 export const fleet = (
   services: ReadonlyArray<ServiceOptions>,
-  config: Partial<ConfigInput> & {
-    readonly tiers?: Readonly<Record<string, number>>
-    readonly weights?: Readonly<Record<string, number>>
-  } = {},
+  config: FleetConfig = {},
   replace: LayerOptions = {}
 ): Fleet => {
   const made = services.map((options) => SimulatedService.make(options))
+  const sends: Array<Send> = []
   const { tiers, weights, ...rest } = config
   const resources: Array<ResourceInput> = made.map((service, i) => ({
     name: service.name,
@@ -51,10 +85,106 @@ export const fleet = (
       weight: weights?.[service.name]
     }))
   }))
+  const layers = { healthMonitor: HealthMonitor.layerNone, ...replace }
   return {
     services: Object.fromEntries(made.map((service) => [service.name, service])),
-    layer: LoadBalancer.layer({ resources, ...rest }, replace).pipe(Layer.provide(SimulatedTransport.layer(made)))
+    sends,
+    layer: LoadBalancer.layer({ resources, ...rest }, layers).pipe(Layer.provide(recording(made, sends)))
   }
 }
+
+const recording = (services: ReadonlyArray<SimulatedService.SimulatedService>, sends: Array<Send>) => {
+  const transport = SimulatedTransport.make(services)
+  return Layer.succeed(Transport, {
+    send: (request) =>
+      Effect.flatMap(Clock.currentTimeMillis, (at) => {
+        sends.push({ resource: request.resource, at, request })
+        return transport.send(request)
+      })
+  })
+}
+
+/** Runs a test against a fleet, with one seed for all that is random. */
+export const run = <A, E>(
+  fleet: Fleet,
+  test: Effect.Effect<A, E, LoadBalancer | Deployments>,
+  seed: string | number = 1
+): Effect.Effect<A, E | LoadBalancerError> => test.pipe(Effect.provide(fleet.layer), Random.withSeed(seed))
+
+/** How an effect ended, after as much virtual time as it needs, in steps. */
+export const settle = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  options: { readonly step?: number; readonly limit?: number } = {}
+): Effect.Effect<Exit.Exit<A, E>, never, R> =>
+  Effect.gen(function*() {
+    const { limit = 1_000_000, step = 50 } = options
+    const fiber = yield* Effect.forkChild(effect, { startImmediately: true })
+    for (let waited = 0; fiber.pollUnsafe() === undefined && waited < limit; waited += step) {
+      yield* TestClock.adjust(step)
+    }
+    if (fiber.pollUnsafe() === undefined) {
+      yield* Fiber.interrupt(fiber)
+      return yield* Effect.die(new Error(`nothing came of it in ${limit} ms`))
+    }
+    return yield* Fiber.await(fiber)
+  })
+
+/** What an effect gives, after as much virtual time as it needs. */
+export const answer = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.flatten(settle(effect))
+
+/** The error of an effect that fails, after as much virtual time as it needs. */
+export const failure = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<E, A, R> => Effect.flip(answer(effect))
+
+/** The reason of an error, which must be of this kind. */
+export const reasonOf = <Tag extends LoadBalancerErrorReason["_tag"]>(
+  error: unknown,
+  tag: Tag
+): Extract<LoadBalancerErrorReason, { readonly _tag: Tag }> => {
+  if (!(error instanceof LoadBalancerError)) throw new Error(`no error of the balancer: ${String(error)}`)
+  if (error.reason._tag !== tag) throw new Error(`expected ${tag}, found ${error.reason._tag}: ${error.message}`)
+  return error.reason as Extract<LoadBalancerErrorReason, { readonly _tag: Tag }>
+}
+
+/** Where the attempts of an error went, and how each ended. */
+export const routeOf = (error: unknown): ReadonlyArray<string> =>
+  (error as { readonly attempts: ReadonlyArray<AttemptSummary> }).attempts.map(({ deployment, outcome }) =>
+    `${deployment.split("/")[0]} ${outcome}`
+  )
+
+/** What the only deployment of a service did so far. */
+export const statsOf = (
+  service: SimulatedService.SimulatedService | undefined,
+  name = service!.deployments[0]!
+): DeploymentStats => service!.stats(0).deployments[name]!
+
+/** How many requests each service was sent, by name of the resource. */
+export const sent = (fleet: Fleet): Readonly<Record<string, number>> => {
+  const counts: Record<string, number> = {}
+  for (const name of Object.keys(fleet.services)) counts[name] = 0
+  for (const { resource } of fleet.sends) counts[resource] = (counts[resource] ?? 0) + 1
+  return counts
+}
+
+/** State of a deployment, by name of its resource or by its id. */
+export const stateOf = (name: string): Effect.Effect<DeploymentSnapshot, never, LoadBalancer> =>
+  Effect.gen(function*() {
+    const { deployments } = yield* (yield* LoadBalancer).snapshot
+    return deployments.find(({ id, resource }) => resource === name || id === name)!
+  })
+
+/** Everything that happens from now on, in order. */
+export const listen: Effect.Effect<ReadonlyArray<Event>, never, Deployments> = Effect.map(Deployments, ({ events }) => {
+  const heard: Array<Event> = []
+  events.listen((event) => heard.push(event))
+  return heard
+})
+
+/** The events of one kind. */
+export const heard = <Tag extends Event["_tag"]>(
+  events: ReadonlyArray<Event>,
+  tag: Tag
+): ReadonlyArray<Extract<Event, { readonly _tag: Tag }>> =>
+  events.filter((event): event is Extract<Event, { readonly _tag: Tag }> => event._tag === tag)
 
 export const hello = { model: "gpt-4o", messages: [{ role: "user" as const, content: "Say hello." }] }

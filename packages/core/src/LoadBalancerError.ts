@@ -99,14 +99,15 @@ export class Throttled extends Data.TaggedError("Throttled")<{
 }
 
 /** What ended the search for a deployment that answers. */
-export type LimitedBy = "attempts" | "budget" | "side-effects" | "no-deployment" | "schedule"
+export type LimitedBy = "attempts" | "budget" | "side-effects" | "no-deployment" | "schedule" | "closed"
 
 const limitedByText: Readonly<Record<LimitedBy, string>> = {
   attempts: "all attempts were used",
   budget: "the retry budget is spent",
   "side-effects": "it may have been processed, and sending it again could repeat its side effects",
   "no-deployment": "no deployment is left to try",
-  schedule: "the failover schedule ended"
+  schedule: "the failover schedule ended",
+  closed: "the load balancer was closed"
 }
 
 /** No deployment answered. */

@@ -2,7 +2,15 @@
  * Evenkeel: a client-side load balancer for Azure OpenAI and OpenAI.
  */
 export * as BalancedHttpClient from "./BalancedHttpClient.ts"
-export { type Config, type ConfigInput, decode as decodeConfig, type ResourceInput } from "./Config.ts"
+export {
+  type Config,
+  type ConfigInput,
+  decode as decodeConfig,
+  defaults,
+  type DeploymentInput,
+  type DurationInput,
+  type ResourceInput
+} from "./Config.ts"
 export { EntraTokens, type TokenProvider } from "./deployment/Credential.ts"
 export { type DeploymentChange, Deployments, type Observation } from "./deployment/Deployments.ts"
 export { type Event } from "./Event.ts"

@@ -13,7 +13,7 @@ import * as ErrorAnswer from "@evenkeel/core/ErrorAnswer"
 import * as ForeignRequest from "@evenkeel/core/ForeignRequest"
 import { bytesOf } from "@evenkeel/core/HttpDoor"
 import type { LoadBalancer } from "@evenkeel/core/LoadBalancer"
-import { LoadBalancerError } from "@evenkeel/core/LoadBalancerError"
+import { LoadBalancerError, Unavailable } from "@evenkeel/core/LoadBalancerError"
 import * as LlmRequest from "@evenkeel/core/request/LlmRequest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -71,9 +71,10 @@ export const make = (options: FetchOptions): typeof fetch => {
         opened = stream
       }))
       const abort = () => {
+        // before the fiber ends: what its end would resolve with comes too late then
+        reject(reasonOf(signal!))
         fiber.interruptUnsafe()
         opened?.close()
-        reject(reasonOf(signal!))
       }
       signal?.addEventListener("abort", abort, { once: true })
       fiber.addObserver((exit) => {
@@ -83,7 +84,7 @@ export const make = (options: FetchOptions): typeof fetch => {
           return
         }
         const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-        resolve(errorResponse(error ?? closed, url))
+        resolve(errorResponse(error ?? closed(request), url))
       })
     })
   }
@@ -92,8 +93,11 @@ export const make = (options: FetchOptions): typeof fetch => {
 const reasonOf = (signal: AbortSignal): unknown =>
   signal.reason ?? new DOMException("This operation was aborted", "AbortError")
 
-/** A request that was interrupted by nobody but the closing of its balancer. */
-const closed = LlmRequest.notSent("The load balancer was closed.")
+/** The error of a request that nobody but its balancer's closing interrupted. */
+const closed = (request: LlmRequest.LlmRequest): LoadBalancerError => {
+  const reason = new Unavailable({ model: request.model ?? "", limitedBy: "closed" })
+  return new LoadBalancerError({ reason, attempts: [] })
+}
 
 // --- the request ----------------------------------------------------------------------------------------------------
 
@@ -121,6 +125,10 @@ const foreignRequest = async (
   init: Request | BalancedInit
 ): Promise<LlmRequest.LlmRequest | LoadBalancerError> => {
   const headers = new Headers(init.headers ?? {})
+  if (init.body instanceof FormData) {
+    const model = init.body.get("model")
+    if (typeof model === "string" && model !== "") return formRequest(method, target, headers, init.body, model)
+  }
   const hasBody = init.body !== undefined && init.body !== null
   const carrier = init instanceof Request ? init : new Response(hasBody ? init.body : null)
   return ForeignRequest.read({
@@ -131,6 +139,32 @@ const foreignRequest = async (
     contentType: headers.get("content-type") ?? carrier.headers.get("content-type") ?? undefined,
     session: (init as BalancedInit)[sessionKey]
   })
+}
+
+/** A form with a model, such as an upload to be transcribed: balanced like any other request that names one. */
+const formRequest = async (
+  method: string,
+  target: ForeignRequest.Target,
+  headers: Headers,
+  form: FormData,
+  model: string
+): Promise<LlmRequest.LlmRequest> => {
+  // written once with a mark in the model's place, which each attempt fills with its deployment's name
+  const mark = `evenkeel-${crypto.randomUUID()}`
+  const marked = new FormData()
+  for (const [name, value] of form) marked.append(name, name === "model" ? mark : value)
+  const carrier = new Response(marked)
+  const contentType = carrier.headers.get("content-type") ?? undefined
+  const bytes = Buffer.from(await carrier.arrayBuffer())
+  const at = bytes.indexOf(mark)
+  const before = bytes.subarray(0, at)
+  const after = bytes.subarray(at + mark.length)
+  const body: LlmRequest.RequestBody = {
+    contentType,
+    withModel: (name = model) => Buffer.concat([before, Buffer.from(name), after])
+  }
+  const asked = { operation: "other", method, ...target, body, parsesEvents: false } as const
+  return LlmRequest.make(asked, { ...LlmRequest.noFacts, model }, { headers: Object.fromEntries(headers) })
 }
 
 // --- the answer -----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@
 import { ownBase } from "@evenkeel/core/ForeignRequest"
 import { operationOf } from "@evenkeel/core/HttpDoor"
 import * as LlmRequest from "@evenkeel/core/request/LlmRequest"
-import OpenAI from "openai"
+import OpenAI, { type ClientOptions } from "openai"
 import { type BalancedInit, type ClientFacts, factsKey, sessionKey } from "./BalancedFetch.ts"
 
 type Options = Parameters<OpenAI["post"]>[1] extends infer O ? Exclude<Awaited<O>, undefined> : never
@@ -29,35 +29,35 @@ interface Prepared {
 /** How much longer than the balancer's own deadline the client's timer runs, in milliseconds: it must never be first. */
 const TIMER_MARGIN = 60_000
 
+/** A client's `timeout` that nobody set: each call then has its model's own deadline. */
+const NO_TIMEOUT = 2_147_483_647
+
+const deadlineKey: unique symbol = Symbol("evenkeel/deadline")
+
+/** The client's own options, which `withOptions` hands to the constructor again, and ours among them. */
+interface BalancedOptions extends ClientOptions {
+  readonly [deadlineKey]: (model: string | undefined) => number
+}
+
 class BalancedOpenAI extends OpenAI {
   readonly #deadlineOf: (model: string | undefined) => number
 
-  constructor(fetch: typeof globalThis.fetch, deadlineOf: (model: string | undefined) => number) {
-    super({
-      baseURL: ownBase,
-      // never sent: the balanced fetch authenticates each attempt with its resource's own credential
-      apiKey: "balanced",
-      adminAPIKey: null,
-      organization: null,
-      project: null,
-      maxRetries: 0,
-      fetch
-    })
-    this.#deadlineOf = deadlineOf
+  constructor(options: BalancedOptions) {
+    super(options)
+    this.#deadlineOf = options[deadlineKey]
   }
 
-  protected override async prepareOptions(
-    input: Parameters<OpenAI["request"]>[0] extends infer O ? Awaited<O> : never
-  ): Promise<void> {
+  protected override async prepareOptions(input: FinalRequestOptions): Promise<void> {
     const options = input as unknown as Prepared
     options.maxRetries = 0
-    const timeout = options.timeout
-    const known = options.fetchOptions?.[factsKey]
-    const facts = known ?? takeFacts(options, timeout)
+    const timeout = options.timeout ?? (this.timeout === NO_TIMEOUT ? undefined : this.timeout)
+    const facts = options.fetchOptions?.[factsKey] ?? takeFacts(options, timeout)
     options.timeout = (timeout ?? this.#deadlineOf(facts?.facts.model)) + TIMER_MARGIN
     if (facts !== undefined) options.fetchOptions = { ...options.fetchOptions, [factsKey]: facts }
   }
 }
+
+type FinalRequestOptions = Awaited<Parameters<OpenAI["request"]>[0]>
 
 /**
  * Reads the facts of a request with a JSON body and a model, and puts in its place the body as it is sent. Anything else
@@ -90,8 +90,21 @@ const takeFacts = (options: Prepared, timeout: number | undefined): ClientFacts 
  *
  * @param deadlineOf the total deadline of a model's requests, in milliseconds
  */
-export const make = (fetch: typeof globalThis.fetch, deadlineOf: (model: string | undefined) => number): OpenAI =>
-  new BalancedOpenAI(fetch, deadlineOf)
+export const make = (fetch: typeof globalThis.fetch, deadlineOf: (model: string | undefined) => number): OpenAI => {
+  const options: BalancedOptions = {
+    baseURL: ownBase,
+    // never sent: each attempt is authenticated with its resource's own credential
+    apiKey: "balanced",
+    adminAPIKey: null,
+    organization: null,
+    project: null,
+    maxRetries: 0,
+    timeout: NO_TIMEOUT,
+    fetch,
+    [deadlineKey]: deadlineOf
+  }
+  return new BalancedOpenAI(options)
+}
 
 /** Methods through which every resource of the client sends. The last argument is the options. */
 const senders = new Set<PropertyKey>(["get", "post", "put", "patch", "delete"])

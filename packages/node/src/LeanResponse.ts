@@ -11,16 +11,18 @@ export interface ByteSource {
   readonly cancel: (reason?: unknown) => void
 }
 
-/** A real `ReadableStream` over a source, that pulls nothing ahead of its reader. */
+const underlying = (source: ByteSource): UnderlyingDefaultSource<Uint8Array> => ({
+  async pull(controller) {
+    const bytes = await source.next()
+    if (bytes === undefined) controller.close()
+    else controller.enqueue(bytes)
+  },
+  cancel: (reason) => source.cancel(reason)
+})
+
+/** A `ReadableStream` over a source, that pulls nothing ahead of its reader. */
 export const readableOf = (source: ByteSource): ReadableStream<Uint8Array> =>
-  new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      const bytes = await source.next()
-      if (bytes === undefined) controller.close()
-      else controller.enqueue(bytes)
-    },
-    cancel: (reason) => source.cancel(reason)
-  }, { highWaterMark: 0 })
+  new ReadableStream(underlying(source), { highWaterMark: 0 })
 
 /** Headers as they came, under lower-case names: what `Headers` answers, without its checks of each. */
 class LeanHeaders {
@@ -82,34 +84,36 @@ class LeanHeaders {
 }
 Object.setPrototypeOf(LeanHeaders.prototype, Headers.prototype)
 
-/** A body with a reader of its own; anything else a `ReadableStream` can do, a real one does. */
-class LeanBody {
+/**
+ * A real `ReadableStream`, whose ordinary reader asks the source directly: the platform's own queue and promises cost
+ * more than everything else on the way of a chunk.
+ */
+class LeanBody extends ReadableStream<Uint8Array> {
   readonly #source: ByteSource
-  #isLocked = false
-  #real: ReadableStream<Uint8Array> | undefined
+  #isReading = false
+  #isDisturbed = false
 
   constructor(source: ByteSource) {
+    super(underlying(source), { highWaterMark: 0 })
     this.#source = source
   }
 
-  /** Whether someone reads, or has read, it. */
+  /** Whether any of it was read, or it was given up. */
   get isDisturbed(): boolean {
-    return this.#isLocked || this.#real !== undefined
+    return this.#isDisturbed || super.locked
   }
 
-  get locked(): boolean {
-    return this.#real?.locked ?? this.#isLocked
+  override get locked(): boolean {
+    return this.#isReading || super.locked
   }
 
-  getReader(options?: ReadableStreamGetReaderOptions): unknown {
-    if (this.#real !== undefined || options?.mode === "byob") return this.real().getReader(options as never)
-    if (this.#isLocked) throw new TypeError("Invalid state: ReadableStream is locked")
-    this.#isLocked = true
+  override getReader(options?: ReadableStreamGetReaderOptions): never {
+    if (options?.mode !== undefined || super.locked) return super.getReader(options as never) as never
+    if (this.#isReading) throw new TypeError("Invalid state: ReadableStream is locked")
+    this.#isReading = true
+    this.#isDisturbed = true
     const source = this.#source
-    let finish: () => void
-    const closed = new Promise<void>((resolve) => {
-      finish = resolve
-    })
+    const { promise: closed, resolve: finish } = Promise.withResolvers<void>()
     return {
       closed,
       read: async () => {
@@ -123,47 +127,16 @@ class LeanBody {
         finish()
       },
       releaseLock: () => {
-        this.#isLocked = false
+        this.#isReading = false
       }
-    }
+    } as never
   }
 
-  cancel(reason?: unknown): Promise<void> {
-    if (this.#real !== undefined) return this.#real.cancel(reason)
-    this.#source.cancel(reason)
-    return Promise.resolve()
-  }
-
-  tee(): unknown {
-    return this.real().tee()
-  }
-
-  pipeThrough(...args: Parameters<ReadableStream["pipeThrough"]>): unknown {
-    return this.real().pipeThrough(...args)
-  }
-
-  pipeTo(...args: Parameters<ReadableStream["pipeTo"]>): Promise<void> {
-    return this.real().pipeTo(...args)
-  }
-
-  values(options?: ReadableStreamIteratorOptions): unknown {
-    return this.real().values(options)
-  }
-
-  [Symbol.asyncIterator](options?: ReadableStreamIteratorOptions): unknown {
-    return this.real().values(options)
-  }
-
-  get [Symbol.toStringTag](): string {
-    return "ReadableStream"
-  }
-
-  real(): ReadableStream<Uint8Array> {
-    if (this.#isLocked) throw new TypeError("Invalid state: ReadableStream is locked")
-    return this.#real ??= readableOf(this.#source)
+  override cancel(reason?: unknown): Promise<void> {
+    this.#isDisturbed = true
+    return super.cancel(reason)
   }
 }
-Object.setPrototypeOf(LeanBody.prototype, ReadableStream.prototype)
 
 type Content = string | ByteSource
 
@@ -172,7 +145,7 @@ class LeanResponse {
   readonly headers: LeanHeaders
   readonly #content: Content
   readonly #url: string
-  #body: LeanBody | undefined
+  #body: ReadableStream<Uint8Array> | undefined
   #isUsed = false
 
   constructor(content: Content, status: number, headers: Readonly<Record<string, string>>, url: string) {
@@ -203,10 +176,10 @@ class LeanResponse {
   }
 
   get bodyUsed(): boolean {
-    return this.#isUsed || this.#body?.isDisturbed === true
+    return this.#isUsed || (this.#body instanceof LeanBody ? this.#body.isDisturbed : this.#body?.locked === true)
   }
 
-  get body(): LeanBody {
+  get body(): ReadableStream<Uint8Array> {
     return this.#body ??= new LeanBody(typeof this.#content === "string" ? once(this.#content) : this.#content)
   }
 
@@ -239,21 +212,22 @@ class LeanResponse {
 
   clone(): Response {
     if (this.bodyUsed) throw new TypeError("Response.clone: Body has already been consumed.")
-    if (typeof this.#content === "string") {
-      return new LeanResponse(this.#content, this.status, Object.fromEntries(this.headers), this.#url) as never
-    }
-    throw new TypeError("Response.clone: a stream that is being balanced cannot be read twice; use tee()")
+    const headers = Object.fromEntries(this.headers)
+    if (typeof this.#content === "string") return make(this.#content, this.status, headers, this.#url)
+    const [mine, theirs] = this.body.tee()
+    this.#body = mine
+    return new Response(theirs, { status: this.status, headers })
   }
 
   get [Symbol.toStringTag](): string {
     return "Response"
   }
 
-  /** A real response takes over the body. */
+  /** A response of the platform takes over the body. */
   #real(): Response {
     if (this.bodyUsed) throw new TypeError("Body is unusable: Body has already been read")
     this.#isUsed = true
-    const body = typeof this.#content === "string" ? this.#content : readableOf(this.#content)
+    const body = this.#body ?? (typeof this.#content === "string" ? this.#content : readableOf(this.#content))
     return new Response(body, { status: this.status, headers: Object.fromEntries(this.headers) })
   }
 }

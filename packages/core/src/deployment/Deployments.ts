@@ -56,7 +56,7 @@ export class Deployments extends Context.Service<Deployments, {
    */
   readonly add: (resource: Config.ResourceInput) => Effect.Effect<void, LoadBalancerError>
   /** Changes tier, weight or limits of a deployment, by its id `resource/deployment`. Returns whether it is there. */
-  readonly update: (id: string, change: DeploymentChange) => Effect.Effect<boolean>
+  readonly update: (id: string, change: DeploymentChange) => Effect.Effect<boolean, LoadBalancerError>
   /** Sends no new request to a deployment; those in flight go on. Returns whether it is there. */
   readonly drain: (id: string) => Effect.Effect<boolean>
   /** Takes a deployment out of the set; requests in flight go on. Returns whether it was there. */
@@ -185,21 +185,26 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
       add: (input) =>
         Effect.suspend(() => {
           const decoded = Config.decode({ resources: [input] })
-          if (Result.isFailure(decoded)) {
-            const reason = new InvalidConfig({ source: "the given resource", issues: decoded.failure })
-            return Effect.fail(new LoadBalancerError({ reason, attempts: [] }))
-          }
+          if (Result.isFailure(decoded)) return invalid("the given resource", decoded.failure)
           const now = monotonicMillis(clock)
           addResource(decoded.success.resources[0]!, now, now)
           return Effect.void
         }),
       update: (id, change) =>
-        withDeployment(id, (deployment) => {
-          const config = { ...configs.get(id)!, ...change }
+        Effect.suspend(() => {
+          const known = configs.get(id)
+          if (known === undefined) return Effect.succeed(false)
+          // decoded like any other configuration, so that a mistake is told in the same words
+          const carrier = { name: "resource", provider: "compatible", endpoint: "https://resource.invalid" } as const
+          const decoded = Config.decode({ resources: [{ ...carrier, deployments: [{ ...known, ...change }] }] })
+          if (Result.isFailure(decoded)) return invalid("the given change", decoded.failure)
+          const config = decoded.success.resources[0]!.deployments[0]!
+          const deployment = deployments.get(id)!
           configs.set(id, config)
           deployment.configure(config)
           regroup(deployment.model)
           emitChange(id, "updated")
+          return Effect.succeed(true)
         }),
       drain: (id) =>
         withDeployment(id, (deployment) => {
@@ -230,3 +235,6 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
         })
     })
   })
+
+const invalid = (source: string, issues: ReadonlyArray<Config.ConfigIssue>) =>
+  Effect.fail(new LoadBalancerError({ reason: new InvalidConfig({ source, issues }), attempts: [] }))
