@@ -1,12 +1,16 @@
 /**
  * Measuring by turns: every contestant does the same work in every round, in rotating order, so that whatever else the
  * machine does meets all of them alike. What is compared is CPU time of this process, within one round.
+ *
+ * Before each turn a contestant runs a while unmeasured, so that it does not pay for what the one before it left to be
+ * collected. Garbage is not collected by force between turns: that shrinks the young generation, and every turn would
+ * then measure its growing again (all figures near double).
  */
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 
 setFlagsFromString("--expose-gc")
-/** Collects garbage, so that nobody pays for what another left. */
+/** Collects all garbage, to see what is left. */
 export const collectGarbage: () => void = runInNewContext("gc")
 
 export interface Contestant {
@@ -21,6 +25,9 @@ export interface Rounds {
   readonly warmup: number
 }
 
+/** Calls before each turn, as a share of those that are measured. */
+const RUN_IN = 0.25
+
 /** Microseconds of CPU per call, one figure for each round. */
 export type Measured = ReadonlyMap<string, ReadonlyArray<number>>
 
@@ -33,7 +40,7 @@ export const measure = async (contestants: ReadonlyArray<Contestant>, sizes: Rou
   for (let round = 0; round < sizes.rounds; round++) {
     for (let turn = 0; turn < contestants.length; turn++) {
       const { name, run } = contestants[(round + turn) % contestants.length]!
-      collectGarbage()
+      await run(Math.ceil(sizes.calls * RUN_IN))
       const before = process.cpuUsage()
       await run(sizes.calls)
       const { system, user } = process.cpuUsage(before)

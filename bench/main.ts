@@ -21,9 +21,9 @@ const [port] = await once(server, "message") as [number]
 const endpoint = `http://127.0.0.1:${port}`
 
 const suites: Readonly<Record<string, () => Promise<Section>>> = {
-  calls: () => wholeAnswers(endpoint, "small", isQuick ? { rounds: 5, calls: 512, warmup: 1024 } : { rounds: 15, calls: 1024, warmup: 4096 }),
-  stubbed: () => stubbed(1, isQuick ? { rounds: 5, calls: 3000, warmup: 5000 } : { rounds: 15, calls: 10_000, warmup: 20_000 }),
-  stubbed64: () => stubbed(64, isQuick ? { rounds: 5, calls: 3000, warmup: 5000 } : { rounds: 15, calls: 10_000, warmup: 20_000 })
+  calls: () => wholeAnswers(endpoint, "small", isQuick ? { rounds: 5, calls: 768, warmup: 2048 } : { rounds: 15, calls: 1024, warmup: 4096 }),
+  stubbed: () => stubbed(1, isQuick ? { rounds: 5, calls: 4000, warmup: 8000 } : { rounds: 15, calls: 10_000, warmup: 20_000 }),
+  stubbed64: () => stubbed(64, isQuick ? { rounds: 5, calls: 4000, warmup: 8000 } : { rounds: 15, calls: 10_000, warmup: 20_000 })
 }
 
 const sections: Array<Section> = []

@@ -19,12 +19,12 @@ interface Member {
 }
 
 const members: ReadonlyArray<Member> = [
-  { resource: "east", name: "gpt-4o-ptu", tier: 1, tpm: 120_000, baseMs: 150 },
-  { resource: "sweden", name: "gpt-4o-ptu", tier: 1, tpm: 60_000, baseMs: 180 },
-  { resource: "west", name: "gpt-4o", tier: 2, tpm: 150_000, baseMs: 200 },
-  { resource: "france", name: "gpt-4o", tier: 2, tpm: 120_000, baseMs: 220 },
-  { resource: "japan", name: "gpt-4o", tier: 2, tpm: 90_000, baseMs: 240 },
-  { resource: "brazil", name: "gpt-4o", tier: 2, tpm: 60_000, baseMs: 260 }
+  { resource: "east", name: "gpt-4o-ptu", tier: 1, tpm: 60_000, baseMs: 150 },
+  { resource: "sweden", name: "gpt-4o-ptu", tier: 1, tpm: 30_000, baseMs: 180 },
+  { resource: "west", name: "gpt-4o", tier: 2, tpm: 120_000, baseMs: 200 },
+  { resource: "france", name: "gpt-4o", tier: 2, tpm: 90_000, baseMs: 220 },
+  { resource: "japan", name: "gpt-4o", tier: 2, tpm: 70_000, baseMs: 240 },
+  { resource: "brazil", name: "gpt-4o", tier: 2, tpm: 50_000, baseMs: 260 }
 ]
 
 /** Ids as the balancer has them. */
@@ -69,5 +69,6 @@ export const configOf = (simulator: Simulator, duration: number): ConfigInput =>
     slowStart: duration / 5,
     check: { interval: duration / 20, timeout: 1_000 }
   },
+  quota: { headerMaxAge: duration / 20 },
   failover: { attempts: 4 }
 })

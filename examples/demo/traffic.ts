@@ -22,7 +22,7 @@ export interface Traffic {
   readonly stop: () => Promise<void>
 }
 
-const CUSTOMERS = 12
+const CUSTOMERS = 24
 
 const questions = ["What is due next?", "Who signed it?", "How does it end?", "What would you change?", "Is it legal?"]
 

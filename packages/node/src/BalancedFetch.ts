@@ -108,13 +108,14 @@ const clientRequest = (
   init: BalancedInit,
   known: ClientFacts
 ): LlmRequest.LlmRequest => {
-  const headers = new Headers(init.headers ?? {})
-  const session = init[sessionKey] ?? headers.get("x-session-id") ?? known.facts.session
+  const given = init.headers instanceof Headers ? init.headers : new Headers(init.headers ?? {})
+  const session = init[sessionKey] ?? given.get("x-session-id") ?? known.facts.session
   const body = typeof init.body === "string" ? LlmRequest.jsonBody(init.body) : LlmRequest.noBody
+  const headers = LlmRequest.crossingHeaders((name) => given.get(name))
   return LlmRequest.make(
-    { operation: known.operation, method, ...target, body, parsesEvents: false },
+    { operation: known.operation, method, ...target, body, parsesEvents: false, headers },
     known.facts,
-    { session, headers: Object.fromEntries(headers), timeout: known.timeout }
+    { session, timeout: known.timeout }
   )
 }
 

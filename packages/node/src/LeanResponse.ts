@@ -62,20 +62,24 @@ class LeanHeaders {
     for (const [name, value] of this.entries()) callback.call(thisArg, value, name, this as unknown as Headers)
   }
 
-  *entries(): Generator<[string, string]> {
-    for (const name of Object.keys(this.#values).toSorted()) yield [name, this.#values[name]!]
+  entries(): IterableIterator<[string, string]> {
+    return this.#names().map((name): [string, string] => [name, this.#values[name]!]).values()
   }
 
-  *keys(): Generator<string> {
-    for (const [name] of this.entries()) yield name
+  keys(): IterableIterator<string> {
+    return this.#names().values()
   }
 
-  *values(): Generator<string> {
-    for (const [, value] of this.entries()) yield value
+  values(): IterableIterator<string> {
+    return this.#names().map((name) => this.#values[name]!).values()
   }
 
-  [Symbol.iterator](): Generator<[string, string]> {
+  [Symbol.iterator](): IterableIterator<[string, string]> {
     return this.entries()
+  }
+
+  #names(): Array<string> {
+    return Object.keys(this.#values).toSorted()
   }
 
   get [Symbol.toStringTag](): string {

@@ -89,6 +89,14 @@ export interface Asked {
   readonly query: string
   readonly body: RequestBody
   readonly parsesEvents: boolean
+  /** Headers that crossed the border already; else those of the options are looked through. */
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+const headersOf = (headers: CallOptions["headers"]): Readonly<Record<string, string>> | undefined => {
+  if (headers === undefined) return undefined
+  const given = lowerCase(headers)
+  return crossingHeaders((name) => given[name])
 }
 
 /**
@@ -98,7 +106,7 @@ export const make = (asked: Asked, facts: Facts, options: CallOptions | undefine
   ...asked,
   ...facts,
   session: options?.session ?? facts.session,
-  headers: options?.headers === undefined ? undefined : allowedHeaders(options.headers),
+  headers: asked.headers ?? headersOf(options?.headers),
   attempts: options?.attempts,
   schedule: options?.schedule,
   timeout: options?.timeout === undefined ? undefined : Duration.toMillis(options.timeout),
@@ -135,21 +143,21 @@ const crossing = new Set([
   "idempotency-key"
 ])
 
-/** Of these headers, those that may cross the border, under lower-case names. */
-export const allowedHeaders = (
-  headers: Iterable<readonly [string, string]> | Readonly<Record<string, string>>
-): Readonly<
-  Record<string, string>
-> => {
+/** Of a caller's headers, looked up by lower-case name, those that may cross the border. */
+export const crossingHeaders = (
+  lookUp: (name: string) => string | null | undefined
+): Readonly<Record<string, string>> => {
   const allowed: Record<string, string> = {}
-  const entries = Symbol.iterator in headers ? headers : Object.entries(headers)
-  for (const [name, value] of entries as Iterable<readonly [string, string]>) {
-    const lower = name.toLowerCase()
+  for (const name of crossing) {
+    const value = lookUp(name)
     // a line break in a value would begin another header
-    if (crossing.has(lower) && typeof value === "string" && !/[\r\n\0]/.test(value)) allowed[lower] = value
+    if (typeof value === "string" && !/[\r\n\0]/.test(value)) allowed[name] = value
   }
   return allowed
 }
+
+const lowerCase = (headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 
 /** The error of a request that was wrong before it was sent, in the words and shape of the service. */
 export const notSent = (description: string): LoadBalancerError => {

@@ -1,0 +1,106 @@
+import { assert, describe, it } from "@effect/vitest"
+import { SlidingWindow } from "@evenkeel/core/deployment/SlidingWindow"
+import { Schema } from "effect"
+import { check, integer } from "../../support/Check.ts"
+
+describe("SlidingWindow", () => {
+  it("keeps what was added for its seconds, and forgets it a second later at the latest", () => {
+    const window = new SlidingWindow(60)
+    window.add(500, 7)
+    assert.strictEqual(window.sum(60_500), 7)
+    assert.strictEqual(window.sum(60_999), 7)
+    assert.strictEqual(window.sum(61_000), 0)
+  })
+
+  it("forgets second by second", () => {
+    const window = new SlidingWindow(10)
+    for (let second = 0; second < 10; second++) window.add(second * 1000, 1)
+    assert.deepStrictEqual([10_999, 11_000, 12_500, 20_000].map((now) => window.sum(now)), [10, 9, 8, 0])
+  })
+
+  it("forgets everything after a long silence", () => {
+    const window = new SlidingWindow(60)
+    window.add(1000, 7)
+    assert.strictEqual(window.sum(1_000_000_000), 0)
+  })
+
+  it("amends the second in which something was added", () => {
+    const window = new SlidingWindow(60)
+    const second = window.add(1500, 10)
+    window.add(2500, 5)
+    window.amend(3000, second, -4)
+    assert.strictEqual(window.sum(3000), 11)
+    assert.strictEqual(window.sum(62_000), 5)
+  })
+
+  it("does not touch a bucket that took the place of an expired one", () => {
+    const window = new SlidingWindow(60)
+    const second = window.add(0, 10)
+    window.add(61_000, 3)
+    window.amend(61_500, second, 100)
+    window.amend(61_500, second, -100)
+    assert.strictEqual(window.sum(61_500), 3)
+  })
+
+  it("takes a time before its last as its last", () => {
+    const window = new SlidingWindow(10)
+    window.add(5000, 1)
+    window.add(4000, 1)
+    assert.strictEqual(window.sum(3000), 2)
+    assert.strictEqual(window.sum(15_999), 2)
+  })
+})
+
+const add = Schema.Struct({ op: Schema.Literal("add"), amount: integer(0, 100_000) })
+const amend = Schema.Struct({ op: Schema.Literal("amend"), which: integer(0, 50), delta: integer(-100_000, 100_000) })
+const wait = Schema.Struct({ op: Schema.Literal("wait"), millis: integer(0, 70_000) })
+const pause = Schema.Struct({ op: Schema.Literal("wait"), millis: integer(0, 3000) })
+const operations = Schema.Array(Schema.Union([add, amend, wait, pause]))
+
+describe("SlidingWindow, against a list of times and amounts", () => {
+  it.prop("is never less than the true sliding sum, never more than that of one second more", {
+    operations,
+    start: integer(0, 5000),
+    seconds: Schema.Literals([1, 10, 60])
+  }, ({ operations, seconds, start }) => {
+    const window = new SlidingWindow(seconds)
+    const list: Array<{ time: number; amount: number; second: number }> = []
+    let now = start + 0.25
+    for (const step of operations) {
+      if (step.op === "wait") now += step.millis
+      if (step.op === "add") list.push({ time: now, amount: step.amount, second: window.add(now, step.amount) })
+      if (step.op === "amend" && list.length > 0) {
+        const entry = list[step.which % list.length]!
+        const delta = Math.max(step.delta, -entry.amount)
+        const before = window.sum(now)
+        window.amend(now, entry.second, delta)
+        if (now - entry.time >= (seconds + 1) * 1000) assert.strictEqual(window.sum(now), before)
+        entry.amount += delta
+      }
+      const within = (millis: number) =>
+        list.reduce((sum, { amount, time }) => now - time < millis ? sum + amount : sum, 0)
+      assert.isAtLeast(window.sum(now), within(seconds * 1000))
+      assert.isAtMost(window.sum(now), within((seconds + 1) * 1000))
+    }
+  }, check(300))
+
+  it.prop("says when it will have fallen to a level, to the millisecond", {
+    amounts: Schema.Array(Schema.Struct({ amount: integer(1, 100), wait: integer(0, 9000) })),
+    ceiling: integer(0, 300)
+  }, ({ amounts, ceiling }) => {
+    const filled = () => {
+      const window = new SlidingWindow(60)
+      let now = 0
+      for (const { amount, wait } of amounts) {
+        now += wait
+        window.add(now, amount)
+      }
+      return { now, window }
+    }
+    const { now, window } = filled()
+    const wait = window.timeUntil(now, ceiling)
+    assert.strictEqual(wait === 0, window.sum(now) <= ceiling)
+    assert.isAtMost(filled().window.sum(now + wait), ceiling)
+    if (wait > 0) assert.isAbove(filled().window.sum(now + wait - 1), ceiling)
+  }, check(300))
+})

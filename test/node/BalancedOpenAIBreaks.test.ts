@@ -1,0 +1,128 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
+import { APIError } from "openai"
+import { bareClient } from "../support/Bare.ts"
+import { collect, eventually, failureAs, failureOf, hello, inFlight, resource, serve } from "../support/Served.ts"
+
+const words = "Once upon a time there was a balancer that never let a stream end as if all were well."
+
+const serveOne = (fault: SimulatedFault) =>
+  serve([resource("east", { reply: () => words })], { timeouts: { idle: 150 } }).then((served) => {
+    served.service("east").fault("gpt", fault)
+    return served
+  })
+
+/** Ways in which a stream breaks after its content has begun. */
+const breaks: ReadonlyArray<readonly [string, SimulatedFault]> = [
+  ["a reset", { kind: "cut", afterEvents: 9, ending: "reset" }],
+  ["an end without its end", { kind: "cut", afterEvents: 9, ending: "end" }],
+  ["an error event", { kind: "errorInStream", afterEvents: 9 }],
+  ["a stall", { kind: "hang", afterEvents: 9 }],
+  ["an event that is no JSON", { kind: "malformed", how: "json", afterEvents: 9 }]
+]
+
+describe("a stream that breaks after its content began", () => {
+  for (const [name, fault] of breaks) {
+    it(`raises in the loop: ${name}`, async () => {
+      await using served = await serveOne(fault)
+      let text = ""
+      const read = async () => {
+        const stream = await served.lb.openai.chat.completions.create({ ...hello, stream: true }, { maxRetries: 3 })
+        for await (const chunk of stream) text += chunk.choices[0]?.delta.content ?? ""
+      }
+      const error = await failureOf(read())
+      // the client itself calls a bad event a SyntaxError
+      if (fault.kind !== "malformed") assert.instanceOf(error, APIError)
+      assert.isNotEmpty(text)
+      assert.isTrue(words.startsWith(text))
+      assert.strictEqual(served.sends(), 1)
+      await eventually(() => inFlight(served.lb) === 0)
+    })
+
+    it(`raises in the helper: ${name}`, async () => {
+      await using served = await serveOne(fault)
+      await failureOf(served.lb.openai.chat.completions.stream(hello).finalChatCompletion())
+      assert.strictEqual(served.sends(), 1)
+    })
+
+    it(`raises in a stream of responses: ${name}`, async () => {
+      await using served = await serveOne(fault)
+      const read = async () => collect(await served.lb.openai.responses.create({ model: "gpt-4o", input: "Hi", stream: true }))
+      await failureOf(read())
+      await eventually(() => inFlight(served.lb) === 0)
+      assert.strictEqual(served.sends(), 1)
+    })
+  }
+
+  it("tells the service's own words, where it had some", async () => {
+    const fault = { kind: "errorInStream", afterEvents: 9, code: "server_error", message: "The model fell over." } as const
+    await using served = await serveOne(fault)
+    const bare = bareClient(served.simulator, "east")
+    const ours = await failureAs(
+      served.lb.openai.chat.completions.create({ ...hello, stream: true }).then(collect),
+      APIError
+    )
+    const theirs = await failureAs(
+      bare.chat.completions.create({ ...hello, model: "gpt", stream: true }).then(collect),
+      APIError
+    )
+    assert.deepStrictEqual([ours.message, ours.code, ours.error], [theirs.message, theirs.code, theirs.error])
+    assert.strictEqual(ours.code, "server_error")
+  })
+
+  for (const shape of ["nested", "flat"] as const) {
+    it(`tells the service's own words in a stream of responses: ${shape}`, async () => {
+      const fault = { kind: "errorInStream", afterEvents: 9, shape, code: "server_error", message: "It fell." } as const
+      await using served = await serveOne(fault)
+      const asked = { input: "Hi", stream: true } as const
+      const theirs = await failureAs(
+        bareClient(served.simulator, "east").responses.create({ ...asked, model: "gpt" }).then(collect),
+        APIError
+      )
+      const ours = await failureAs(
+        served.lb.openai.responses.create({ ...asked, model: "gpt-4o" }).then(collect),
+        APIError
+      )
+      assert.deepStrictEqual([ours.message, ours.code], [theirs.message, theirs.code])
+      assert.strictEqual(ours.code, "server_error")
+    })
+  }
+
+  it("says what was delivered, and by whom, where the service said nothing", async () => {
+    await using served = await serveOne({ kind: "cut", afterEvents: 9, ending: "reset" })
+    const error = await failureAs(
+      served.lb.openai.chat.completions.create({ ...hello, stream: true }).then(collect),
+      APIError
+    )
+    assert.strictEqual(error.code, "stream_interrupted")
+    assert.match(error.message, /east\/gpt broke after \d+ events/)
+    assert.notInclude(error.message, words.slice(0, 10))
+  })
+})
+
+describe("a stream that breaks before its content begins", () => {
+  const early: ReadonlyArray<readonly [string, SimulatedFault]> = [
+    ["a reset", { kind: "cut", afterEvents: 1, ending: "reset" }],
+    ["an end without its end", { kind: "cut", afterEvents: 1, ending: "end" }],
+    ["an error event", { kind: "errorInStream", afterEvents: 1 }],
+    ["no event at all", { kind: "empty" }],
+    ["nothing but its end", { kind: "empty", done: true }],
+    ["a stall", { kind: "hang", afterEvents: 1 }]
+  ]
+  for (const [name, fault] of early) {
+    it(`comes whole from another deployment: ${name}`, async () => {
+      const timeouts = { firstEvent: 100, firstContent: 150 }
+      await using served = await serve([resource("east"), resource("west")], { timeouts })
+      served.service("east").fault("gpt", fault)
+      await Promise.all(Array.from({ length: 4 }, async () => {
+        const stream = await served.lb.openai.chat.completions.create({ ...hello, stream: true })
+        const chunks = await collect(stream)
+        assert.strictEqual(new Set(chunks.map(({ id }) => id).filter((id) => id !== "")).size, 1)
+        const text = chunks.map((chunk) => chunk.choices[0]?.delta.content ?? "").join("")
+        assert.strictEqual(text, "Hello from here.")
+      }))
+      assert.isAbove(served.stats("east").requests, 0)
+      await eventually(() => inFlight(served.lb) === 0)
+    })
+  }
+})

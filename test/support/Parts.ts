@@ -1,0 +1,64 @@
+/**
+ * Deployments without a balancer around them, for tests of what is synchronous.
+ */
+import { type ConfigInput, decodeConfig } from "@evenkeel/core"
+import type { Config } from "@evenkeel/core/Config"
+import * as Credential from "@evenkeel/core/deployment/Credential"
+import { Deployment } from "@evenkeel/core/deployment/Deployment"
+import { ModelGroup } from "@evenkeel/core/deployment/ModelGroup"
+import { Resource } from "@evenkeel/core/deployment/Resource"
+import { Result } from "effect"
+
+/** One deployment on a resource of its own. */
+export interface PartOptions {
+  readonly name?: string
+  readonly tier?: number
+  readonly weight?: number
+  readonly tpm?: number
+  readonly rpm?: number
+  readonly provisioned?: boolean
+}
+
+export type Sections = Partial<Omit<ConfigInput, "resources">>
+
+const noEntra = () => () => Promise.reject(new Error("no Entra ID here"))
+
+/** A decoded configuration of one resource for each deployment, named `r0`, `r1`, … unless they have names. */
+export const makeConfig = (parts: ReadonlyArray<PartOptions>, sections: Sections = {}): Config =>
+  Result.getOrThrow(decodeConfig({
+    resources: parts.map(({ name, ...rest }, i) => ({
+      name: name ?? `r${i}`,
+      provider: "compatible",
+      endpoint: "http://127.0.0.1:1/v1",
+      deployments: [{ name: "gpt", ...rest }]
+    })),
+    ...sections
+  }))
+
+/** Deployments in the order given, warm from the start unless they were added at a time. */
+export const makeDeployments = (
+  parts: ReadonlyArray<PartOptions>,
+  sections: Sections = {},
+  addedAt = -Infinity
+): Array<Deployment> => {
+  const config = makeConfig(parts, sections)
+  return config.resources.map((resource) => {
+    const credential = Credential.make(resource.provider, resource.auth, noEntra)
+    const made = new Resource(resource, credential, config.health)
+    return new Deployment(resource.deployments[0]!, made, config, addedAt)
+  })
+}
+
+/** The group of a model that these deployments serve. */
+export const makeGroup = (deployments: ReadonlyArray<Deployment>): ModelGroup => {
+  const group = new ModelGroup("gpt")
+  group.deployments = deployments.toSorted((a, b) => a.tier - b.tier)
+  return group
+}
+
+/** Takes a deployment out with failures of its own. */
+export const failUntilOpen = (deployment: Deployment, now: number): void => {
+  while (deployment.breaker.isClosed) {
+    deployment.breaker.fail(deployment.breaker.epoch, now, 0.5, "down")
+  }
+}
