@@ -1,5 +1,5 @@
 /**
- * Text for a terminal: spans with a tone, fitted to a width. A line never wraps.
+ * Text for a terminal: spans with a tone, fitted to a width, so that no line wraps.
  */
 
 export type Tone = "bold" | "dim" | "green" | "yellow" | "red" | "cyan"
@@ -22,30 +22,32 @@ export const span = (text: string, tone?: Tone): Span => ({ text, tone })
 
 /** A line of spans, cut where the canvas ends. */
 export const line = (spans: ReadonlyArray<Span>, canvas: Canvas): string => {
-  let left = canvas.columns
+  let room = canvas.columns
   let out = ""
   for (const { text, tone } of spans) {
-    const shown = cut(text, left)
-    left -= shown.length
+    const shown = cut(text, room)
+    room -= shown.length
     out += canvas.color && tone !== undefined && shown !== "" ? `\u001b[${codes[tone]}m${shown}\u001b[0m` : shown
   }
-  return canvas.color ? out : out.trimEnd()
+  return out.trimEnd()
 }
 
-/** At most so many characters, an ellipsis for what is missing. */
+/** At most so many characters, with an ellipsis for what is missing. */
 export const cut = (text: string, width: number): string =>
   text.length <= width ? text : width < 1 ? "" : `${text.slice(0, width - 1)}…`
 
-/** Exactly so many characters, the text to the left. */
-export const left = (text: string, width: number): string => cut(text, width).padEnd(width)
+/** Exactly so many characters, with the text at the left. */
+export const left = (text: string, width: number): string => cut(text, width).padEnd(Math.max(0, width))
 
-/** Exactly so many characters, the text to the right. */
-export const right = (text: string, width: number): string => cut(text, width).padStart(width)
+/** Exactly so many characters, with the text at the right. */
+export const right = (text: string, width: number): string => cut(text, width).padStart(Math.max(0, width))
 
-/** A share as a bar. What is above 1 fills it. */
+const eighths = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"]
+
+/** A share as a bar of exactly so many characters. What is above 1 fills it. */
 export const bar = (share: number, width: number): string => {
-  const filled = Math.min(width, Math.round(share * width))
-  return "█".repeat(filled) + "░".repeat(width - filled)
+  const filled = Math.round(Math.min(1, Math.max(0, share)) * width * 8)
+  return ("█".repeat(Math.floor(filled / 8)) + eighths[filled % 8]!).padEnd(width, "·")
 }
 
 export const percent = (share: number): string => `${Math.round(share * 100)} %`

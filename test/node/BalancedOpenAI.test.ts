@@ -44,7 +44,7 @@ describe("a whole answer through lb.openai", () => {
     assert.strictEqual(data.choices[0]!.message.content, "Hello from here.")
     assert.instanceOf(response, Response)
     assert.strictEqual(request_id, response.headers.get("x-request-id"))
-    assert.strictEqual(data._request_id, request_id)
+    assert.propertyVal(data, "_request_id", request_id)
     assert.strictEqual(response.headers.get("x-evenkeel-deployment"), "east/gpt")
   })
 

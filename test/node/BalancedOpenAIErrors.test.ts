@@ -30,11 +30,12 @@ describe("a request that the service refuses", () => {
       for (const name of ["east", "west"]) served.service(name).fault("gpt", { kind: "status", status })
       const before = served.sends()
       // oxlint-disable no-await-in-loop -- one after the other
-      const ours = await failureAs(create(served.lb, { maxRetries: 3 }), kind)
+      const ours = await failureAs(create(served.lb, { maxRetries: 3 }), APIError)
       assert.strictEqual(served.sends() - before, 1)
       const bare = bareClient(served.simulator, "east").chat.completions.create({ ...hello, model: "gpt" })
-      const theirs = await failureAs(bare, kind)
+      const theirs = await failureAs(bare, APIError)
       // oxlint-enable no-await-in-loop
+      assert.strictEqual(ours.constructor.name, kind.name)
       assert.deepStrictEqual(
         [ours.status, ours.code, ours.type, ours.param, ours.message, ours.error],
         [theirs.status, theirs.code, theirs.type, theirs.param, theirs.message, theirs.error]
@@ -118,7 +119,10 @@ describe("a request that no deployment answers", () => {
     await using served = await serve([resource("east"), resource("west")], eager)
     for (const name of ["east", "west"]) served.service(name).setCredentials({ apiKey: "changed" })
     const error = await failureAs(create(served.lb), InternalServerError)
-    assert.sameMembers(attemptsOf(error).map(({ status }) => status), [401, 401])
+    assert.strictEqual(error.status, 503)
+    const attempts = attemptsOf(error)
+    assert.isTrue(attempts.every(({ status }) => status === 401))
+    assert.sameMembers([...new Set(attempts.map(({ deployment }) => deployment))], ["east/gpt", "west/gpt"])
     const told = JSON.stringify([error.message, error.error, [...error.headers]])
     assert.notMatch(told, /east-key|west-key/)
   })

@@ -152,11 +152,16 @@ export const routeOf = (error: unknown): ReadonlyArray<string> =>
     `${deployment.split("/")[0]} ${outcome}`
   )
 
-/** What the only deployment of a service did so far. */
+/** What a deployment of a service did so far: the first one, unless it is named. Its usage is as of the beginning. */
 export const statsOf = (
   service: SimulatedService.SimulatedService | undefined,
-  name = service!.deployments[0]!
-): DeploymentStats => service!.stats(0).deployments[name]!
+  name = service!.deployments[0]!,
+  now = 0
+): DeploymentStats => service!.stats(now).deployments[name]!
+
+/** What the only deployment of a service did, as of now. */
+export const statsNow = (service: SimulatedService.SimulatedService | undefined): Effect.Effect<DeploymentStats> =>
+  Effect.map(Clock.currentTimeMillis, (now) => statsOf(service, undefined, now))
 
 /** How many requests each service was sent, by name of the resource. */
 export const sent = (fleet: Fleet): Readonly<Record<string, number>> => {

@@ -105,10 +105,10 @@ export const failureOf = async (promise: PromiseLike<unknown>): Promise<unknown>
 /** A promise's rejection, which must be of this class. */
 export const failureAs = async <E>(
   promise: PromiseLike<unknown>,
-  kind: abstract new(...args: Array<never>) => E
+  kind: new(...args: Array<never>) => E
 ): Promise<E> => {
   const error = await failureOf(promise)
-  assert.instanceOf(error, kind)
+  assert.isTrue(error instanceof kind, `${String(error)} is no ${kind.name}`)
   return error as E
 }
 

@@ -61,7 +61,8 @@ const readRequest = Effect.fnUntraced(
       headers: request.headers,
       body: yield* readBody(request, request.body),
       contentType: contentType ?? request.headers["content-type"],
-      session: undefined
+      session: undefined,
+      timeout: ForeignRequest.stainlessTimeout(request.headers["x-stainless-timeout"])
     })
   }
 )

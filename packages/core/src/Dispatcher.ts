@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import { type Answer, type AttemptEnvironment, execute, type OnOpen } from "./attempt/Attempt.ts"
+import { type Answer, type AttemptEnvironment, type AttemptPlan, execute, type OnOpen } from "./attempt/Attempt.ts"
 import type { Deadlines } from "./attempt/Deadlines.ts"
 import type { AttemptFailure } from "./attempt/GivenStream.ts"
 import type { Outcome } from "./attempt/Outcome.ts"
@@ -185,11 +185,38 @@ export class Dispatcher {
 
   // --- one attempt --------------------------------------------------------------------------------------------------
 
-  private attempt(journey: Journey): Effect.Effect<Answered, Trouble> {
-    return Effect.suspend(() => {
-      const decision = this.decide(journey)
-      if (decision._tag === "NoCandidate") return Effect.fail<Trouble>({ _tag: "NoCandidate", none: decision })
-      return this.send(journey, decision.deployment)
+  /**
+   * One attempt, at the deployment that `choose` gives. Decision and reservation are one synchronous block, so that
+   * concurrent requests see each other.
+   */
+  private attempt(
+    journey: Journey,
+    choose: () => Decision | NoCandidate = () => this.decide(journey),
+    isRenewal = false
+  ): Effect.Effect<Answered, Trouble> {
+    let none: NoCandidate | undefined
+    let startedAt = 0
+    const begin = (): AttemptPlan | undefined => {
+      const decision = choose()
+      if (decision._tag === "NoCandidate") {
+        none = decision
+        return undefined
+      }
+      startedAt = this.now
+      return this.plan(journey, decision.deployment, startedAt, isRenewal)
+    }
+    return Effect.matchEffect(execute(begin, this.environment), {
+      onFailure: (failed) =>
+        Effect.fail<Trouble>(
+          failed === undefined ? { _tag: "NoCandidate", none: none! } : { _tag: "Attempt", failure: failed }
+        ),
+      onSuccess: (answer) => {
+        this.remember(journey, answer, startedAt)
+        if (answer._tag === "Whole" && this.environment.events.isHeard) {
+          this.tellEnd(journey, answer.deployment, "success", answer.firstByte, answer.usage)
+        }
+        return Effect.succeed({ answer, attempts: journey.counted })
+      }
     })
   }
 
@@ -206,36 +233,18 @@ export class Dispatcher {
     return decide(query, this.routing, now, this.options.random)
   }
 
-  /** Reserves and sends, in one block with the decision, so that concurrent requests see each other. */
-  private send(journey: Journey, deployment: Deployment, isRenewal = false): Effect.Effect<Answered, Trouble> {
-    const { group, promptTokens, request, tokens } = journey
-    const permit = deployment.enter(this.now, tokens)
+  /** Reserves, and says what the attempt is to do. */
+  private plan(journey: Journey, deployment: Deployment, now: number, isRenewal: boolean): AttemptPlan {
+    const { deadline, group, onOpen, promptTokens, request, timeouts, tokens } = journey
+    const permit = deployment.enter(now, tokens)
     journey.tried.add(deployment)
     journey.counted++
-    const isHeard = this.environment.events.isHeard
-    const attempt = execute({
-      request,
-      permit,
-      group,
-      promptTokens,
-      timeouts: journey.timeouts,
-      deadline: journey.deadline,
-      isRenewal,
-      onOpen: journey.onOpen,
-      onEnd: isHeard && (request.stream || request.operation === "other")
-        ? (outcome, usage) => this.tellStreamEnd(journey, deployment, permit.firstByteAt, outcome, usage)
-        : undefined
-    }, this.environment)
-    return Effect.matchEffect(attempt, {
-      onFailure: (failed) => Effect.fail<Trouble>({ _tag: "Attempt", failure: failed }),
-      onSuccess: (answer) => {
-        this.remember(journey, answer, permit.startedAt)
-        if (isHeard && answer._tag === "Whole") {
-          this.tellEnd(journey, answer.deployment, "success", answer.firstByte, answer.usage)
-        }
-        return Effect.succeed({ answer, attempts: journey.counted })
-      }
-    })
+    const isWhole = !request.stream && request.operation !== "other"
+    const onEnd = isWhole || !this.environment.events.isHeard
+      ? undefined
+      : (outcome: Outcome, usage: Errors.Usage | undefined) =>
+        this.tellStreamEnd(journey, deployment, permit.firstByteAt, outcome, usage)
+    return { request, permit, group, promptTokens, timeouts, deadline, isRenewal, onOpen, onEnd }
   }
 
   private remember(journey: Journey, answer: Answer, startedAt: number): void {
@@ -313,7 +322,7 @@ export class Dispatcher {
           journey.renewed.add(deployment.resource.name)
           deployment.resource.credential.renew()
           journey.counted--
-          return { mend: Effect.suspend(() => this.send(journey, deployment, true)) }
+          return { mend: this.attempt(journey, () => ({ _tag: "Decision", deployment, isRepeat: true }), true) }
         }
         if (request.hasSideEffects && !outcome.unprocessed) {
           return { stop: new Errors.Unavailable({ model: group.model, limitedBy: "side-effects" }) }
@@ -347,8 +356,9 @@ export class Dispatcher {
     last: AttemptFailure | undefined,
     step: Effect.Success<ReturnType<typeof Schedule.toStep<unknown, Failover.Setback, never, never>>>
   ) {
-    const decision = this.decide(journey)
     const now = this.now
+    if (now >= journey.deadline) return this.deadlinePassed(journey)
+    const decision = this.decide(journey)
     const wait = decision._tag === "Decision" ? 0 : Math.max(0, decision.opensAt - now)
     if (decision._tag === "NoCandidate" && wait === Infinity) return this.finalReason(journey, last, "no-deployment")
     const bestBet = decision._tag === "NoCandidate" && this.mayPanic(journey, decision) ? decision.bestBet : undefined
@@ -394,14 +404,13 @@ export class Dispatcher {
 
   /** The next attempt: where routing says, or the best bet of an outage. */
   private begin(journey: Journey): Effect.Effect<Answered, Trouble> {
-    return Effect.suspend(() => {
+    return this.attempt(journey, () => {
       const decision = this.decide(journey)
-      if (decision._tag === "Decision") return this.send(journey, decision.deployment)
-      if (decision.bestBet === undefined || !this.mayPanic(journey, decision)) {
-        return Effect.fail<Trouble>({ _tag: "NoCandidate", none: decision })
+      if (decision._tag === "Decision" || decision.bestBet === undefined || !this.mayPanic(journey, decision)) {
+        return decision
       }
       this.tellPanic(journey, decision.bestBet)
-      return this.send(journey, decision.bestBet)
+      return { _tag: "Decision", deployment: decision.bestBet, isRepeat: false }
     })
   }
 

@@ -137,7 +137,13 @@ export class EventHub {
   }
 
   emit(event: Event): void {
-    for (const listener of this.listeners) listener(event)
+    for (const listener of this.listeners) {
+      try {
+        listener(event)
+      } catch {
+        // telemetry that fails must not fail a request
+      }
+    }
   }
 
   /** Adds a listener, called synchronously, and returns what removes it. */

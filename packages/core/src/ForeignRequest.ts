@@ -61,16 +61,23 @@ export interface Foreign {
   readonly body: string | Uint8Array | undefined
   readonly contentType: string | undefined
   readonly session: string | undefined
+  /** The caller's deadline, in milliseconds. */
+  readonly timeout: number | undefined
+}
+
+/** What `x-stainless-timeout` of an OpenAI client says of its deadline, in milliseconds. */
+export const stainlessTimeout = (seconds: string | null | undefined): number | undefined => {
+  const number = Number(seconds ?? NaN)
+  return number > 0 && Number.isFinite(number) ? number * 1000 : undefined
 }
 
 /** The request that is meant, or what is wrong with it. */
 export const read = (foreign: Foreign): LlmRequest.LlmRequest | LoadBalancerError => {
   const { body, contentType, headers, method, target } = foreign
-  const timeout = Number(headers["x-stainless-timeout"] ?? NaN)
   const options: LlmRequest.CallOptions = {
     session: foreign.session ?? headers["x-session-id"],
     headers,
-    timeout: timeout > 0 ? timeout * 1000 : undefined
+    timeout: foreign.timeout
   }
   const operation = operationOf(method, target.path)
   const asked = { operation, method, ...target, parsesEvents: false }
@@ -86,6 +93,7 @@ export const read = (foreign: Foreign): LlmRequest.LlmRequest | LoadBalancerErro
   }
   const facts = LlmRequest.readFacts(operation, parameters)
   const isBalanced = facts.model !== undefined
+  if (!isBalanced && LlmRequest.needsModel(operation)) return LlmRequest.noModel()
   const sent = isBalanced ? LlmRequest.sentParameters(operation, parameters, facts.stream) : parameters
   return LlmRequest.make(
     { ...asked, body: LlmRequest.jsonBody(JSON.stringify(sent)) },

@@ -92,7 +92,7 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
         }
         const group = deployments.group(deployment.model)
         if (group === undefined) return Effect.void
-        const attempt = execute({
+        const attempt = execute(() => ({
           request: oneToken(deployment.model),
           permit: deployment.enter(now, 2),
           group,
@@ -102,7 +102,7 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
           isRenewal: false,
           onOpen: undefined,
           onEnd: undefined
-        }, environment)
+        }), environment)
         return Effect.ignore(attempt)
       })
 

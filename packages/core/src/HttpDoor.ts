@@ -71,6 +71,7 @@ export const requestOf = (
   }
   try {
     const facts = LlmRequest.readFacts(operation, body)
+    if (facts.model === undefined && LlmRequest.needsModel(operation)) return LlmRequest.noModel()
     const sent = JSON.stringify(
       facts.model === undefined ? body : LlmRequest.sentParameters(operation, body, facts.stream)
     )

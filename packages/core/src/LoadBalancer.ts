@@ -238,7 +238,7 @@ const requestOf = (
 ): LlmRequest.LlmRequest | Errors.LoadBalancerError => {
   if (!LlmRequest.isRecord(params)) return LlmRequest.notSent("The parameters are no object; nothing was sent.")
   if (typeof params["model"] !== "string" || params["model"] === "") {
-    return LlmRequest.notSent("`model` is missing: name the model that you want, such as \"gpt-4o\"; nothing was sent.")
+    return LlmRequest.noModel()
   }
   try {
     const sent = LlmRequest.sentParameters(operation, params, stream)

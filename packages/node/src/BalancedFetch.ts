@@ -26,18 +26,19 @@ import { type ByteSource, make as leanResponse, readableOf } from "./LeanRespons
 export interface ClientFacts {
   readonly operation: LlmRequest.Operation
   readonly facts: LlmRequest.Facts
-  /** The deadline that the caller gave this call, in milliseconds. */
-  readonly timeout: number | undefined
 }
 
 /** Keys under which the subclass hands facts over in `init`. */
 export const factsKey: unique symbol = Symbol("evenkeel/facts")
 export const sessionKey: unique symbol = Symbol("evenkeel/session")
+/** The caller's own deadline in milliseconds, or none: what the client's timer is set to is not it. */
+export const timeoutKey: unique symbol = Symbol("evenkeel/timeout")
 
 /** `init` of a call, with what our own client adds. */
 export interface BalancedInit extends RequestInit {
   readonly [factsKey]?: ClientFacts
   readonly [sessionKey]?: string
+  readonly [timeoutKey]?: number | undefined
 }
 
 /** What the door needs of a running balancer. */
@@ -115,7 +116,7 @@ const clientRequest = (
   return LlmRequest.make(
     { operation: known.operation, method, ...target, body, parsesEvents: false, headers },
     known.facts,
-    { session, timeout: known.timeout }
+    { session, timeout: init[timeoutKey] }
   )
 }
 
@@ -126,9 +127,12 @@ const foreignRequest = async (
   init: Request | BalancedInit
 ): Promise<LlmRequest.LlmRequest | LoadBalancerError> => {
   const headers = new Headers(init.headers ?? {})
+  const timeout = timeoutKey in init
+    ? (init as BalancedInit)[timeoutKey]
+    : ForeignRequest.stainlessTimeout(headers.get("x-stainless-timeout"))
   if (init.body instanceof FormData) {
     const model = init.body.get("model")
-    if (typeof model === "string" && model !== "") return formRequest(method, target, headers, init.body, model)
+    if (typeof model === "string" && model !== "") return formRequest(method, target, headers, init.body, model, timeout)
   }
   const hasBody = init.body !== undefined && init.body !== null
   const carrier = init instanceof Request ? init : new Response(hasBody ? init.body : null)
@@ -138,7 +142,8 @@ const foreignRequest = async (
     headers: Object.fromEntries(headers),
     body: hasBody ? new Uint8Array(await carrier.arrayBuffer()) : undefined,
     contentType: headers.get("content-type") ?? carrier.headers.get("content-type") ?? undefined,
-    session: (init as BalancedInit)[sessionKey]
+    session: (init as BalancedInit)[sessionKey],
+    timeout
   })
 }
 
@@ -148,7 +153,8 @@ const formRequest = async (
   target: ForeignRequest.Target,
   headers: Headers,
   form: FormData,
-  model: string
+  model: string,
+  timeout: number | undefined
 ): Promise<LlmRequest.LlmRequest> => {
   // written once with a mark in the model's place, which each attempt fills with its deployment's name
   const mark = `evenkeel-${crypto.randomUUID()}`
@@ -165,7 +171,7 @@ const formRequest = async (
     withModel: (name = model) => Buffer.concat([before, Buffer.from(name), after])
   }
   const asked = { operation: "other", method, ...target, body, parsesEvents: false } as const
-  return LlmRequest.make(asked, { ...LlmRequest.noFacts, model }, { headers: Object.fromEntries(headers) })
+  return LlmRequest.make(asked, { ...LlmRequest.noFacts, model }, { headers: Object.fromEntries(headers), timeout })
 }
 
 // --- the answer -----------------------------------------------------------------------------------------------------
@@ -248,7 +254,7 @@ const sourceOf = (
 const errorEvent = (broken: StreamBreak): unknown => {
   const { outcome } = broken.failure
   const body = "body" in outcome && LlmRequest.isRecord(outcome.body) ? outcome.body : undefined
-  if (body !== undefined && LlmRequest.isRecord(body["error"])) return body
+  if (body !== undefined && (LlmRequest.isRecord(body["error"]) || typeof body["message"] === "string")) return body
   return {
     error: {
       message: interrupted(broken).message,

@@ -9,7 +9,7 @@ import { ownBase } from "@evenkeel/core/ForeignRequest"
 import { operationOf } from "@evenkeel/core/HttpDoor"
 import * as LlmRequest from "@evenkeel/core/request/LlmRequest"
 import OpenAI, { type ClientOptions } from "openai"
-import { type BalancedInit, type ClientFacts, factsKey, sessionKey } from "./BalancedFetch.ts"
+import { type BalancedInit, type ClientFacts, factsKey, sessionKey, timeoutKey } from "./BalancedFetch.ts"
 
 type Options = Parameters<OpenAI["post"]>[1] extends infer O ? Exclude<Awaited<O>, undefined> : never
 
@@ -50,10 +50,15 @@ class BalancedOpenAI extends OpenAI {
   protected override async prepareOptions(input: FinalRequestOptions): Promise<void> {
     const options = input as unknown as Prepared
     options.maxRetries = 0
-    const timeout = options.timeout ?? (this.timeout === NO_TIMEOUT ? undefined : this.timeout)
-    const facts = options.fetchOptions?.[factsKey] ?? takeFacts(options, timeout)
+    const given = options.fetchOptions ?? {}
+    const own = options.timeout ?? (this.timeout === NO_TIMEOUT ? undefined : this.timeout)
+    // the next page of a list copies its options, the client's timer included
+    const timeout = timeoutKey in given ? given[timeoutKey] : own
+    const facts = given[factsKey] ?? takeFacts(options)
     options.timeout = (timeout ?? this.#deadlineOf(facts?.facts.model)) + TIMER_MARGIN
-    if (facts !== undefined) options.fetchOptions = { ...options.fetchOptions, [factsKey]: facts }
+    options.fetchOptions = facts === undefined
+      ? { ...given, [timeoutKey]: timeout }
+      : { ...given, [timeoutKey]: timeout, [factsKey]: facts }
   }
 }
 
@@ -63,7 +68,7 @@ type FinalRequestOptions = Awaited<Parameters<OpenAI["request"]>[0]>
  * Reads the facts of a request with a JSON body and a model, and puts in its place the body as it is sent. Anything else
  * is left to the balanced fetch to look at.
  */
-const takeFacts = (options: Prepared, timeout: number | undefined): ClientFacts | undefined => {
+const takeFacts = (options: Prepared): ClientFacts | undefined => {
   const { body } = options
   if (!LlmRequest.isRecord(body) || Object.getPrototypeOf(body) !== Object.prototype) return undefined
   if (typeof body["model"] !== "string" || body["model"] === "") return undefined
@@ -82,7 +87,7 @@ const takeFacts = (options: Prepared, timeout: number | undefined): ClientFacts 
   } else {
     options.body = sent
   }
-  return { operation, facts, timeout }
+  return { operation, facts }
 }
 
 /**

@@ -94,14 +94,25 @@ export interface RawAnswer extends AnswerBase {
 export type Answer = WholeAnswer | StreamAnswer | RawAnswer
 
 /**
- * Sends a request to the deployment of its permit. The permit is given back in every interleaving.
+ * Makes one attempt. `begin` decides and reserves, in one synchronous block; the permit that it takes is given back in
+ * every interleaving. Where it finds no deployment, nothing is sent, and the effect fails with `undefined`.
  */
-export const execute = (plan: AttemptPlan, environment: AttemptEnvironment): Effect.Effect<Answer, AttemptFailure> =>
+export const execute = (
+  begin: () => AttemptPlan | undefined,
+  environment: AttemptEnvironment
+): Effect.Effect<Answer, AttemptFailure | undefined> =>
   Effect.suspend(() => {
-    const attempt = new Attempt(plan, environment)
+    let attempt: Attempt | undefined
+    // within `onExit`, so that no interruption falls between the reservation and what gives it back
+    const run = Effect.suspend((): Effect.Effect<Answer, Unanswered | undefined> => {
+      const plan = begin()
+      if (plan === undefined) return Effect.fail(undefined)
+      attempt = new Attempt(plan, environment)
+      return attempt.run()
+    })
     return Effect.mapError(
-      Effect.onExit(attempt.run(), (exit) => attempt.onExit(exit)),
-      (outcome) => attempt.failure(outcome)
+      Effect.onExit(run, (exit) => Effect.sync(() => attempt?.onExit(exit))),
+      (outcome) => outcome === undefined ? undefined : attempt!.failure(outcome)
     )
   })
 
@@ -193,6 +204,10 @@ class Attempt implements Source, Limited {
     return Effect.flatMap(this.text(response), (text) => {
       const wallNow = this.environment.clock.currentTimeMillisUnsafe()
       const outcome = Outcome.fromStatus(response.status, response.headers, Outcome.parseBody(text), wallNow)
+      // where no model was named, no deployment was asked for
+      if (outcome._tag === "Failed" && outcome.effect === "missing" && this.plan.request.model === undefined) {
+        return Effect.fail(Outcome.refusedAsIs(outcome, response.headers))
+      }
       return Effect.fail(this.mayRenew(response.status) ? Outcome.staleCredential : outcome as Unanswered)
     })
   }
@@ -377,13 +392,12 @@ class Attempt implements Source, Limited {
     this.plan.onEnd?.(outcome, this.usage)
   }
 
-  onExit(exit: Exit.Exit<unknown, Unanswered>): Effect.Effect<void> {
-    if (Exit.isFailure(exit)) {
-      const outcome = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-      this.end(outcome ?? { _tag: "Abandoned", reason: "interrupted" })
-      this.response?.abort()
-    }
-    return Effect.void
+  /** However the attempt ended, it is settled, and nothing of it is left open but a stream that is being given out. */
+  onExit(exit: Exit.Exit<unknown, Unanswered | undefined>): void {
+    if (Exit.isSuccess(exit)) return
+    const outcome = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+    this.end(outcome ?? { _tag: "Abandoned", reason: "interrupted" })
+    this.response?.abort()
   }
 
   failure(outcome: Unanswered): AttemptFailure {

@@ -107,9 +107,12 @@ export class EventReader {
     const tooLarge = this.parser.feed(`${this.decoder.decode()}\n\n`)
     if (tooLarge !== undefined) this.failure ??= broken("an event that is too large", 200)
     if (this.failure === undefined && !this.isComplete) {
-      this.failure = this.bareFailure !== undefined
-        ? fromErrorEvent(this.headers, this.bareFailure, this.wallNow())
-        : broken(this.events === 0 ? "empty stream" : "stream cut short", 200)
+      if (this.bareFailure === undefined) {
+        this.failure = broken(this.events === 0 ? "empty stream" : "stream cut short", 200)
+      } else {
+        this.failure = fromErrorEvent(this.headers, this.bareFailure, this.wallNow())
+        this.isFailureTold = this.isCommitted
+      }
     }
     return this.batch(undefined)
   }
@@ -221,12 +224,12 @@ export class EventReader {
         const response = value["response"]
         if (isRecord(response)) this.usage = readUsage(response["usage"]) ?? this.usage
         const hasError = isRecord(response) && isRecord(response["error"])
-        if (this.isCommitted) {
+        if (hasError) {
           this.fail(value)
-          this.isFailureTold = true
-          return "content"
+          // given out, as the service's last word, where the caller has the rest already
+          this.isFailureTold = this.isCommitted
+          return this.isCommitted ? "content" : "error"
         }
-        if (hasError) return this.fail(value)
         // a bare failure: the next event, or the end, says why
         this.bareFailure = value
         return "preamble"

@@ -183,8 +183,9 @@ export class GivenStream implements CommittedStream {
     this.isOver = true
     this.source.usage = this.reader.usage
     this.source.end(outcome)
-    this.response.abort()
+    // before the abort, which wakes whoever waits
     this.failure = this.source.failure(outcome)
+    this.response.abort()
   }
 }
 
@@ -235,8 +236,9 @@ export class GivenBytes implements RawStream {
     if (this.isOver) return
     this.isOver = true
     this.source.end(outcome)
-    this.response.abort()
+    // before the abort, which wakes whoever waits
     this.failure = this.source.failure(outcome)
+    this.response.abort()
   }
 
   private fail(failure: AttemptFailure): Effect.Effect<never, StreamBreak> {

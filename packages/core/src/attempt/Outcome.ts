@@ -257,6 +257,10 @@ export const broken = (reason: string, status: number | undefined, body?: unknow
 export const noCredential = (reason: string): Failed =>
   failed({ reason: `no credential: ${reason}`, scope: "resource", unprocessed: true })
 
+/** A failure that is the caller's own after all. */
+export const refusedAsIs = (outcome: Failed, headers: Readonly<Record<string, string>>): Refused =>
+  refused(outcome.status ?? 400, headers, outcome.body, readError(outcome.body), "no")
+
 /** A 401 whose credential may only be out of date. */
 export const staleCredential: Failed = {
   _tag: "Failed",

@@ -166,6 +166,13 @@ export const notSent = (description: string): LoadBalancerError => {
   return new LoadBalancerError({ reason, attempts: [] })
 }
 
+/** Whether an operation makes no sense without a model. A response may name a stored prompt instead. */
+export const needsModel = (operation: Operation): boolean => operation === "chat" || operation === "embeddings"
+
+/** The error of a request that names no model. */
+export const noModel = (): LoadBalancerError =>
+  notSent("`model` is missing: name the model that you want, such as \"gpt-4o\"; nothing was sent.")
+
 /** The first line of whatever was thrown. */
 export const describeCause = (cause: unknown): string =>
   cause instanceof Error ? cause.message.split("\n")[0]! : String(cause)

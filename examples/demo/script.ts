@@ -1,0 +1,97 @@
+/**
+ * What goes wrong while the callers call, and when: shares of the demo's duration.
+ */
+import type { LoadBalancerClient, Simulator } from "@evenkeel/node"
+import { setTimeout as sleep } from "node:timers/promises"
+import { idOf } from "./fleet.ts"
+
+export const killed = "west"
+export const throttled = "japan"
+export const slowed = "france"
+export const slowFactor = 6
+
+/** What the script may touch. */
+export interface Stage {
+  readonly simulator: Simulator
+  readonly lb: LoadBalancerClient
+  /** In milliseconds. */
+  readonly duration: number
+  /** Tells that something was done. */
+  readonly note: (text: string) => void
+  readonly signal: AbortSignal
+}
+
+/** When the script did what, in milliseconds since it began. */
+export type Moments = Partial<Record<"killedAt" | "revivedAt" | "slowedAt" | "healedAt", number>>
+
+/** Kills one deployment, throttles another and slows a third down; heals each after a while. */
+export const threeFaults = async (stage: Stage): Promise<Moments> => {
+  const { duration, lb, note, signal, simulator } = stage
+  const startedAt = performance.now()
+  const moments: Moments = {}
+  const at = async (share: number, act: () => string | Promise<string>): Promise<number> => {
+    await sleep(Math.max(0, share * duration - (performance.now() - startedAt)), undefined, { signal })
+    note(await act())
+    return performance.now() - startedAt
+  }
+  const service = (name: string) => simulator.service(name)
+  const killing = async () => {
+    moments.killedAt = await at(0.15, async () => {
+      await betweenStreams(lb, idOf(killed), duration / 10)
+      await simulator.down(killed)
+      return `${idOf(killed)} is switched off`
+    })
+    moments.revivedAt = await at(0.45, async () => {
+      await simulator.up(killed)
+      return `${idOf(killed)} is switched on again`
+    })
+  }
+  const throttling = async () => {
+    await at(0.35, () => {
+      service(throttled).fault("*", { kind: "throttle", retryAfterMs: duration / 10 })
+      return `${idOf(throttled)} begins to answer 429`
+    })
+    await at(0.65, () => {
+      service(throttled).clear()
+      return `${idOf(throttled)} answers again`
+    })
+  }
+  const slowing = async () => {
+    moments.slowedAt = await at(0.5, () => {
+      service(slowed).fault("*", { kind: "slow", factor: slowFactor })
+      return `${idOf(slowed)} becomes ${slowFactor} times as slow`
+    })
+    moments.healedAt = await at(0.8, () => {
+      service(slowed).clear()
+      return `${idOf(slowed)} is as fast as before`
+    })
+  }
+  await Promise.all([killing(), throttling(), slowing()])
+  return moments
+}
+
+/** Switches everything off for a while: no balancer can hide that. */
+export const totalOutage = async ({ duration, note, signal, simulator }: Stage): Promise<Moments> => {
+  const all = simulator.resources.map(({ name }) => name)
+  await sleep(0.4 * duration, undefined, { signal })
+  await Promise.all(all.map((name) => simulator.down(name)))
+  note("every deployment is switched off")
+  await sleep(0.3 * duration, undefined, { signal })
+  await Promise.all(all.map((name) => simulator.up(name)))
+  note("every deployment is switched on again")
+  return {}
+}
+
+/**
+ * Waits for a moment in which no answer of a deployment is half way to its caller. Such an answer cannot be moved: the
+ * rest of another one is no rest of it, so its caller would be told that it broke.
+ */
+const betweenStreams = async (lb: LoadBalancerClient, id: string, atMost: number): Promise<void> => {
+  const end = performance.now() + atMost
+  while (performance.now() < end) {
+    const { inFlight, waiting } = lb.snapshot().deployments.find((deployment) => deployment.id === id)!
+    if (inFlight === waiting) return
+    // oxlint-disable-next-line no-await-in-loop -- it looks again and again
+    await sleep(2)
+  }
+}

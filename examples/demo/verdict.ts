@@ -1,0 +1,84 @@
+/**
+ * Whether the demo showed what it says: that things really broke, and that no caller noticed.
+ */
+import type { Served } from "./journal.ts"
+import type { Moments } from "./script.ts"
+import { latency, percent, several } from "./text.ts"
+import { mean } from "./journal.ts"
+
+export interface Verdict {
+  readonly holds: boolean
+  readonly text: string
+}
+
+export interface Evidence {
+  /** Calls that were made, and the errors that callers saw, by message. */
+  readonly calls: number
+  readonly streamed: number
+  readonly inSessions: number
+  readonly errors: ReadonlyMap<string, number>
+  /** Calls that were answered, in the order in which they ended. */
+  readonly served: ReadonlyArray<Served>
+  readonly movedOn: ReadonlyMap<string, ReadonlyMap<string, number>>
+  readonly moments: Moments
+  /** Ids of the deployments that the script broke; undefined if it broke all of them. */
+  readonly broken: { readonly killed: string; readonly throttled: string; readonly slowed: string } | undefined
+  /** How often the simulated service answered 429 for the throttled one. */
+  readonly throttledAnswers: number
+}
+
+export const judge = (evidence: Evidence): ReadonlyArray<Verdict> => [
+  noErrors(evidence),
+  ...(evidence.broken === undefined
+    ? []
+    : [killed(evidence, evidence.broken.killed), throttled(evidence, evidence.broken.throttled), slowed(evidence, evidence.broken.slowed)]),
+  ...Array.from(evidence.errors, ([message, count]) => ({ holds: false, text: `${several(count, "time")}: ${message}` }))
+]
+
+const noErrors = ({ calls, errors, inSessions, served, streamed }: Evidence): Verdict => {
+  const failed = sum(errors.values())
+  const all = `${several(calls, "call")}, ${streamed} of them streamed and ${inSessions} in sessions`
+  if (failed > 0) return { holds: false, text: `${all}: ${several(failed, "caller")} saw an error` }
+  return { holds: calls > 0 && served.length === calls, text: `${all}: no caller saw an error` }
+}
+
+const killed = ({ moments, movedOn, served }: Evidence, id: string): Verdict => {
+  const moved = sum(movedOn.get(id)?.values() ?? [])
+  const { revivedAt = Infinity } = moments
+  const again = served.filter(({ deployment, startedAt }) => deployment === id && startedAt > revivedAt).length
+  return {
+    holds: moments.killedAt !== undefined && moved > 0 && again > 0,
+    text: `${id} was switched off: ${several(moved, "call")} moved on, and it served ${again} after its return`
+  }
+}
+
+const throttled = ({ movedOn, throttledAnswers }: Evidence, id: string): Verdict => {
+  const moved = sum(movedOn.get(id)?.values() ?? [])
+  return {
+    holds: throttledAnswers > 0 && moved > 0,
+    text: `${id} answered 429 ${several(throttledAnswers, "time")}: ${several(moved, "call")} moved on`
+  }
+}
+
+const slowed = ({ moments, served }: Evidence, id: string): Verdict => {
+  const { healedAt = 0, slowedAt = 0 } = moments
+  const before = served.filter(({ startedAt }) => startedAt < slowedAt)
+  const during = served.filter(({ startedAt }) => startedAt >= slowedAt && startedAt < healedAt)
+  const was = meanFirstToken(before, id)
+  const became = meanFirstToken(during, id)
+  return {
+    holds: was !== undefined && became !== undefined && became > 2 * was,
+    text: `${id} was slowed down: first token ${latency(was)}, then ${latency(became)}; ` +
+      `its share of the calls without a session ${percent(shareOf(before, id))}, then ${percent(shareOf(during, id))}`
+  }
+}
+
+const meanFirstToken = (served: ReadonlyArray<Served>, id: string): number | undefined =>
+  mean(served.flatMap(({ deployment, firstToken }) => deployment === id && firstToken !== undefined ? [firstToken] : []))
+
+const shareOf = (served: ReadonlyArray<Served>, id: string): number => {
+  const free = served.filter(({ isSession }) => !isSession)
+  return free.length === 0 ? 0 : free.filter(({ deployment }) => deployment === id).length / free.length
+}
+
+const sum = (counts: Iterable<number>): number => Iterator.from(counts).reduce((total, count) => total + count, 0)

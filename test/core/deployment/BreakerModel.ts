@@ -1,0 +1,81 @@
+/**
+ * What a breaker should be, as plainly as it can be said: a list of results, a state, and a number for each state.
+ */
+import type { BreakerOptions } from "@evenkeel/core/deployment/Breaker"
+
+export class BreakerModel {
+  state: "closed" | "open" | "half-open" = "closed"
+  until = 0
+  private epoch = 0
+  private trips = 0
+  private closedAt = -Infinity
+  private results: Array<{ readonly at: number; readonly ok: boolean }> = []
+  private readonly options: BreakerOptions
+
+  constructor(options: BreakerOptions) {
+    this.options = options
+  }
+
+  allows(now: number): boolean {
+    return this.state === "closed" || (this.state === "open" && now >= this.until)
+  }
+
+  /** Whoever passes without being allowed to carries an epoch that never was. */
+  enter(now: number): number {
+    if (!this.allows(now)) return -1
+    if (this.state === "open") this.become("half-open")
+    return this.epoch
+  }
+
+  succeed(epoch: number, now: number): number {
+    if (epoch !== this.epoch) return epoch
+    if (this.state === "half-open") {
+      this.results = []
+      this.closedAt = now
+      this.become("closed")
+    } else if (this.state === "closed") {
+      this.results.push({ at: now, ok: true })
+    }
+    return this.epoch
+  }
+
+  fail(epoch: number, now: number, random: number): boolean {
+    if (epoch !== this.epoch || this.state === "open") return false
+    this.results.push({ at: now, ok: false })
+    if (this.state === "closed" && !this.isTooMany(now)) return false
+    this.open(now, random)
+    return true
+  }
+
+  release(epoch: number): void {
+    if (epoch === this.epoch && this.state === "half-open") this.become("open")
+  }
+
+  trip(now: number, random: number): void {
+    this.open(now, random)
+  }
+
+  private isTooMany(now: number): boolean {
+    const { consecutiveFailures, minimumSamples, successRatio, window } = this.options
+    const inARow = this.results.length - 1 - this.results.findLastIndex(({ ok }) => ok)
+    if (inARow >= consecutiveFailures) return true
+    // ten buckets, the one in progress included
+    const first = (Math.floor(now / (window / 10)) - 9) * (window / 10)
+    const counted = this.results.filter(({ at }) => at >= first)
+    return counted.length >= minimumSamples
+      && counted.filter(({ ok }) => ok).length / counted.length < successRatio
+  }
+
+  private open(now: number, random: number): void {
+    const { maxOpenFor, openFor } = this.options
+    if (this.state === "closed" && now - this.closedAt > maxOpenFor) this.trips = 0
+    const full = Math.min(openFor * 2 ** this.trips++, maxOpenFor)
+    this.until = now + full / 2 + (full / 2) * random
+    this.become("open")
+  }
+
+  private become(state: "closed" | "open" | "half-open"): void {
+    this.state = state
+    this.epoch++
+  }
+}

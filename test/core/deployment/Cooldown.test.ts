@@ -1,0 +1,112 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cooldown } from "@evenkeel/core/deployment/Cooldown"
+import { Schema } from "effect"
+import { check, integer } from "../../support/Check.ts"
+
+const cap = 300_000
+
+const make = (): Cooldown => new Cooldown({ cooldown: 10_000, maxCooldown: cap })
+
+describe("a cooldown", () => {
+  it("lasts for as long as the service asked", () => {
+    const cooldown = make()
+    assert.isTrue(cooldown.allows(0))
+    assert.strictEqual(cooldown.begin(0, 24_000, "http 429"), 24_000)
+    assert.isFalse(cooldown.allows(23_999))
+    assert.isTrue(cooldown.allows(24_000))
+  })
+
+  it("lasts 10 s when the service named no time", () => {
+    const cooldown = make()
+    assert.strictEqual(cooldown.begin(1000, undefined, "http 429"), 10_000)
+    assert.strictEqual(cooldown.endsAt, 11_000)
+  })
+
+  it("is extended by a longer one, and never cut by a shorter (C4)", () => {
+    const cooldown = make()
+    cooldown.begin(0, 20_000, "first")
+    assert.strictEqual(cooldown.begin(1000, 5000, "shorter"), 19_000)
+    assert.deepInclude(cooldown, { endsAt: 20_000, reason: "first" })
+    assert.strictEqual(cooldown.begin(2000, 60_000, "longer"), 60_000)
+    assert.deepInclude(cooldown, { endsAt: 62_000, reason: "longer" })
+  })
+
+  it("lets one through for each cap of a very long one, until it ends", () => {
+    const cooldown = make()
+    cooldown.begin(0, 86_400_000, "a day")
+    assert.strictEqual(cooldown.opensAt, cap)
+    assert.isFalse(cooldown.allows(cap - 1))
+    assert.isTrue(cooldown.allows(cap))
+    cooldown.enter(cap + 50)
+    assert.isFalse(cooldown.allows(cap + 50))
+    assert.isFalse(cooldown.allows(2 * cap))
+    assert.isTrue(cooldown.allows(2 * cap + 50))
+    assert.isTrue(cooldown.allows(86_400_000))
+  })
+
+  it("is not cut by what its probe is told", () => {
+    const cooldown = make()
+    cooldown.begin(0, 86_400_000, "a day")
+    cooldown.enter(cap)
+    cooldown.begin(cap + 100, 1000, "http 429")
+    assert.isFalse(cooldown.allows(cap + 5000))
+    assert.strictEqual(cooldown.endsAt, 86_400_000)
+  })
+
+  it("of a missing deployment grows from 30 s to the cap, until it is found", () => {
+    const cooldown = make()
+    const waits = []
+    let now = 0
+    for (let i = 0; i < 6; i++) {
+      waits.push(cooldown.beginMissing(now, "missing"))
+      now = cooldown.endsAt
+    }
+    assert.deepStrictEqual(waits, [30_000, 60_000, 120_000, 240_000, cap, cap])
+    cooldown.found()
+    assert.strictEqual(cooldown.beginMissing(now, "missing"), 30_000)
+  })
+
+  it("of a missing deployment is begun once by all that were under way", () => {
+    const cooldown = make()
+    for (let i = 0; i < 5; i++) cooldown.beginMissing(i, "missing")
+    assert.isAtMost(cooldown.endsAt, 30_004)
+  })
+})
+
+const operations = Schema.Array(Schema.Union([
+  Schema.Struct({ op: Schema.Literal("begin"), wait: Schema.UndefinedOr(integer(0, 2_000_000)) }),
+  Schema.Struct({ op: Schema.Literal("begin"), wait: integer(0, 20_000) }),
+  Schema.Struct({ op: Schema.Literal("enter") }),
+  Schema.Struct({ op: Schema.Literal("wait"), millis: integer(0, 400_000) }),
+  Schema.Struct({ op: Schema.Literal("wait"), millis: integer(0, 10_000) })
+]))
+
+describe("a cooldown, in any order of events", () => {
+  it.prop("ends at the latest time asked for, and is broken by at most one probe for each cap", { operations }, ({
+    operations
+  }) => {
+    const cooldown = make()
+    let now = 0
+    let latest = 0
+    let blockedSince = -Infinity
+    for (const step of operations) {
+      if (step.op === "wait") now += step.millis
+      if (step.op === "begin") {
+        if (now >= latest) blockedSince = now
+        latest = Math.max(latest, now + (step.wait ?? 10_000))
+        assert.strictEqual(cooldown.begin(now, step.wait, "http 429"), latest - now)
+      }
+      if (now >= latest) assert.isTrue(cooldown.allows(now))
+      if (step.op === "enter" && cooldown.allows(now)) {
+        if (now < latest) {
+          assert.isAtLeast(now - blockedSince, cap)
+          blockedSince = now
+        }
+        cooldown.enter(now)
+      }
+      assert.strictEqual(cooldown.endsAt, latest)
+      assert.strictEqual(cooldown.allows(now), now >= cooldown.opensAt)
+      if (now < latest) assert.isAtMost(cooldown.opensAt, Math.max(now, blockedSince + cap))
+    }
+  }, check(400, 60))
+})
