@@ -12,57 +12,66 @@ interface Member {
   readonly resource: string
   readonly name: string
   readonly tier: number
-  /** Tokens a minute. */
+  /** Tokens a minute, in a demo of the usual length. */
   readonly tpm: number
   /** Time to the first token of a short prompt, in milliseconds. */
   readonly baseMs: number
 }
 
 const members: ReadonlyArray<Member> = [
-  { resource: "east", name: "gpt-4o-ptu", tier: 1, tpm: 60_000, baseMs: 150 },
-  { resource: "sweden", name: "gpt-4o-ptu", tier: 1, tpm: 30_000, baseMs: 180 },
-  { resource: "west", name: "gpt-4o", tier: 2, tpm: 120_000, baseMs: 200 },
-  { resource: "france", name: "gpt-4o", tier: 2, tpm: 90_000, baseMs: 220 },
-  { resource: "japan", name: "gpt-4o", tier: 2, tpm: 70_000, baseMs: 240 },
-  { resource: "brazil", name: "gpt-4o", tier: 2, tpm: 50_000, baseMs: 260 }
+  { resource: "east", name: "ptu", tier: 1, tpm: 60_000, baseMs: 140 },
+  { resource: "sweden", name: "ptu", tier: 1, tpm: 30_000, baseMs: 160 },
+  { resource: "west", name: "gpt-4o", tier: 2, tpm: 120_000, baseMs: 180 },
+  { resource: "france", name: "gpt-4o", tier: 2, tpm: 90_000, baseMs: 200 },
+  { resource: "japan", name: "gpt-4o", tier: 2, tpm: 70_000, baseMs: 220 },
+  { resource: "brazil", name: "gpt-4o", tier: 2, tpm: 50_000, baseMs: 240 }
 ]
 
-/** Ids as the balancer has them. */
-export const idOf = (resource: string): string => {
-  const member = members.find((member) => member.resource === resource)!
-  return `${member.resource}/${member.name}`
+/** The length of a demo, in milliseconds, for which the quotas are made. */
+const USUAL = 20_000
+
+/** A minute's quota of pay-as-you-go, for a demo of any length: its share in use moves in the same way. */
+const limitsOf = ({ tpm }: Member, duration: number) => {
+  const scaled = Math.round(tpm * duration / USUAL)
+  return { tpm: scaled, rpm: Math.round(scaled / 100) }
 }
 
-export const startFleet = (): Promise<Simulator> =>
+/** The id that the balancer has for the deployment of a resource. */
+export const idOf = (resource: string): string => {
+  const { name } = members.find((member) => member.resource === resource)!
+  return `${resource}/${name}`
+}
+
+export const startFleet = (duration: number): Promise<Simulator> =>
   startSimulator({
-    resources: members.map(({ baseMs, name, resource, tier, tpm }) => ({
-      name: resource,
+    resources: members.map((member) => ({
+      name: member.resource,
       deployments: [{
-        name,
+        name: member.name,
         model,
-        tpm,
-        rpm: tier === 1 ? undefined : tpm / 100,
-        provisioned: tier === 1,
+        ...(member.tier === 1
+          ? { provisioned: true, tpm: member.tpm, burstMs: duration / 4 }
+          : limitsOf(member, duration)),
         outputTokens: 40,
-        latency: { baseMs, perPromptTokenMs: 0.1, perOutputTokenMs: 8, tokensPerEvent: 2 }
+        latency: { baseMs: member.baseMs, perPromptTokenMs: 0.1, perOutputTokenMs: 8, tokensPerEvent: 2 }
       }]
     }))
   })
 
 /**
- * The configuration: six resources, as a user would write them. Times of health are a quarter of the defaults, because
- * the whole demo is so short; an attempt more than the default, because two of six may be full and one broken.
+ * The configuration, as a user would write it. Times are far below the defaults, because the whole demo is so short;
+ * one attempt more than the default, because both provisioned deployments may be full while a third is broken.
  */
 export const configOf = (simulator: Simulator, duration: number): ConfigInput => ({
-  resources: simulator.resources.map((resource) => ({
-    ...resource.config(),
-    deployments: members.filter((member) => member.resource === resource.name).map(({ name, tier, tpm }) =>
-      tier === 1
-        // provisioned throughput has no quota that a client could count: its own headers tell how full it is
-        ? { name, model, tier, provisioned: true }
-        : { name, model, tier, tpm, rpm: tpm / 100 }
-    )
-  })),
+  resources: simulator.resources.map((resource) => {
+    const member = members.find(({ resource: name }) => name === resource.name)!
+    const { name, tier } = member
+    const deployment = tier === 1
+      // provisioned throughput has no quota that could be counted: the service tells how full it is
+      ? { name, model, tier, provisioned: true }
+      : { name, model, tier, ...limitsOf(member, duration) }
+    return { ...resource.config(), deployments: [deployment] }
+  }),
   health: {
     openFor: duration / 16,
     maxOpenFor: duration / 5,

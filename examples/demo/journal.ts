@@ -16,6 +16,7 @@ export interface Entry {
 export interface Served {
   readonly deployment: string
   readonly startedAt: number
+  readonly endedAt: number
   readonly isSession: boolean
   /** From the start to the first token; known for streams that were not moved from one deployment to another. */
   readonly firstToken: number | undefined
@@ -32,6 +33,7 @@ interface Repeated {
 /** Like events within this time make one entry. */
 const MERGED_WITHIN = 4_000
 const RECENT = 8
+const RATE_WINDOW = 3_000
 
 export class Journal {
   readonly served: Array<Served> = []
@@ -65,6 +67,13 @@ export class Journal {
       if (by === deployment && firstToken !== undefined) recent.push(firstToken)
     }
     return mean(recent)
+  }
+
+  /** Answers a second, over the last few seconds. */
+  perSecond(now: number): number {
+    const since = Math.max(0, now - this.startedAt - RATE_WINDOW)
+    const recent = this.served.length - 1 - this.served.findLastIndex(({ endedAt }) => endedAt < since)
+    return recent / Math.max(1, now - this.startedAt - since) * 1000
   }
 
   /** Writes down something that the demo itself did. */
@@ -133,9 +142,11 @@ export class Journal {
 
   private end(event: Extract<Event, { readonly _tag: "RequestEnded" }>): void {
     if (event.outcome !== "success" || event.deployment === undefined) return
+    const endedAt = event.at - this.startedAt
     this.served.push({
       deployment: event.deployment,
-      startedAt: event.at - event.duration - this.startedAt,
+      startedAt: endedAt - event.duration,
+      endedAt,
       isSession: event.session !== undefined,
       firstToken: event.streamed && event.attempts === 1 ? event.firstByte : undefined
     })

@@ -18,7 +18,6 @@ export interface Stage {
   readonly duration: number
   /** Tells that something was done. */
   readonly note: (text: string) => void
-  readonly signal: AbortSignal
 }
 
 /** When the script did what, in milliseconds since it began. */
@@ -26,11 +25,11 @@ export type Moments = Partial<Record<"killedAt" | "revivedAt" | "slowedAt" | "he
 
 /** Kills one deployment, throttles another and slows a third down; heals each after a while. */
 export const threeFaults = async (stage: Stage): Promise<Moments> => {
-  const { duration, lb, note, signal, simulator } = stage
+  const { duration, lb, note, simulator } = stage
   const startedAt = performance.now()
   const moments: Moments = {}
   const at = async (share: number, act: () => string | Promise<string>): Promise<number> => {
-    await sleep(Math.max(0, share * duration - (performance.now() - startedAt)), undefined, { signal })
+    await sleep(Math.max(0, share * duration - (performance.now() - startedAt)))
     note(await act())
     return performance.now() - startedAt
   }
@@ -71,12 +70,12 @@ export const threeFaults = async (stage: Stage): Promise<Moments> => {
 }
 
 /** Switches everything off for a while: no balancer can hide that. */
-export const totalOutage = async ({ duration, note, signal, simulator }: Stage): Promise<Moments> => {
+export const totalOutage = async ({ duration, note, simulator }: Stage): Promise<Moments> => {
   const all = simulator.resources.map(({ name }) => name)
-  await sleep(0.4 * duration, undefined, { signal })
+  await sleep(0.4 * duration)
   await Promise.all(all.map((name) => simulator.down(name)))
   note("every deployment is switched off")
-  await sleep(0.3 * duration, undefined, { signal })
+  await sleep(0.3 * duration)
   await Promise.all(all.map((name) => simulator.up(name)))
   note("every deployment is switched on again")
   return {}

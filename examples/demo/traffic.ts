@@ -10,6 +10,7 @@ import { model } from "./fleet.ts"
 export interface Tally {
   started: number
   answered: number
+  failed: number
   streamed: number
   inSessions: number
   /** Errors that a caller saw, by their message. */
@@ -34,7 +35,7 @@ const documentOf = (customer: number): string =>
  * Starts callers that ask so many times a second, whatever becomes of the answers.
  */
 export const startTraffic = (lb: LoadBalancerClient, perSecond: number): Traffic => {
-  const tally: Tally = { started: 0, answered: 0, streamed: 0, inSessions: 0, errors: new Map() }
+  const tally: Tally = { started: 0, answered: 0, failed: 0, streamed: 0, inSessions: 0, errors: new Map() }
   const running = new Set<Promise<void>>()
   const call = async (ask: () => Promise<string>) => {
     try {
@@ -43,6 +44,7 @@ export const startTraffic = (lb: LoadBalancerClient, perSecond: number): Traffic
       tally.answered++
     } catch (error) {
       const text = String(error)
+      tally.failed++
       tally.errors.set(text, (tally.errors.get(text) ?? 0) + 1)
     }
   }

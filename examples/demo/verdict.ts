@@ -2,9 +2,10 @@
  * Whether the demo showed what it says: that things really broke, and that no caller noticed.
  */
 import type { Served } from "./journal.ts"
+import { mean } from "./journal.ts"
 import type { Moments } from "./script.ts"
 import { latency, percent, several } from "./text.ts"
-import { mean } from "./journal.ts"
+import type { Tally } from "./traffic.ts"
 
 export interface Verdict {
   readonly holds: boolean
@@ -12,11 +13,7 @@ export interface Verdict {
 }
 
 export interface Evidence {
-  /** Calls that were made, and the errors that callers saw, by message. */
-  readonly calls: number
-  readonly streamed: number
-  readonly inSessions: number
-  readonly errors: ReadonlyMap<string, number>
+  readonly tally: Tally
   /** Calls that were answered, in the order in which they ended. */
   readonly served: ReadonlyArray<Served>
   readonly movedOn: ReadonlyMap<string, ReadonlyMap<string, number>>
@@ -32,14 +29,14 @@ export const judge = (evidence: Evidence): ReadonlyArray<Verdict> => [
   ...(evidence.broken === undefined
     ? []
     : [killed(evidence, evidence.broken.killed), throttled(evidence, evidence.broken.throttled), slowed(evidence, evidence.broken.slowed)]),
-  ...Array.from(evidence.errors, ([message, count]) => ({ holds: false, text: `${several(count, "time")}: ${message}` }))
+  ...Array.from(evidence.tally.errors, ([message, count]) => ({ holds: false, text: `${several(count, "time")}: ${message}` }))
 ]
 
-const noErrors = ({ calls, errors, inSessions, served, streamed }: Evidence): Verdict => {
-  const failed = sum(errors.values())
-  const all = `${several(calls, "call")}, ${streamed} of them streamed and ${inSessions} in sessions`
+const noErrors = ({ tally }: Evidence): Verdict => {
+  const { answered, failed, inSessions, started, streamed } = tally
+  const all = `${several(started, "call")}, ${streamed} of them streamed and ${inSessions} in sessions`
   if (failed > 0) return { holds: false, text: `${all}: ${several(failed, "caller")} saw an error` }
-  return { holds: calls > 0 && served.length === calls, text: `${all}: no caller saw an error` }
+  return { holds: started > 0 && answered === started, text: `${all}: no caller saw an error` }
 }
 
 const killed = ({ moments, movedOn, served }: Evidence, id: string): Verdict => {

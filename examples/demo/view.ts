@@ -9,8 +9,6 @@ import { bar, type Canvas, cut, latency, left, line, percent, right, seconds, sp
 export interface Picture {
   readonly elapsed: number
   readonly duration: number
-  /** New calls have ended, and the last answers are awaited. */
-  readonly isEnding: boolean
   readonly answered: number
   readonly perSecond: number
   /** Errors that callers saw. */
@@ -63,9 +61,9 @@ export const entryLine = ({ at, text, tone }: Entry): ReadonlyArray<Span> => [
 ]
 
 const progress = (picture: Picture, columns: number): ReadonlyArray<Span> => {
-  const { answered, duration, elapsed, errors, isEnding, perSecond } = picture
+  const { answered, duration, elapsed, errors, perSecond } = picture
   const facts = [
-    span(isEnding ? "  last answers" : `  ${right(seconds(Math.min(elapsed, duration)), 5)} of ${seconds(duration)}`),
+    span(elapsed > duration ? "  last answers" : `  ${right(seconds(Math.min(elapsed, duration)), 5)} of ${seconds(duration)}`),
     span(`  ${Math.round(perSecond)} calls/s  ${thousands(answered)} answered  `),
     errors === 0 ? span("no errors", "green") : span(`${thousands(errors)} errors`, "red")
   ]

@@ -13,19 +13,32 @@ const tool = {
 }
 
 /** The same question to the client below the balancer and to one without; `gpt-4o` is called `gpt` on the resource. */
-const both = async <A>(served: Served, ask: (client: OpenAI, model: string) => Promise<A>): Promise<readonly [A, A]> => [
+const both = async <A>(
+  served: Served,
+  ask: (client: OpenAI, model: string) => Promise<A>
+): Promise<readonly [A, A]> => [
   await ask(served.lb.openai, "gpt-4o"),
   await ask(bareClient(served.simulator, "east"), "gpt")
 ]
 
 const serveOne = () => serve([resource("east")])
 
+/** Asks for the weather, and says what it is once it was told. */
+const askOnce = ({ body }: { body: Readonly<Record<string, unknown>> }) =>
+  JSON.stringify(body["messages"]).includes("sunny")
+    ? "It is sunny."
+    : { calls: [{ name: "weather", arguments: { city: "Bern" } }] }
+
 describe("a whole answer through lb.openai", () => {
   it("is the answer that the bare client gives", async () => {
     await using served = await serveOne()
-    for (const more of [{}, { n: 2 }, { max_completion_tokens: 2 }, { tools: [tool], tool_choice: "required" as const }]) {
-      const [balanced, bare] = await both(served, (client, model) =>
-        client.chat.completions.create({ model, messages, ...more }))
+    for (
+      const more of [{}, { n: 2 }, { max_completion_tokens: 2 }, { tools: [tool], tool_choice: "required" as const }]
+    ) {
+      const [balanced, bare] = await both(
+        served,
+        (client, model) => client.chat.completions.create({ model, messages, ...more })
+      )
       assert.deepStrictEqual(alike(balanced), alike(bare))
     }
   })
@@ -50,8 +63,10 @@ describe("a whole answer through lb.openai", () => {
 
   it("is parsed by a JSON schema, and by a format of one's own", async () => {
     await using served = await serve([resource("east", { reply: () => undefined })])
-    const [balanced, bare] = await both(served, (client, model) =>
-      client.chat.completions.parse({ model, messages, response_format: jsonFormat }))
+    const [balanced, bare] = await both(
+      served,
+      (client, model) => client.chat.completions.parse({ model, messages, response_format: jsonFormat })
+    )
     assert.strictEqual(typeof (balanced.choices[0]!.message.parsed as unknown as { n: unknown }).n, "number")
     assert.deepStrictEqual(Object.keys(balanced.choices[0]!.message), Object.keys(bare.choices[0]!.message))
 
@@ -62,11 +77,7 @@ describe("a whole answer through lb.openai", () => {
   })
 
   it("runs tools until the model has said all", async () => {
-    const reply = ({ body }: { body: Readonly<Record<string, unknown>> }) =>
-      JSON.stringify(body["messages"]).includes("sunny")
-        ? "It is sunny."
-        : { calls: [{ name: "weather", arguments: { city: "Bern" } }] }
-    await using served = await serve([resource("east", { reply })])
+    await using served = await serve([resource("east", { reply: askOnce })])
     const asked: Array<string> = []
     const runner = served.lb.openai.chat.completions.runTools({
       ...hello,
@@ -105,8 +116,10 @@ describe("a whole answer through lb.openai", () => {
 
   it("can be asked for with the client's own verbs", async () => {
     await using served = await serveOne()
-    const [balanced, bare] = await both(served, (client, model) =>
-      client.post<OpenAI.ChatCompletion>("/chat/completions", { body: { model, messages } }))
+    const [balanced, bare] = await both(
+      served,
+      (client, model) => client.post<OpenAI.ChatCompletion>("/chat/completions", { body: { model, messages } })
+    )
     assert.deepStrictEqual(alike(balanced), alike(bare))
   })
 

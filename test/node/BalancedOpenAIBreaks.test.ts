@@ -47,7 +47,8 @@ describe("a stream that breaks after its content began", () => {
 
     it(`raises in a stream of responses: ${name}`, async () => {
       await using served = await serveOne(fault)
-      const read = async () => collect(await served.lb.openai.responses.create({ model: "gpt-4o", input: "Hi", stream: true }))
+      const read = async () =>
+        collect(await served.lb.openai.responses.create({ model: "gpt-4o", input: "Hi", stream: true }))
       await failureOf(read())
       await eventually(() => inFlight(served.lb) === 0)
       assert.strictEqual(served.sends(), 1)
@@ -55,7 +56,12 @@ describe("a stream that breaks after its content began", () => {
   }
 
   it("tells the service's own words, where it had some", async () => {
-    const fault = { kind: "errorInStream", afterEvents: 9, code: "server_error", message: "The model fell over." } as const
+    const fault = {
+      kind: "errorInStream",
+      afterEvents: 9,
+      code: "server_error",
+      message: "The model fell over."
+    } as const
     await using served = await serveOne(fault)
     const bare = bareClient(served.simulator, "east")
     const ours = await failureAs(

@@ -4,7 +4,7 @@ import type OpenAI from "openai"
 import { makeParseableTextFormat } from "openai/lib/parser"
 import { alike, bareClient } from "../support/Bare.ts"
 import { type Handler, json, listen, type PlainServer, type Received } from "../support/PlainServer.ts"
-import { collect, fast, failureOf, resource, type ResourceOptions, serve } from "../support/Served.ts"
+import { collect, failureOf, fast, resource, type ResourceOptions, serve } from "../support/Served.ts"
 
 const embedder = { name: "emb", model: "text-embedding-3-small", dimensions: 8, latency: fast }
 
@@ -128,7 +128,9 @@ const platform: Handler = ({ body, method, url }, response) => {
   if (method === "DELETE") return json(response, { id: pathname.split("/").at(-1), object: "file", deleted: true })
   if (pathname === "/v1/audio/transcriptions") return json(response, { text: "Hello." })
   if (pathname === "/v1/images/generations") return json(response, { created: 1, data: [{ b64_json: "AA==" }] })
-  if (pathname === "/v1/moderations") return json(response, { id: "modr-1", model: JSON.parse(String(body)).model, results: [] })
+  if (pathname === "/v1/moderations") {
+    return json(response, { id: "modr-1", model: JSON.parse(String(body)).model, results: [] })
+  }
   json(response, { error: { message: `nothing at ${method} ${url}`, type: "x", code: null, param: null } }, 404)
 }
 

@@ -30,10 +30,10 @@ describe("a request that the service refuses", () => {
       for (const name of ["east", "west"]) served.service(name).fault("gpt", { kind: "status", status })
       const before = served.sends()
       // oxlint-disable no-await-in-loop -- one after the other
-      const ours = await failureAs(create(served.lb, { maxRetries: 3 }), APIError)
+      const ours: APIError = await failureAs(create(served.lb, { maxRetries: 3 }), APIError)
       assert.strictEqual(served.sends() - before, 1)
       const bare = bareClient(served.simulator, "east").chat.completions.create({ ...hello, model: "gpt" })
-      const theirs = await failureAs(bare, APIError)
+      const theirs: APIError = await failureAs(bare, APIError)
       // oxlint-enable no-await-in-loop
       assert.strictEqual(ours.constructor.name, kind.name)
       assert.deepStrictEqual(

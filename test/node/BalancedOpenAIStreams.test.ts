@@ -127,7 +127,10 @@ describe("a streamed answer through lb.openai", () => {
   it("can be carried as a readable stream", async () => {
     await using served = await serveOne()
     const readable = (await open(served)).toReadableStream()
-    assert.strictEqual(textOf(await collect(Stream.fromReadableStream<Chunk>(readable, new AbortController()))), "Hello from here.")
+    assert.strictEqual(
+      textOf(await collect(Stream.fromReadableStream<Chunk>(readable, new AbortController()))),
+      "Hello from here."
+    )
     const helper = served.lb.openai.chat.completions.stream(hello).toReadableStream()
     assert.strictEqual(await ChatCompletionStream.fromReadableStream(helper).finalContent(), "Hello from here.")
   })

@@ -3,6 +3,7 @@
  * middleware of your own. It is slower than undici; see docs/performance.md.
  */
 import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as HttpClient from "effect/http/HttpClient"
@@ -47,7 +48,7 @@ const responseOf = (response: HttpClientResponse): TransportResponse => {
   let chunks: ReadonlyArray<Uint8Array> = []
   let index = 0
   let upstream: Pull.Pull<ReadonlyArray<Uint8Array>, HttpClientError.HttpClientError> | undefined
-  let isAborted = false
+  const aborted = Deferred.makeUnsafe<never, TransportError>()
   const next = Effect.suspend(() =>
     upstream !== undefined
       ? upstream
@@ -57,28 +58,32 @@ const responseOf = (response: HttpClientResponse): TransportResponse => {
       })
   )
   const pull: Pull.Pull<Uint8Array, TransportError> = Effect.suspend(() => {
-    if (isAborted) return Effect.fail(new TransportError({ kind: "reset", code: "ABORTED" }))
+    if (Deferred.isDoneUnsafe(aborted)) return Deferred.await(aborted)
     if (index < chunks.length) return Effect.succeed(chunks[index++]!)
-    return Effect.matchEffect(next, {
+    return Effect.matchEffect(Effect.raceFirst(next, Deferred.await(aborted)), {
       onSuccess: (more) => {
         chunks = more
         index = 0
         return pull
       },
-      onFailure: (error): Pull.Pull<never, TransportError> =>
-        Cause.isDone(error) ? Cause.done() : Effect.fail(errorOf(error, true))
+      onFailure: (error): Pull.Pull<never, TransportError> => {
+        if (Cause.isDone(error)) return Cause.done()
+        return Effect.fail(error._tag === "TransportError" ? error : errorOf(error, true))
+      }
     })
   })
   const abort = () => {
-    if (isAborted) return
-    isAborted = true
-    Effect.runFork(Scope.close(scope, Exit.void))
+    const isFirst = Deferred.doneUnsafe(
+      aborted,
+      Effect.fail(new TransportError({ kind: "reset", code: "ABORTED" }))
+    )
+    if (isFirst) Effect.runFork(Scope.close(scope, Exit.void))
   }
   return {
     status: response.status,
     headers: response.headers,
     pull,
-    text: Effect.mapError(response.text, (error) => errorOf(error, true)),
+    text: Effect.raceFirst(Effect.mapError(response.text, (error) => errorOf(error, true)), Deferred.await(aborted)),
     abort,
     discard: abort
   }

@@ -38,7 +38,10 @@ export interface TransportResponse {
   readonly pull: Pull.Pull<Uint8Array, TransportError>
   /** The rest of the body, decoded as UTF-8. */
   readonly text: Effect.Effect<string, TransportError>
-  /** Gives the body up: closes the socket unless the body has ended. Idempotent, and does not wait. */
+  /**
+   * Gives the body up: closes the socket unless the body has ended, and ends a `pull` or `text` that waits with an error.
+   * Idempotent, and does not wait itself.
+   */
   readonly abort: () => void
   /**
    * Lets the rest of the body go by unread, so that the connection can serve the next request; closes it when the rest

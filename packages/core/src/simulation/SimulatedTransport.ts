@@ -4,6 +4,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
@@ -94,17 +95,24 @@ const makeResponse = (
 ): TransportResponse => {
   let next: ReturnType<SimulatedParts["next"]> | undefined
   let given = false
+  const aborted = Deferred.makeUnsafe<never, TransportError>()
+  /** Waits for `effect`, or for the abort that ends every wait. */
+  const unlessAborted = <A>(effect: Effect.Effect<A>): Effect.Effect<A, TransportError> =>
+    Effect.raceFirst(effect, Deferred.await(aborted))
   const pull = Effect.suspend((): TransportResponse["pull"] => {
+    if (Deferred.isDoneUnsafe(aborted)) return Deferred.await(aborted)
     if (given) return Cause.done()
     // Kept until it is delivered, so that a pull that was interrupted loses nothing.
     const part = next ??= answer.parts.next()
     if (part.done !== true) {
-      return Effect.map(until(part.value.at), () => {
+      const { at, data } = part.value
+      const isDue = start + at <= clock.currentTimeMillisUnsafe()
+      return Effect.map(isDue ? Effect.void : unlessAborted(until(at)), () => {
         next = undefined
-        return typeof part.value.data === "string" ? encoder.encode(part.value.data) : part.value.data
+        return typeof data === "string" ? encoder.encode(data) : data
       })
     }
-    if (part.value === "hang") return Effect.never
+    if (part.value === "hang") return unlessAborted(Effect.never)
     answer.finished(clock.currentTimeMillisUnsafe())
     return part.value === "end" ? Cause.done() : Effect.fail(new TransportError({ kind: "reset", code: "ECONNRESET" }))
   })
@@ -123,8 +131,10 @@ const makeResponse = (
     pull,
     text,
     abort: () => {
+      if (given) return
       given = true
       answer.abandoned(clock.currentTimeMillisUnsafe())
+      Deferred.doneUnsafe(aborted, Effect.fail(new TransportError({ kind: "reset", code: "ABORTED" })))
     },
     discard: () => {
       if (given) return
