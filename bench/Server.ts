@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net"
 import { answerHeaders, answerText, deploymentNames, streamEvents } from "./Canned.ts"
 
 /** Milliseconds between two chunks of a paced stream. */
-const PACE = 8
+const PACE = 5
 
 const answer = Buffer.from(answerText)
 const wholeHeaders = { ...answerHeaders, "content-length": String(answer.length) }

@@ -9,7 +9,10 @@
 import { fork } from "node:child_process"
 import { once } from "node:events"
 import { wholeAnswers } from "./Calls.ts"
+import { choices } from "./Choice.ts"
+import { memory } from "./Memory.ts"
 import { print, type Section } from "./Report.ts"
+import { firstTokens, streams } from "./Streams.ts"
 import { stubbed } from "./Stubbed.ts"
 
 const options = new Set(process.argv.slice(2))
@@ -20,10 +23,32 @@ const server = fork(new URL("./Server.ts", import.meta.url), { stdio: "inherit",
 const [port] = await once(server, "message") as [number]
 const endpoint = `http://127.0.0.1:${port}`
 
-const suites: Readonly<Record<string, () => Promise<Section>>> = {
-  calls: () => wholeAnswers(endpoint, "small", isQuick ? { rounds: 5, calls: 768, warmup: 2048 } : { rounds: 15, calls: 1024, warmup: 4096 }),
-  stubbed: () => stubbed(1, isQuick ? { rounds: 5, calls: 4000, warmup: 8000 } : { rounds: 15, calls: 10_000, warmup: 20_000 }),
-  stubbed64: () => stubbed(64, isQuick ? { rounds: 5, calls: 4000, warmup: 8000 } : { rounds: 15, calls: 10_000, warmup: 20_000 })
+/** Sizes of the quick run and of the full one. */
+const size = <A>(quick: A, full: A): A => isQuick ? quick : full
+
+const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
+  calls: () =>
+    wholeAnswers(
+      endpoint,
+      "small",
+      size({ rounds: 3, calls: 768, warmup: 2048 }, { rounds: 15, calls: 1536, warmup: 6144 })
+    ),
+  long: () =>
+    wholeAnswers(endpoint, "long", size({ rounds: 3, calls: 128, warmup: 128 }, { rounds: 9, calls: 256, warmup: 512 })),
+  streams: () => streams(endpoint, size({ rounds: 3, calls: 128, warmup: 128 }, { rounds: 9, calls: 256, warmup: 512 })),
+  firstTokens: () => firstTokens(endpoint, size({ samples: 200, warmup: 100 }, { samples: 2000, warmup: 500 })),
+  stubbed: () =>
+    stubbed(1, size({ rounds: 3, calls: 3000, warmup: 6000 }, { rounds: 15, calls: 6000, warmup: 20_000 })),
+  stubbed64: () =>
+    stubbed(64, size({ rounds: 3, calls: 3000, warmup: 6000 }, { rounds: 15, calls: 6000, warmup: 20_000 })),
+  choices: () => choices(size({ choices: 20_000, batches: 5 }, { choices: 100_000, batches: 15 })),
+  memory: () =>
+    memory(
+      size(
+        { blocks: 2, callsPerBlock: 20_000, sessionsPerBlock: 10_000 },
+        { blocks: 10, callsPerBlock: 100_000, sessionsPerBlock: 20_000 }
+      )
+    )
 }
 
 const sections: Array<Section> = []
@@ -32,7 +57,7 @@ for (const [name, run] of Object.entries(suites)) {
   const startedAt = performance.now()
   const section = await run()
   sections.push(section)
-  print([section])
+  if (!options.has("--json")) print([section])
   console.error(name, ((performance.now() - startedAt) / 1000).toFixed(1), "s")
 }
 server.disconnect()

@@ -20,11 +20,11 @@ interface Member {
 
 const members: ReadonlyArray<Member> = [
   { resource: "east", name: "ptu", tier: 1, tpm: 60_000, baseMs: 140 },
-  { resource: "sweden", name: "ptu", tier: 1, tpm: 30_000, baseMs: 160 },
-  { resource: "west", name: "gpt-4o", tier: 2, tpm: 120_000, baseMs: 180 },
-  { resource: "france", name: "gpt-4o", tier: 2, tpm: 90_000, baseMs: 200 },
-  { resource: "japan", name: "gpt-4o", tier: 2, tpm: 70_000, baseMs: 220 },
-  { resource: "brazil", name: "gpt-4o", tier: 2, tpm: 50_000, baseMs: 240 }
+  { resource: "sweden", name: "ptu", tier: 1, tpm: 40_000, baseMs: 160 },
+  { resource: "west", name: "gpt-4o", tier: 2, tpm: 150_000, baseMs: 180 },
+  { resource: "france", name: "gpt-4o", tier: 2, tpm: 110_000, baseMs: 200 },
+  { resource: "japan", name: "gpt-4o", tier: 2, tpm: 80_000, baseMs: 220 },
+  { resource: "brazil", name: "gpt-4o", tier: 2, tpm: 60_000, baseMs: 240 }
 ]
 
 /** The length of a demo, in milliseconds, for which the quotas are made. */
@@ -50,7 +50,7 @@ export const startFleet = (duration: number): Promise<Simulator> =>
         name: member.name,
         model,
         ...(member.tier === 1
-          ? { provisioned: true, tpm: member.tpm, burstMs: duration / 4 }
+          ? { provisioned: true, tpm: member.tpm, burstMs: duration / 2 }
           : limitsOf(member, duration)),
         outputTokens: 40,
         latency: { baseMs: member.baseMs, perPromptTokenMs: 0.1, perOutputTokenMs: 8, tokensPerEvent: 2 }
@@ -78,6 +78,6 @@ export const configOf = (simulator: Simulator, duration: number): ConfigInput =>
     slowStart: duration / 5,
     check: { interval: duration / 20, timeout: 1_000 }
   },
-  quota: { headerMaxAge: duration / 20 },
+  quota: { headerMaxAge: duration / 8 },
   failover: { attempts: 4 }
 })

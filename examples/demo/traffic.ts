@@ -23,7 +23,7 @@ export interface Traffic {
   readonly stop: () => Promise<void>
 }
 
-const CUSTOMERS = 24
+const CUSTOMERS = 18
 
 const questions = ["What is due next?", "Who signed it?", "How does it end?", "What would you change?", "Is it legal?"]
 

@@ -78,4 +78,8 @@ const shareOf = (served: ReadonlyArray<Served>, id: string): number => {
   return free.length === 0 ? 0 : free.filter(({ deployment }) => deployment === id).length / free.length
 }
 
-const sum = (counts: Iterable<number>): number => Iterator.from(counts).reduce((total, count) => total + count, 0)
+const sum = (counts: Iterable<number>): number => {
+  let total = 0
+  for (const count of counts) total += count
+  return total
+}

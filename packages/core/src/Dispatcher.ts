@@ -302,7 +302,9 @@ export class Dispatcher {
         return { stop: this.deadlinePassed(journey) }
       case "Refused": {
         if (outcome.elsewhere === "not-here" && journey.isSearching && this.searchOn(journey, deployment)) {
-          return { mend: this.attempt(journey) }
+          const next = this.decide(journey)
+          // a deployment that failed before is retried like any other
+          return next._tag === "Decision" && !next.isRepeat ? { mend: this.attempt(journey) } : {}
         }
         const standard = outcome.elsewhere === "context-length" && deployment.provisioned
           ? group.deployments.filter((other) => !other.provisioned && !journey.tried.has(other))

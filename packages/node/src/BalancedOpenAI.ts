@@ -44,6 +44,9 @@ class BalancedOpenAI extends OpenAI {
 
   constructor(options: BalancedOptions) {
     super(options)
+    // without what OPENAI_CUSTOM_HEADERS adds: meant for another client, it would be sent to every resource
+    if (options.defaultHeaders === undefined) delete this._options.defaultHeaders
+    else this._options.defaultHeaders = options.defaultHeaders
     this.#deadlineOf = options[deadlineKey]
   }
 

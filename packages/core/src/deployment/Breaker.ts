@@ -130,9 +130,12 @@ export class Breaker {
     }
   }
 
-  /** Closes and forgets, as for a new credential. */
+  /** Closes and forgets, as for a new credential; what is still under way with the old one counts no more. */
   reset(now: number): void {
-    if (this.current !== "closed") this.close(now)
+    const { closedAt, current } = this
+    this.close(now)
+    // what was closed before is not coming back from anything
+    if (current === "closed") this.closedAt = closedAt
     this.trips = 0
   }
 

@@ -22,6 +22,7 @@ export class Cooldown {
   private until = 0
   private probeAt = 0
   private missing = 0
+  private missingUntil = -Infinity
   /** Why, for people. */
   reason = ""
 
@@ -61,7 +62,10 @@ export class Cooldown {
 
   /** The deployment does not exist: 30 s, doubling up to the cap. */
   beginMissing(now: number, reason: string): number {
+    // those that were under way together found out once
+    if (now < this.missingUntil) return this.until - now
     const wait = Math.min(MISSING_FIRST * 2 ** Math.min(this.missing++, 30), this.options.maxCooldown)
+    this.missingUntil = now + wait
     return this.begin(now, wait, reason)
   }
 

@@ -110,7 +110,6 @@ export class Deployment {
     this.weight = config.weight
     this.quota.configure(config.tpm, config.rpm)
     this.configuredCapacity = config.tpm ?? (config.rpm === undefined ? NaN : (config.rpm * 1000) / 6)
-    this.draining = false
   }
 
   /** Share of its weight that a deployment gets while it comes back: from the floor to 1 over the slow start. */

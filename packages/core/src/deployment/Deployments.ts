@@ -102,7 +102,8 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
       for (const wildcard of groups.get(EVERY_MODEL)?.deployments ?? []) {
         const id = `${wildcard.resource.name}/${model}`
         if (deployments.has(id)) continue
-        insert({ ...configs.get(wildcard.id)!, name: model, model }, wildcard.resource, -Infinity)
+        const own = insert({ ...configs.get(wildcard.id)!, name: model, model }, wildcard.resource, -Infinity)
+        own.draining = wildcard.draining
         materialised.set(id, wildcard.id)
       }
     }
@@ -138,6 +139,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
           emitChange(insert(deployment, resource, addedAt).id, "added")
         } else {
           known.configure(deployment)
+          known.draining = false
           configs.set(known.id, deployment)
           emitChange(known.id, "updated")
         }
@@ -207,9 +209,12 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
           return Effect.succeed(true)
         }),
       drain: (id) =>
-        withDeployment(id, (deployment) => {
-          deployment.draining = true
-          emitChange(id, "draining")
+        withDeployment(id, () => {
+          for (const [own, wildcard] of [[id, id], ...materialised]) {
+            if (own !== id && wildcard !== id) continue
+            deployments.get(own!)!.draining = true
+            emitChange(own!, "draining")
+          }
         }),
       remove: (id) =>
         withDeployment(id, (deployment) => {
@@ -224,14 +229,17 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
       observe: (id, observation) =>
         withDeployment(id, (deployment) => {
           const now = monotonicMillis(clock)
-          if (observation.cooldownFor !== undefined) {
+          if (observation.cooldownFor !== undefined && observation.cooldownFor > 0) {
             deployment.cooldown.begin(now, observation.cooldownFor, "told by another process")
           }
           if (observation.usage !== undefined) {
             deployment.quota.observeOthers(now, observation.usage.tokens, observation.usage.requests)
           }
           if (observation.health === "healthy") deployment.breaker.reset(now)
-          else if (observation.health === "failing") deployment.breaker.trip(now, 0.5, "told by another process")
+          else if (observation.health === "failing" && deployment.breaker.isClosed) {
+            // many processes tell of one outage
+            deployment.breaker.trip(now, 0.5, "told by another process")
+          }
         })
     })
   })

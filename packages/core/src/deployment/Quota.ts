@@ -13,6 +13,18 @@ import type { RateLimits } from "./RateLimitHeaders.ts"
 import { SlidingWindow } from "./SlidingWindow.ts"
 
 const WINDOW_SECONDS = 60
+const WINDOW = WINDOW_SECONDS * 1000
+
+/** Buckets of the shorter slice: its window is then at most a tenth too long. */
+const SLICE_BUCKETS = 10
+
+/** Most that one request is charged: no context is as long, and no sum of such overflows. */
+const MAX_CHARGE = 1e9
+
+/** A limit learned from a 429 is this share of what was sent, and then grows by so much of itself a second. */
+const LEARNED_SHARE = 0.8
+const LEARNED_GROWTH = 0.001
+const LEARNED_LEAST = 1000
 
 /** Azure grants six requests a minute for each thousand tokens a minute on its classic models. */
 const TOKENS_PER_REQUEST = 1000 / 6
@@ -22,7 +34,9 @@ const TOKENS_PER_REQUEST = 1000 / 6
  */
 export interface Reservation {
   readonly tokens: number
+  /** Buckets that were charged, of the minute and of the slice. */
   readonly second: number
+  readonly slice: number
   readonly sentAt: number
   /** The ledger as of this send, itself included, to tell other clients' use from our own. */
   readonly ownTokens: number
@@ -49,15 +63,19 @@ export class Quota {
   private readonly tokens = new SlidingWindow(WINDOW_SECONDS)
   private readonly requests = new SlidingWindow(WINDOW_SECONDS)
   private readonly slice: SlidingWindow
+  private readonly sliceMillis: number
   private readonly provisioned: boolean
   private readonly headerMaxAge: number
   private configuredTokens: number
   private configuredRequests: number
   private toldTokens = Infinity
   private toldRequests = Infinity
+  private learnedTokens = Infinity
+  private learnedAt = 0
   private othersTokens = 0
+  private othersTokensAt = 0
   private othersRequests = 0
-  private othersAt = -Infinity
+  private othersRequestsAt = 0
   private toldUtilisation = 0
   private toldUtilisationAt = -Infinity
   private lastApplied = -Infinity
@@ -66,7 +84,8 @@ export class Quota {
     this.configuredTokens = options.tpm ?? Infinity
     this.configuredRequests = options.rpm ?? Infinity
     this.provisioned = options.provisioned
-    this.slice = new SlidingWindow(Math.max(1, Math.round(options.requestSlice / 1000)))
+    this.sliceMillis = options.requestSlice
+    this.slice = new SlidingWindow(SLICE_BUCKETS, Math.max(1, options.requestSlice / SLICE_BUCKETS))
     this.headerMaxAge = options.headerMaxAge
   }
 
@@ -76,9 +95,13 @@ export class Quota {
     this.configuredRequests = rpm ?? Infinity
   }
 
-  /** Tokens per minute in force: the lower of what was configured and what the service says. */
+  /**
+   * Tokens per minute in force: the lower of what was configured and what the service says; where neither is known, what
+   * its refusals taught.
+   */
   get tokenLimit(): number {
-    return Math.min(this.configuredTokens, this.toldTokens)
+    const known = Math.min(this.configuredTokens, this.toldTokens)
+    return known === Infinity ? this.learnedTokens : known
   }
 
   /** Requests per minute in force. */
@@ -99,17 +122,17 @@ export class Quota {
 
   /** Tokens of the last minute: ours, and what other clients were seen to use. */
   tokensUsed(now: number): number {
-    return this.tokens.sum(now) + this.others(this.othersTokens, now)
+    return this.tokens.sum(now) + this.othersTokensUsed(now)
   }
 
   /** Requests of the last minute: ours, and what other clients were seen to send. */
   requestsUsed(now: number): number {
-    return this.requests.sum(now) + this.others(this.othersRequests, now)
+    return this.requests.sum(now) + fading(this.othersRequests, this.othersRequestsAt, now)
   }
 
   /** Tokens of the last minute that other clients were seen to use. */
   othersTokensUsed(now: number): number {
-    return this.others(this.othersTokens, now)
+    return fading(this.othersTokens, this.othersTokensAt, now)
   }
 
   /** The scarcer of both quotas as a share used; above 1 when the service counted past it. 0 when no limit is known. */
@@ -123,30 +146,30 @@ export class Quota {
     return this.fitsTokens(now, tokens) && this.fitsRequests(now)
   }
 
-  /** Milliseconds until `fits` may hold, as far as our own use decides it: 0 when it does now. */
+  /** Milliseconds until `fits` holds, if nothing more is sent: 0 when it does now. */
   timeUntilFits(now: number, tokens: number): number {
-    const limit = this.tokenLimit
-    let wait = 0
-    if (!this.fitsTokens(now, tokens)) {
-      wait = Math.max(1, this.tokens.timeUntil(now, Math.max(0, limit - this.clamped(tokens))))
+    if (this.fits(now, tokens)) return 0
+    let late = WINDOW + 1000
+    let early = 0
+    // once it fits it goes on to fit, because everything only fades
+    while (late - early > 1) {
+      const middle = Math.floor((early + late) / 2)
+      if (this.fits(now + middle, tokens)) late = middle
+      else early = middle
     }
-    if (!this.fitsRequests(now)) {
-      const requests = this.requests.timeUntil(now, Math.max(0, this.requestLimit - 1))
-      const slice = this.slice.timeUntil(now, this.sliceLimit - 1)
-      wait = Math.max(wait, 1, requests, slice)
-    }
-    return wait
+    return late
   }
 
   /** Charges a request before it is sent. The caller has asked `fits`, or means to overrule it. */
   reserve(now: number, tokens: number): Reservation {
-    const charge = this.clamped(tokens)
+    this.grow(now)
+    const charge = Math.min(tokens, this.tokenLimit, MAX_CHARGE)
     const second = this.tokens.add(now, charge)
     this.requests.add(now, 1)
-    this.slice.add(now, 1)
     return {
       tokens: charge,
       second,
+      slice: this.slice.add(now, 1),
       sentAt: now,
       ownTokens: this.tokens.sum(now),
       ownRequests: this.requests.sum(now)
@@ -159,7 +182,7 @@ export class Quota {
    */
   settle(reservation: Reservation, now: number, used: number | undefined): void {
     if (used === undefined) return
-    const delta = used - reservation.tokens
+    const delta = Math.min(used, MAX_CHARGE) - reservation.tokens
     if (delta > 0 || this.provisioned) this.tokens.amend(now, reservation.second, delta)
   }
 
@@ -167,7 +190,7 @@ export class Quota {
   refund(reservation: Reservation, now: number): void {
     this.tokens.amend(now, reservation.second, -reservation.tokens)
     this.requests.amend(now, reservation.second, -1)
-    this.slice.amend(now, reservation.second, -1)
+    this.slice.amend(now, reservation.slice, -1)
   }
 
   /**
@@ -177,55 +200,73 @@ export class Quota {
   observe(limits: RateLimits, reservation: Reservation, now: number): void {
     if (reservation.sentAt < this.lastApplied || now - reservation.sentAt > this.headerMaxAge) return
     this.lastApplied = reservation.sentAt
-    if (limits.limitTokens !== undefined) this.toldTokens = limits.limitTokens
-    if (limits.limitRequests !== undefined) this.toldRequests = limits.limitRequests
+    if (limits.limitTokens !== undefined && limits.limitTokens >= 1) this.toldTokens = limits.limitTokens
+    if (limits.limitRequests !== undefined && limits.limitRequests >= 1) this.toldRequests = limits.limitRequests
     if (limits.utilisation !== undefined) {
       this.toldUtilisation = limits.utilisation
       this.toldUtilisationAt = now
     }
-    if (limits.remainingTokens === undefined && limits.remainingRequests === undefined) return
-    this.othersTokens = beyond(this.tokenLimit, limits.remainingTokens, reservation.ownTokens)
-    this.othersRequests = beyond(this.requestLimit, limits.remainingRequests, reservation.ownRequests)
-    this.othersAt = now
+    if (limits.remainingTokens !== undefined) {
+      this.othersTokens = beyond(this.tokenLimit, limits.remainingTokens, reservation.ownTokens)
+      this.othersTokensAt = now
+    }
+    if (limits.remainingRequests !== undefined) {
+      this.othersRequests = beyond(this.requestLimit, limits.remainingRequests, reservation.ownRequests)
+      this.othersRequestsAt = now
+    }
+  }
+
+  /**
+   * The service refused for quota. Where no limit is known, it is taken to be a share of what was sent in the last
+   * minute, and grows slowly from there.
+   */
+  throttled(now: number): void {
+    const sent = this.tokens.sum(now)
+    if (sent === 0) return
+    this.grow(now)
+    this.learnedTokens = Math.max(LEARNED_LEAST, Math.min(this.learnedTokens, sent) * LEARNED_SHARE)
+    this.learnedAt = now
   }
 
   /** Takes in other clients' use from elsewhere, such as another process of the same fleet. */
   observeOthers(now: number, tokens: number, requests: number): void {
-    this.othersTokens = Math.max(0, tokens)
-    this.othersRequests = Math.max(0, requests)
-    this.othersAt = now
+    this.othersTokens = tokens > 0 ? Math.min(MAX_CHARGE, tokens) : 0
+    this.othersRequests = requests > 0 ? Math.min(MAX_CHARGE, requests) : 0
+    this.othersTokensAt = now
+    this.othersRequestsAt = now
   }
 
-  private others(amount: number, now: number): number {
-    if (amount === 0) return 0
-    return Math.max(0, Math.floor(amount * (1 - (now - this.othersAt) / (WINDOW_SECONDS * 1000))))
-  }
-
-  /** A reservation larger than the limit in force counts as the limit, so that it can be sent at all. */
-  private clamped(tokens: number): number {
-    return Math.min(tokens, this.tokenLimit)
+  private grow(now: number): void {
+    if (this.learnedTokens === Infinity) return
+    this.learnedTokens *= 1 + (LEARNED_GROWTH * Math.max(0, now - this.learnedAt)) / 1000
+    this.learnedAt = now
   }
 
   private get sliceLimit(): number {
-    return Math.max(1, Math.ceil((this.requestLimit * this.slice.seconds) / WINDOW_SECONDS))
+    return Math.max(1, Math.ceil((this.requestLimit * this.sliceMillis) / WINDOW))
   }
 
   private fitsTokens(now: number, tokens: number): boolean {
     const limit = this.tokenLimit
     if (limit === Infinity) return true
-    const own = this.tokens.sum(now)
-    // an empty ledger admits one, so that nothing starves
-    return own === 0 || own + this.others(this.othersTokens, now) + Math.min(tokens, limit) <= limit
+    const own = this.tokens.sumAt(now)
+    // an empty ledger admits one, so that nothing starves; a request larger than the limit counts as the limit
+    return own === 0 || own + this.othersTokensUsed(now) + Math.min(tokens, limit) <= limit
   }
 
   private fitsRequests(now: number): boolean {
     const limit = this.requestLimit
     if (limit === Infinity) return true
-    const own = this.requests.sum(now)
+    const own = this.requests.sumAt(now)
     if (own === 0) return true
-    return own + this.others(this.othersRequests, now) + 1 <= limit && this.slice.sum(now) + 1 <= this.sliceLimit
+    const others = fading(this.othersRequests, this.othersRequestsAt, now)
+    return own + others + 1 <= limit && this.slice.sumAt(now) + 1 <= this.sliceLimit
   }
 }
+
+/** What others used leaves the window over a minute; when exactly is not known, so evenly. */
+const fading = (amount: number, since: number, now: number): number =>
+  amount === 0 ? 0 : Math.max(0, Math.floor(amount * (1 - (now - since) / WINDOW)))
 
 const beyond = (limit: number, remaining: number | undefined, own: number): number =>
   remaining === undefined || limit === Infinity ? 0 : Math.max(0, limit - remaining - own)

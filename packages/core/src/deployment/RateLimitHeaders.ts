@@ -20,9 +20,9 @@ export interface RateLimits {
 type Headers = Readonly<Record<string, string>>
 
 const count = (value: string | undefined): number | undefined => {
-  if (value === undefined || value === "") return undefined
+  if (value === undefined || !/^\d+(?:\.\d*)?$|^\.\d+$/.test(value)) return undefined
   const number = Number(value)
-  return number >= 0 && number < Number.MAX_SAFE_INTEGER ? number : undefined
+  return number < Number.MAX_SAFE_INTEGER ? number : undefined
 }
 
 /** A limit of zero is the "unknown" of a service that sent `-1, -1, 0`, not a closed door. */
@@ -71,8 +71,8 @@ export const parseDuration = (value: string | undefined): number | undefined => 
 const parseRetryAfter = (value: string | undefined, wallNow: number): number | undefined => {
   const duration = parseDuration(value)
   if (duration !== undefined) return duration
-  // `Date.parse` reads "12" or "-5" as years; only something with a letter in it can be an HTTP date
-  if (value === undefined || !/[a-z]{3}/i.test(value)) return undefined
+  // `Date.parse` finds a date in almost anything; an HTTP date begins with its weekday
+  if (value === undefined || !/^(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? /i.test(value.trim())) return undefined
   const at = Date.parse(value)
   return Number.isNaN(at) ? undefined : Math.max(0, at - wallNow)
 }

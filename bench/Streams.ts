@@ -1,0 +1,134 @@
+/**
+ * Streams of 50 chunks: what they cost, and what is added to the time to the first token.
+ */
+import * as Undici from "@effect/platform-node/Undici"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type OpenAI from "openai"
+import { CHUNKS, type DeploymentName, question } from "./Canned.ts"
+import { bareClient, effectDoor, fibers, promiseDoor, promises, urlOf } from "./Doors.ts"
+import { type Contestant, figureOf, measure, quantile, ratioOf, type Rounds } from "./Measure.ts"
+import type { Row, Section } from "./Report.ts"
+
+const CONCURRENCY = 64
+const BARE = "bare AzureOpenAI, its own fetch"
+
+/** A count of chunks that came, so that a door which loses some is not taken for a fast one. */
+let chunks = 0
+
+const readAll = async (client: OpenAI): Promise<void> => {
+  for await (const chunk of await client.chat.completions.create({ ...question("paced"), stream: true })) {
+    chunks += chunk.choices.length
+  }
+}
+
+export const streams = async (endpoint: string, sizes: Rounds): Promise<Section> => {
+  const bare = bareClient(endpoint)
+  const effect = effectDoor({ endpoint, telemetry: false })
+  const client = promiseDoor({ endpoint, telemetry: false })
+  const drain = Stream.runForEach(effect.lb.chatStream(question("paced")), (chunk) =>
+    Effect.sync(() => {
+      chunks += chunk.choices.length
+    }))
+  const contestants: ReadonlyArray<Contestant & { readonly goal?: number }> = [
+    { name: BARE, run: promises(CONCURRENCY, () => readAll(bare)) },
+    { name: "lb.chatStream", goal: 0.6, run: fibers(CONCURRENCY, drain) },
+    { name: "lb.openai, stream: true", goal: 0.9, run: promises(CONCURRENCY, () => readAll(client.openai)) }
+  ]
+  const counted = contestants.map((contestant) => ({
+    ...contestant,
+    run: async (calls: number) => {
+      chunks = 0
+      await contestant.run(calls)
+      if (chunks !== calls * CHUNKS) throw new Error(`${contestant.name} gave ${chunks} chunks of ${calls * CHUNKS}`)
+    }
+  }))
+  const measured = await measure(counted, sizes)
+  await Promise.all([effect.close(), client.close()])
+  return {
+    title: "Streams of 50 chunks, each in a packet of its own; 64 at a time",
+    rows: contestants.map(({ goal, name }) => ({
+      what: name,
+      unit: "x",
+      figure: ratioOf(measured, name, BARE),
+      goal,
+      cpu: figureOf(measured.get(name)!)
+    }))
+  }
+}
+
+/** Milliseconds from a call to its first token; the rest of the stream is read after that. */
+type FirstToken = (asked: ReturnType<typeof question>) => Promise<number>
+
+const firstOfClient = (client: OpenAI): FirstToken => async (asked) => {
+  const startedAt = performance.now()
+  let took = 0
+  for await (const chunk of await client.chat.completions.create({ ...asked, stream: true })) {
+    if (took === 0 && (chunk.choices[0]?.delta.content ?? "") !== "") took = performance.now() - startedAt
+  }
+  return took
+}
+
+const firstOfEffect = ({ lb }: ReturnType<typeof effectDoor>): FirstToken => async (asked) => {
+  const startedAt = performance.now()
+  let took = 0
+  await Effect.runPromise(Stream.runForEach(lb.chatStream(asked), (chunk) =>
+    Effect.sync(() => {
+      if (took === 0 && (chunk.choices[0]?.delta.content ?? "") !== "") took = performance.now() - startedAt
+    })))
+  return took
+}
+
+/** The first packet as it comes, without reading it: what no client can be faster than. */
+const firstOfUndici = (endpoint: string, dispatcher: Undici.Agent): FirstToken => async (asked) => {
+  const headers = { "api-key": "bench-key", "content-type": "application/json" }
+  const body = JSON.stringify({ ...asked, stream: true })
+  const startedAt = performance.now()
+  let took = 0
+  const response = await Undici.request(urlOf(endpoint, asked.model), { method: "POST", headers, body, dispatcher })
+  for await (const _ of response.body) {
+    if (took === 0) took = performance.now() - startedAt
+  }
+  return took
+}
+
+export interface FirstTokenSizes {
+  readonly samples: number
+  readonly warmup: number
+}
+
+/** One stream at a time, the contestants in turn. */
+export const firstTokens = async (endpoint: string, sizes: FirstTokenSizes): Promise<Section> => {
+  const model: DeploymentName = "burst"
+  const agent = new Undici.Agent()
+  const effect = effectDoor({ endpoint, telemetry: false })
+  const client = promiseDoor({ endpoint, telemetry: false })
+  const contestants: ReadonlyArray<readonly [string, FirstToken]> = [
+    [BARE, firstOfClient(bareClient(endpoint))],
+    ["lb.chatStream", firstOfEffect(effect)],
+    ["lb.openai, stream: true", firstOfClient(client.openai)],
+    ["plain undici.request, nothing read", firstOfUndici(endpoint, agent)]
+  ]
+  const taken = new Map(contestants.map(([name]) => [name, new Array<number>()]))
+  for (let i = -sizes.warmup; i < sizes.samples; i++) {
+    for (let turn = 0; turn < contestants.length; turn++) {
+      const [name, first] = contestants[(Math.abs(i) + turn) % contestants.length]!
+      const took = await first(question(model))
+      if (i >= 0) taken.get(name)!.push(took * 1000)
+    }
+  }
+  await Promise.all([effect.close(), client.close(), agent.close()])
+  const sorted = new Map([...taken].map(([name, values]) => [name, values.toSorted((a, b) => a - b)]))
+  const rows = contestants.flatMap(([name]): ReadonlyArray<Row> => {
+    const values = sorted.get(name)!
+    const tail = quantile(values, 0.99)
+    const figure = { median: quantile(values, 0.5), min: values[0]!, max: values.at(-1)! }
+    const whole: Row = { what: `${name}: the time itself`, unit: "us", figure }
+    if (!name.startsWith("lb.")) return [whole]
+    const added = tail - quantile(sorted.get(BARE)!, 0.99)
+    return [whole, { what: `${name}: added to the bare client's at p99`, unit: "us", goal: 300, figure: only(added) }]
+  })
+  return { title: "Time to the first token; one at a time", rows }
+}
+
+const only = (value: number) => ({ median: value, min: value, max: value })

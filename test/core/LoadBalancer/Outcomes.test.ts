@@ -1,0 +1,460 @@
+import { assert, describe, it } from "@effect/vitest"
+import { type ConfigInput, Deployments, LoadBalancer } from "@evenkeel/core"
+import { Effect, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import {
+  answer,
+  failure,
+  fleet,
+  heard,
+  hello,
+  listen,
+  reasonOf,
+  routeOf,
+  run,
+  sent,
+  service,
+  settle,
+  stateOf
+} from "../../support/Balanced.ts"
+
+/** East is asked first, west only when east is out. */
+const tiered = { tiers: { east: 1, west: 2 } }
+
+const pair = () => fleet([service("east"), service("west")], tiered)
+
+/** East takes tokens, of which `provider` gives one at each asking; west has a key. */
+const withTokens = (provider: () => string, failover: ConfigInput["failover"] = {}) => {
+  const services = [service("east", {}, { bearerTokens: ["good-token"] }), service("west")]
+  const deployment = (tier: number) => [{ name: "gpt-4o", tier }]
+  return fleet(services, {
+    failover,
+    resources: [
+      {
+        name: "east",
+        provider: "azure",
+        endpoint: "https://east.openai.azure.com",
+        auth: provider,
+        deployments: deployment(1)
+      },
+      {
+        name: "west",
+        provider: "azure",
+        endpoint: "https://west.openai.azure.com",
+        apiKey: "west-key",
+        deployments: deployment(2)
+      }
+    ]
+  })
+}
+
+const stateOfResource = (name: string) =>
+  Effect.map(
+    Effect.flatMap(LoadBalancer, (lb) => lb.snapshot),
+    ({ resources }) => resources.find((resource) => resource.name === name)!.state
+  )
+
+const longPrompt = { model: "gpt-4o", messages: [{ role: "user" as const, content: "x".repeat(8000) }] }
+
+describe("LoadBalancer outcomes", () => {
+  it.effect("a 401 renews a token once on the same deployment, which costs no attempt", () => {
+    const tokens = ["stale-token", "good-token"]
+    const two = withTokens(() => tokens.shift() ?? "good-token", { attempts: 1 })
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        yield* answer(lb.chat(hello))
+        assert.deepStrictEqual(sent(two), { east: 2, west: 0 })
+        assert.strictEqual(yield* stateOfResource("east"), "healthy")
+        assert.deepStrictEqual(two.services["east"]!.stats(0).credentials, ["Bearer stale-token", "Bearer good-token"])
+      })
+    )
+  })
+
+  it.effect("a second 401 opens the resource at once, and another one answers", () => {
+    const two = withTokens(() => "bad-token")
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const events = yield* listen
+        yield* answer(lb.chat(hello))
+        assert.deepStrictEqual(sent(two), { east: 2, west: 1 })
+        assert.deepStrictEqual(heard(events, "BreakerOpened").map(({ name, target }) => [target, name]), [
+          ["resource", "east"]
+        ])
+        yield* answer(lb.chat(hello))
+        assert.deepStrictEqual(sent(two), { east: 2, west: 2 })
+      })
+    )
+  })
+
+  it.effect("a token that cannot be had counts against its resource, and sends nothing there", () => {
+    const two = withTokens(() => {
+      throw new Error("the identity service is away")
+    })
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        for (let i = 0; i < 6; i++) yield* answer(lb.chat(hello))
+        assert.deepStrictEqual(sent(two), { east: 0, west: 6 })
+        assert.strictEqual(yield* stateOfResource("east"), "open")
+      })
+    )
+  })
+
+  it.effect.each([401, 403])("a %s to a fixed key opens the resource at once, without a repetition", (status) => {
+    const two = pair()
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        two.services["east"]!.fault("*", { kind: "status", status })
+        yield* answer(lb.chat(hello))
+        assert.deepStrictEqual(sent(two), { east: 1, west: 1 })
+        assert.strictEqual(yield* stateOfResource("east"), "open")
+        assert.strictEqual((yield* stateOf("east")).totals.failed, 1)
+      })
+    )
+  })
+
+  it.effect("a new credential resets the resource's breaker", () => {
+    const two = pair()
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const east = two.services["east"]!
+        east.setCredentials({ apiKey: "new-key" })
+        yield* answer(lb.chat(hello))
+        assert.strictEqual(yield* stateOfResource("east"), "open")
+        const deployments = yield* Deployments
+        yield* deployments.add({ ...east.config(), apiKey: "new-key" })
+        assert.strictEqual(yield* stateOfResource("east"), "healthy")
+        yield* answer(lb.chat(hello))
+        assert.deepStrictEqual(sent(two), { east: 2, west: 1 })
+      })
+    )
+  })
+
+  it.effect("404 DeploymentNotFound cools down 30 s, growing to 300 s, and people are told", () => {
+    const two = pair()
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const events = yield* listen
+        two.services["east"]!.fault("gpt-4o", { kind: "status", error: "deployment-not-found" })
+        for (const pause of [30, 60, 120, 240, 300, 300]) {
+          yield* answer(lb.chat(hello))
+          yield* TestClock.adjust(`${pause} seconds`)
+        }
+        assert.deepStrictEqual(
+          heard(events, "CooledDown").map(({ coolFor }) => coolFor),
+          [30_000, 60_000, 120_000, 240_000, 300_000, 300_000]
+        )
+        const missing = heard(events, "DeploymentMissing").map(({ deployment }) => deployment)
+        assert.deepStrictEqual(missing, Array.from({ length: 6 }, () => "east/gpt-4o"))
+        assert.deepStrictEqual(sent(two), { east: 6, west: 6 })
+        // once it is there it is there, and its next absence begins anew
+        two.services["east"]!.clear()
+        yield* answer(lb.chat(hello))
+        assert.deepStrictEqual(sent(two), { east: 7, west: 6 })
+        two.services["east"]!.fault("gpt-4o", { kind: "status", error: "deployment-not-found" })
+        yield* answer(lb.chat(hello))
+        assert.strictEqual(heard(events, "CooledDown").at(-1)!.coolFor, 30_000)
+      })
+    )
+  })
+
+  it.effect.each(
+    [
+      { what: "a 404 for a path", fault: { kind: "status", error: "not-found" }, status: 404 },
+      { what: "a 413", fault: { kind: "status", status: 413 }, status: 413 },
+      { what: "a 422", fault: { kind: "status", status: 422 }, status: 422 },
+      { what: "a 431", fault: { kind: "status", status: 431 }, status: 431 }
+    ] as const
+  )("$what is the caller's: refused with one send, held against nobody", ({ fault, status }) => {
+    const two = pair()
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        two.services["east"]!.fault("gpt-4o", fault)
+        for (let i = 0; i < 6; i++) {
+          assert.strictEqual(reasonOf(yield* failure(lb.chat(hello)), "Rejected").status, status)
+        }
+        assert.deepStrictEqual(sent(two), { east: 6, west: 0 })
+        assert.strictEqual((yield* stateOf("east")).state, "healthy")
+      })
+    )
+  })
+
+  it.effect.each([408, 409, 424, 500, 502, 503, 504, 529])(
+    "a %s is a failure: another deployment answers, and five open the breaker",
+    (status) => {
+      const two = pair()
+      return run(
+        two,
+        Effect.gen(function*() {
+          const lb = yield* LoadBalancer
+          two.services["east"]!.fault("gpt-4o", { kind: "status", status })
+          for (let i = 0; i < 6; i++) yield* answer(lb.chat(hello))
+          assert.deepStrictEqual(sent(two), { east: 5, west: 6 })
+          assert.strictEqual((yield* stateOf("east")).state, "open")
+          assert.strictEqual(yield* stateOfResource("east"), "healthy")
+        })
+      )
+    }
+  )
+
+  it.effect.each(
+    [
+      "insufficient-quota",
+      "credit-balance-exhausted",
+      "organization-spend-limit",
+      "project-spend-limit",
+      "billing-hard-limit",
+      "billing-not-active"
+    ] as const
+  )("a spending limit (%s) opens the resource: waiting does not mend it", (error) => {
+    const two = pair()
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        two.services["east"]!.fault("*", { kind: "throttle", error })
+        yield* answer(lb.chat(hello))
+        yield* answer(lb.chat(hello))
+        assert.deepStrictEqual(sent(two), { east: 1, west: 2 })
+        assert.strictEqual(yield* stateOfResource("east"), "open")
+        assert.strictEqual((yield* stateOf("east")).tokens.used, 0)
+      })
+    )
+  })
+
+  it.effect("a prompt that the content filter refused is ContentFiltered, with one send", () => {
+    const two = pair()
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const messages = [{ role: "user" as const, content: "[blocked prompt]" }]
+        const error = yield* failure(lb.chat({ model: "gpt-4o", messages }))
+        const { code, status } = reasonOf(error, "ContentFiltered")
+        assert.deepStrictEqual([status, code], [400, "content_filter"])
+        assert.deepStrictEqual(routeOf(error), ["east refused"])
+        assert.deepStrictEqual(sent(two), { east: 1, west: 0 })
+      })
+    )
+  })
+
+  it.effect("an answer that the content filter cut is an answer", () => {
+    const two = pair()
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const messages = [{ role: "user" as const, content: "[blocked answer]" }]
+        const { choices } = yield* answer(lb.chat({ model: "gpt-4o", messages }))
+        assert.strictEqual(choices[0]!.finish_reason, "content_filter")
+        const chunks = yield* answer(Stream.runCollect(lb.chatStream({ model: "gpt-4o", messages })))
+        assert.strictEqual(chunks.at(-1)!.choices[0]!.finish_reason, "content_filter")
+        assert.deepStrictEqual(sent(two), { east: 2, west: 0 })
+        assert.strictEqual((yield* stateOf("east")).totals.succeeded, 2)
+      })
+    )
+  })
+
+  it.effect("a prompt too long for a provisioned deployment goes to a standard one, and the size is remembered", () => {
+    const two = fleet([service("east", { provisioned: true, contextTokens: 1000 }), service("west")], tiered)
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        yield* answer(lb.chat(longPrompt))
+        assert.deepStrictEqual(sent(two), { east: 1, west: 1 })
+        yield* answer(lb.chat(longPrompt))
+        assert.deepStrictEqual(sent(two), { east: 1, west: 2 })
+        yield* answer(lb.chat(hello))
+        assert.deepStrictEqual(sent(two), { east: 2, west: 2 })
+        assert.strictEqual((yield* stateOf("east")).state, "healthy")
+      })
+    )
+  })
+
+  it.effect("a prompt too long for one provisioned deployment is never sent to another provisioned one", () => {
+    const short = { provisioned: true, contextTokens: 1000 }
+    const three = fleet([service("east", short), service("north", short), service("west")], {
+      tiers: { east: 1, north: 2, west: 3 }
+    })
+    return run(
+      three,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        // also not when the standard one fails at first
+        three.services["west"]!.fault("gpt-4o", { kind: "status", status: 500, times: 1 })
+        yield* answer(lb.chat(longPrompt))
+        assert.deepStrictEqual(three.sends.map(({ resource }) => resource), ["east", "west", "west"])
+      })
+    )
+  })
+
+  it.effect("a prompt too long for a standard deployment is refused: others of the model are no longer", () => {
+    const two = fleet([service("east", { contextTokens: 1000 }), service("west")], tiered)
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const error = yield* failure(lb.chat(longPrompt))
+        assert.strictEqual(reasonOf(error, "Rejected").code, "context_length_exceeded")
+        assert.deepStrictEqual(sent(two), { east: 1, west: 0 })
+      })
+    )
+  })
+
+  it.effect("a page of HTML for an error is told in few words", () => {
+    const two = pair()
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        for (const { fault } of Object.values(two.services)) fault("gpt-4o", { kind: "status", status: 502 })
+        const error = yield* failure(lb.chat(hello))
+        assert.notInclude(error.message, "<")
+        assert.include(error.message, "http 502")
+      })
+    )
+  })
+
+  it.effect("what an attempt tells of a breaker's earlier life changes nothing", () => {
+    const one = fleet([service("east", { reply: () => "x".repeat(400) }), service("west")], {
+      ...tiered,
+      health: { consecutiveFailures: 1 }
+    })
+    return run(
+      one,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const east = one.services["east"]!
+        // a stream that is going to break in 15 s, begun while all is well
+        east.fault("gpt-4o", { kind: "slowDecoding", factor: 500, times: 1 })
+        east.fault("gpt-4o", { kind: "cut", afterEvents: 32, ending: "reset", times: 1 })
+        const breaking = yield* Effect.forkChild(Effect.exit(Stream.runDrain(lb.chatStream(hello))), {
+          startImmediately: true
+        })
+        east.fault("gpt-4o", { kind: "status", status: 500, times: 1 })
+        yield* answer(lb.chat(hello))
+        assert.strictEqual((yield* stateOf("east")).state, "open")
+        yield* TestClock.adjust("6 seconds")
+        yield* answer(lb.chat(hello))
+        assert.strictEqual((yield* stateOf("east")).state, "healthy")
+        assert.isUndefined(breaking.pollUnsafe())
+        yield* TestClock.adjust("10 seconds")
+        assert.isDefined(breaking.pollUnsafe())
+        assert.deepInclude((yield* stateOf("east")).totals, { failed: 2 })
+        assert.strictEqual((yield* stateOf("east")).state, "healthy")
+      })
+    )
+  })
+})
+
+describe("LoadBalancer timeouts and health", () => {
+  const streamed = (lb: LoadBalancer["Service"]) => Stream.runDrain(lb.chatStream(hello))
+
+  it.effect("timeouts count while peers are well: a silent deployment is taken out", () => {
+    const two = fleet([service("east"), service("west")], { ...tiered, timeouts: { firstEvent: "2 seconds" } })
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        two.services["east"]!.fault("gpt-4o", { kind: "hang" })
+        // the first timeout comes before any peer has proved well, so it does not count
+        for (let i = 0; i < 7; i++) yield* answer(streamed(lb))
+        assert.deepStrictEqual(sent(two), { east: 6, west: 7 })
+        assert.strictEqual((yield* stateOf("east")).state, "open")
+      })
+    )
+  })
+
+  it.effect("a slow-down of all of them trips nobody", () => {
+    const three = fleet([service("east"), service("west"), service("north")], {
+      timeouts: { firstEvent: "10 seconds" }
+    })
+    return run(
+      three,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        for (let i = 0; i < 10; i++) yield* answer(streamed(lb))
+        yield* TestClock.adjust("31 seconds")
+        for (const { fault } of Object.values(three.services)) fault("gpt-4o", { kind: "slow", factor: 1000 })
+        for (let i = 0; i < 20; i++) {
+          reasonOf(yield* failure(streamed(lb)), "TimedOut")
+        }
+        for (const name of ["east", "west", "north"]) {
+          const { latency, state } = yield* stateOf(name)
+          assert.strictEqual(state, "healthy")
+          assert.isAbove(latency, 10)
+        }
+      })
+    )
+  })
+
+  it.effect("an attempt that the request's own deadline cut is abandoned, and counts for nobody", () => {
+    const two = fleet([service("east"), service("west")], tiered)
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        // a peer that is well, so that timeouts would count
+        two.services["east"]!.fault("gpt-4o", { kind: "status", status: 500, times: 1 })
+        yield* answer(streamed(lb))
+        two.services["east"]!.fault("gpt-4o", { kind: "hang" })
+        for (let i = 0; i < 10; i++) {
+          const cut = Stream.runDrain(lb.chatStream(hello, { timeout: "1 second" }))
+          assert.strictEqual(reasonOf(yield* failure(cut), "TimedOut").stage, "total")
+        }
+        assert.deepInclude((yield* stateOf("east")).totals, { failed: 1, abandoned: 10 })
+        assert.strictEqual((yield* stateOf("east")).state, "healthy")
+      })
+    )
+  })
+
+  it.effect("impatient callers do not hide a hang: far past its peers, an abandoned wait counts", () => {
+    const two = fleet([service("east"), service("west")], tiered)
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        for (let i = 0; i < 25; i++) yield* answer(streamed(lb))
+        two.services["east"]!.fault("gpt-4o", { kind: "throttle", retryAfterMs: 1000, times: 1 })
+        yield* answer(streamed(lb))
+        yield* TestClock.adjust("1 second")
+        // nobody waits for longer than 3 s, thirty times of what is usual
+        two.services["east"]!.fault("gpt-4o", { kind: "hang" })
+        for (let i = 0; i < 5; i++) yield* settle(Effect.timeout(streamed(lb), "3 seconds"))
+        const { reason, state } = yield* stateOf("east")
+        assert.strictEqual(state, "open")
+        assert.strictEqual(reason, "hang")
+      })
+    )
+  })
+
+  it.effect("callers that leave early harm nobody", () => {
+    const two = fleet([service("east"), service("west")], tiered)
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        for (let i = 0; i < 25; i++) yield* answer(streamed(lb))
+        for (let i = 0; i < 20; i++) yield* settle(Effect.timeout(streamed(lb), 60))
+        const { latency, state, totals } = yield* stateOf("east")
+        assert.strictEqual(state, "healthy")
+        assert.strictEqual(totals.abandoned, 20)
+        assert.closeTo(latency, 1, 0.2)
+      })
+    )
+  })
+})

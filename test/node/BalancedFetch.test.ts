@@ -1,0 +1,316 @@
+// oxlint-disable no-await-in-loop -- one after the other is what is tested
+import { assert, describe, it } from "@effect/vitest"
+import { createLoadBalancer } from "@evenkeel/node"
+import OpenAI, { AzureOpenAI, InternalServerError } from "openai"
+import { type Handler, json, listen, type PlainServer } from "../support/PlainServer.ts"
+import {
+  collect,
+  eventually,
+  failureAs,
+  failureOf,
+  fast,
+  hello,
+  inFlight,
+  messages,
+  resource,
+  serve,
+  type Served,
+  type ServeOptions,
+  urlOf
+} from "../support/Served.ts"
+
+const version = "2025-04-01-preview"
+
+const twoResources = (options?: ServeOptions) =>
+  serve(
+    ["east", "west"].map((name) => ({
+      ...resource(name),
+      deployments: [
+        { name: "gpt", model: "gpt-4o", latency: fast, reply: () => "Hello from here." },
+        { name: "emb", model: "text-embedding-3-small", latency: fast, dimensions: 8 }
+      ]
+    })),
+    options
+  )
+
+/** Clients of others, each with a key of its own that must go nowhere. */
+const clients: ReadonlyArray<readonly [string, ServeOptions, (served: Served) => OpenAI]> = [
+  ["OpenAI", {}, ({ lb }) => new OpenAI({ apiKey: "foreign", fetch: lb.fetch })],
+  ["OpenAI at a resource's v1", {}, ({ lb, simulator }) =>
+    new OpenAI({ apiKey: "foreign", baseURL: `${urlOf(simulator, "east")}/openai/v1/`, fetch: lb.fetch })],
+  ["AzureOpenAI at classic resources", { apiVersion: version }, ({ lb, simulator }) =>
+    new AzureOpenAI({ apiKey: "foreign", endpoint: urlOf(simulator, "east"), apiVersion: version, fetch: lb.fetch })],
+  ["AzureOpenAI with a token, at classic resources", { apiVersion: version }, ({ lb, simulator }) =>
+    new AzureOpenAI({
+      azureADTokenProvider: async () => "foreign",
+      endpoint: urlOf(simulator, "west"),
+      apiVersion: version,
+      fetch: lb.fetch
+    })],
+  ["AzureOpenAI at v1 resources", {}, ({ lb, simulator }) =>
+    new AzureOpenAI({ apiKey: "foreign", endpoint: urlOf(simulator, "east"), apiVersion: version, fetch: lb.fetch })],
+  ["OpenAI at a resource's v1, of classic resources", { apiVersion: version }, ({ lb, simulator }) =>
+    new OpenAI({ apiKey: "foreign", baseURL: `${urlOf(simulator, "east")}/openai/v1`, fetch: lb.fetch })]
+]
+
+describe("lb.fetch below a client of others", () => {
+  for (const [name, options, make] of clients) {
+    it(`balances ${name}`, async () => {
+      await using served = await twoResources(options)
+      const client = make(served)
+      for (let i = 0; i < 12; i++) {
+        const answer = await client.chat.completions.create(hello)
+        assert.strictEqual(answer.choices[0]!.message.content, "Hello from here.")
+        assert.isString(answer._request_id)
+      }
+      const chunks = await collect(await client.chat.completions.create({ ...hello, stream: true }))
+      assert.isFalse(chunks.some(({ choices, usage }) => choices.length === 0 && usage !== undefined && usage !== null))
+      assert.strictEqual(chunks.at(-1)!.choices[0]!.finish_reason, "stop")
+      const { data } = await client.embeddings.create({ model: "text-embedding-3-small", input: "one" })
+      assert.strictEqual(data[0]!.embedding.length, 8)
+      const first = await client.responses.create({ model: "gpt-4o", input: "Hello" })
+      const next = await client.responses.create({ model: "gpt-4o", input: "And?", previous_response_id: first.id })
+      assert.strictEqual(next.previous_response_id, first.id)
+      for (const name of ["east", "west"]) {
+        assert.isAbove(served.stats(name).requests, 0)
+        assert.deepStrictEqual(served.stats(name).credentials, [`${name}-key`])
+        assert.deepInclude(served.stats(name), { unauthorized: 0, inFlight: 0 })
+      }
+      assert.strictEqual(inFlight(served.lb), 0)
+    })
+
+    it(`fails over below ${name}, which is told not to retry`, async () => {
+      await using served = await twoResources({ ...options, failover: { backoff: 1, maxBackoff: 1 } })
+      const client = make(served)
+      served.service("east").fault("gpt", { kind: "status", status: 500 })
+      await client.chat.completions.create(hello)
+      served.service("west").fault("gpt", { kind: "status", status: 500 })
+      const before = served.sends()
+      const error = await failureAs(client.chat.completions.create(hello, { maxRetries: 2 }), InternalServerError)
+      assert.strictEqual(error.status, 503)
+      assert.isAtMost(served.sends() - before, 3)
+    })
+  }
+})
+
+const url = "https://api.openai.com/v1/chat/completions"
+const jsonHeaders = { "content-type": "application/json" }
+const body = JSON.stringify(hello)
+
+/** Ways to say the same with fetch. */
+const inputs: ReadonlyArray<readonly [string, () => Parameters<typeof fetch>]> = [
+  ["a string", () => [url, { method: "POST", headers: jsonHeaders, body }]],
+  ["a URL", () => [new URL(url), { method: "POST", headers: new Headers(jsonHeaders), body }]],
+  ["bytes", () => [url, { method: "POST", headers: Object.entries(jsonHeaders), body: new TextEncoder().encode(body) }]],
+  ["a buffer", () => [url, { method: "post", headers: jsonHeaders, body: new TextEncoder().encode(body).buffer }]],
+  ["a blob that knows its type", () => [url, { method: "POST", body: new Blob([body], { type: "application/json" }) }]],
+  ["a stream", () => [
+    url,
+    { method: "POST", headers: jsonHeaders, body: new Blob([body]).stream(), duplex: "half" } as RequestInit
+  ]],
+  ["a Request", () => [new Request(url, { method: "POST", headers: jsonHeaders, body })]],
+  ["a Request and what replaces its parts", () => [
+    new Request(url, { method: "POST", headers: jsonHeaders, body: "{}" }),
+    { body, headers: { ...jsonHeaders, "x-session-id": "s" } }
+  ]]
+]
+
+describe("lb.fetch by itself", () => {
+  for (const [name, input] of inputs) {
+    it(`takes ${name}`, async () => {
+      await using served = await twoResources()
+      const response = await served.lb.fetch(...input())
+      assert.instanceOf(response, Response)
+      assert.strictEqual(response.status, 200)
+      const answer = await response.json() as OpenAI.ChatCompletion
+      assert.strictEqual(answer.choices[0]!.message.content, "Hello from here.")
+    })
+  }
+
+  it("gives a stream as bytes while they come", async () => {
+    await using served = await twoResources()
+    const streamed = JSON.stringify({ ...hello, stream: true })
+    const response = await served.lb.fetch(url, { method: "POST", headers: jsonHeaders, body: streamed })
+    const parts = await collect(response.body!.pipeThrough(new TextDecoderStream()))
+    assert.isAbove(parts.length, 1)
+    assert.isTrue(parts.join("").endsWith("data: [DONE]\n\n"))
+  })
+
+  it("answers its own failures as OpenAI does", async () => {
+    await using served = await serve([resource("east")])
+    const none = JSON.stringify({ model: "gpt-none", messages })
+    const response = await served.lb.fetch(url, { method: "POST", headers: jsonHeaders, body: none })
+    assert.strictEqual(response.status, 404)
+    assert.strictEqual(response.headers.get("x-should-retry"), "false")
+    const { error } = await response.json() as { error: { code: string } }
+    assert.strictEqual(error.code, "model_not_found")
+    assert.strictEqual(served.sends(), 0)
+  })
+
+  it("rejects for its caller's abort alone, with the caller's reason", async () => {
+    await using served = await serve([resource("east")])
+    served.service("east").fault("gpt", { kind: "hang" })
+    const init = { method: "POST", headers: jsonHeaders, body }
+    assert.propertyVal(await failureOf(served.lb.fetch(url, { ...init, signal: AbortSignal.abort() })), "name", "AbortError")
+    assert.strictEqual(served.sends(), 0)
+    assert.propertyVal(
+      await failureOf(served.lb.fetch(url, { ...init, signal: AbortSignal.timeout(50) })),
+      "name",
+      "TimeoutError"
+    )
+    const controller = new AbortController()
+    const reason = new Error("enough")
+    const request = new Request(url, { ...init, signal: controller.signal })
+    const asked = failureOf(served.lb.fetch(request))
+    await eventually(() => served.stats("east").inFlight === 1)
+    controller.abort(reason)
+    assert.strictEqual(await asked, reason)
+    await eventually(() => served.stats("east").inFlight === 0 && inFlight(served.lb) === 0)
+  })
+
+  it("rejects a read for its caller's abort, as every fetch does", async () => {
+    await using served = await serve([resource("east")])
+    served.service("east").fault("gpt", { kind: "hang", afterEvents: 4 })
+    const streamed = JSON.stringify({ ...hello, stream: true })
+    const controller = new AbortController()
+    const response = await served.lb.fetch(url, {
+      method: "POST",
+      headers: jsonHeaders,
+      body: streamed,
+      signal: controller.signal
+    })
+    const read = failureOf(response.text())
+    await eventually(() => served.stats("east").inFlight === 1)
+    controller.abort()
+    assert.propertyVal(await read, "name", "AbortError")
+    await eventually(() => served.stats("east").inFlight === 0 && inFlight(served.lb) === 0)
+  })
+})
+
+/** A resource that is a server of our own. */
+const overPlain = ({ url }: PlainServer) =>
+  createLoadBalancer({
+    resources: [{
+      name: "plain",
+      provider: "compatible",
+      endpoint: `${url}/v1`,
+      apiKey: "plain-key",
+      deployments: [{ name: "gpt-4o" }]
+    }],
+    health: { check: { kind: "none" } }
+  })
+
+const chunkOf = (delta: unknown, finish_reason: string | null = null): string =>
+  `data: ${JSON.stringify({ id: "1", choices: [{ index: 0, delta, finish_reason }] })}\n\n`
+
+const usageChunk = `data: ${
+  JSON.stringify({ id: "1", choices: [], usage: { prompt_tokens: 3, completion_tokens: 1, total_tokens: 4 } })
+}\n\n`
+
+/** Answers that say a length, whatever they are. */
+const withLength = (response: Parameters<Handler>[1], type: string, content: string | Buffer): void => {
+  response.writeHead(200, { "content-type": type, "content-length": Buffer.byteLength(content) })
+  response.end(content)
+}
+
+const plain: Handler = ({ body, headers, method, url }, response) => {
+  switch (`${method} ${url}`) {
+    case "POST /v1/chat/completions":
+      return withLength(
+        response,
+        "text/event-stream",
+        `${chunkOf({ content: "Hi" })}${chunkOf({}, "stop")}${usageChunk}data: [DONE]\n\n`
+      )
+    case "GET /v1/files/file-abcdef/content":
+      return withLength(response, "application/octet-stream", Buffer.from([0, 255, 1]))
+    case "DELETE /v1/files/file-abcdef":
+      response.writeHead(204)
+      return response.end()
+    case "HEAD /v1/files/file-abcdef":
+      response.writeHead(200, { "x-seen": "yes" })
+      return response.end()
+    default:
+      return json(response, { method, type: headers["content-type"], body: body.toString("latin1") })
+  }
+}
+
+describe("what lb.fetch passes on", () => {
+  it("has no length when a chunk was taken out of it", async () => {
+    await using server = await listen(plain)
+    await using lb = overPlain(server)
+    const send = async (more: object) => {
+      const streamed = JSON.stringify({ ...hello, stream: true, ...more })
+      const response = await lb.fetch(url, { method: "POST", headers: jsonHeaders, body: streamed })
+      return { text: await response.text(), length: response.headers.get("content-length") }
+    }
+    const hidden = await send({})
+    assert.notInclude(hidden.text, "prompt_tokens")
+    assert.isNull(hidden.length)
+    const shown = await send({ stream_options: { include_usage: true } })
+    assert.include(shown.text, usageChunk)
+    assert.isTrue([hidden, shown].every(({ text }) => text.endsWith("data: [DONE]\n\n")))
+  })
+
+  it("may be nothing: 204, HEAD", async () => {
+    await using server = await listen(plain)
+    await using lb = overPlain(server)
+    const base = "https://api.openai.com/v1"
+    const deleted = await lb.fetch(`${base}/files/file-abcdef`, { method: "DELETE" })
+    assert.deepStrictEqual([deleted.status, await deleted.text()], [204, ""])
+    const head = await lb.fetch(`${base}/files/file-abcdef`, { method: "HEAD" })
+    assert.deepStrictEqual([head.status, head.headers.get("x-seen"), await head.text()], [200, "yes", ""])
+    const content = await lb.fetch(`${base}/files/file-abcdef/content`)
+    assert.deepStrictEqual([...await content.bytes()], [0, 255, 1])
+    // every connection was used up to its end, so that one was enough
+    assert.strictEqual(server.connections().made, 1)
+    assert.strictEqual(inFlight(lb), 0)
+  })
+
+  it("is any body, byte by byte, with its type", async () => {
+    await using server = await listen(plain)
+    await using lb = overPlain(server)
+    const send = async (init: RequestInit) => {
+      const response = await lb.fetch("https://api.openai.com/v1/uploads", { method: "POST", ...init })
+      return await response.json() as { method: string; type: string; body: string }
+    }
+    const bytes = new Uint8Array([0, 255, 10, 13])
+    const octets = { "content-type": "application/octet-stream" }
+    assert.deepInclude(await send({ body: bytes, headers: octets }), {
+      type: "application/octet-stream",
+      body: "\u0000\u00ff\n\r"
+    })
+    assert.deepInclude(await send({ body: "a=1&b=2", headers: { "content-type": "text/plain" } }), {
+      type: "text/plain",
+      body: "a=1&b=2"
+    })
+    assert.deepInclude(await send({ body: new URLSearchParams({ a: "1" }) }), { body: "a=1" })
+    assert.deepInclude(await send({ body: "{\"a\": [1,  2]}", headers: jsonHeaders }), { type: "application/json" })
+    assert.deepInclude(await send({ body: "[1]", headers: jsonHeaders }), { type: "application/json", body: "[1]" })
+    assert.deepInclude(await send({}), { method: "POST", body: "" })
+    const form = new FormData()
+    form.set("purpose", "batch")
+    form.set("file", new Blob([bytes]), "x.bin")
+    const sent = await send({ body: form })
+    const parsed = await new Response(Buffer.from(sent.body, "latin1"), { headers: { "content-type": sent.type } })
+      .formData()
+    assert.strictEqual(parsed.get("purpose"), "batch")
+    assert.deepStrictEqual(await (parsed.get("file") as File).bytes(), bytes)
+    const patched = await send({ method: "PATCH", body: "{}", headers: jsonHeaders })
+    assert.deepInclude(patched, { method: "PATCH", body: "{}" })
+  })
+
+  it("is not sent when chat is no JSON", async () => {
+    await using server = await listen(plain)
+    await using lb = overPlain(server)
+    for (const init of [
+      { body: "hello", headers: jsonHeaders },
+      { body: "[]", headers: jsonHeaders },
+      { body: "{\"model\":\"gpt-4o\"", headers: jsonHeaders },
+      { body: new Uint8Array([1]), headers: { "content-type": "application/octet-stream" } }
+    ]) {
+      const response = await lb.fetch(url, { method: "POST", ...init })
+      assert.strictEqual(response.status, 400)
+    }
+    assert.strictEqual(server.received.length, 0)
+  })
+})
