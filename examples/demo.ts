@@ -47,7 +47,7 @@ const simulate = async (duration: number, isOutage: boolean): Promise<boolean> =
     log: journal.entries()
   }))
 
-  const stage = { simulator, lb, duration, note: (text: string) => journal.note(Date.now(), text) }
+  const stage = { simulator, duration, note: (text: string) => journal.note(Date.now(), text) }
   const [moments] = await Promise.all([isOutage ? totalOutage(stage) : threeFaults(stage), sleep(duration)])
   await traffic.stop()
   showing.stop()

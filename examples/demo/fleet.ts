@@ -19,8 +19,8 @@ interface Member {
 }
 
 const members: ReadonlyArray<Member> = [
-  { resource: "east", name: "ptu", tier: 1, tpm: 60_000, baseMs: 140 },
-  { resource: "sweden", name: "ptu", tier: 1, tpm: 40_000, baseMs: 160 },
+  { resource: "east", name: "ptu", tier: 1, tpm: 48_000, baseMs: 140 },
+  { resource: "sweden", name: "ptu", tier: 1, tpm: 24_000, baseMs: 160 },
   { resource: "west", name: "gpt-4o", tier: 2, tpm: 150_000, baseMs: 180 },
   { resource: "france", name: "gpt-4o", tier: 2, tpm: 110_000, baseMs: 200 },
   { resource: "japan", name: "gpt-4o", tier: 2, tpm: 80_000, baseMs: 220 },
@@ -75,7 +75,7 @@ export const configOf = (simulator: Simulator, duration: number): ConfigInput =>
   health: {
     openFor: duration / 16,
     maxOpenFor: duration / 5,
-    slowStart: duration / 5,
+    slowStart: duration / 8,
     check: { interval: duration / 20, timeout: 1_000 }
   },
   quota: { headerMaxAge: duration / 8 },

@@ -1,7 +1,7 @@
 /**
  * What goes wrong while the callers call, and when: shares of the demo's duration.
  */
-import type { LoadBalancerClient, Simulator } from "@evenkeel/node"
+import type { Simulator } from "@evenkeel/node"
 import { setTimeout as sleep } from "node:timers/promises"
 import { idOf } from "./fleet.ts"
 
@@ -13,7 +13,6 @@ export const slowFactor = 6
 /** What the script may touch. */
 export interface Stage {
   readonly simulator: Simulator
-  readonly lb: LoadBalancerClient
   /** In milliseconds. */
   readonly duration: number
   /** Tells that something was done. */
@@ -24,25 +23,29 @@ export interface Stage {
 export type Moments = Partial<Record<"killedAt" | "revivedAt" | "slowedAt" | "healedAt", number>>
 
 /** Kills one deployment, throttles another and slows a third down; heals each after a while. */
-export const threeFaults = async (stage: Stage): Promise<Moments> => {
-  const { duration, lb, note, simulator } = stage
+export const threeFaults = async ({ duration, note, simulator }: Stage): Promise<Moments> => {
   const startedAt = performance.now()
   const moments: Moments = {}
+  const service = (name: string) => simulator.service(name)
   const at = async (share: number, act: () => string | Promise<string>): Promise<number> => {
     await sleep(Math.max(0, share * duration - (performance.now() - startedAt)))
     note(await act())
     return performance.now() - startedAt
   }
-  const service = (name: string) => simulator.service(name)
   const killing = async () => {
-    moments.killedAt = await at(0.15, async () => {
-      await betweenStreams(lb, idOf(killed), duration / 10)
-      await simulator.down(killed)
-      return `${idOf(killed)} is switched off`
+    moments.killedAt = await at(0.15, () => {
+      service(killed).fault("*", { kind: "reset" })
+      return `${idOf(killed)} breaks down: it drops every new call`
     })
+    // A stream that is half way to its caller cannot be moved, because the rest of another answer is no rest of it: its
+    // caller would be told that it broke. So those that have begun may end before the plug is pulled.
+    while (service(killed).stats(Date.now()).inFlight > 0) await sleep(5)
+    await simulator.down(killed)
+    note(`${idOf(killed)} is gone: it refuses every connection`)
     moments.revivedAt = await at(0.45, async () => {
+      service(killed).clear()
       await simulator.up(killed)
-      return `${idOf(killed)} is switched on again`
+      return `${idOf(killed)} is there again`
     })
   }
   const throttling = async () => {
@@ -79,18 +82,4 @@ export const totalOutage = async ({ duration, note, simulator }: Stage): Promise
   await Promise.all(all.map((name) => simulator.up(name)))
   note("every deployment is switched on again")
   return {}
-}
-
-/**
- * Waits for a moment in which no answer of a deployment is half way to its caller. Such an answer cannot be moved: the
- * rest of another one is no rest of it, so its caller would be told that it broke.
- */
-const betweenStreams = async (lb: LoadBalancerClient, id: string, atMost: number): Promise<void> => {
-  const end = performance.now() + atMost
-  while (performance.now() < end) {
-    const { inFlight, waiting } = lb.snapshot().deployments.find((deployment) => deployment.id === id)!
-    if (inFlight === waiting) return
-    // oxlint-disable-next-line no-await-in-loop -- it looks again and again
-    await sleep(2)
-  }
 }

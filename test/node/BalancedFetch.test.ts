@@ -1,6 +1,8 @@
 // oxlint-disable no-await-in-loop -- one after the other is what is tested
 import { assert, describe, it } from "@effect/vitest"
 import { createLoadBalancer } from "@evenkeel/node"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import OpenAI, { AzureOpenAI, InternalServerError } from "openai"
 import { type Handler, json, listen, type PlainServer } from "../support/PlainServer.ts"
 import {
@@ -12,6 +14,7 @@ import {
   hello,
   inFlight,
   messages,
+  pause,
   resource,
   serve,
   type Served,
@@ -19,12 +22,15 @@ import {
   urlOf
 } from "../support/Served.ts"
 
+setFlagsFromString("--expose-gc")
+const collectGarbage = runInNewContext("gc") as () => void
+
 const version = "2025-04-01-preview"
 
 const twoResources = (options?: ServeOptions) =>
   serve(
     ["east", "west"].map((name) => ({
-      ...resource(name),
+      name,
       deployments: [
         { name: "gpt", model: "gpt-4o", latency: fast, reply: () => "Hello from here." },
         { name: "emb", model: "text-embedding-3-small", latency: fast, dimensions: 8 }
@@ -36,10 +42,18 @@ const twoResources = (options?: ServeOptions) =>
 /** Clients of others, each with a key of its own that must go nowhere. */
 const clients: ReadonlyArray<readonly [string, ServeOptions, (served: Served) => OpenAI]> = [
   ["OpenAI", {}, ({ lb }) => new OpenAI({ apiKey: "foreign", fetch: lb.fetch })],
-  ["OpenAI at a resource's v1", {}, ({ lb, simulator }) =>
-    new OpenAI({ apiKey: "foreign", baseURL: `${urlOf(simulator, "east")}/openai/v1/`, fetch: lb.fetch })],
-  ["AzureOpenAI at classic resources", { apiVersion: version }, ({ lb, simulator }) =>
-    new AzureOpenAI({ apiKey: "foreign", endpoint: urlOf(simulator, "east"), apiVersion: version, fetch: lb.fetch })],
+  [
+    "OpenAI at a resource's v1",
+    {},
+    ({ lb, simulator }) =>
+      new OpenAI({ apiKey: "foreign", baseURL: `${urlOf(simulator, "east")}/openai/v1/`, fetch: lb.fetch })
+  ],
+  [
+    "AzureOpenAI at classic resources",
+    { apiVersion: version },
+    ({ lb, simulator }) =>
+      new AzureOpenAI({ apiKey: "foreign", endpoint: urlOf(simulator, "east"), apiVersion: version, fetch: lb.fetch })
+  ],
   ["AzureOpenAI with a token, at classic resources", { apiVersion: version }, ({ lb, simulator }) =>
     new AzureOpenAI({
       azureADTokenProvider: async () => "foreign",
@@ -47,10 +61,18 @@ const clients: ReadonlyArray<readonly [string, ServeOptions, (served: Served) =>
       apiVersion: version,
       fetch: lb.fetch
     })],
-  ["AzureOpenAI at v1 resources", {}, ({ lb, simulator }) =>
-    new AzureOpenAI({ apiKey: "foreign", endpoint: urlOf(simulator, "east"), apiVersion: version, fetch: lb.fetch })],
-  ["OpenAI at a resource's v1, of classic resources", { apiVersion: version }, ({ lb, simulator }) =>
-    new OpenAI({ apiKey: "foreign", baseURL: `${urlOf(simulator, "east")}/openai/v1`, fetch: lb.fetch })]
+  [
+    "AzureOpenAI at v1 resources",
+    {},
+    ({ lb, simulator }) =>
+      new AzureOpenAI({ apiKey: "foreign", endpoint: urlOf(simulator, "east"), apiVersion: version, fetch: lb.fetch })
+  ],
+  [
+    "OpenAI at a resource's v1, of classic resources",
+    { apiVersion: version },
+    ({ lb, simulator }) =>
+      new OpenAI({ apiKey: "foreign", baseURL: `${urlOf(simulator, "east")}/openai/v1`, fetch: lb.fetch })
+  ]
 ]
 
 describe("lb.fetch below a client of others", () => {
@@ -76,7 +98,13 @@ describe("lb.fetch below a client of others", () => {
         assert.deepStrictEqual(served.stats(name).credentials, [`${name}-key`])
         assert.deepInclude(served.stats(name), { unauthorized: 0, inFlight: 0 })
       }
+      const { deployments } = served.lb.snapshot()
       assert.strictEqual(inFlight(served.lb), 0)
+      // known for what they are: chat, its stream, embeddings and both responses were settled by what was billed
+      assert.strictEqual(
+        deployments.reduce((sum, { totals }) => sum + totals.completionTokens, 0),
+        ["east", "west"].reduce((sum, name) => sum + served.stats(name).deployments["gpt"]!.completionTokens, 0)
+      )
     })
 
     it(`fails over below ${name}, which is told not to retry`, async () => {
@@ -101,7 +129,10 @@ const body = JSON.stringify(hello)
 const inputs: ReadonlyArray<readonly [string, () => Parameters<typeof fetch>]> = [
   ["a string", () => [url, { method: "POST", headers: jsonHeaders, body }]],
   ["a URL", () => [new URL(url), { method: "POST", headers: new Headers(jsonHeaders), body }]],
-  ["bytes", () => [url, { method: "POST", headers: Object.entries(jsonHeaders), body: new TextEncoder().encode(body) }]],
+  [
+    "bytes",
+    () => [url, { method: "POST", headers: Object.entries(jsonHeaders), body: new TextEncoder().encode(body) }]
+  ],
   ["a buffer", () => [url, { method: "post", headers: jsonHeaders, body: new TextEncoder().encode(body).buffer }]],
   ["a blob that knows its type", () => [url, { method: "POST", body: new Blob([body], { type: "application/json" }) }]],
   ["a stream", () => [
@@ -128,7 +159,7 @@ describe("lb.fetch by itself", () => {
   }
 
   it("gives a stream as bytes while they come", async () => {
-    await using served = await twoResources()
+    await using served = await serve([resource("east", { latency: { ...fast, perOutputTokenMs: 10 } })])
     const streamed = JSON.stringify({ ...hello, stream: true })
     const response = await served.lb.fetch(url, { method: "POST", headers: jsonHeaders, body: streamed })
     const parts = await collect(response.body!.pipeThrough(new TextDecoderStream()))
@@ -151,7 +182,11 @@ describe("lb.fetch by itself", () => {
     await using served = await serve([resource("east")])
     served.service("east").fault("gpt", { kind: "hang" })
     const init = { method: "POST", headers: jsonHeaders, body }
-    assert.propertyVal(await failureOf(served.lb.fetch(url, { ...init, signal: AbortSignal.abort() })), "name", "AbortError")
+    assert.propertyVal(
+      await failureOf(served.lb.fetch(url, { ...init, signal: AbortSignal.abort() })),
+      "name",
+      "AbortError"
+    )
     assert.strictEqual(served.sends(), 0)
     assert.propertyVal(
       await failureOf(served.lb.fetch(url, { ...init, signal: AbortSignal.timeout(50) })),
@@ -160,12 +195,29 @@ describe("lb.fetch by itself", () => {
     )
     const controller = new AbortController()
     const reason = new Error("enough")
-    const request = new Request(url, { ...init, signal: controller.signal })
-    const asked = failureOf(served.lb.fetch(request))
-    await eventually(() => served.stats("east").inFlight === 1)
+    const asked = failureOf(served.lb.fetch(url, { ...init, signal: controller.signal }))
+    await eventually(() => inFlight(served.lb) === 1)
     controller.abort(reason)
     assert.strictEqual(await asked, reason)
     await eventually(() => served.stats("east").inFlight === 0 && inFlight(served.lb) === 0)
+  })
+
+  it("hears the abort of a Request's signal, however late", async () => {
+    await using served = await serve([resource("east")])
+    served.service("east").fault("gpt", { kind: "hang" })
+    const controller = new AbortController()
+    const request = new Request(url, { method: "POST", headers: jsonHeaders, body, signal: controller.signal })
+    const asked = failureOf(served.lb.fetch(request))
+    await eventually(() => served.stats("east").inFlight === 1)
+    // what a Request's signal hangs by must not be collected meanwhile
+    for (let i = 0; i < 3; i++) {
+      collectGarbage()
+      await pause(1)
+    }
+    const reason = new Error("enough")
+    controller.abort(reason)
+    assert.strictEqual(await Promise.race([asked, pause(1_000)]), reason)
+    assert.instanceOf(request, Request)
   })
 
   it("rejects a read for its caller's abort, as every fetch does", async () => {
@@ -257,12 +309,13 @@ describe("what lb.fetch passes on", () => {
     const base = "https://api.openai.com/v1"
     const deleted = await lb.fetch(`${base}/files/file-abcdef`, { method: "DELETE" })
     assert.deepStrictEqual([deleted.status, await deleted.text()], [204, ""])
-    const head = await lb.fetch(`${base}/files/file-abcdef`, { method: "HEAD" })
-    assert.deepStrictEqual([head.status, head.headers.get("x-seen"), await head.text()], [200, "yes", ""])
     const content = await lb.fetch(`${base}/files/file-abcdef/content`)
     assert.deepStrictEqual([...await content.bytes()], [0, 255, 1])
     // every connection was used up to its end, so that one was enough
     assert.strictEqual(server.connections().made, 1)
+    const head = await lb.fetch(`${base}/files/file-abcdef`, { method: "HEAD" })
+    assert.deepStrictEqual([head.status, head.headers.get("x-seen"), await head.text()], [200, "yes", ""])
+    assert.isNull(await lb.openai.delete("/files/file-abcdef"))
     assert.strictEqual(inFlight(lb), 0)
   })
 
@@ -302,12 +355,14 @@ describe("what lb.fetch passes on", () => {
   it("is not sent when chat is no JSON", async () => {
     await using server = await listen(plain)
     await using lb = overPlain(server)
-    for (const init of [
-      { body: "hello", headers: jsonHeaders },
-      { body: "[]", headers: jsonHeaders },
-      { body: "{\"model\":\"gpt-4o\"", headers: jsonHeaders },
-      { body: new Uint8Array([1]), headers: { "content-type": "application/octet-stream" } }
-    ]) {
+    for (
+      const init of [
+        { body: "hello", headers: jsonHeaders },
+        { body: "[]", headers: jsonHeaders },
+        { body: "{\"model\":\"gpt-4o\"", headers: jsonHeaders },
+        { body: new Uint8Array([1]), headers: { "content-type": "application/octet-stream" } }
+      ]
+    ) {
       const response = await lb.fetch(url, { method: "POST", ...init })
       assert.strictEqual(response.status, 400)
     }

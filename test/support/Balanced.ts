@@ -20,7 +20,7 @@ import type { DeploymentOptions, DeploymentStats } from "@evenkeel/core/simulati
 import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
 import * as SimulatedTransport from "@evenkeel/core/simulation/SimulatedTransport"
 import { Transport, type TransportRequest } from "@evenkeel/core/Transport"
-import { Clock, Effect, Exit, Fiber, Layer, Random } from "effect"
+import { Clock, Effect, type Exit, Fiber, Layer, Random, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 
 export type ServiceOptions = SimulatedService.SimulatedServiceOptions
@@ -59,6 +59,8 @@ export interface FleetConfig extends Partial<ConfigInput> {
   /** By name of the resource, for all of its deployments. */
   readonly tiers?: Readonly<Record<string, number>>
   readonly weights?: Readonly<Record<string, number>>
+  /** The balancer is not told what the deployments' limits are. */
+  readonly unlimited?: boolean
 }
 
 /** A balancer over these services. Active checks are off unless they are replaced. */
@@ -69,7 +71,7 @@ export const fleet = (
 ): Fleet => {
   const made = services.map((options) => SimulatedService.make(options))
   const sends: Array<Send> = []
-  const { tiers, weights, ...rest } = config
+  const { tiers, unlimited = false, weights, ...rest } = config
   const resources: Array<ResourceInput> = made.map((service, i) => ({
     name: service.name,
     provider: service.provider,
@@ -78,8 +80,8 @@ export const fleet = (
     deployments: services[i]!.deployments.map((deployment) => ({
       name: deployment.name,
       model: deployment.model ?? deployment.name,
-      tpm: deployment.tpm,
-      rpm: deployment.rpm,
+      tpm: unlimited ? undefined : deployment.tpm,
+      rpm: unlimited ? undefined : deployment.rpm,
       provisioned: deployment.provisioned,
       tier: tiers?.[service.name],
       weight: weights?.[service.name]
@@ -107,9 +109,9 @@ const recording = (services: ReadonlyArray<SimulatedService.SimulatedService>, s
 /** Runs a test against a fleet, with one seed for all that is random. */
 export const run = <A, E>(
   fleet: Fleet,
-  test: Effect.Effect<A, E, LoadBalancer | Deployments>,
+  test: Effect.Effect<A, E, LoadBalancer | Deployments | Scope.Scope>,
   seed: string | number = 1
-): Effect.Effect<A, E | LoadBalancerError> => test.pipe(Effect.provide(fleet.layer), Random.withSeed(seed))
+): Effect.Effect<A, E | LoadBalancerError, Scope.Scope> => test.pipe(Effect.provide(fleet.layer), Random.withSeed(seed))
 
 /** How an effect ended, after as much virtual time as it needs, in steps. */
 export const settle = <A, E, R>(

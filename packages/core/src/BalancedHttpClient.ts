@@ -110,13 +110,13 @@ export const headersOf = ({ deployment, headers }: Answer): Record<string, strin
   return kept
 }
 
-const bodiless = new Set([204, 205, 304])
+const bodiless = new Set([204, 205])
 
 const responseOf = Effect.fnUntraced(function*(request: HttpClientRequest, answer: Answer) {
   const init = { status: answer.status, headers: headersOf(answer) }
   if (answer._tag === "Whole") return HttpClientResponse.fromWeb(request, new Response(answer.text, init))
   const { stream } = answerOf(answer)
-  if (bodiless.has(answer.status)) {
+  if (bodiless.has(answer.status) || request.method === "HEAD") {
     yield* Effect.ignore(Stream.runDrain(stream))
     return HttpClientResponse.fromWeb(request, new Response(null, init))
   }

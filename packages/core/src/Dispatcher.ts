@@ -85,6 +85,8 @@ class Journey {
   resources: ReadonlySet<string> | undefined
   /** Whether the owner of what it refers to is being searched for. */
   isSearching = false
+  /** Whether the prompt was too long for a provisioned deployment. */
+  isStandardOnly = false
   readonly renewed = new Set<string>()
 
   constructor(
@@ -225,7 +227,12 @@ export class Dispatcher {
     const warm = journey.sessionKey === undefined ? undefined : this.affinity.recall(journey.sessionKey, now)
     const query = {
       group: journey.group,
-      demand: { tokens: journey.tokens, promptTokens: journey.promptTokens, resources: journey.resources },
+      demand: {
+        tokens: journey.tokens,
+        characters: journey.request.characters,
+        isStandardOnly: journey.isStandardOnly,
+        resources: journey.resources
+      },
       tried,
       session: journey.request.session,
       warm
@@ -310,9 +317,7 @@ export class Dispatcher {
           ? group.deployments.filter((other) => !other.provisioned && !journey.tried.has(other))
           : []
         if (standard.length > 0) {
-          for (const other of group.deployments) {
-            if (other.provisioned) journey.tried.add(other)
-          }
+          journey.isStandardOnly = true
           return {}
         }
         const { body, code, headers, message, status } = outcome

@@ -27,7 +27,9 @@ export const targetOf = (url: string, resources: ReadonlyArray<Resource>): Targe
   if (found !== undefined) return found
   for (const resource of resources) {
     const target = below(url, resource.baseUrl)
-    if (target !== undefined) return resource.apiVersion === undefined ? target : withoutDeployment(target)
+    if (target !== undefined) return target
+    const classic = resource.classicBaseUrl === undefined ? undefined : below(url, resource.classicBaseUrl)
+    if (classic !== undefined) return withoutDeployment(classic)
   }
   return undefined
 }

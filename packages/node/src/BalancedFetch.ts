@@ -57,7 +57,8 @@ export const make = (options: FetchOptions): typeof fetch => {
     const isForeign = init[factsKey] === undefined
     const asked = input instanceof Request ? new Request(input, init) : undefined
     const url = asked?.url ?? String(input)
-    const signal = asked?.signal ?? init.signal ?? undefined
+    // the caller's own: a signal that only follows it may be collected before it fires
+    const signal = init.signal ?? (input instanceof Request ? input.signal : undefined)
     signal?.throwIfAborted()
     const target = ForeignRequest.targetOf(url, resources())
     if (target === undefined) return errorResponse(ForeignRequest.unknownTarget(url), url)
@@ -81,7 +82,7 @@ export const make = (options: FetchOptions): typeof fetch => {
       fiber.addObserver((exit) => {
         signal?.removeEventListener("abort", abort)
         if (Exit.isSuccess(exit)) {
-          resolve(responseOf(exit.value.answer, url, signal, fork, isForeign))
+          resolve(responseOf(exit.value.answer, method, url, signal, fork, isForeign))
           return
         }
         const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
@@ -178,17 +179,22 @@ const formRequest = async (
 
 const responseOf = (
   answer: Answer,
+  method: string,
   url: string,
   signal: AbortSignal | undefined,
   fork: FetchOptions["fork"],
   isForeign: boolean
 ): Response => {
   const headers = headersOf(answer)
+  const { status } = answer
+  if (answer._tag !== "Whole" && (method === "HEAD" || status === 204 || status === 205)) {
+    // nobody will read a body that cannot be there
+    fork(Effect.ignore(Effect.forever(answer.stream.next as Effect.Effect<unknown, unknown>)))
+    return new Response(null, { status, headers })
+  }
   const content = answer._tag === "Whole" ? answer.text : sourceOf(answer, signal, fork)
-  if (!isForeign) return leanResponse(content, answer.status, headers, url)
-  const isBodiless = answer.status === 204 || answer.status === 205 || answer.status === 304
-  const body = isBodiless ? null : typeof content === "string" ? content : readableOf(content)
-  return new Response(body, { status: answer.status, headers })
+  if (!isForeign) return leanResponse(content, status, headers, url)
+  return new Response(typeof content === "string" ? content : readableOf(content), { status, headers })
 }
 
 /** An error as a response. */

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { settle } from "@evenkeel/core/attempt/Settlement"
+import { type Permit } from "@evenkeel/core/deployment/Deployment"
 import { Quota, type QuotaOptions } from "@evenkeel/core/deployment/Quota"
 import { parseRateLimits, type RateLimits } from "@evenkeel/core/deployment/RateLimitHeaders"
 import { EventHub } from "@evenkeel/core/Event"
@@ -211,24 +212,57 @@ describe("a provisioned deployment's utilisation", () => {
   })
 })
 
-describe("an unknown limit", () => {
-  it("is learned from a 429: lower than what was sent", () => {
-    const [deployment] = makeDeployments([{}])
-    for (let i = 0; i < 10; i++) deployment!.enter(0, 1000)
+const throttle = (permits: ReadonlyArray<Permit>, now: number): void => {
+  for (const permit of permits) {
     const settled = {
-      permit: deployment!.enter(100, 1000),
-      group: makeGroup([deployment!]),
+      permit,
+      group: makeGroup([permit.deployment]),
       request: chat,
       promptTokens: 1000,
       usage: undefined,
-      now: 200,
-      wallNow: 200,
+      now,
+      wallNow: now,
       random: 0.5,
       events: new EventHub()
     }
     settle(settled, { _tag: "Throttled", reason: "http 429", status: 429, wait: 1000, body: undefined })
-    assert.isAtMost(deployment!.quota.tokenLimit, 10_000)
-    assert.isAbove(deployment!.quota.tokenLimit, 1000)
-    assert.isFalse(deployment!.quota.fits(2000, 5000))
+  }
+}
+
+describe("an unknown limit", () => {
+  it("is learned from a 429: lower than what was sent, then slowly higher", () => {
+    const [deployment] = makeDeployments([{}])
+    for (let i = 0; i < 10; i++) deployment!.enter(0, 1000)
+    throttle([deployment!.enter(100, 1000)], 200)
+    const { quota } = deployment!
+    const learned = quota.tokenLimit
+    assert.isAtMost(learned, 10_000)
+    assert.isAbove(learned, 5000)
+    assert.isFalse(quota.fits(2000, 5000))
+    for (let now = 61_000; now < 661_000; now += 1000) deployment!.enter(now, 10)
+    assert.isAbove(quota.tokenLimit, learned * 1.1)
+    assert.isBelow(quota.tokenLimit, learned * 3)
+  })
+
+  it("is learned once from all that were under way at the same time", () => {
+    const [deployment] = makeDeployments([{}])
+    for (let i = 0; i < 80; i++) deployment!.enter(0, 1000)
+    throttle(Array.from({ length: 20 }, () => deployment!.enter(100, 1000)), 200)
+    assert.isAbove(deployment!.quota.tokenLimit, 50_000)
+    assert.isBelow(deployment!.quota.tokenLimit, 100_000)
+  })
+
+  it("is not learned of provisioned throughput, which says its utilisation and its wait", () => {
+    const [deployment] = makeDeployments([{ provisioned: true }])
+    throttle([deployment!.enter(0, 10_000)], 100)
+    assert.isTrue(deployment!.quota.fits(2000, 20_000))
+  })
+
+  it("is of no interest once the service tells it", () => {
+    const [deployment] = makeDeployments([{}])
+    const permit = deployment!.enter(0, 10_000)
+    throttle([permit], 100)
+    deployment!.quota.observe(limits({ limitTokens: 50_000 }), permit.reservation, 100)
+    assert.strictEqual(deployment!.quota.tokenLimit, 50_000)
   })
 })

@@ -42,6 +42,12 @@ describe("SlidingWindow", () => {
     assert.strictEqual(window.sum(61_500), 3)
   })
 
+  it("has buckets of any width", () => {
+    const window = new SlidingWindow(10, 100)
+    window.add(50, 1)
+    assert.deepStrictEqual([1000, 1099, 1100].map((now) => window.sum(now)), [1, 1, 0])
+  })
+
   it("takes a time before its last as its last", () => {
     const window = new SlidingWindow(10)
     window.add(5000, 1)
@@ -58,12 +64,13 @@ const pause = Schema.Struct({ op: Schema.Literal("wait"), millis: integer(0, 300
 const operations = Schema.Array(Schema.Union([add, amend, wait, pause]))
 
 describe("SlidingWindow, against a list of times and amounts", () => {
-  it.prop("is never less than the true sliding sum, never more than that of one second more", {
+  it.prop("is never less than the true sliding sum, never more than that of one bucket more", {
     operations,
     start: integer(0, 5000),
-    seconds: Schema.Literals([1, 10, 60])
-  }, ({ operations, seconds, start }) => {
-    const window = new SlidingWindow(seconds)
+    seconds: Schema.Literals([1, 10, 60]),
+    width: Schema.Literals([100, 1000])
+  }, ({ operations, seconds, start, width }) => {
+    const window = new SlidingWindow((seconds * 1000) / width, width)
     const list: Array<{ time: number; amount: number; second: number }> = []
     let now = start + 0.25
     for (const step of operations) {
@@ -74,22 +81,24 @@ describe("SlidingWindow, against a list of times and amounts", () => {
         const delta = Math.max(step.delta, -entry.amount)
         const before = window.sum(now)
         window.amend(now, entry.second, delta)
-        if (now - entry.time >= (seconds + 1) * 1000) assert.strictEqual(window.sum(now), before)
+        if (now - entry.time >= seconds * 1000 + width) assert.strictEqual(window.sum(now), before)
         entry.amount += delta
       }
       const within = (millis: number) =>
         list.reduce((sum, { amount, time }) => now - time < millis ? sum + amount : sum, 0)
       assert.isAtLeast(window.sum(now), within(seconds * 1000))
-      assert.isAtMost(window.sum(now), within((seconds + 1) * 1000))
+      assert.isAtMost(window.sum(now), within(seconds * 1000 + width))
     }
   }, check(300))
 
-  it.prop("says when it will have fallen to a level, to the millisecond", {
+  it.prop("knows what will be left at any later time, and changes nothing by telling", {
     amounts: Schema.Array(Schema.Struct({ amount: integer(1, 100), wait: integer(0, 9000) })),
-    ceiling: integer(0, 300)
-  }, ({ amounts, ceiling }) => {
+    seconds: Schema.Literals([1, 10, 60]),
+    width: Schema.Literals([100, 1000]),
+    ahead: Schema.Array(integer(0, 70_000))
+  }, ({ ahead, amounts, seconds, width }) => {
     const filled = () => {
-      const window = new SlidingWindow(60)
+      const window = new SlidingWindow((seconds * 1000) / width, width)
       let now = 0
       for (const { amount, wait } of amounts) {
         now += wait
@@ -98,9 +107,8 @@ describe("SlidingWindow, against a list of times and amounts", () => {
       return { now, window }
     }
     const { now, window } = filled()
-    const wait = window.timeUntil(now, ceiling)
-    assert.strictEqual(wait === 0, window.sum(now) <= ceiling)
-    assert.isAtMost(filled().window.sum(now + wait), ceiling)
-    if (wait > 0) assert.isAbove(filled().window.sum(now + wait - 1), ceiling)
+    const before = window.sum(now)
+    for (const wait of ahead) assert.strictEqual(window.sumAt(now + wait), filled().window.sum(now + wait))
+    assert.strictEqual(window.sum(now), before)
   }, check(300))
 })

@@ -347,7 +347,8 @@ class Attempt implements Source, Limited {
       Effect.callback((resume) => {
         const worker = Effect.runForkWith(caller.context)(effect)
         this.worker = worker
-        this.environment.deadlines.watch(this)
+        // an answer that came at once has ended it already
+        if (this.endedAt === undefined) this.environment.deadlines.watch(this)
         worker.addObserver((exit) =>
           resume(this.expired === undefined || Exit.isSuccess(exit) ? exit : Effect.fail(outcomeOfStage(this.expired)))
         )

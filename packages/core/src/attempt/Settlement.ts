@@ -71,7 +71,7 @@ export const settle = (settled: Settled, outcome: Outcome): boolean => {
       aliveAgain(settled)
       deployment.quota.settle(permit.reservation, now, undefined)
       if (outcome.elsewhere === "context-length" && deployment.provisioned) {
-        deployment.promptCeiling = Math.min(deployment.promptCeiling, settled.promptTokens)
+        deployment.characterCeiling = Math.min(deployment.characterCeiling, settled.request.characters)
       }
       break
     case "Abandoned":

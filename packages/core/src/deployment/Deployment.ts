@@ -74,8 +74,8 @@ export class Deployment {
   /** Attempts in flight whose first byte has not come. */
   waiting = 0
   draining = false
-  /** Prompt tokens from which on this deployment refused a prompt as too long. */
-  promptCeiling = Infinity
+  /** Characters of prompt from which on this deployment refused one as too long. */
+  characterCeiling = Infinity
   lastSuccessAt = -Infinity
   private readonly slowStart: number
   private readonly slowStartFloor: number

@@ -64,6 +64,7 @@ export class Resource {
   readonly apiVersion: string | undefined
   /** When it last answered anything. */
   lastAnswerAt = -Infinity
+  private readonly root: string
   private readonly base: string
   private readonly paths = new Map<string, Map<string, string>>()
   #credential: Credential
@@ -71,6 +72,7 @@ export class Resource {
   constructor(config: ResourceConfig, credential: Credential, breaker: BreakerOptions) {
     const url = new URL(config.endpoint)
     const root = url.pathname.replace(/\/+$/, "")
+    this.root = root
     this.name = config.name
     this.provider = config.provider
     this.region = config.region
@@ -138,8 +140,13 @@ export class Resource {
     return url.pathname + url.search
   }
 
-  /** The API's base as a URL prefix, for recognising URLs that foreign clients build. */
+  /** URL prefix of an API that needs no rewriting of what follows, for recognising URLs that foreign clients build. */
   get baseUrl(): string {
-    return this.origin + this.base
+    return `${this.origin}${this.root}${this.provider === "azure" ? "/openai/v1" : ""}`
+  }
+
+  /** The same for Azure's classic API, where deployment and version are part of what follows. */
+  get classicBaseUrl(): string | undefined {
+    return this.provider === "azure" ? `${this.origin}${this.root}/openai` : undefined
   }
 }

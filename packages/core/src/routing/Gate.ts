@@ -8,7 +8,7 @@ import type { Deployment } from "../deployment/Deployment.ts"
  *
  * - `pinned-elsewhere`: the request refers to something that another resource owns.
  * - `draining`: it is leaving the set.
- * - `too-long`: it refused a prompt of this length before.
+ * - `too-long`: it, or for this request another provisioned one, refused a prompt of this length.
  * - `resource-open`, `breaker-open`: it, or its resource, is failing.
  * - `cooling-down`: the service asked to wait.
  * - `over-quota`: the reservation does not fit what is left of this minute.
@@ -26,7 +26,10 @@ export type Refusal =
 export interface Demand {
   /** Prompt and possible output. */
   readonly tokens: number
-  readonly promptTokens: number
+  /** Characters of prompt. */
+  readonly characters: number
+  /** Whether the prompt was too long for a provisioned deployment, so that no other is asked. */
+  readonly isStandardOnly: boolean
   /** Resources that may serve it; `undefined` for any. */
   readonly resources: ReadonlySet<string> | undefined
 }
@@ -37,7 +40,8 @@ export interface Demand {
 export const refusalOf = (deployment: Deployment, demand: Demand, now: number): Refusal | undefined => {
   if (demand.resources !== undefined && !demand.resources.has(deployment.resource.name)) return "pinned-elsewhere"
   if (deployment.draining) return "draining"
-  if (demand.promptTokens >= deployment.promptCeiling) return "too-long"
+  if (demand.characters >= deployment.characterCeiling) return "too-long"
+  if (demand.isStandardOnly && deployment.provisioned) return "too-long"
   if (!deployment.resource.breaker.allows(now)) return "resource-open"
   if (!deployment.breaker.allows(now)) return "breaker-open"
   if (!deployment.cooldown.allows(now)) return "cooling-down"

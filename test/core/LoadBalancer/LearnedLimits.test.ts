@@ -1,0 +1,75 @@
+import { assert, describe, it } from "@effect/vitest"
+import { LoadBalancer } from "@evenkeel/core"
+import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
+import * as SimulatedTransport from "@evenkeel/core/simulation/SimulatedTransport"
+import { Effect, Layer, Random } from "effect"
+import { TestClock } from "effect/testing"
+import { steady } from "../../support/Balanced.ts"
+
+const question = (words: number) => ({
+  model: "gpt-4o",
+  messages: [{ role: "user" as const, content: "word ".repeat(words) }],
+  max_completion_tokens: 20
+})
+
+/** Two resources, of which the second takes what the first cannot. The balancer is told of no limit. */
+const unlimited = (first: Partial<SimulatedService.SimulatedServiceOptions["deployments"][number]>) => {
+  const services = [
+    SimulatedService.make({ name: "first", deployments: [{ name: "gpt-4o", latency: steady, ...first }] }),
+    SimulatedService.make({ name: "second", deployments: [{ name: "gpt-4o", latency: steady }] })
+  ]
+  const resources = services.map((service, i) => ({
+    ...service.config(),
+    deployments: [{ name: "gpt-4o", provisioned: i === 0 && first.provisioned, tier: i + 1 }]
+  }))
+  const layer = LoadBalancer.layer({ resources, health: { check: { kind: "none" } } }).pipe(
+    Layer.provide(SimulatedTransport.layer(services))
+  )
+  return { first: services[0]!, layer }
+}
+
+const firstOf = Effect.map(Effect.flatMap(LoadBalancer, (lb) => lb.snapshot), ({ deployments }) => deployments[0]!)
+
+const ask = (words: number) =>
+  Effect.flatMap(LoadBalancer, (lb) => Effect.forkChild(Effect.ignore(lb.chat(question(words)))))
+
+/** Asks once a second, and returns how many of the answers came from the first. */
+const askEverySecond = Effect.fnUntraced(function*(seconds: number) {
+  const before = (yield* firstOf).totals.succeeded
+  for (let second = 0; second < seconds; second++) {
+    yield* ask(100)
+    yield* TestClock.adjust("1 second")
+  }
+  return (yield* firstOf).totals.succeeded - before
+})
+
+describe("a deployment whose limit nobody told", () => {
+  it.effect("serves again as soon as its bucket has drained, where it is provisioned", () => {
+    const { layer } = unlimited({ provisioned: true, tpm: 60_000 })
+    return Effect.gen(function*() {
+      // fills its bucket of 10,000 tokens within a second, so that the last is told to wait
+      for (let i = 0; i < 12; i++) yield* ask(900)
+      yield* TestClock.adjust("1 second")
+      yield* ask(900)
+      yield* TestClock.adjust("10 seconds")
+      const { state, totals } = yield* firstOf
+      assert.isAtLeast(totals.throttled, 1)
+      assert.strictEqual(state, "healthy")
+      // an eighth of what it drains
+      assert.strictEqual(yield* askEverySecond(30), 30)
+    }).pipe(Effect.provide(layer), Random.withSeed("provisioned"))
+  })
+
+  it.effect("is not starved for long after other clients, who had used its quota up, stop", () => {
+    const { first, layer } = unlimited({ tpm: 300_000 })
+    return Effect.gen(function*() {
+      first.fault("gpt-4o", { kind: "unknownLimits" })
+      first.consume("gpt-4o", 300_000, 0, 0)
+      yield* ask(100)
+      yield* TestClock.adjust("7 minutes")
+      assert.strictEqual((yield* firstOf).totals.throttled, 1)
+      // a thirtieth of its quota
+      assert.isAtLeast(yield* askEverySecond(60), 50)
+    }).pipe(Effect.provide(layer), Random.withSeed("standard"))
+  })
+})
