@@ -68,9 +68,10 @@ export const renderTable = ({ firstToken, movedOn, snapshot, verdict }: Summary,
     }
   }
   if (movedOn.size === 0) lines.push([span("     nothing")])
-  lines.push([], ...verdict.map(({ holds, text }) => [
-    span(holds ? " ✓ " : " ✗ ", holds ? "green" : "red"),
-    span(text)
-  ]))
+  lines.push([])
+  for (const { holds, more, text } of verdict) {
+    lines.push([span(holds ? " ✓ " : " ✗ ", holds ? "green" : "red"), span(text)])
+    if (more !== undefined) lines.push([span(`   ${more}`, "dim")])
+  }
   return lines.map((spans) => line(spans, canvas))
 }

@@ -1,5 +1,5 @@
 /**
- * Callers: plain calls, streamed calls, and customers who ask one question after another about their own long document.
+ * Callers: plain calls, streamed calls, and questions about long contracts, a session for each contract.
  *
  * They know nothing of deployments. They have the official client, and count what they see.
  */
@@ -23,13 +23,13 @@ export interface Traffic {
   readonly stop: () => Promise<void>
 }
 
-const CUSTOMERS = 18
+const CONTRACTS = 18
 
 const questions = ["What is due next?", "Who signed it?", "How does it end?", "What would you change?", "Is it legal?"]
 
-/** A document of about 1,500 tokens, another for each customer: only its own is worth finding in a prompt cache. */
-const documentOf = (customer: number): string =>
-  `Contract ${customer}. ` + `Paragraph of customer ${customer}, to be read with care. `.repeat(115)
+/** A document of about 1,500 tokens, which every question about it repeats: worth finding in a prompt cache. */
+const documentOf = (contract: number): string =>
+  `Contract ${contract}. ` + `A paragraph of contract ${contract}, to be read with care. `.repeat(115)
 
 /**
  * Starts callers that ask so many times a second, whatever becomes of the answers.
@@ -52,13 +52,13 @@ export const startTraffic = (lb: LoadBalancerClient, perSecond: number): Traffic
     const turn = tally.started++
     const kind = turn % 5
     const question = questions[turn % questions.length]!
-    const customer = Math.floor(turn / 2.5) % CUSTOMERS
+    const contract = Math.floor(turn / 2.5) % CONTRACTS
     // two of five in a session and streamed, one streamed, two plain
     if (kind < 2) tally.inSessions++
     if (kind < 3) tally.streamed++
     const asked = call(() =>
       kind < 2
-        ? stream(lb.session(`customer-${customer}`), question, documentOf(customer))
+        ? stream(lb.session(`contract-${contract}`), question, documentOf(contract))
         : kind === 2
         ? stream(lb.openai, question)
         : plain(lb.openai, question)

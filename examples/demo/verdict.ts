@@ -10,6 +10,8 @@ import type { Tally } from "./traffic.ts"
 export interface Verdict {
   readonly holds: boolean
   readonly text: string
+  /** What is worth knowing beside it. */
+  readonly more?: string | undefined
 }
 
 export interface Evidence {
@@ -65,8 +67,8 @@ const slowed = ({ moments, served }: Evidence, id: string): Verdict => {
   const became = meanFirstToken(during, id)
   return {
     holds: was !== undefined && became !== undefined && became > 2 * was,
-    text: `${id} was slowed down: first token ${latency(was)}, then ${latency(became)}; ` +
-      `its share of the calls without a session ${percent(shareOf(before, id))}, then ${percent(shareOf(during, id))}`
+    text: `${id} was slowed down: first token ${latency(was)}, then ${latency(became)}`,
+    more: `its share of the calls without a session: ${percent(shareOf(before, id))}, then ${percent(shareOf(during, id))}`
   }
 }
 

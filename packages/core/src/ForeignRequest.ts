@@ -6,7 +6,7 @@
  * taken whole, so that it can be sent again.
  */
 import { isSafePath, type Resource } from "./deployment/Resource.ts"
-import { operationOf, pinOfPath } from "./HttpDoor.ts"
+import { mayHaveSideEffects, operationOf, pinOfPath } from "./HttpDoor.ts"
 import type { LoadBalancerError } from "./LoadBalancerError.ts"
 import * as LlmRequest from "./request/LlmRequest.ts"
 
@@ -84,13 +84,14 @@ export const read = (foreign: Foreign): LlmRequest.LlmRequest | LoadBalancerErro
   const operation = operationOf(method, target.path)
   const asked = { operation, method, ...target, parsesEvents: false }
   const pin = pinOfPath(target.path)
+  const hasSideEffects = operation === "other" && mayHaveSideEffects(method, target.path)
   if (body === undefined) {
-    return LlmRequest.make({ ...asked, body: LlmRequest.noBody }, { ...LlmRequest.noFacts, pin }, options)
+    return LlmRequest.make({ ...asked, body: LlmRequest.noBody }, { ...LlmRequest.noFacts, pin, hasSideEffects }, options)
   }
   const parameters = contentType?.includes("json") === true ? parse(body) : undefined
   if (!LlmRequest.isRecord(parameters)) {
     if (operation !== "other") return LlmRequest.notSent("The body is no JSON object; nothing was sent.")
-    const facts = { ...LlmRequest.noFacts, pin, hasSideEffects: true }
+    const facts = { ...LlmRequest.noFacts, pin, hasSideEffects }
     return LlmRequest.make({ ...asked, body: LlmRequest.rawBody(body, contentType) }, facts, options)
   }
   const facts = LlmRequest.readFacts(operation, parameters)
@@ -99,7 +100,7 @@ export const read = (foreign: Foreign): LlmRequest.LlmRequest | LoadBalancerErro
   const sent = isBalanced ? LlmRequest.sentParameters(operation, parameters, facts.stream) : parameters
   return LlmRequest.make(
     { ...asked, body: LlmRequest.jsonBody(JSON.stringify(sent)) },
-    { ...facts, pin: facts.pin ?? pin, hasSideEffects: facts.hasSideEffects || (!isBalanced && method !== "GET") },
+    { ...facts, pin: facts.pin ?? pin, hasSideEffects: facts.hasSideEffects || hasSideEffects },
     options
   )
 }

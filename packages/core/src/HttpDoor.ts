@@ -44,6 +44,13 @@ const operations: Readonly<Record<string, LlmRequest.Operation>> = {
 export const operationOf = (method: string, path: string): LlmRequest.Operation =>
   method === "POST" ? operations[path] ?? "other" : "other"
 
+/** Endpoints besides the three operations that only generate or tell something. */
+const harmless = ["/completions", "/images/", "/audio/", "/moderations", "/tokenize"]
+
+/** Whether repeating a request to another endpoint could do more than cost twice. */
+export const mayHaveSideEffects = (method: string, path: string): boolean =>
+  method !== "GET" && method !== "HEAD" && !harmless.some((prefix) => path.startsWith(prefix))
+
 /** The request that a caller of this door means, or what is wrong with it. */
 export const requestOf = (
   request: HttpRequest,
@@ -57,12 +64,12 @@ export const requestOf = (
   if (body === undefined) {
     return LlmRequest.make(
       { ...asked, body: LlmRequest.noBody },
-      { ...LlmRequest.noFacts, pin: pinOfPath(path) },
+      { ...LlmRequest.noFacts, pin: pinOfPath(path), hasSideEffects: mayHaveSideEffects(method, path) },
       options
     )
   }
   if (typeof body === "string" || body instanceof Uint8Array) {
-    const facts = { ...LlmRequest.noFacts, hasSideEffects: true, pin: pinOfPath(path) }
+    const facts = { ...LlmRequest.noFacts, hasSideEffects: mayHaveSideEffects(method, path), pin: pinOfPath(path) }
     return LlmRequest.make(
       { ...asked, operation: "other", body: LlmRequest.rawBody(body, contentType) },
       facts,
@@ -75,7 +82,7 @@ export const requestOf = (
     const sent = JSON.stringify(
       facts.model === undefined ? body : LlmRequest.sentParameters(operation, body, facts.stream)
     )
-    const hasSideEffects = facts.hasSideEffects || facts.model === undefined
+    const hasSideEffects = facts.hasSideEffects || (operation === "other" && mayHaveSideEffects(method, path))
     return LlmRequest.make({ ...asked, body: LlmRequest.jsonBody(sent) }, { ...facts, hasSideEffects }, options)
   } catch (cause) {
     return LlmRequest.notSent(

@@ -254,6 +254,7 @@ describe("an unknown limit", () => {
 
   it("is not learned of provisioned throughput, which says its utilisation and its wait", () => {
     const [deployment] = makeDeployments([{ provisioned: true }])
+    deployment!.enter(0, 10_000)
     throttle([deployment!.enter(0, 10_000)], 100)
     assert.isTrue(deployment!.quota.fits(2000, 20_000))
   })

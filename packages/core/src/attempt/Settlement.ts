@@ -56,7 +56,7 @@ export const settle = (settled: Settled, outcome: Outcome): boolean => {
       deployment.totals.throttled++
       answered(settled)
       deployment.breaker.release(permit.epoch)
-      deployment.quota.throttled(now)
+      deployment.quota.throttled(permit.reservation, now)
       deployment.quota.refund(permit.reservation, now)
       tellCooldown(settled, deployment.cooldown.begin(now, outcome.wait, outcome.reason), outcome.reason)
       break

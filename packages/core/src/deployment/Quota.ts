@@ -21,10 +21,13 @@ const SLICE_BUCKETS = 10
 /** Most that one request is charged: no context is as long, and no sum of such overflows. */
 const MAX_CHARGE = 1e9
 
-/** A limit learned from a 429 is this share of what was sent, and then grows by so much of itself a second. */
+/**
+ * A limit learned from a 429 is this share of what was sent in the minute before, and grows by so much of that a second.
+ * Too few requests of ours teach nothing: others may have used the quota.
+ */
 const LEARNED_SHARE = 0.8
-const LEARNED_GROWTH = 0.001
-const LEARNED_LEAST = 1000
+const LEARNED_GROWTH = 0.01
+const LEARNED_EVIDENCE = 10
 
 /** Azure grants six requests a minute for each thousand tokens a minute on its classic models. */
 const TOKENS_PER_REQUEST = 1000 / 6
@@ -60,6 +63,19 @@ export interface QuotaOptions {
  * Tokens and requests of one deployment over a sliding minute. Times are milliseconds of a monotonic clock.
  */
 export class Quota {
+  /**
+   * Tokens per minute in force: the lower of what was configured and what the service says; where neither is known, what
+   * its refusals taught. `Infinity` when nothing is known.
+   */
+  tokenLimit = Infinity
+  /** Requests per minute in force. */
+  requestLimit = Infinity
+  /**
+   * What share of the traffic this deployment can carry, in tokens a minute, or `NaN` when neither limit is known.
+   * A limit in requests alone is converted at Azure's ratio of 6 requests to 1,000 tokens.
+   */
+  capacity = NaN
+  private sliceLimit = Infinity
   private readonly tokens = new SlidingWindow(WINDOW_SECONDS)
   private readonly requests = new SlidingWindow(WINDOW_SECONDS)
   private readonly slice: SlidingWindow
@@ -71,7 +87,9 @@ export class Quota {
   private toldTokens = Infinity
   private toldRequests = Infinity
   private learnedTokens = Infinity
-  private learnedAt = 0
+  private learnedFrom = 0
+  private learnedAt = -Infinity
+  private grownAt = 0
   private othersTokens = 0
   private othersTokensAt = 0
   private othersRequests = 0
@@ -87,38 +105,16 @@ export class Quota {
     this.sliceMillis = options.requestSlice
     this.slice = new SlidingWindow(SLICE_BUCKETS, Math.max(1, options.requestSlice / SLICE_BUCKETS))
     this.headerMaxAge = options.headerMaxAge
+    this.refresh()
   }
 
   /** Replaces the configured limits while running; what was used stays used. */
   configure(tpm: number | undefined, rpm: number | undefined): void {
     this.configuredTokens = tpm ?? Infinity
     this.configuredRequests = rpm ?? Infinity
+    this.refresh()
   }
 
-  /**
-   * Tokens per minute in force: the lower of what was configured and what the service says; where neither is known, what
-   * its refusals taught.
-   */
-  get tokenLimit(): number {
-    const known = Math.min(this.configuredTokens, this.toldTokens)
-    return known === Infinity ? this.learnedTokens : known
-  }
-
-  /** Requests per minute in force. */
-  get requestLimit(): number {
-    return Math.min(this.configuredRequests, this.toldRequests)
-  }
-
-  /**
-   * What share of the traffic this deployment can carry, in tokens a minute, or `NaN` when neither limit is known.
-   * A limit in requests alone is converted at Azure's ratio of 6 requests to 1,000 tokens.
-   */
-  get capacity(): number {
-    const tokens = this.tokenLimit
-    if (tokens !== Infinity) return tokens
-    const requests = this.requestLimit
-    return requests === Infinity ? NaN : requests * TOKENS_PER_REQUEST
-  }
 
   /** Tokens of the last minute: ours, and what other clients were seen to use. */
   tokensUsed(now: number): number {
@@ -206,6 +202,7 @@ export class Quota {
       this.toldUtilisation = limits.utilisation
       this.toldUtilisationAt = now
     }
+    this.refresh()
     if (limits.remainingTokens !== undefined) {
       this.othersTokens = beyond(this.tokenLimit, limits.remainingTokens, reservation.ownTokens)
       this.othersTokensAt = now
@@ -218,14 +215,17 @@ export class Quota {
 
   /**
    * The service refused for quota. Where no limit is known, it is taken to be a share of what was sent in the last
-   * minute, and grows slowly from there.
+   * minute, and grows from there. What was under way together is one refusal; a provisioned deployment has no such limit.
    */
-  throttled(now: number): void {
-    const sent = this.tokens.sum(now)
-    if (sent === 0) return
+  throttled(reservation: Reservation, now: number): void {
+    if (this.provisioned || reservation.sentAt <= this.learnedAt) return
+    if (this.requests.sum(now) < LEARNED_EVIDENCE) return
     this.grow(now)
-    this.learnedTokens = Math.max(LEARNED_LEAST, Math.min(this.learnedTokens, sent) * LEARNED_SHARE)
+    this.learnedFrom = Math.min(this.learnedTokens, this.tokens.sum(now))
+    this.learnedTokens = this.learnedFrom * LEARNED_SHARE
     this.learnedAt = now
+    this.grownAt = now
+    this.refresh()
   }
 
   /** Takes in other clients' use from elsewhere, such as another process of the same fleet. */
@@ -238,12 +238,22 @@ export class Quota {
 
   private grow(now: number): void {
     if (this.learnedTokens === Infinity) return
-    this.learnedTokens *= 1 + (LEARNED_GROWTH * Math.max(0, now - this.learnedAt)) / 1000
-    this.learnedAt = now
+    this.learnedTokens += (this.learnedFrom * LEARNED_GROWTH * Math.max(0, now - this.grownAt)) / 1000
+    this.grownAt = now
+    this.refresh()
   }
 
-  private get sliceLimit(): number {
-    return Math.max(1, Math.ceil((this.requestLimit * this.sliceMillis) / WINDOW))
+  /** Works out what follows from a change of limits, so that every choice need not. */
+  private refresh(): void {
+    const known = Math.min(this.configuredTokens, this.toldTokens)
+    this.tokenLimit = known === Infinity ? this.learnedTokens : known
+    this.requestLimit = Math.min(this.configuredRequests, this.toldRequests)
+    this.sliceLimit = Math.max(1, Math.ceil((this.requestLimit * this.sliceMillis) / WINDOW))
+    this.capacity = this.tokenLimit !== Infinity
+      ? this.tokenLimit
+      : this.requestLimit === Infinity
+      ? NaN
+      : this.requestLimit * TOKENS_PER_REQUEST
   }
 
   private fitsTokens(now: number, tokens: number): boolean {

@@ -14,6 +14,8 @@ export class SlidingWindow {
   private readonly buckets: Float64Array
   private total = 0
   private head = 0
+  /** Until when the bucket in progress is that. */
+  private headEnds: number
 
   /**
    * @param buckets full buckets that the window covers
@@ -22,6 +24,7 @@ export class SlidingWindow {
   constructor(buckets: number, width = 1000) {
     this.buckets = new Float64Array(buckets + 1)
     this.width = width
+    this.headEnds = width
   }
 
   /** What was added within the window that ends at `now`. */
@@ -32,6 +35,7 @@ export class SlidingWindow {
 
   /** What of it will be left at a later time, if nothing is added. */
   sumAt(later: number): number {
+    if (later < this.headEnds) return this.total
     const length = this.buckets.length
     const oldest = Math.floor(later / this.width) - length + 1
     if (oldest <= this.head - length + 1) return this.total
@@ -59,9 +63,9 @@ export class SlidingWindow {
   }
 
   private advance(now: number): void {
+    if (now < this.headEnds) return
     const at = Math.floor(now / this.width)
     const ahead = at - this.head
-    if (ahead <= 0) return
     const length = this.buckets.length
     if (ahead >= length) {
       this.buckets.fill(0)
@@ -74,5 +78,6 @@ export class SlidingWindow {
       }
     }
     this.head = at
+    this.headEnds = (at + 1) * this.width
   }
 }
