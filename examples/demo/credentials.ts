@@ -36,6 +36,8 @@ export const askForReal = Effect.gen(function*() {
     Stream.runForEach(({ choices }) => Effect.sync(() => process.stdout.write(choices[0]?.delta.content ?? "")))
   )
   for (const { id, totals } of (yield* lb.snapshot).deployments) {
-    yield* Console.log(`\n${id}: ${totals.succeeded} answers, ${totals.promptTokens} tokens in, ${totals.completionTokens} out`)
+    yield* Console.log(
+      `\n${id}: ${totals.succeeded} answers, ${totals.promptTokens} tokens in, ${totals.completionTokens} out`
+    )
   }
 }).pipe(Effect.provide(LoadBalancerLive))

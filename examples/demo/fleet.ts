@@ -78,6 +78,6 @@ export const configOf = (simulator: Simulator, duration: number): ConfigInput =>
     slowStart: duration / 8,
     check: { interval: duration / 20, timeout: 1_000 }
   },
-  quota: { headerMaxAge: duration / 8 },
+  quota: { headerMaxAge: duration / 6 },
   failover: { attempts: 4 }
 })

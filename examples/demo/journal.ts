@@ -93,7 +93,12 @@ export class Journal {
       case "BreakerClosed": {
         const name = this.nameOf(event.name)
         this.failing.delete(name)
-        return this.write(event, `${name} is back`, "green", () => `${name} is back; it gets its share again, step by step`)
+        return this.write(
+          event,
+          `${name} is back`,
+          "green",
+          () => `${name} is back; it gets its share again, step by step`
+        )
       }
       case "CooledDown": {
         const { coolFor, deployment } = event
@@ -105,14 +110,24 @@ export class Journal {
       case "FailedOver":
         return this.moveOn(event)
       case "Waiting":
-        return this.write(event, "waiting", "yellow", (times) => `${several(times, "call")} waited for a deployment to be free`)
+        return this.write(
+          event,
+          "waiting",
+          "yellow",
+          (times) => `${several(times, "call")} waited for a deployment to be free`
+        )
       case "Panicked":
         return this.write(event, "panic", "red", () => `nothing is well: the likeliest is tried all the same`)
       case "SessionMoved":
         this.sessionsMoved.push(event.session)
         return
       case "DeploymentMissing":
-        return this.write(event, "missing", "red", () => `${event.deployment} does not exist; look at the configuration`)
+        return this.write(
+          event,
+          "missing",
+          "red",
+          () => `${event.deployment} does not exist; look at the configuration`
+        )
       case "MembershipChanged":
         return this.write(event, "member", undefined, () => `${event.deployment} is ${event.change}`)
       case "RequestEnded":

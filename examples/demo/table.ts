@@ -2,8 +2,8 @@
  * The end: who served what, what was moved and why, and whether the callers noticed.
  */
 import type { Snapshot } from "@evenkeel/core"
+import { type Canvas, latency, left, line, percent, right, type Span, span, thousands } from "./text.ts"
 import type { Verdict } from "./verdict.ts"
-import { type Canvas, latency, left, line, percent, right, span, type Span, thousands } from "./text.ts"
 
 export interface Summary {
   readonly snapshot: Snapshot
@@ -24,7 +24,10 @@ const columns: ReadonlyArray<readonly [label: string, width: number]> = [
   ["out", 8]
 ]
 
-export const renderTable = ({ firstToken, movedOn, snapshot, verdict }: Summary, canvas: Canvas): ReadonlyArray<string> => {
+export const renderTable = (
+  { firstToken, movedOn, snapshot, verdict }: Summary,
+  canvas: Canvas
+): ReadonlyArray<string> => {
   const { deployments } = snapshot
   const name = Math.max(10, ...deployments.map(({ id }) => id.length))
   const cells = (values: ReadonlyArray<string>) => values.map((value, i) => right(value, columns[i]![1])).join("")

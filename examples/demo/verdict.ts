@@ -30,8 +30,15 @@ export const judge = (evidence: Evidence): ReadonlyArray<Verdict> => [
   noErrors(evidence),
   ...(evidence.broken === undefined
     ? []
-    : [killed(evidence, evidence.broken.killed), throttled(evidence, evidence.broken.throttled), slowed(evidence, evidence.broken.slowed)]),
-  ...Array.from(evidence.tally.errors, ([message, count]) => ({ holds: false, text: `${several(count, "time")}: ${message}` }))
+    : [
+      killed(evidence, evidence.broken.killed),
+      throttled(evidence, evidence.broken.throttled),
+      slowed(evidence, evidence.broken.slowed)
+    ]),
+  ...Array.from(
+    evidence.tally.errors,
+    ([message, count]) => ({ holds: false, text: `${several(count, "time")}: ${message}` })
+  )
 ]
 
 const noErrors = ({ tally }: Evidence): Verdict => {
@@ -47,7 +54,7 @@ const killed = ({ moments, movedOn, served }: Evidence, id: string): Verdict => 
   const again = served.filter(({ deployment, startedAt }) => deployment === id && startedAt > revivedAt).length
   return {
     holds: moments.killedAt !== undefined && moved > 0 && again > 0,
-    text: `${id} was switched off: ${several(moved, "call")} moved on, and it served ${again} after its return`
+    text: `${id} was down: ${several(moved, "call")} moved on; it served ${again} after its return`
   }
 }
 
@@ -65,15 +72,19 @@ const slowed = ({ moments, served }: Evidence, id: string): Verdict => {
   const during = served.filter(({ startedAt }) => startedAt >= slowedAt && startedAt < healedAt)
   const was = meanFirstToken(before, id)
   const became = meanFirstToken(during, id)
+  const had = shareOf(before, id)
+  const kept = shareOf(during, id)
   return {
-    holds: was !== undefined && became !== undefined && became > 2 * was,
+    holds: was !== undefined && became !== undefined && became > 2 * was && kept < had,
     text: `${id} was slowed down: first token ${latency(was)}, then ${latency(became)}`,
-    more: `its share of the calls without a session: ${percent(shareOf(before, id))}, then ${percent(shareOf(during, id))}`
+    more: `its share of the calls without a session: ${percent(had)}, then ${percent(kept)}`
   }
 }
 
 const meanFirstToken = (served: ReadonlyArray<Served>, id: string): number | undefined =>
-  mean(served.flatMap(({ deployment, firstToken }) => deployment === id && firstToken !== undefined ? [firstToken] : []))
+  mean(
+    served.flatMap(({ deployment, firstToken }) => deployment === id && firstToken !== undefined ? [firstToken] : [])
+  )
 
 const shareOf = (served: ReadonlyArray<Served>, id: string): number => {
   const free = served.filter(({ isSession }) => !isSession)

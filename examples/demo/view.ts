@@ -3,7 +3,20 @@
  */
 import type { DeploymentSnapshot, Snapshot } from "@evenkeel/core"
 import { type Entry, inWords } from "./journal.ts"
-import { bar, type Canvas, cut, latency, left, line, percent, right, seconds, span, type Span, thousands, type Tone } from "./text.ts"
+import {
+  bar,
+  type Canvas,
+  latency,
+  left,
+  line,
+  percent,
+  right,
+  seconds,
+  type Span,
+  span,
+  thousands,
+  type Tone
+} from "./text.ts"
 
 /** One moment of the demo. Times in milliseconds. */
 export interface Picture {
@@ -39,7 +52,7 @@ export const renderView = (picture: Picture, canvas: Canvas): ReadonlyArray<stri
   }
   lines.push([])
   const room = canvas.rows - lines.length - 1
-  if (room > 0) for (const entry of picture.log.slice(-room)) lines.push(entryLine(entry))
+  if (room > 0) { for (const entry of picture.log.slice(-room)) lines.push(entryLine(entry)) }
   return lines.slice(0, Math.max(1, canvas.rows - 1)).map((spans) => line(spans, canvas))
 }
 
@@ -50,7 +63,9 @@ export const renderStatus = (picture: Picture): string => {
   const state = unwell.length === 0
     ? `all ${snapshot.deployments.length} healthy`
     : unwell.map((deployment) => `${deployment.id} ${healthOf(deployment).short.slice(2)}`).join("; ")
-  return `${seconds(elapsed)} of ${seconds(duration)}: ${thousands(answered)} answered, ${Math.round(perSecond)} a second, ` +
+  return `${seconds(elapsed)} of ${seconds(duration)}: ${thousands(answered)} answered, ${
+    Math.round(perSecond)
+  } a second, ` +
     `${errors === 0 ? "no" : thousands(errors)} errors; ${state}`
 }
 
@@ -63,7 +78,11 @@ export const entryLine = ({ at, text, tone }: Entry): ReadonlyArray<Span> => [
 const progress = (picture: Picture, columns: number): ReadonlyArray<Span> => {
   const { answered, duration, elapsed, errors, perSecond } = picture
   const facts = [
-    span(elapsed > duration ? "  last answers" : `  ${right(seconds(Math.min(elapsed, duration)), 5)} of ${seconds(duration)}`),
+    span(
+      elapsed > duration
+        ? "  last answers"
+        : `  ${right(seconds(Math.min(elapsed, duration)), 5)} of ${seconds(duration)}`
+    ),
     span(`  ${Math.round(perSecond)} calls/s  ${thousands(answered)} answered  `),
     errors === 0 ? span("no errors", "green") : span(`${thousands(errors)} errors`, "red")
   ]
@@ -149,8 +168,12 @@ export const healthOf = (
         tone: "yellow"
       }
     case "open": {
-      const next = opensIn > 0 ? `next try in ${seconds(opensIn)}` : "next try now"
-      return { short: cut(`✗ ${next}`, 21), long: `✗ failing: ${why}; ${next}`, tone: "red" }
+      const what = why.startsWith("connection ") ? why.slice("connection ".length) : "failing"
+      return {
+        short: `✗ ${what}, next ${seconds(opensIn)}`,
+        long: `✗ failing: ${why}; next try in ${seconds(opensIn)}`,
+        tone: "red"
+      }
     }
     case "half-open":
       return { short: "◌ being tried", long: `◌ being tried with one call (${why})`, tone: "yellow" }

@@ -366,9 +366,10 @@ export class Dispatcher {
     const now = this.now
     if (now >= journey.deadline) return this.deadlinePassed(journey)
     const decision = this.decide(journey)
-    const wait = decision._tag === "Decision" ? 0 : Math.max(0, decision.opensAt - now)
-    if (decision._tag === "NoCandidate" && wait === Infinity) return this.finalReason(journey, last, "no-deployment")
+    // at least a moment, so that a request that finds nothing never goes round without waiting
+    const wait = decision._tag === "Decision" ? 0 : Math.max(1, decision.opensAt - now)
     const bestBet = decision._tag === "NoCandidate" && this.mayPanic(journey, decision) ? decision.bestBet : undefined
+    if (wait === Infinity && bestBet === undefined) return this.finalReason(journey, last, "no-deployment")
     const hasAnother = decision._tag === "Decision"
       ? !decision.isRepeat
       : bestBet !== undefined && !journey.tried.has(bestBet)

@@ -429,9 +429,10 @@ describe("LoadBalancer timeouts and health", () => {
       Effect.gen(function*() {
         const lb = yield* LoadBalancer
         for (let i = 0; i < 25; i++) yield* answer(streamed(lb))
-        two.services["east"]!.fault("gpt-4o", { kind: "throttle", retryAfterMs: 1000, times: 1 })
+        two.services["east"]!.fault("gpt-4o", { kind: "status", status: 500, times: 1 })
         yield* answer(streamed(lb))
-        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(sent(two), { east: 26, west: 1 })
+        yield* answer(streamed(lb))
         // nobody waits for longer than 3 s, thirty times of what is usual
         two.services["east"]!.fault("gpt-4o", { kind: "hang" })
         for (let i = 0; i < 5; i++) yield* settle(Effect.timeout(streamed(lb), "3 seconds"))

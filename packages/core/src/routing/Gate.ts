@@ -54,7 +54,7 @@ export const isFailing = (refusal: Refusal): boolean => refusal === "breaker-ope
 
 /**
  * When a deployment that was refused may be asked again: a time of the monotonic clock, or `Infinity` where waiting
- * does not help.
+ * does not help, or nobody can say for how long.
  */
 export const opensAt = (deployment: Deployment, refusal: Refusal, demand: Demand, now: number): number => {
   switch (refusal) {
@@ -62,10 +62,13 @@ export const opensAt = (deployment: Deployment, refusal: Refusal, demand: Demand
       return Math.max(deployment.cooldown.opensAt, now + deployment.quota.timeUntilFits(now, demand.tokens))
     case "over-quota":
       return now + deployment.quota.timeUntilFits(now, demand.tokens)
+    // while its probe is out, nobody knows
     case "breaker-open":
-      return Math.max(deployment.breaker.openUntil, deployment.cooldown.opensAt)
+      return deployment.breaker.openUntil > now
+        ? Math.max(deployment.breaker.openUntil, deployment.cooldown.opensAt)
+        : Infinity
     case "resource-open":
-      return deployment.resource.breaker.openUntil
+      return deployment.resource.breaker.openUntil > now ? deployment.resource.breaker.openUntil : Infinity
     default:
       return Infinity
   }

@@ -65,29 +65,30 @@ export class Candidate {
  */
 export type Policy = (candidates: ReadonlyArray<Candidate>, random: () => number) => Candidate
 
-/** Mean of the known capacities; 1 when none is known, so that all are alike. */
-const meanCapacity = (candidates: ReadonlyArray<Candidate>): number => {
-  let sum = 0
+let shares = new Float64Array(64)
+
+/**
+ * Fills `shares` with what each candidate should get (capacity x weight x warmth; an unknown capacity counts as the mean
+ * of the known ones), and returns their sum.
+ */
+const fillShares = (candidates: ReadonlyArray<Candidate>): number => {
+  const { length } = candidates
+  if (shares.length < length) shares = new Float64Array(length * 2)
   let known = 0
-  for (const candidate of candidates) {
-    const capacity = candidate.capacity
+  let capacities = 0
+  for (let i = 0; i < length; i++) {
+    const { capacity } = candidates[i]!
+    shares[i] = capacity
     if (capacity > 0) {
-      sum += capacity
+      capacities += capacity
       known++
     }
   }
-  return known === 0 ? 1 : sum / known
-}
-
-let shares = new Float64Array(64)
-
-/** Fills `shares` with what each candidate should get, and returns their sum. */
-const fillShares = (candidates: ReadonlyArray<Candidate>, mean: number): number => {
-  if (shares.length < candidates.length) shares = new Float64Array(candidates.length * 2)
+  const mean = known === 0 ? 1 : capacities / known
   let sum = 0
-  for (let i = 0; i < candidates.length; i++) {
+  for (let i = 0; i < length; i++) {
     const candidate = candidates[i]!
-    const capacity = candidate.capacity
+    const capacity = shares[i]!
     const share = (capacity > 0 ? capacity : mean) * candidate.weight * candidate.warmth
     shares[i] = share
     sum += share
@@ -109,37 +110,49 @@ const draw = (length: number, sum: number, point: number, except: number): numbe
   return last
 }
 
+/** Drawn twice, a candidate is left only for one that is better by this factor. */
+const CLEARLY_WORSE = 2
+
 /**
  * Power of two choices. `hot` is the utilisation above which scarce quota decides instead of latency.
  *
  * One hot: the cold one. Both hot: the lower utilisation. Both cold: the lower
- * `latency x (1 + waiting / capacity) / (1.02 - max(utilisation, 0.6))^2`, with capacity relative to the candidates'
- * mean. Ties are random.
+ * `latency x (1 + waiting / share) / (1.02 - max(utilisation, 0.6))^2`, with the share relative to the candidates' mean.
+ * Ties are random.
+ *
+ * The same candidate may be drawn twice: it is then taken, unless another is cold where it is hot, or clearly better.
+ * Two that must differ would be level whatever their weights where there are only two.
  */
 export const powerOfTwoChoices = (hot: number): Policy => (candidates, random) => {
-  if (candidates.length === 1) return candidates[0]!
-  const mean = meanCapacity(candidates)
-  const sum = fillShares(candidates, mean)
-  const first = draw(candidates.length, sum, random(), -1)
-  const second = draw(candidates.length, sum - shares[first]!, random(), first)
-  return better(candidates[first]!, candidates[second]!, mean, hot, random)
-}
-
-const better = (a: Candidate, b: Candidate, mean: number, hot: number, random: () => number): Candidate => {
+  const { length } = candidates
+  if (length === 1) return candidates[0]!
+  const sum = fillShares(candidates)
+  const first = draw(length, sum, random(), -1)
+  const again = draw(length, sum, random(), -1)
+  const isTwice = again === first
+  const second = isTwice ? draw(length, sum - shares[first]!, random(), first) : again
+  const a = candidates[first]!
+  const b = candidates[second]!
   const ua = a.utilisation
   const ub = b.utilisation
-  const difference = ua > hot || ub > hot
-    ? (ua > hot && ub > hot ? ua - ub : ua > hot ? 1 : -1)
-    : score(a, ua, mean) - score(b, ub, mean)
-  if (difference === 0) return random() < 0.5 ? a : b
-  return difference < 0 ? a : b
+  if (ua > hot || ub > hot) {
+    if (ua > hot && ub > hot) {
+      if (isTwice) return a
+      return ua === ub ? either(a, b, random) : ua < ub ? a : b
+    }
+    return ua > hot ? b : a
+  }
+  const mean = sum / length
+  const sa = score(a, ua, shares[first]! / mean)
+  const sb = score(b, ub, shares[second]! / mean)
+  if (isTwice) return sa > CLEARLY_WORSE * sb ? b : a
+  return sa === sb ? either(a, b, random) : sa < sb ? a : b
 }
 
-const score = (candidate: Candidate, utilisation: number, mean: number): number => {
-  const capacity = candidate.capacity
-  const relative = capacity > 0 ? capacity / mean : 1
-  return candidate.latency * (1 + candidate.waiting / relative) / (1.02 - Math.max(utilisation, 0.6)) ** 2
-}
+const either = (a: Candidate, b: Candidate, random: () => number): Candidate => random() < 0.5 ? a : b
+
+const score = (candidate: Candidate, utilisation: number, share: number): number =>
+  candidate.latency * (1 + candidate.waiting / share) / (1.02 - Math.max(utilisation, 0.6)) ** 2
 
 /** Each in turn, in proportion to weight: smooth weighted round robin. Blind to load; for comparison and for tests. */
 export const roundRobin = (): Policy => {
@@ -165,40 +178,32 @@ export const roundRobin = (): Policy => {
 /** Drawn in proportion to capacity and weight. */
 export const weightedRandom: Policy = (candidates, random) => {
   if (candidates.length === 1) return candidates[0]!
-  const sum = fillShares(candidates, meanCapacity(candidates))
-  return candidates[draw(candidates.length, sum, random(), -1)]!
+  return candidates[draw(candidates.length, fillShares(candidates), random(), -1)]!
 }
 
-/** The lowest of a measure; ties are random, by reservoir. */
-const lowest = (measure: (candidate: Candidate, mean: number) => number): Policy => (candidates, random) => {
-  const mean = meanCapacity(candidates)
+/** The lowest of a measure, given each candidate's share relative to the mean; ties are drawn by share, by reservoir. */
+const lowest = (measure: (candidate: Candidate, share: number) => number): Policy => (candidates, random) => {
+  const mean = fillShares(candidates) / candidates.length
   let best = candidates[0]!
   let least = Infinity
-  let ties = 0
-  for (const candidate of candidates) {
-    const value = measure(candidate, mean)
+  let tied = 0
+  for (let i = 0; i < candidates.length; i++) {
+    const share = shares[i]! / mean
+    const value = measure(candidates[i]!, share)
     if (value < least) {
       least = value
-      best = candidate
-      ties = 1
-    } else if (value === least && random() * ++ties < 1) {
-      best = candidate
+      best = candidates[i]!
+      tied = share
+    } else if (value === least) {
+      tied += share
+      if (random() * tied < share) best = candidates[i]!
     }
   }
   return best
 }
 
-const relativeCapacity = (candidate: Candidate, mean: number): number =>
-  (candidate.capacity > 0 ? candidate.capacity / mean : 1) * candidate.weight
+/** The fewest in flight for its share, among all; where nothing is in flight, the least used. */
+export const leastLoaded: Policy = lowest((candidate, share) => (candidate.inFlight + candidate.utilisation) / share)
 
-/**
- * The fewest in flight for its capacity and weight, among all; where nothing is in flight, the least used share.
- */
-export const leastLoaded: Policy = lowest((candidate, mean) =>
-  (candidate.inFlight + candidate.utilisation) / relativeCapacity(candidate, mean)
-)
-
-/** The lowest latency for its load, among all: latency x (1 + waiting / capacity). */
-export const lowestLatency: Policy = lowest((candidate, mean) =>
-  candidate.latency * (1 + candidate.waiting / relativeCapacity(candidate, mean))
-)
+/** The lowest latency for its load, among all: latency x (1 + waiting / share). */
+export const lowestLatency: Policy = lowest((candidate, share) => candidate.latency * (1 + candidate.waiting / share))

@@ -13,6 +13,9 @@ import { hashSession, meanConfiguredCapacity, rendezvousScore } from "./SessionA
 /** Utilisation below which a session's home is never too busy. */
 const CALM = 0.6
 
+/** Later than any time that is known. */
+const FAR = 1e15
+
 /** What the choice needs to know of a request. */
 export interface Query {
   readonly group: ModelGroup
@@ -156,14 +159,14 @@ const explainNone = (query: Query, now: number): NoCandidate => {
     if (refusal === undefined) continue
     refusals.push({ deployment: deployment.id, refusal })
     const opens = opensAt(deployment, refusal, query.demand, now)
-    if (opens === Infinity) continue
+    if (opens === Infinity && !isFailing(refusal)) continue
     possible++
     soonest = Math.min(soonest, opens)
     if (!isFailing(refusal)) continue
     failing++
     // what was not tried yet comes first; a time that the service set is not broken even now
     if (!deployment.cooldown.allows(now)) continue
-    const preference = opens + (query.tried.has(deployment) ? 1e12 : 0)
+    const preference = Math.min(opens, FAR) + (query.tried.has(deployment) ? 2 * FAR : 0)
     if (preference < bestBetOpens) {
       bestBetOpens = preference
       bestBet = deployment

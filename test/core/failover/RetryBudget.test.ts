@@ -1,0 +1,88 @@
+import { assert, describe, it } from "@effect/vitest"
+import { RetryBudget } from "@evenkeel/core/failover/RetryBudget"
+import { Schema } from "effect"
+import { check, integer } from "../../support/Check.ts"
+
+const make = () => new RetryBudget({ budgetRatio: 0.2, budgetPerSecond: 1 })
+
+const withdrawAll = (budget: RetryBudget, now: number): number => {
+  let granted = 0
+  while (budget.withdraw(now)) granted++
+  return granted
+}
+
+describe("a retry budget", () => {
+  it("grants a small floor where there is no traffic", () => {
+    assert.strictEqual(withdrawAll(make(), 0), 10)
+  })
+
+  it("grants a fifth of the requests of ten seconds, over the floor", () => {
+    const budget = make()
+    for (let i = 0; i < 100; i++) budget.deposit(i * 100)
+    assert.strictEqual(budget.left(9900), 30)
+    assert.strictEqual(withdrawAll(budget, 9900), 30)
+    assert.isFalse(budget.withdraw(9900))
+  })
+
+  it("rounds down", () => {
+    const budget = new RetryBudget({ budgetRatio: 0.2, budgetPerSecond: 0 })
+    for (let i = 0; i < 4; i++) budget.deposit(0)
+    assert.isFalse(budget.withdraw(0))
+    budget.deposit(0)
+    assert.strictEqual(withdrawAll(budget, 0), 1)
+  })
+
+  it("grants again when the retries are past, and no longer for requests that are", () => {
+    const budget = make()
+    for (let i = 0; i < 100; i++) budget.deposit(0)
+    assert.strictEqual(withdrawAll(budget, 0), 30)
+    assert.strictEqual(budget.left(10_999), 0)
+    assert.strictEqual(budget.left(11_000), 10)
+  })
+
+  it("is not spent by asking what is left", () => {
+    const budget = make()
+    for (let i = 0; i < 20; i++) assert.strictEqual(budget.left(0), 10)
+  })
+})
+
+const operations = Schema.Array(Schema.Union([
+  Schema.Struct({ op: Schema.Literal("deposit"), times: integer(1, 20) }),
+  Schema.Struct({ op: Schema.Literal("withdraw"), times: integer(1, 20) }),
+  Schema.Struct({ op: Schema.Literal("wait"), millis: integer(0, 4000) })
+]))
+
+describe("a retry budget, under any traffic", () => {
+  // its buckets are of one second, so requests of up to a second before a window may count in it
+  it.prop("grants in no window of 10 s more than its share of the requests, and the floor", {
+    operations,
+    ratio: Schema.Literals([0, 0.1, 0.2, 1]),
+    perSecond: Schema.Literals([0, 0.5, 1, 3])
+  }, ({ operations, perSecond, ratio }) => {
+    const budget = new RetryBudget({ budgetRatio: ratio, budgetPerSecond: perSecond })
+    const requests: Array<number> = []
+    const retries: Array<number> = []
+    let now = 0
+    for (const step of operations) {
+      if (step.op === "wait") now += step.millis
+      else if (step.op === "deposit") {
+        for (let i = 0; i < step.times; i++) {
+          budget.deposit(now)
+          requests.push(now)
+        }
+      } else {
+        for (let i = 0; i < step.times; i++) {
+          const left = budget.left(now)
+          const granted = budget.withdraw(now)
+          assert.strictEqual(granted, left >= 1)
+          if (granted) retries.push(now)
+        }
+      }
+    }
+    for (const end of retries) {
+      const spent = retries.filter((at) => at <= end && at > end - 10_000).length
+      const asked = requests.filter((at) => at <= end && at > end - 11_000).length
+      assert.isAtMost(spent, ratio * asked + 10 * perSecond + 1e-9)
+    }
+  }, check(300, 60))
+})

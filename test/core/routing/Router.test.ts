@@ -1,0 +1,297 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Policy } from "@evenkeel/core"
+import type { Deployment } from "@evenkeel/core/deployment/Deployment"
+import { decide, type Decision, healthyShare, type NoCandidate, type Query } from "@evenkeel/core/routing/Router"
+import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
+import { Schema } from "effect"
+import { check, integer } from "../../support/Check.ts"
+import { failUntilOpen, makeDeployments, makeGroup, type PartOptions } from "../../support/Parts.ts"
+
+const first: Policy.Policy = (candidates) => candidates[0]!
+
+const options = { policy: first, hot: 0.85, loadBound: 1.25 }
+
+interface Asked extends Partial<Omit<Query, "group">> {
+  readonly policy?: Policy.Policy
+  readonly random?: () => number
+  readonly now?: number
+  readonly tokens?: number
+}
+
+const ask = (deployments: ReadonlyArray<Deployment>, asked: Asked = {}): Decision | NoCandidate => {
+  const { now = 0, policy = first, random = () => 0.5, tokens = 10, ...query } = asked
+  const demand = { tokens, promptTokens: 5, resources: undefined }
+  const whole = { group: makeGroup(deployments), demand, tried: new Set<Deployment>(), session: undefined, warm: undefined }
+  return decide({ ...whole, ...query }, { ...options, policy }, now, random)
+}
+
+const chosen = (deployments: ReadonlyArray<Deployment>, asked: Asked = {}): string => {
+  const decision = ask(deployments, asked)
+  assert(decision._tag === "Decision")
+  return decision.deployment.resource.name
+}
+
+const none = (deployments: ReadonlyArray<Deployment>, asked: Asked = {}): NoCandidate => {
+  const decision = ask(deployments, asked)
+  assert(decision._tag === "NoCandidate")
+  return decision
+}
+
+const three = (parts: ReadonlyArray<PartOptions> = [{}, {}, {}]) =>
+  makeDeployments(parts.map((part) => ({ tpm: 1000, ...part }))) as [Deployment, Deployment, Deployment]
+
+const use = (deployment: Deployment, share: number): void => {
+  deployment.quota.reserve(0, share * deployment.quota.tokenLimit)
+}
+
+describe("a choice", () => {
+  it("is the policy's, among those that pass their gates", () => {
+    const [a, b, c] = three()
+    failUntilOpen(a, 0)
+    let seen: ReadonlyArray<string> = []
+    const policy: Policy.Policy = (candidates) => {
+      seen = candidates.map(({ id }) => id)
+      return candidates.at(-1)!
+    }
+    assert.strictEqual(chosen([a, b, c], { policy }), "r2")
+    assert.deepStrictEqual(seen, ["r1/gpt", "r2/gpt"])
+  })
+
+  it("is of the lowest tier in which one passes (A6, A7)", () => {
+    const [a, b, c] = three([{ tier: 1 }, { tier: 2 }, { tier: 2 }])
+    assert.strictEqual(chosen([a, b, c]), "r0")
+    a.cooldown.begin(0, 5000, "http 429")
+    assert.strictEqual(chosen([a, b, c]), "r1")
+    failUntilOpen(b, 0)
+    assert.strictEqual(chosen([a, b, c]), "r2")
+    assert.strictEqual(chosen([a, b, c], { now: 5000 }), "r0")
+  })
+
+  it("is random within a tier, and ignores the others", () => {
+    const deployments = three([{ tier: 2 }, { tier: 1 }, { tier: 1 }])
+    const random = SeededRandom.make(7)
+    const names = Array.from({ length: 100 }, () => chosen(deployments, { policy: Policy.powerOfTwoChoices(0.85), random }))
+    const count = names.filter((name) => name === "r1").length
+    assert.isTrue(count > 30 && count < 70 && names.every((name) => name !== "r0"))
+  })
+
+  it("is none that was tried, while another passes, be it of a worse tier (D4)", () => {
+    const [a, b, c] = three([{ tier: 1 }, { tier: 2 }, { tier: 2 }])
+    const decision = ask([a, b, c], { tried: new Set([a, b]) })
+    assert.deepInclude(decision, { _tag: "Decision", deployment: c, isRepeat: false })
+  })
+
+  it("is one that was tried when no other passes, and says so", () => {
+    const [a, b, c] = three()
+    failUntilOpen(b, 0)
+    failUntilOpen(c, 0)
+    assert.deepInclude(ask([a, b, c], { tried: new Set([a]) }), { _tag: "Decision", deployment: a, isRepeat: true })
+  })
+
+  it("is the only deployment there is, with a session and without (A11)", () => {
+    const [only] = three()
+    for (const session of [undefined, "user-42"]) assert.strictEqual(chosen([only], { session }), "r0")
+  })
+})
+
+describe("a session", () => {
+  const homeOf = (deployments: ReadonlyArray<Deployment>) => chosen(deployments, { session: "user-42" })
+
+  const atHome = (deployments: ReadonlyArray<Deployment>): readonly [Deployment, ReadonlyArray<Deployment>] => {
+    const name = homeOf(deployments)
+    return [
+      deployments.find(({ resource }) => resource.name === name)!,
+      deployments.filter(({ resource }) => resource.name !== name)
+    ]
+  }
+
+  it("goes to the same deployment every time (F1)", () => {
+    const deployments = three()
+    const names = new Set(Array.from({ length: 20 }, () => homeOf(deployments)))
+    assert.strictEqual(names.size, 1)
+  })
+
+  it("is of several that share them (F3)", () => {
+    const deployments = three()
+    const names = new Set(Array.from({ length: 50 }, (_, i) => chosen(deployments, { session: `user-${i}` })))
+    assert.strictEqual(names.size, 3)
+  })
+
+  it("moves when its home fails, always to the same next one, and back when it is well", () => {
+    const deployments = three()
+    const [home, others] = atHome(deployments)
+    failUntilOpen(home, 0)
+    const next = homeOf(deployments)
+    assert.notStrictEqual(next, home.resource.name)
+    assert.strictEqual(homeOf(deployments), next)
+    assert.strictEqual(chosen(others, { session: "user-42" }), next)
+    assert.strictEqual(chosen(deployments, { session: "user-42", now: 5000 }), home.resource.name)
+  })
+
+  it("stays where its cache is now warm (F2)", () => {
+    const deployments = three()
+    const [, [other]] = atHome(deployments)
+    assert.strictEqual(chosen(deployments, { session: "user-42", warm: other }), other!.resource.name)
+  })
+
+  it("leaves a warm place that does not pass, or that was tried (F5)", () => {
+    const deployments = three()
+    const [home] = atHome(deployments)
+    assert.notStrictEqual(
+      chosen(deployments, { session: "user-42", warm: home, tried: new Set([home]) }),
+      home.resource.name
+    )
+    home.cooldown.begin(0, 5000, "http 429")
+    assert.notStrictEqual(chosen(deployments, { session: "user-42", warm: home }), home.resource.name)
+  })
+
+  it("goes to the next when its home is above its load bound, and stays when all are as busy", () => {
+    const deployments = three()
+    const [home, others] = atHome(deployments)
+    use(home, 0.7)
+    assert.notStrictEqual(homeOf(deployments), home.resource.name)
+    for (const other of others) use(other, 0.65)
+    assert.strictEqual(homeOf(deployments), home.resource.name)
+  })
+
+  it("stays at home while that is calm, however idle the others are", () => {
+    const deployments = three()
+    const [home] = atHome(deployments)
+    use(home, 0.55)
+    assert.strictEqual(homeOf(deployments), home.resource.name)
+  })
+
+  it("leaves a worse tier once its home passes and is not hot: tier beats memory", () => {
+    const [a, b, c] = three([{ tier: 1 }, { tier: 2 }, { tier: 2 }])
+    assert.strictEqual(chosen([a, b, c], { session: "user-42", warm: b }), "r0")
+    use(a, 0.86)
+    assert.strictEqual(chosen([a, b, c], { session: "user-42", warm: b }), "r1")
+    failUntilOpen(b, 0)
+    assert.strictEqual(chosen([a, b, c], { session: "user-42", warm: b }), "r0")
+  })
+
+  it("is not kept in a worse tier that was tried", () => {
+    const [a, b, c] = three([{ tier: 1 }, { tier: 2 }, { tier: 2 }])
+    use(a, 0.86)
+    assert.strictEqual(chosen([a, b, c], { session: "user-42", warm: b, tried: new Set([b]) }), "r0")
+  })
+})
+
+describe("no candidate", () => {
+  it("says when the first opens, and what refused each", () => {
+    const [a, b, c] = three()
+    a.cooldown.begin(0, 9000, "http 429")
+    b.cooldown.begin(0, 4000, "http 429")
+    c.draining = true
+    assert.deepStrictEqual(none([a, b, c]), {
+      _tag: "NoCandidate",
+      opensAt: 4000,
+      isOutage: false,
+      bestBet: undefined,
+      refusals: [
+        { deployment: "r0/gpt", refusal: "cooling-down" },
+        { deployment: "r1/gpt", refusal: "cooling-down" },
+        { deployment: "r2/gpt", refusal: "draining" }
+      ]
+    })
+  })
+
+  it("is an outage when all are failing, of which the soonest back is the best bet", () => {
+    const [a, b, c] = three()
+    a.breaker.trip(0, 1, "down")
+    b.breaker.trip(0, 0.2, "down")
+    c.resource.breaker.trip(0, 0.9, "no route")
+    assert.deepInclude(none([a, b, c]), { isOutage: true, bestBet: b, opensAt: 3000 })
+    assert.strictEqual(none([a, b, c], { tried: new Set([b]) }).bestBet, c)
+  })
+
+  it("is no outage while one is only full or told to wait", () => {
+    const [a, b, c] = three()
+    for (const failing of [a, b]) failUntilOpen(failing, 0)
+    use(c, 1)
+    assert.isFalse(none([a, b, c], { tokens: 500 }).isOutage)
+  })
+
+  it("has no best bet that the service told to wait", () => {
+    const [a] = three()
+    failUntilOpen(a, 0)
+    a.cooldown.begin(0, 60_000, "http 429")
+    assert.isUndefined(none([a]).bestBet)
+  })
+
+  it("cannot be waited for when nothing will ever pass", () => {
+    const [a, b] = three()
+    a.draining = true
+    b.promptCeiling = 1
+    assert.deepInclude(none([a, b]), { opensAt: Infinity, isOutage: false })
+  })
+})
+
+describe("the healthy share", () => {
+  it("counts closed breakers of deployment and resource, among those that stay", () => {
+    const [a, b, c] = three()
+    assert.strictEqual(healthyShare(makeGroup([a, b, c])), 1)
+    failUntilOpen(a, 0)
+    b.resource.breaker.trip(0, 1, "down")
+    assert.approximately(healthyShare(makeGroup([a, b, c])), 1 / 3, 1e-9)
+    b.draining = true
+    assert.strictEqual(healthyShare(makeGroup([a, b, c])), 0.5)
+    c.draining = true
+    assert.strictEqual(healthyShare(makeGroup([b, c])), 0)
+  })
+})
+
+const touch = Schema.Struct({
+  which: integer(0, 4),
+  how: Schema.Literals(["fail", "probe", "cool", "use", "drain", "resource", "try"]),
+  amount: integer(0, 20_000)
+})
+
+describe("a choice, over any state of the deployments", () => {
+  it.prop("is one that passes, of the best tier, never a repeat while another passes; else a time still to come", {
+    tiers: Schema.Array(integer(1, 3)).check(Schema.isMinLength(1), Schema.isMaxLength(5)),
+    touches: Schema.Array(touch),
+    session: Schema.UndefinedOr(Schema.String),
+    warm: integer(0, 4),
+    tokens: integer(0, 1500),
+    seed: Schema.Int
+  }, ({ seed, session, tiers, tokens, touches, warm }) => {
+    const deployments = makeDeployments(tiers.map((tier) => ({ tier, tpm: 1000 })))
+    const tried = new Set<Deployment>()
+    let now = 0
+    for (const { amount, how, which } of touches) {
+      const deployment = deployments[which % deployments.length]!
+      now += amount / 10
+      if (how === "fail") deployment.breaker.trip(now, 0.5, "down")
+      if (how === "resource") deployment.resource.breaker.trip(now, 0.5, "down")
+      if (how === "probe") deployment.enter(now, 1)
+      if (how === "cool") deployment.cooldown.begin(now, amount, "http 429")
+      if (how === "use") deployment.quota.reserve(now, amount / 20)
+      if (how === "drain" && amount > 15_000) deployment.draining = true
+      if (how === "try") tried.add(deployment)
+    }
+    const policy = Policy.powerOfTwoChoices(0.85)
+    const random = SeededRandom.make(seed)
+    const decision = ask(deployments, {
+      now,
+      policy,
+      random,
+      session,
+      tokens,
+      tried,
+      warm: deployments[warm % deployments.length]
+    })
+    const passes = (one: Deployment) => ask([one], { now, tokens })._tag === "Decision"
+    const fresh = deployments.filter((one) => !tried.has(one) && passes(one))
+    if (decision._tag === "NoCandidate") {
+      assert.isFalse(deployments.some(passes))
+      assert.isAbove(decision.opensAt, now)
+      return
+    }
+    assert.isTrue(passes(decision.deployment))
+    assert.strictEqual(decision.isRepeat, tried.has(decision.deployment))
+    if (fresh.length === 0) return
+    assert.isFalse(decision.isRepeat)
+    if (session === undefined) assert.strictEqual(decision.deployment.tier, Math.min(...fresh.map(({ tier }) => tier)))
+  }, check(500))
+})
