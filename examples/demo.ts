@@ -11,13 +11,13 @@
  *     --outage        break all six at once: callers see errors, and the exit code says so
  */
 import type { Event } from "@evenkeel/core"
-import { createLoadBalancer } from "@evenkeel/node"
-import { Effect, Exit } from "effect"
+import { createLoadBalancer, type Simulator } from "@evenkeel/node"
+import { Effect } from "effect"
 import { setTimeout as sleep } from "node:timers/promises"
 import { parseArgs } from "node:util"
 import { askForReal, credentialsIn } from "./demo/credentials.ts"
 import { configOf, idOf, startFleet } from "./demo/fleet.ts"
-import { Journal, mean } from "./demo/journal.ts"
+import { Journal } from "./demo/journal.ts"
 import { openScreen } from "./demo/screen.ts"
 import { killed, slowed, threeFaults, throttled, totalOutage } from "./demo/script.ts"
 import { show } from "./demo/show.ts"
@@ -46,32 +46,37 @@ const simulate = async (duration: number, isOutage: boolean): Promise<boolean> =
     firstToken: (id) => journal.recentFirstToken(id),
     log: journal.entries()
   }))
+  try {
+    const stage = { simulator, duration, note: (text: string) => journal.note(Date.now(), text) }
+    const [moments] = await Promise.all([isOutage ? totalOutage(stage) : threeFaults(stage), sleep(duration)])
+    await traffic.stop()
+    showing.stop()
+    const summary = {
+      snapshot: lb.snapshot(),
+      firstToken: (id: string) => journal.firstToken(id),
+      movedOn: journal.movedOn,
+      verdict: judge({
+        tally,
+        served: journal.served,
+        movedOn: journal.movedOn,
+        moments,
+        broken: isOutage ? undefined : { killed: idOf(killed), throttled: idOf(throttled), slowed: idOf(slowed) },
+        throttledAnswers: throttledAnswersOf(simulator)
+      })
+    }
+    screen.print(renderTable(summary, screen.canvas()))
+    return summary.verdict.every(({ holds }) => holds)
+  } finally {
+    showing.stop()
+    await lb.close()
+    await reading
+    await simulator.close()
+  }
+}
 
-  const stage = { simulator, duration, note: (text: string) => journal.note(Date.now(), text) }
-  const [moments] = await Promise.all([isOutage ? totalOutage(stage) : threeFaults(stage), sleep(duration)])
-  await traffic.stop()
-  showing.stop()
-  screen.close()
-
-  const snapshot = lb.snapshot()
-  await lb.close()
-  await reading
-  const service = simulator.service(throttled)
-  const throttledAnswers = Object.values(service.stats(Date.now()).deployments)[0]!.throttled
-  await simulator.close()
-
-  const verdict = judge({
-    tally,
-    served: journal.served,
-    movedOn: journal.movedOn,
-    moments,
-    broken: isOutage ? undefined : { killed: idOf(killed), throttled: idOf(throttled), slowed: idOf(slowed) },
-    throttledAnswers
-  })
-  const firstToken = (id: string) =>
-    mean(journal.served.flatMap((served) => served.deployment === id ? served.firstToken ?? [] : []))
-  screen.print(renderTable({ snapshot, firstToken, movedOn: journal.movedOn, verdict }, screen.canvas()))
-  return verdict.every(({ holds }) => holds)
+const throttledAnswersOf = (simulator: Simulator): number => {
+  const { deployments } = simulator.service(throttled).stats(Date.now())
+  return Object.values(deployments).reduce((sum, { throttled }) => sum + throttled, 0)
 }
 
 const readEvents = async (events: AsyncIterable<Event>, journal: Journal): Promise<void> => {
@@ -89,11 +94,16 @@ const main = async (): Promise<boolean> => {
   const credentials = credentialsIn(process.env)
   if (credentials.length > 0 && !simulated && !outage) {
     console.log(`Found ${credentials.join(", ")}: asking your own deployments. To simulate instead: --simulated\n`)
-    return Exit.isSuccess(await Effect.runPromiseExit(askForReal))
+    return Effect.runPromise(askForReal)
   }
   const duration = Number(seconds) * 1_000
   if (!(duration >= 3_000 && duration <= 60_000)) throw new RangeError("--seconds takes a number from 3 to 60")
   return simulate(duration, outage)
 }
 
-process.exitCode = await main() ? 0 : 1
+try {
+  process.exitCode = await main() ? 0 : 1
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 1
+}

@@ -4,6 +4,7 @@
 import { LoadBalancer } from "@evenkeel/core"
 import { LoadBalancerLive, loadConfig } from "@evenkeel/node"
 import { Console, Effect, Stream } from "effect"
+import { several } from "./text.ts"
 
 /** Names of the variables from which a balancer would be configured. */
 export const credentialsIn = (environment: NodeJS.ProcessEnv): ReadonlyArray<string> =>
@@ -12,7 +13,7 @@ export const credentialsIn = (environment: NodeJS.ProcessEnv): ReadonlyArray<str
     environment[name]?.trim() !== ""
   )
 
-const CALLS = 4
+const QUESTIONS = ["What keeps a ship upright?", "What is a keel made of?", "Who lays it?"]
 
 /** The first chat model that is configured; a small one where every model is served. */
 const chooseModel = Effect.map(loadConfig, ({ resources }) => {
@@ -21,23 +22,32 @@ const chooseModel = Effect.map(loadConfig, ({ resources }) => {
   return model === "*" ? "gpt-4o-mini" : model
 })
 
-/** Asks a few times, streamed and not, and tells what came and from where. */
+/** Asks a few times, the last time streamed, and tells what came and from where. */
 export const askForReal = Effect.gen(function*() {
   const lb = yield* LoadBalancer
   const model = yield* chooseModel
-  const messages = [{ role: "user" as const, content: "What keeps a ship upright? One short sentence." }]
-  const params = { model, messages, max_completion_tokens: 400 }
-  yield* Console.log(`Asking ${model} ${CALLS} times, at most ${params.max_completion_tokens} tokens each.\n`)
-  for (let i = 0; i < CALLS; i++) {
-    const answer = yield* lb.chat(params, { session: "demo" })
-    yield* Console.log(`  ${answer.choices[0]?.message.content}`)
+  const about = (question: string) => ({
+    model,
+    messages: [{ role: "user" as const, content: `${question} Answer in one short sentence.` }],
+    max_completion_tokens: 500
+  })
+  yield* Console.log(`Asking ${model} ${QUESTIONS.length + 1} short questions, at most 500 tokens each.\n`)
+  for (const question of QUESTIONS) {
+    const answer = yield* lb.chat(about(question), { session: "demo" })
+    yield* Console.log(`  ${question}  ${answer.choices[0]?.message.content}`)
   }
-  yield* lb.chatStream(params).pipe(
+  const last = "What if there is none?"
+  process.stdout.write(`  ${last}  `)
+  yield* lb.chatStream(about(last)).pipe(
     Stream.runForEach(({ choices }) => Effect.sync(() => process.stdout.write(choices[0]?.delta.content ?? "")))
   )
+  yield* Console.log("\n")
   for (const { id, totals } of (yield* lb.snapshot).deployments) {
-    yield* Console.log(
-      `\n${id}: ${totals.succeeded} answers, ${totals.promptTokens} tokens in, ${totals.completionTokens} out`
-    )
+    const { completionTokens, promptTokens, succeeded } = totals
+    yield* Console.log(`  ${id}: ${several(succeeded, "answer")}, ${promptTokens} tokens in, ${completionTokens} out`)
   }
-}).pipe(Effect.provide(LoadBalancerLive))
+  return true
+}).pipe(
+  Effect.provide(LoadBalancerLive),
+  Effect.catch((error) => Effect.as(Console.error(error.message), false))
+)

@@ -59,14 +59,14 @@ export class Journal {
     return this.log.map(({ at, describe, times, tone }) => ({ at, text: describe(times), tone }))
   }
 
-  /** Mean time to the first token of the last few streams of a deployment. */
+  /** Mean time to the first token of a deployment's streams. */
+  firstToken(deployment: string): number | undefined {
+    return mean(this.firstTokens(deployment))
+  }
+
+  /** The same of the last few. */
   recentFirstToken(deployment: string): number | undefined {
-    const recent: Array<number> = []
-    for (let i = this.served.length - 1; i >= 0 && recent.length < RECENT; i--) {
-      const { deployment: by, firstToken } = this.served[i]!
-      if (by === deployment && firstToken !== undefined) recent.push(firstToken)
-    }
-    return mean(recent)
+    return mean(this.firstTokens(deployment).slice(-RECENT))
   }
 
   /** Answers a second, over the last few seconds. */
@@ -135,6 +135,10 @@ export class Journal {
       case "AttemptEnded":
         return
     }
+  }
+
+  private firstTokens(deployment: string): ReadonlyArray<number> {
+    return this.served.flatMap((served) => served.deployment === deployment ? served.firstToken ?? [] : [])
   }
 
   private write(event: Event, key: string, tone: Tone | undefined, describe: Repeated["describe"]): void {

@@ -39,6 +39,7 @@ export const threeFaults = async ({ duration, note, simulator }: Stage): Promise
     })
     // A stream that is half way to its caller cannot be moved, because the rest of another answer is no rest of it: its
     // caller would be told that it broke. So those that have begun may end before the plug is pulled.
+    // oxlint-disable-next-line no-await-in-loop -- it looks again and again
     while (service(killed).stats(Date.now()).inFlight > 0) await sleep(5)
     await simulator.down(killed)
     note(`${idOf(killed)} is gone: it refuses every connection`)

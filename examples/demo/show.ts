@@ -8,6 +8,9 @@ import { entryLine, type Picture, renderStatus, renderView } from "./view.ts"
 const FRAME = 200
 const STATUS = 2_000
 
+/**
+ * @returns what stops it, and gives the terminal back; to call it again does nothing
+ */
 export const show = (screen: Screen, look: () => Picture): { readonly stop: () => void } => {
   let printed = 0
   const draw = () => screen.draw(renderView(look(), screen.canvas()))
@@ -23,13 +26,13 @@ export const show = (screen: Screen, look: () => Picture): { readonly stop: () =
   // a signal ends the process as it would have, once the terminal is as it was
   const leave = (signal: NodeJS.Signals) => {
     stop()
-    screen.close()
     process.kill(process.pid, signal)
   }
   process.once("SIGINT", leave).once("SIGTERM", leave).once("exit", screen.close)
   const stop = () => {
     clearInterval(timer)
     process.off("SIGINT", leave).off("SIGTERM", leave)
+    screen.close()
   }
   return { stop }
 }

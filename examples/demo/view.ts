@@ -104,7 +104,7 @@ const numbersWidth = Object.values(NUMBERS).reduce((sum, width) => sum + width, 
 const widthsOf = (deployments: ReadonlyArray<DeploymentSnapshot>, columns: number): Widths => {
   const name = Math.min(24, Math.max(10, ...deployments.map(({ id }) => id.length)))
   const room = columns - numbersWidth - name - 4
-  const bar = Math.max(4, Math.min(24, room - 21, Math.floor(room / 3)))
+  const bar = room < 25 ? 0 : Math.max(4, Math.min(24, room - 21, Math.floor(room / 3)))
   return { name, bar, health: Math.max(0, Math.min(room - bar, 48)) }
 }
 

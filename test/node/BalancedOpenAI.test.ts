@@ -1,9 +1,10 @@
 // oxlint-disable no-await-in-loop -- one after the other is what is tested
 import { assert, describe, it } from "@effect/vitest"
+import { inspect } from "node:util"
 import OpenAI from "openai"
 import { makeParseableResponseFormat } from "openai/lib/parser"
 import { alike, bareClient } from "../support/Bare.ts"
-import { fast, hello, messages, resource, serve, type Served } from "../support/Served.ts"
+import { failureOf, fast, hello, messages, resource, serve, type Served } from "../support/Served.ts"
 
 const schema = { type: "object", properties: { n: { type: "integer" } }, required: ["n"], additionalProperties: false }
 const jsonFormat = { type: "json_schema" as const, json_schema: { name: "x", strict: true, schema } }
@@ -194,6 +195,23 @@ const uses: ReadonlyArray<readonly [string, (response: Response) => unknown]> = 
 ]
 
 describe("a response of lb.openai, as it is", () => {
+  it("can be printed, and so can an error that holds its headers", async () => {
+    await using served = await serveOne()
+    for (const stream of [false, true]) {
+      const response = await served.lb.openai.chat.completions.create({ ...hello, stream }).asResponse()
+      for (const depth of [0, 2, 10]) {
+        assert.include(inspect(response, { depth }), "Response")
+        assert.include(inspect(response.headers, { depth }), "Headers")
+        assert.include(inspect(response.body, { depth, showHidden: true }), "ReadableStream")
+      }
+      assert.include(inspect(response.headers), "content-type")
+      await response.text()
+    }
+    const error = await failureOf(served.lb.openai.chat.completions.create({ ...hello, model: "gpt-none" }))
+    assert.include(inspect(error, { depth: 10 }), "model_not_found")
+    assert.include(JSON.stringify(error), "model_not_found")
+  })
+
   for (const [name, use] of uses) {
     it(`serves as any other: ${name}`, async () => {
       await using served = await serve([resource("east", { tpm: 1_000_000, rpm: 10_000, latency: fast })])

@@ -7,6 +7,7 @@ import * as Credential from "@evenkeel/core/deployment/Credential"
 import { Deployment } from "@evenkeel/core/deployment/Deployment"
 import { ModelGroup } from "@evenkeel/core/deployment/ModelGroup"
 import { Resource } from "@evenkeel/core/deployment/Resource"
+import type { Demand } from "@evenkeel/core/routing/Gate"
 import { Result } from "effect"
 
 /** One deployment on a resource of its own. */
@@ -55,6 +56,15 @@ export const makeGroup = (deployments: ReadonlyArray<Deployment>): ModelGroup =>
   group.deployments = deployments.toSorted((a, b) => a.tier - b.tier)
   return group
 }
+
+/** What a request asks of the gates: so many tokens, of which few are prompt. */
+export const demandOf = (tokens: number, more: Partial<Demand> = {}): Demand => ({
+  tokens,
+  characters: 20,
+  isStandardOnly: false,
+  resources: undefined,
+  ...more
+})
 
 /** Takes a deployment out with failures of its own. */
 export const failUntilOpen = (deployment: Deployment, now: number): void => {

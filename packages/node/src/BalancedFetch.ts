@@ -26,6 +26,8 @@ import { type ByteSource, make as leanResponse, readableOf } from "./LeanRespons
 export interface ClientFacts {
   readonly operation: LlmRequest.Operation
   readonly facts: LlmRequest.Facts
+  /** Where it goes, where that is one of the three operations: nothing of the URL need be looked at. */
+  readonly target: ForeignRequest.Target | undefined
 }
 
 /** Keys under which the subclass hands facts over in `init`. */
@@ -54,19 +56,20 @@ export interface FetchOptions {
 export const make = (options: FetchOptions): typeof fetch => {
   const { balancer, fork, resources } = options
   return async (input, init: BalancedInit = {}) => {
-    const isForeign = init[factsKey] === undefined
     const asked = input instanceof Request ? new Request(input, init) : undefined
     const url = asked?.url ?? String(input)
     // the caller's own: a signal that only follows it may be collected before it fires
     const signal = init.signal ?? (input instanceof Request ? input.signal : undefined)
     signal?.throwIfAborted()
-    const target = ForeignRequest.targetOf(url, resources())
-    if (target === undefined) return errorResponse(ForeignRequest.unknownTarget(url), url)
+    const known = init[factsKey]
+    const target = known?.target ?? ForeignRequest.targetOf(url, resources())
+    if (target === undefined) return errorResponse(ForeignRequest.unknownTarget(url))
     const method = (asked?.method ?? init.method ?? "GET").toUpperCase()
+    const isForeign = known === undefined
     const request = isForeign
       ? await foreignRequest(method, target, asked ?? init)
-      : clientRequest(method, target, init, init[factsKey]!)
-    if (request instanceof LoadBalancerError) return errorResponse(request, url)
+      : clientRequest(method, target, init, known)
+    if (request instanceof LoadBalancerError) return errorResponse(request)
     return new Promise<Response>((resolve, reject) => {
       let opened: { readonly close: () => void } | undefined
       const fiber = fork(balancer.dispatch(request, (stream) => {
@@ -82,11 +85,11 @@ export const make = (options: FetchOptions): typeof fetch => {
       fiber.addObserver((exit) => {
         signal?.removeEventListener("abort", abort)
         if (Exit.isSuccess(exit)) {
-          resolve(responseOf(exit.value.answer, method, url, signal, fork, isForeign))
+          resolve(responseOf(exit.value.answer, method, signal, fork, isForeign))
           return
         }
         const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-        resolve(errorResponse(error ?? closed(request), url))
+        resolve(errorResponse(error ?? closed(request)))
       })
     })
   }
@@ -110,15 +113,30 @@ const clientRequest = (
   init: BalancedInit,
   known: ClientFacts
 ): LlmRequest.LlmRequest => {
-  const given = init.headers instanceof Headers ? init.headers : new Headers(init.headers ?? {})
-  const session = init[sessionKey] ?? given.get("x-session-id") ?? known.facts.session
+  const given = lookUpIn(init.headers)
+  const session = init[sessionKey] ?? given("x-session-id") ?? known.facts.session
   const body = typeof init.body === "string" ? LlmRequest.jsonBody(init.body) : LlmRequest.noBody
-  const headers = LlmRequest.crossingHeaders((name) => given.get(name))
+  const headers = LlmRequest.crossingHeaders(given)
   return LlmRequest.make(
     { operation: known.operation, method, ...target, body, parsesEvents: false, headers },
     known.facts,
     { session, timeout: init[timeoutKey] }
   )
+}
+
+/** Looks headers up by lower-case name, in whatever form a client gives them. */
+const lookUpIn = (headers: HeadersInit | undefined): (name: string) => string | null | undefined => {
+  if (headers instanceof Headers) return (name) => headers.get(name)
+  if (headers === undefined || Array.isArray(headers)) {
+    const real = new Headers(headers ?? {})
+    return (name) => real.get(name)
+  }
+  const values: Record<string, string> = {}
+  for (const name in headers) {
+    const value: unknown = headers[name]
+    if (typeof value === "string") values[name.toLowerCase()] = value
+  }
+  return (name) => values[name]
 }
 
 /** A request of another client, its body read whole so that it can be sent again. */
@@ -180,7 +198,6 @@ const formRequest = async (
 const responseOf = (
   answer: Answer,
   method: string,
-  url: string,
   signal: AbortSignal | undefined,
   fork: FetchOptions["fork"],
   isForeign: boolean
@@ -193,14 +210,14 @@ const responseOf = (
     return new Response(null, { status, headers })
   }
   const content = answer._tag === "Whole" ? answer.text : sourceOf(answer, signal, fork)
-  if (!isForeign) return leanResponse(content, status, headers, url)
+  if (!isForeign) return leanResponse(content, status, headers)
   return new Response(typeof content === "string" ? content : readableOf(content), { status, headers })
 }
 
 /** An error as a response. */
-const errorResponse = (error: LoadBalancerError, url: string): Response => {
+const errorResponse = (error: LoadBalancerError): Response => {
   const { body, headers, status } = ErrorAnswer.make(error)
-  return leanResponse(JSON.stringify(body), status, headers, url)
+  return leanResponse(JSON.stringify(body), status, headers)
 }
 
 const encoder = new TextEncoder()

@@ -22,6 +22,8 @@ interface Prepared {
   timeout?: number
   maxRetries?: number
   headers?: unknown
+  query?: unknown
+  signal?: AbortSignal | null
   fetchOptions?: BalancedInit
   __metadata?: Record<string, unknown>
 }
@@ -63,7 +65,33 @@ class BalancedOpenAI extends OpenAI {
       ? { ...given, [timeoutKey]: timeout }
       : { ...given, [timeoutKey]: timeout, [factsKey]: facts }
   }
+
+  /**
+   * A request whose facts are known and whose body is written needs nothing more of the client: its credential and its
+   * telemetry headers never cross the border, and to build and check a dozen of them costs as much as a whole attempt.
+   */
+  override async buildRequest(input: FinalRequestOptions, more?: { readonly retryCount?: number }): Promise<Built> {
+    const options = input as unknown as Prepared
+    const isPlain = typeof options.body === "string" && options.fetchOptions?.[factsKey] !== undefined
+      && isOnlyContentType(options.headers) && options.query === undefined && this._options.defaultHeaders === undefined
+      && this._options.defaultQuery === undefined && this.fetchOptions === undefined
+    if (!isPlain) return super.buildRequest(input, more)
+    const request = {
+      method: options.method,
+      headers: options.headers,
+      body: options.body,
+      ...(options.signal === undefined || options.signal === null ? {} : { signal: options.signal }),
+      ...options.fetchOptions
+    }
+    return { req: request as unknown as Built["req"], url: this.baseURL + options.path, timeout: options.timeout! }
+  }
 }
+
+/** Whether the caller gave no headers of its own, which the client would check. */
+const isOnlyContentType = (headers: unknown): boolean =>
+  LlmRequest.isRecord(headers) && Object.keys(headers).length === 1 && "content-type" in headers
+
+type Built = Awaited<ReturnType<OpenAI["buildRequest"]>>
 
 type FinalRequestOptions = Awaited<Parameters<OpenAI["request"]>[0]>
 
@@ -90,7 +118,8 @@ const takeFacts = (options: Prepared): ClientFacts | undefined => {
   } else {
     options.body = sent
   }
-  return { operation, facts }
+  const target = options.query === undefined ? { path: options.path, query: "" } : undefined
+  return { operation, facts, target }
 }
 
 /**

@@ -27,6 +27,7 @@ export const readableOf = (source: ByteSource): ReadableStream<Uint8Array> =>
 /** Headers as they came, under lower-case names: what `Headers` answers, without its checks of each. */
 class LeanHeaders {
   readonly #values: Record<string, string>
+  #sorted: ReadonlyArray<string> | undefined
 
   constructor(values: Readonly<Record<string, string>>) {
     this.#values = values
@@ -46,6 +47,7 @@ class LeanHeaders {
   }
 
   set(name: string, value: string): void {
+    this.#sorted = undefined
     this.#values[name.toLowerCase()] = String(value)
   }
 
@@ -55,6 +57,7 @@ class LeanHeaders {
   }
 
   delete(name: string): void {
+    this.#sorted = undefined
     delete this.#values[name.toLowerCase()]
   }
 
@@ -78,8 +81,8 @@ class LeanHeaders {
     return this.entries()
   }
 
-  #names(): Array<string> {
-    return Object.keys(this.#values).toSorted()
+  #names(): ReadonlyArray<string> {
+    return this.#sorted ??= Object.keys(this.#values).toSorted()
   }
 
   get [Symbol.toStringTag](): string {
@@ -148,15 +151,13 @@ class LeanResponse {
   readonly status: number
   readonly headers: LeanHeaders
   readonly #content: Content
-  readonly #url: string
   #body: ReadableStream<Uint8Array> | undefined
   #isUsed = false
 
-  constructor(content: Content, status: number, headers: Readonly<Record<string, string>>, url: string) {
+  constructor(content: Content, status: number, headers: Readonly<Record<string, string>>) {
     this.#content = content
     this.status = status
     this.headers = new LeanHeaders(headers)
-    this.#url = url
   }
 
   get ok(): boolean {
@@ -168,7 +169,7 @@ class LeanResponse {
   }
 
   get url(): string {
-    return this.#url
+    return ""
   }
 
   get type(): string {
@@ -217,7 +218,7 @@ class LeanResponse {
   clone(): Response {
     if (this.bodyUsed) throw new TypeError("Response.clone: Body has already been consumed.")
     const headers = Object.fromEntries(this.headers)
-    if (typeof this.#content === "string") return make(this.#content, this.status, headers, this.#url)
+    if (typeof this.#content === "string") return make(this.#content, this.status, headers)
     const [mine, theirs] = this.body.tee()
     this.#body = mine
     return new Response(theirs, { status: this.status, headers })
@@ -257,6 +258,5 @@ const once = (text: string): ByteSource => {
 export const make = (
   content: Content,
   status: number,
-  headers: Readonly<Record<string, string>>,
-  url: string
-): Response => new LeanResponse(content, status, headers, url) as unknown as Response
+  headers: Readonly<Record<string, string>>
+): Response => new LeanResponse(content, status, headers) as unknown as Response

@@ -4,7 +4,7 @@ import { decode } from "@evenkeel/core/Config"
 import { refusalOf } from "@evenkeel/core/routing/Gate"
 import { Effect, Result } from "effect"
 import { TestClock } from "effect/testing"
-import { makeConfig } from "../../support/Parts.ts"
+import { demandOf, makeConfig } from "../../support/Parts.ts"
 
 const two = Deployments.layer(makeConfig([{ tpm: 1000 }, { tpm: 1000, tier: 2 }]))
 
@@ -15,7 +15,7 @@ const idsOf = (deployments: Deployments["Service"], model = "gpt") =>
 
 const find = (deployments: Deployments["Service"], id: string) => deployments.all().find((one) => one.id === id)!
 
-const some = { tokens: 10, promptTokens: 5, resources: undefined }
+const some = demandOf(10)
 
 const heard = (deployments: Deployments["Service"]): Array<Event> => {
   const events: Array<Event> = []

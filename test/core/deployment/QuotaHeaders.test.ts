@@ -239,9 +239,14 @@ describe("an unknown limit", () => {
     assert.isAtMost(learned, 10_000)
     assert.isAbove(learned, 5000)
     assert.isFalse(quota.fits(2000, 5000))
-    for (let now = 61_000; now < 661_000; now += 1000) deployment!.enter(now, 10)
-    assert.isAbove(quota.tokenLimit, learned * 1.1)
-    assert.isBelow(quota.tokenLimit, learned * 3)
+    const limitAt = (now: number) => {
+      deployment!.enter(now, 10)
+      return quota.tokenLimit
+    }
+    assert.isBelow(limitAt(10_000), learned * 1.5)
+    const [minute, two, three] = [limitAt(60_000), limitAt(120_000), limitAt(180_000)]
+    assert.isAbove(minute!, learned)
+    assert.approximately(three! - two!, two! - minute!, 1)
   })
 
   it("is learned once from all that were under way at the same time", () => {

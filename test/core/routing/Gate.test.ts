@@ -1,18 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Deployment } from "@evenkeel/core/deployment/Deployment"
-import { type Demand, isFailing, opensAt, refusalOf } from "@evenkeel/core/routing/Gate"
-import { failUntilOpen, makeDeployments, type PartOptions } from "../../support/Parts.ts"
+import { isFailing, opensAt, type Refusal, refusalOf } from "@evenkeel/core/routing/Gate"
+import { demandOf, failUntilOpen, makeDeployments, type PartOptions } from "../../support/Parts.ts"
 
-const demand: Demand = { tokens: 100, promptTokens: 50, resources: undefined }
+const demand = demandOf(100, { characters: 50 })
 
 const make = (options: PartOptions = {}): Deployment => makeDeployments([{ tpm: 1000, ...options }])[0]!
 
-const gates: ReadonlyArray<readonly [string, (deployment: Deployment) => void]> = [
+const gates: ReadonlyArray<readonly [Refusal, (deployment: Deployment) => void]> = [
   ["draining", (deployment) => {
     deployment.draining = true
   }],
   ["too-long", (deployment) => {
-    deployment.promptCeiling = 50
+    deployment.characterCeiling = 50
   }],
   ["resource-open", (deployment) => deployment.resource.breaker.trip(0, 1, "down")],
   ["breaker-open", (deployment) => failUntilOpen(deployment, 0)],
@@ -47,8 +47,14 @@ describe("the gates", () => {
 
   it("let shorter prompts pass than the one that was refused", () => {
     const deployment = make()
-    deployment.promptCeiling = 51
+    deployment.characterCeiling = 51
     assert.isUndefined(refusalOf(deployment, demand, 0))
+  })
+
+  it("let no prompt pass to another provisioned deployment that was too long for one", () => {
+    const tooLong = { ...demand, isStandardOnly: true }
+    assert.strictEqual(refusalOf(make({ provisioned: true }), tooLong, 0), "too-long")
+    assert.isUndefined(refusalOf(make(), tooLong, 0))
   })
 
   it("open again by themselves, when their time has come", () => {
@@ -85,7 +91,7 @@ describe("the gates", () => {
   })
 
   it("tell failing from full", () => {
-    const failing = gates.map(([name]) => name).filter((name) => isFailing(name as Parameters<typeof isFailing>[0]))
+    const failing = gates.map(([name]) => name).filter((name) => isFailing(name))
     assert.deepStrictEqual(failing, ["resource-open", "breaker-open"])
   })
 })

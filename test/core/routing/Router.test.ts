@@ -5,7 +5,7 @@ import { decide, type Decision, healthyShare, type NoCandidate, type Query } fro
 import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
-import { failUntilOpen, makeDeployments, makeGroup, type PartOptions } from "../../support/Parts.ts"
+import { demandOf, failUntilOpen, makeDeployments, makeGroup, type PartOptions } from "../../support/Parts.ts"
 
 const first: Policy.Policy = (candidates) => candidates[0]!
 
@@ -20,8 +20,13 @@ interface Asked extends Partial<Omit<Query, "group">> {
 
 const ask = (deployments: ReadonlyArray<Deployment>, asked: Asked = {}): Decision | NoCandidate => {
   const { now = 0, policy = first, random = () => 0.5, tokens = 10, ...query } = asked
-  const demand = { tokens, promptTokens: 5, resources: undefined }
-  const whole = { group: makeGroup(deployments), demand, tried: new Set<Deployment>(), session: undefined, warm: undefined }
+  const whole = {
+    group: makeGroup(deployments),
+    demand: demandOf(tokens),
+    tried: new Set<Deployment>(),
+    session: undefined,
+    warm: undefined
+  }
   return decide({ ...whole, ...query }, { ...options, policy }, now, random)
 }
 
@@ -205,6 +210,13 @@ describe("no candidate", () => {
     assert.strictEqual(none([a, b, c], { tried: new Set([b]) }).bestBet, c)
   })
 
+  it("is an outage too while the one probe of the last deployment is under way", () => {
+    const [a] = three()
+    a.breaker.trip(0, 1, "down")
+    a.enter(5000, 10)
+    assert.deepInclude(none([a], { now: 6000 }), { isOutage: true, bestBet: a })
+  })
+
   it("is no outage while one is only full or told to wait", () => {
     const [a, b, c] = three()
     for (const failing of [a, b]) failUntilOpen(failing, 0)
@@ -222,7 +234,7 @@ describe("no candidate", () => {
   it("cannot be waited for when nothing will ever pass", () => {
     const [a, b] = three()
     a.draining = true
-    b.promptCeiling = 1
+    b.characterCeiling = 1
     assert.deepInclude(none([a, b]), { opensAt: Infinity, isOutage: false })
   })
 })

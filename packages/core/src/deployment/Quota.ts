@@ -26,7 +26,7 @@ const MAX_CHARGE = 1e9
  * Too few requests of ours teach nothing: others may have used the quota.
  */
 const LEARNED_SHARE = 0.8
-const LEARNED_GROWTH = 0.01
+const LEARNED_GROWTH = 0.002
 const LEARNED_EVIDENCE = 10
 
 /** Azure grants six requests a minute for each thousand tokens a minute on its classic models. */

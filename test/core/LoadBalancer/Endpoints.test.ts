@@ -1,0 +1,370 @@
+import { assert, describe, it } from "@effect/vitest"
+import { type ConfigInput, type HttpRequest, LoadBalancer } from "@evenkeel/core"
+import { Effect, Fiber, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import {
+  answer,
+  failure,
+  fleet,
+  hello,
+  reasonOf,
+  run,
+  sent,
+  service,
+  stateOf,
+  steady
+} from "../../support/Balanced.ts"
+
+const embedder = {
+  name: "east",
+  deployments: [
+    { name: "gpt-4o", latency: steady, reply: () => "I am east." },
+    { name: "embed", model: "text-embedding-3-small", dimensions: 8, latency: steady }
+  ]
+}
+
+const collect = (stream: Stream.Stream<Uint8Array, unknown>) =>
+  Effect.map(Stream.runCollect(stream), (chunks) => Buffer.concat(chunks).toString())
+
+describe("LoadBalancer endpoints", () => {
+  it.effect("embeddings are balanced, counted, and fail over", () => {
+    const two = fleet([embedder, { ...embedder, name: "west" }], { tiers: { east: 1, west: 2 } })
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        two.services["east"]!.fault("embed", { kind: "status", status: 500, times: 1 })
+        const ask = { model: "text-embedding-3-small", input: ["one", "two"] }
+        const first = yield* answer(lb.embeddings(ask))
+        assert.deepStrictEqual(first.data.map(({ embedding }) => embedding.length), [8, 8])
+        yield* answer(lb.embeddings(ask))
+        assert.deepStrictEqual(sent(two), { east: 2, west: 1 })
+        assert.strictEqual((yield* stateOf("east/embed")).totals.promptTokens, first.usage.prompt_tokens)
+      })
+    )
+  })
+
+  it.effect("a chat at the level of HTTP is a chat: balanced, with the deployment's own name", () => {
+    const two = fleet([service("east", { name: "east-4o", model: "gpt-4o" }), service("west")], {
+      tiers: { east: 1, west: 2 }
+    })
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const ask = lb.request({ path: "/chat/completions", body: hello })
+        const given = yield* answer(ask)
+        assert.deepStrictEqual([given.status, given.deployment], [200, "east/east-4o"])
+        assert.strictEqual(given.headers["content-type"], "application/json")
+        const json: any = yield* given.json
+        assert.strictEqual(json.choices[0].message.content, "I am east.")
+        assert.deepStrictEqual(JSON.parse(yield* given.text), json)
+        assert.strictEqual((yield* stateOf("east")).totals.completionTokens, json.usage.completion_tokens)
+        two.services["east"]!.fault("east-4o", { kind: "status", status: 503 })
+        assert.strictEqual((yield* answer(ask)).deployment, "west/gpt-4o")
+      })
+    )
+  })
+
+  it.effect("a streamed chat at the level of HTTP gives out the service's bytes, without the usage nobody asked for", () => {
+    const one = fleet([service("east")])
+    return run(
+      one,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const { deployment, headers, stream } = yield* answer(
+          lb.request({ path: "/chat/completions", body: { ...hello, stream: true } })
+        )
+        assert.strictEqual(deployment, "east/gpt-4o")
+        assert.match(headers["content-type"]!, /^text\/event-stream/)
+        assert.isUndefined(headers["content-length"])
+        const text = yield* answer(collect(stream))
+        const events = text.split("\n\n").filter((event) => event !== "")
+        assert.strictEqual(events.at(-1), "data: [DONE]")
+        assert.notInclude(text, "prompt_tokens")
+        const words = events.slice(0, -1).map((event) => JSON.parse(event.slice(6)).choices[0]?.delta.content ?? "")
+        assert.strictEqual(words.join(""), "I am east.")
+        assert.deepInclude((yield* stateOf("east")).totals, { succeeded: 1, completionTokens: 3 })
+      })
+    )
+  })
+
+  it.effect("an endpoint without a model goes to the default resource", () => {
+    const two = fleet([service("east"), service("west")], { defaultResource: "west" })
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const { json, status } = yield* answer(lb.request({ path: "/models", query: "limit=5" }))
+        assert.strictEqual(status, 200)
+        assert.deepInclude(yield* answer(json), { object: "list" })
+        assert.deepStrictEqual(two.sends.map(({ request }) => [request.origin, request.method, request.path]), [
+          ["https://west.openai.azure.com", "GET", "/openai/v1/models?limit=5"]
+        ])
+      })
+    )
+  })
+
+  it.effect("an endpoint without a model that fails is tried again there, and nowhere else", () => {
+    const two = fleet([service("east"), service("west")])
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        two.services["east"]!.fault("*", { kind: "status", status: 500, times: 1 })
+        yield* answer(lb.request({ path: "/models" }))
+        assert.deepStrictEqual(sent(two), { east: 2, west: 0 })
+      })
+    )
+  })
+
+  it.effect("the classic API is scoped by deployment and dated", () => {
+    const config: ConfigInput = {
+      resources: [{
+        name: "east",
+        provider: "azure",
+        endpoint: "https://east.openai.azure.com/",
+        apiVersion: "2025-03-01-preview",
+        apiKey: "east-key",
+        deployments: [{ name: "my 4o", model: "gpt-4o" }]
+      }]
+    }
+    const one = fleet([service("east", { name: "my 4o", model: "gpt-4o" })], config)
+    return run(
+      one,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        yield* answer(lb.chat(hello))
+        yield* answer(lb.responses({ model: "gpt-4o", input: "Say hello." }))
+        assert.deepStrictEqual(one.sends.map(({ request }) => request.path), [
+          "/openai/deployments/my%204o/chat/completions?api-version=2025-03-01-preview",
+          "/openai/responses?api-version=2025-03-01-preview"
+        ])
+      })
+    )
+  })
+
+  it.effect.each([
+    "https://elsewhere.example/chat/completions",
+    "//elsewhere.example/x",
+    "/../keys",
+    "/a/%2e%2e/keys",
+    "/a/%252e%252e/keys",
+    "/a%2f..%2fkeys",
+    "/a\\..\\keys",
+    "/models?api-version=1",
+    "/models#x",
+    "models",
+    "/",
+    "",
+    "/a//b",
+    "/%zz"
+  ])("a path that could leave the API's base is refused, and nothing is sent: %s", (path) => {
+    const one = fleet([service("east")])
+    return run(
+      one,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const error = yield* failure(lb.request({ path }))
+        assert.strictEqual(reasonOf(error, "Rejected").status, 400)
+        assert.strictEqual(one.sends.length, 0)
+      })
+    )
+  })
+
+  it.effect("of a caller's headers only those that may cross the border are sent", () => {
+    const one = fleet([service("east")])
+    return run(
+      one,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const headers = {
+          "Authorization": "Bearer mine",
+          "API-Key": "mine",
+          "cookie": "a=b",
+          "host": "elsewhere.example",
+          "accept-encoding": "br",
+          "x-stainless-lang": "js",
+          "x-session-id": "user-1",
+          "OpenAI-Organization": "org-mine",
+          "x-custom": "1",
+          "TraceParent": "00-1-2-01",
+          "idempotency-key": "once\r\nx-evil: 1",
+          "x-ms-client-request-id": "abc"
+        }
+        yield* answer(lb.chat(hello, { headers }))
+        assert.deepStrictEqual(one.sends[0]!.request.headers, {
+          "accept": "application/json",
+          "api-key": "east-key",
+          "content-type": "application/json",
+          "traceparent": "00-1-2-01",
+          "user-agent": "evenkeel",
+          "x-ms-client-request-id": "abc"
+        })
+      })
+    )
+  })
+
+  it.effect("a model that nobody serves is an error that says which are, and nothing is sent", () => {
+    const one = fleet([embedder])
+    return run(
+      one,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const error = yield* failure(lb.chat({ ...hello, model: "gpt-fake" }))
+        const { known, model } = reasonOf(error, "UnknownModel")
+        assert.strictEqual(model, "gpt-fake")
+        assert.deepStrictEqual(known, ["gpt-4o", "text-embedding-3-small"])
+        assert.include(error.message, "gpt-4o")
+        assert.strictEqual(one.sends.length, 0)
+      })
+    )
+  })
+})
+
+describe("LoadBalancer raw answers", () => {
+  const list: HttpRequest = { path: "/models" }
+
+  it.effect("nothing is in flight once a raw answer was read, in any of the three ways", () => {
+    const one = fleet([service("east")])
+    return run(
+      one,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        yield* answer((yield* answer(lb.request(list))).text)
+        yield* answer((yield* answer(lb.request(list))).json)
+        yield* answer(Stream.runDrain((yield* answer(lb.request(list))).stream))
+        assert.deepInclude(yield* stateOf("east"), { inFlight: 0, waiting: 0 })
+        assert.deepInclude((yield* stateOf("east")).totals, { attempts: 3, succeeded: 3 })
+      })
+    )
+  })
+
+  it.effect("a raw answer whose reader stops, or never begins, holds nothing for longer than its time", () => {
+    const one = fleet([service("east")])
+    return run(
+      one,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const begun = yield* answer(lb.request(list, { timeout: "1 minute" }))
+        yield* answer(Effect.scoped(Stream.toPull(begun.stream)))
+        yield* answer(lb.request(list, { timeout: "1 minute" }))
+        yield* TestClock.adjust("2 minutes")
+        assert.deepInclude(yield* stateOf("east"), { inFlight: 0, waiting: 0 })
+        assert.strictEqual(one.services["east"]!.stats(0).inFlight, 0)
+      })
+    )
+  })
+
+  it.effect("a raw answer that breaks or stalls is a typed error", () => {
+    const one = fleet([service("east")], { timeouts: { idle: "3 seconds" } })
+    return run(
+      one,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        one.services["east"]!.fault("*", { kind: "cut", afterEvents: 0, ending: "reset", times: 1 })
+        const broken = yield* answer(lb.request(list))
+        assert.match(reasonOf(yield* failure(broken.text), "StreamInterrupted").why, /reset/)
+        one.services["east"]!.fault("*", { kind: "hang", afterEvents: 0, times: 1 })
+        const stalled = yield* answer(lb.request(list))
+        assert.match(reasonOf(yield* failure(stalled.text), "StreamInterrupted").why, /timeout idle/)
+        assert.deepInclude(yield* stateOf("east"), { inFlight: 0, waiting: 0 })
+      })
+    )
+  })
+
+  it.effect("interrupting the reader of a raw answer closes it", () => {
+    const one = fleet([service("east")])
+    return run(
+      one,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        one.services["east"]!.fault("*", { kind: "hang", afterEvents: 0 })
+        const given = yield* answer(lb.request(list))
+        const reader = yield* Effect.forkChild(given.text, { startImmediately: true })
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual((yield* stateOf("east")).inFlight, 1)
+        yield* Fiber.interrupt(reader)
+        assert.strictEqual((yield* stateOf("east")).inFlight, 0)
+        assert.strictEqual(one.services["east"]!.stats(0).inFlight, 0)
+      })
+    )
+  })
+})
+
+describe("LoadBalancer wildcards", () => {
+  const models = Array.from({ length: 120 }, (_, i) => `model-${i}`)
+
+  const everything = {
+    name: "openai",
+    provider: "openai" as const,
+    deployments: ["gpt-4o", ...models].map((name) => ({ name, latency: steady }))
+  }
+
+  const config: ConfigInput = {
+    resources: [{ name: "openai", provider: "openai", apiKey: "openai-key" }]
+  }
+
+  it.effect("a resource without deployments serves every model, each with a state of its own", () => {
+    const one = fleet([everything], config)
+    return run(
+      one,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        yield* answer(lb.chat(hello))
+        one.services["openai"]!.fault("model-1", { kind: "throttle", retryAfterMs: 60_000 })
+        yield* failure(lb.chat({ ...hello, model: "model-1" }))
+        yield* answer(lb.chat(hello))
+        assert.strictEqual((yield* stateOf("openai/gpt-4o")).state, "healthy")
+        assert.strictEqual((yield* stateOf("openai/model-1")).state, "cooling-down")
+        assert.deepStrictEqual(one.sends.map(({ request }) => JSON.parse(String(request.body)).model), [
+          "gpt-4o",
+          "model-1",
+          "gpt-4o"
+        ])
+      })
+    )
+  })
+
+  it.effect("a wildcard stands beside deployments of that name, and takes over from them", () => {
+    const two = fleet([service("east"), everything], {
+      resources: [...config.resources, {
+        name: "east",
+        provider: "azure",
+        endpoint: "https://east.openai.azure.com",
+        apiKey: "east-key",
+        deployments: [{ name: "gpt-4o", tier: 1 }]
+      }].map((resource) =>
+        resource.name === "openai" ? { ...resource, deployments: [{ name: "*", tier: 2 }] } : resource
+      )
+    })
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        yield* answer(lb.chat(hello))
+        two.services["east"]!.fault("gpt-4o", { kind: "status", status: 500 })
+        yield* answer(lb.chat(hello))
+        yield* answer(lb.chat({ ...hello, model: "model-7" }))
+        assert.deepStrictEqual(sent(two), { east: 2, openai: 2 })
+      })
+    )
+  })
+
+  it.effect("a hundred and twenty models are served too, and typing errors do not grow the set for ever", () => {
+    const one = fleet([everything], config)
+    return run(
+      one,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        yield* answer(Effect.forEach(models, (model) => lb.chat({ ...hello, model }), { concurrency: "unbounded" }))
+        const { deployments } = yield* lb.snapshot
+        assert.isAtMost(deployments.length, 101)
+        assert.deepStrictEqual(
+          one.sends.map(({ request }) => JSON.parse(String(request.body)).model).toSorted(),
+          models.toSorted()
+        )
+      })
+    )
+  })
+})
