@@ -14,7 +14,7 @@ import type { Section } from "./Report.ts"
 const CONCURRENCY = 64
 const BARE = "bare AzureOpenAI, its own fetch"
 
-type Question = ReturnType<typeof question>
+type Question = ReturnType<typeof question> | ReturnType<typeof longQuestion>
 
 const goals: Readonly<Record<string, { readonly small?: number; readonly long?: number }>> = {
   "lb.chat, telemetry off": { small: 0.35, long: 0.5 },

@@ -37,7 +37,7 @@ const server = createServer((request, response) => {
   let tail = ""
   request.on("data", (chunk: Buffer) => {
     // whether usage was asked for stands at the end of a body
-    tail = (tail + chunk.latin1Slice(Math.max(0, chunk.length - 200))).slice(-200)
+    tail = (tail + chunk.toString("latin1", Math.max(0, chunk.length - 200))).slice(-200)
   })
   request.on("end", () => {
     const url = request.url!

@@ -5,7 +5,7 @@ import * as Undici from "@effect/platform-node/Undici"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type OpenAI from "openai"
-import { CHUNKS, type DeploymentName, question } from "./Canned.ts"
+import { CHUNKS, question } from "./Canned.ts"
 import { bareClient, effectDoor, fibers, promiseDoor, promises, urlOf } from "./Doors.ts"
 import { type Contestant, figureOf, measure, quantile, ratioOf, type Rounds } from "./Measure.ts"
 import type { Row, Section } from "./Report.ts"
@@ -13,27 +13,46 @@ import type { Row, Section } from "./Report.ts"
 const CONCURRENCY = 64
 const BARE = "bare AzureOpenAI, its own fetch"
 
+type Question = ReturnType<typeof question>
+
 /** A count of chunks that came, so that a door which loses some is not taken for a fast one. */
 let chunks = 0
 
-const readAll = async (client: OpenAI): Promise<void> => {
-  for await (const chunk of await client.chat.completions.create({ ...question("paced"), stream: true })) {
+const readAll = async (client: OpenAI, asked: Question): Promise<void> => {
+  for await (const chunk of await client.chat.completions.create({ ...asked, stream: true })) {
     chunks += chunk.choices.length
   }
 }
 
-export const streams = async (endpoint: string, sizes: Rounds): Promise<Section> => {
+/** The bytes of a stream, neither decoded nor parsed: what no client can do without. */
+const readBytes = async (endpoint: string, dispatcher: Undici.Agent, asked: Question): Promise<void> => {
+  const response = await request(endpoint, dispatcher, asked)
+  for await (const _ of response.body) { /* nothing */ }
+  chunks += CHUNKS
+}
+
+const request = (endpoint: string, dispatcher: Undici.Agent, asked: Question) => {
+  const headers = { "api-key": "bench-key", "content-type": "application/json" }
+  const body = JSON.stringify({ ...asked, stream: true })
+  return Undici.request(urlOf(endpoint, asked.model), { method: "POST", headers, body, dispatcher })
+}
+
+/** `paced`: every chunk in a packet of its own, as tokens come. `burst`: all in two packets. */
+export const streams = async (endpoint: string, model: "paced" | "burst", sizes: Rounds): Promise<Section> => {
+  const asked = question(model)
+  const agent = new Undici.Agent()
   const bare = bareClient(endpoint)
   const effect = effectDoor({ endpoint, telemetry: false })
   const client = promiseDoor({ endpoint, telemetry: false })
-  const drain = Stream.runForEach(effect.lb.chatStream(question("paced")), (chunk) =>
+  const drain = Stream.runForEach(effect.lb.chatStream(asked), (chunk) =>
     Effect.sync(() => {
       chunks += chunk.choices.length
     }))
   const contestants: ReadonlyArray<Contestant & { readonly goal?: number }> = [
-    { name: BARE, run: promises(CONCURRENCY, () => readAll(bare)) },
+    { name: BARE, run: promises(CONCURRENCY, () => readAll(bare, asked)) },
     { name: "lb.chatStream", goal: 0.6, run: fibers(CONCURRENCY, drain) },
-    { name: "lb.openai, stream: true", goal: 0.9, run: promises(CONCURRENCY, () => readAll(client.openai)) }
+    { name: "lb.openai, stream: true", goal: 0.9, run: promises(CONCURRENCY, () => readAll(client.openai, asked)) },
+    { name: "plain undici.request, not parsed", run: promises(CONCURRENCY, () => readBytes(endpoint, agent, asked)) }
   ]
   const counted = contestants.map((contestant) => ({
     ...contestant,
@@ -44,21 +63,22 @@ export const streams = async (endpoint: string, sizes: Rounds): Promise<Section>
     }
   }))
   const measured = await measure(counted, sizes)
-  await Promise.all([effect.close(), client.close()])
+  await Promise.all([effect.close(), client.close(), agent.close()])
   return {
-    title: "Streams of 50 chunks, each in a packet of its own; 64 at a time",
+    title: `Streams of 50 chunks, ${model === "paced" ? "each in a packet of its own" : "all in two packets"}; 64 at a time`,
     rows: contestants.map(({ goal, name }) => ({
       what: name,
       unit: "x",
       figure: ratioOf(measured, name, BARE),
-      goal,
+      // tokens come one by one: that is what the goal is about
+      goal: model === "paced" ? goal : undefined,
       cpu: figureOf(measured.get(name)!)
     }))
   }
 }
 
 /** Milliseconds from a call to its first token; the rest of the stream is read after that. */
-type FirstToken = (asked: ReturnType<typeof question>) => Promise<number>
+type FirstToken = (asked: Question) => Promise<number>
 
 const firstOfClient = (client: OpenAI): FirstToken => async (asked) => {
   const startedAt = performance.now()
@@ -81,11 +101,9 @@ const firstOfEffect = ({ lb }: ReturnType<typeof effectDoor>): FirstToken => asy
 
 /** The first packet as it comes, without reading it: what no client can be faster than. */
 const firstOfUndici = (endpoint: string, dispatcher: Undici.Agent): FirstToken => async (asked) => {
-  const headers = { "api-key": "bench-key", "content-type": "application/json" }
-  const body = JSON.stringify({ ...asked, stream: true })
   const startedAt = performance.now()
   let took = 0
-  const response = await Undici.request(urlOf(endpoint, asked.model), { method: "POST", headers, body, dispatcher })
+  const response = await request(endpoint, dispatcher, asked)
   for await (const _ of response.body) {
     if (took === 0) took = performance.now() - startedAt
   }
@@ -99,7 +117,6 @@ export interface FirstTokenSizes {
 
 /** One stream at a time, the contestants in turn. */
 export const firstTokens = async (endpoint: string, sizes: FirstTokenSizes): Promise<Section> => {
-  const model: DeploymentName = "burst"
   const agent = new Undici.Agent()
   const effect = effectDoor({ endpoint, telemetry: false })
   const client = promiseDoor({ endpoint, telemetry: false })
@@ -113,7 +130,7 @@ export const firstTokens = async (endpoint: string, sizes: FirstTokenSizes): Pro
   for (let i = -sizes.warmup; i < sizes.samples; i++) {
     for (let turn = 0; turn < contestants.length; turn++) {
       const [name, first] = contestants[(Math.abs(i) + turn) % contestants.length]!
-      const took = await first(question(model))
+      const took = await first(question("burst"))
       if (i >= 0) taken.get(name)!.push(took * 1000)
     }
   }

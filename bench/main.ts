@@ -35,7 +35,9 @@ const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
     ),
   long: () =>
     wholeAnswers(endpoint, "long", size({ rounds: 3, calls: 128, warmup: 128 }, { rounds: 9, calls: 256, warmup: 512 })),
-  streams: () => streams(endpoint, size({ rounds: 3, calls: 128, warmup: 128 }, { rounds: 9, calls: 256, warmup: 512 })),
+  burst: () =>
+    streams(endpoint, "burst", size({ rounds: 3, calls: 256, warmup: 512 }, { rounds: 9, calls: 512, warmup: 2048 })),
+  streams: () => streams(endpoint, "paced", size({ rounds: 3, calls: 128, warmup: 128 }, { rounds: 9, calls: 256, warmup: 512 })),
   firstTokens: () => firstTokens(endpoint, size({ samples: 200, warmup: 100 }, { samples: 2000, warmup: 500 })),
   stubbed: () =>
     stubbed(1, size({ rounds: 3, calls: 3000, warmup: 6000 }, { rounds: 15, calls: 6000, warmup: 20_000 })),

@@ -40,6 +40,7 @@ export const renderTable = (
   ]
 
   const lines: Array<ReadonlyArray<Span>> = [
+    [],
     [span(" Who served what", "bold")],
     [span(` ${left("deployment", name)}${cells(columns.map(([label]) => label))}`, "dim")],
     ...deployments.map(({ cachedShare, id, tier, totals }) =>

@@ -13,7 +13,7 @@ export interface Tally {
   failed: number
   streamed: number
   inSessions: number
-  /** Errors that a caller saw, by their message. */
+  /** Errors that callers saw, by what they were told. */
   readonly errors: Map<string, number>
 }
 
@@ -43,7 +43,7 @@ export const startTraffic = (lb: LoadBalancerClient, perSecond: number): Traffic
       if (text === "") throw new Error("The answer is empty")
       tally.answered++
     } catch (error) {
-      const text = String(error)
+      const text = describe(error)
       tally.failed++
       tally.errors.set(text, (tally.errors.get(text) ?? 0) + 1)
     }
@@ -77,6 +77,12 @@ export const startTraffic = (lb: LoadBalancerClient, perSecond: number): Traffic
       await Promise.all(running)
     }
   }
+}
+
+/** What a caller was told, without what is different each time. */
+const describe = (error: unknown): string => {
+  const [told = ""] = (error instanceof Error ? error.message : String(error)).split(" Attempts:")
+  return told.replace(/The stream of \S+ broke after \d+ events/, "A stream broke after its first words")
 }
 
 type Client = LoadBalancerClient["openai"]

@@ -37,7 +37,7 @@ export const judge = (evidence: Evidence): ReadonlyArray<Verdict> => [
     ]),
   ...Array.from(
     evidence.tally.errors,
-    ([message, count]) => ({ holds: false, text: `${several(count, "time")}: ${message}` })
+    ([message, count]) => ({ holds: false, text: `${several(count, "caller")}: ${message}` })
   )
 ]
 

@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
 import type { ResourceInput } from "@evenkeel/core/Config"
+import type { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
 import { createLoadBalancer } from "@evenkeel/node"
 import { startSimulator } from "@evenkeel/node/simulator/SimulatorServer"
-import OpenAI from "openai"
 import { inspect } from "node:util"
+import OpenAI from "openai"
 import { collect, fast, hello, inFlight, type ResourceOptions } from "../support/Served.ts"
 
 const names = ["east", "west", "north", "openai"] as const

@@ -32,6 +32,7 @@ export interface Fleet {
   /** Every send, in order. */
   readonly sends: ReadonlyArray<Send>
   readonly layer: Layer.Layer<LoadBalancer | Deployments, LoadBalancerError>
+  readonly transport: Layer.Layer<Transport>
 }
 
 /** One send, as the transport saw it. */
@@ -88,10 +89,12 @@ export const fleet = (
     }))
   }))
   const layers = { healthMonitor: HealthMonitor.layerNone, ...replace }
+  const transport = recording(made, sends)
   return {
     services: Object.fromEntries(made.map((service) => [service.name, service])),
     sends,
-    layer: LoadBalancer.layer({ resources, ...rest }, layers).pipe(Layer.provide(recording(made, sends)))
+    layer: LoadBalancer.layer({ resources, ...rest }, layers).pipe(Layer.provide(transport)),
+    transport
   }
 }
 

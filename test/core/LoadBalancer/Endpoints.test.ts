@@ -247,7 +247,7 @@ describe("LoadBalancer raw answers", () => {
       Effect.gen(function*() {
         const lb = yield* LoadBalancer
         const begun = yield* answer(lb.request(list, { timeout: "1 minute" }))
-        yield* answer(Effect.scoped(Stream.toPull(begun.stream)))
+        yield* answer(Effect.scoped(Effect.asVoid(Stream.toPull(begun.stream))))
         yield* answer(lb.request(list, { timeout: "1 minute" }))
         yield* TestClock.adjust("2 minutes")
         assert.deepInclude(yield* stateOf("east"), { inFlight: 0, waiting: 0 })
@@ -328,15 +328,16 @@ describe("LoadBalancer wildcards", () => {
 
   it.effect("a wildcard stands beside deployments of that name, and takes over from them", () => {
     const two = fleet([service("east"), everything], {
-      resources: [...config.resources, {
-        name: "east",
-        provider: "azure",
-        endpoint: "https://east.openai.azure.com",
-        apiKey: "east-key",
-        deployments: [{ name: "gpt-4o", tier: 1 }]
-      }].map((resource) =>
-        resource.name === "openai" ? { ...resource, deployments: [{ name: "*", tier: 2 }] } : resource
-      )
+      resources: [
+        { name: "openai", provider: "openai", apiKey: "openai-key", deployments: [{ name: "*", tier: 2 }] },
+        {
+          name: "east",
+          provider: "azure",
+          endpoint: "https://east.openai.azure.com",
+          apiKey: "east-key",
+          deployments: [{ name: "gpt-4o", tier: 1 }]
+        }
+      ]
     })
     return run(
       two,

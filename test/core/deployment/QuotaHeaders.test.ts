@@ -188,8 +188,8 @@ describe("other clients' use", () => {
     const quota = make()
     quota.observe(limits({ limitTokens: 1000, remainingTokens: 100 }), quota.reserve(0, 10), 0)
     const wait = quota.timeUntilFits(0, 500)
-    assert.isTrue(quota.fits(wait, 500))
     assert.isFalse(quota.fits(wait - 1000, 500))
+    assert.isTrue(quota.fits(wait, 500))
   })
 })
 
@@ -262,6 +262,14 @@ describe("an unknown limit", () => {
     deployment!.enter(0, 10_000)
     throttle([deployment!.enter(0, 10_000)], 100)
     assert.isTrue(deployment!.quota.fits(2000, 20_000))
+  })
+
+  it("is not learned to be nothing from requests that reserve no tokens", () => {
+    const [deployment] = makeDeployments([{}])
+    for (let i = 0; i < 50; i++) deployment!.enter(0, 0)
+    throttle([deployment!.enter(100, 0)], 200)
+    assert.isTrue(Number.isFinite(deployment!.quota.utilisation(300)))
+    assert.isTrue(deployment!.quota.capacity > 0 || Number.isNaN(deployment!.quota.capacity))
   })
 
   it("is of no interest once the service tells it", () => {

@@ -44,6 +44,10 @@ export class Breaker {
   private current: BreakerState = "closed"
   private until = 0
   private closedAt = -Infinity
+  /** Whether everything may pass. */
+  isClosed = true
+  /** Whether it ever opened. */
+  hasTripped = false
   /** Number of state changes so far. */
   epoch = 0
   /** Why it last opened, for people. */
@@ -57,9 +61,6 @@ export class Breaker {
     return this.current
   }
 
-  get isClosed(): boolean {
-    return this.current === "closed"
-  }
 
   /** When an open breaker admits its next probe. */
   get openUntil(): number {
@@ -73,8 +74,7 @@ export class Breaker {
 
   /** Whether a request may pass now. */
   allows(now: number): boolean {
-    if (this.current === "closed") return true
-    return !this.probing && now >= this.until
+    return this.isClosed || (!this.probing && now >= this.until)
   }
 
   /**
@@ -144,6 +144,7 @@ export class Breaker {
     if (now - this.closedAt > this.options.maxOpenFor && this.current === "closed") this.trips = 0
     const full = Math.min(this.options.openFor * 2 ** Math.min(this.trips, 30), this.options.maxOpenFor)
     this.trips++
+    this.hasTripped = true
     this.until = now + full / 2 + (full / 2) * random
     this.probing = false
     this.reason = reason
@@ -162,6 +163,7 @@ export class Breaker {
 
   private become(state: BreakerState): void {
     this.current = state
+    this.isClosed = state === "closed"
     this.epoch++
   }
 

@@ -114,6 +114,8 @@ export class Deployment {
 
   /** Share of its weight that a deployment gets while it comes back: from the floor to 1 over the slow start. */
   warmth(now: number): number {
+    const { breaker, resource } = this
+    if (!breaker.hasTripped && !resource.breaker.hasTripped && this.addedAt === -Infinity) return 1
     const age = now - Math.max(this.addedAt, this.breaker.reopenedAt, this.resource.breaker.reopenedAt)
     return age >= this.slowStart ? 1 : Math.max(this.slowStartFloor, age / this.slowStart)
   }

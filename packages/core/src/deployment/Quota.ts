@@ -76,6 +76,12 @@ export class Quota {
    */
   capacity = NaN
   private sliceLimit = Infinity
+  /**
+   * Tokens and requests that surely fit: what did at the last full look, less what was taken since. Use only fades as
+   * time passes, so this stays a lower bound, and most looks need nothing else.
+   */
+  private freeTokens = 0
+  private freeRequests = 0
   private readonly tokens = new SlidingWindow(WINDOW_SECONDS)
   private readonly requests = new SlidingWindow(WINDOW_SECONDS)
   private readonly slice: SlidingWindow
@@ -139,7 +145,8 @@ export class Quota {
 
   /** Whether so many tokens and one request may be sent now. Exactly reaching a limit is allowed. */
   fits(now: number, tokens: number): boolean {
-    return this.fitsTokens(now, tokens) && this.fitsRequests(now)
+    if (tokens <= this.freeTokens && this.freeRequests >= 1) return true
+    return this.look(now, tokens)
   }
 
   /** Milliseconds until `fits` holds, if nothing more is sent: 0 when it does now. */
@@ -150,7 +157,7 @@ export class Quota {
     // once it fits it goes on to fit, because everything only fades
     while (late - early > 1) {
       const middle = Math.floor((early + late) / 2)
-      if (this.fits(now + middle, tokens)) late = middle
+      if (this.fitsTokens(now + middle, tokens) && this.fitsRequests(now + middle)) late = middle
       else early = middle
     }
     return late
@@ -160,6 +167,8 @@ export class Quota {
   reserve(now: number, tokens: number): Reservation {
     this.grow(now)
     const charge = Math.min(tokens, this.tokenLimit, MAX_CHARGE)
+    this.freeTokens -= charge
+    this.freeRequests -= 1
     const second = this.tokens.add(now, charge)
     this.requests.add(now, 1)
     return {
@@ -179,7 +188,9 @@ export class Quota {
   settle(reservation: Reservation, now: number, used: number | undefined): void {
     if (used === undefined) return
     const delta = Math.min(used, MAX_CHARGE) - reservation.tokens
-    if (delta > 0 || this.provisioned) this.tokens.amend(now, reservation.second, delta)
+    if (delta <= 0 && !this.provisioned) return
+    this.tokens.amend(now, reservation.second, delta)
+    this.freeTokens -= delta
   }
 
   /** Ends a reservation that the service surely did not count: it never arrived, or was throttled. */
@@ -207,6 +218,7 @@ export class Quota {
       this.othersTokens = beyond(this.tokenLimit, limits.remainingTokens, reservation.ownTokens)
       this.othersTokensAt = now
     }
+    this.freeTokens = 0
     if (limits.remainingRequests !== undefined) {
       this.othersRequests = beyond(this.requestLimit, limits.remainingRequests, reservation.ownRequests)
       this.othersRequestsAt = now
@@ -221,7 +233,10 @@ export class Quota {
     if (this.provisioned || reservation.sentAt <= this.learnedAt) return
     if (this.requests.sum(now) < LEARNED_EVIDENCE) return
     this.grow(now)
-    this.learnedFrom = Math.min(this.learnedTokens, this.tokens.sum(now))
+    const sent = this.tokens.sum(now)
+    // where nothing is reserved, as for other endpoints, tokens say nothing
+    if (sent < LEARNED_EVIDENCE) return
+    this.learnedFrom = Math.min(this.learnedTokens, sent)
     this.learnedTokens = this.learnedFrom * LEARNED_SHARE
     this.learnedAt = now
     this.grownAt = now
@@ -232,6 +247,7 @@ export class Quota {
   observeOthers(now: number, tokens: number, requests: number): void {
     this.othersTokens = tokens > 0 ? Math.min(MAX_CHARGE, tokens) : 0
     this.othersRequests = requests > 0 ? Math.min(MAX_CHARGE, requests) : 0
+    this.freeTokens = 0
     this.othersTokensAt = now
     this.othersRequestsAt = now
   }
@@ -245,6 +261,7 @@ export class Quota {
 
   /** Works out what follows from a change of limits, so that every choice need not. */
   private refresh(): void {
+    this.freeTokens = 0
     const known = Math.min(this.configuredTokens, this.toldTokens)
     this.tokenLimit = known === Infinity ? this.learnedTokens : known
     this.requestLimit = Math.min(this.configuredRequests, this.toldRequests)
@@ -254,6 +271,15 @@ export class Quota {
       : this.requestLimit === Infinity
       ? NaN
       : this.requestLimit * TOKENS_PER_REQUEST
+  }
+
+  /** A full look, remembered. */
+  private look(now: number, tokens: number): boolean {
+    const requests = this.requests.sum(now)
+    const others = fading(this.othersRequests, this.othersRequestsAt, now)
+    this.freeTokens = this.tokenLimit - this.tokens.sum(now) - this.othersTokensUsed(now)
+    this.freeRequests = Math.min(this.requestLimit - requests - others, this.sliceLimit - this.slice.sum(now))
+    return this.fitsTokens(now, tokens) && this.fitsRequests(now)
   }
 
   private fitsTokens(now: number, tokens: number): boolean {

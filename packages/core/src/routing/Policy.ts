@@ -76,22 +76,27 @@ const fillShares = (candidates: ReadonlyArray<Candidate>): number => {
   if (shares.length < length) shares = new Float64Array(length * 2)
   let known = 0
   let capacities = 0
+  let sum = 0
   for (let i = 0; i < length; i++) {
-    const { capacity } = candidates[i]!
-    shares[i] = capacity
+    const { deployment, now } = candidates[i]!
+    const { capacity } = deployment.quota
+    const factor = deployment.weight * deployment.warmth(now)
+    // an unknown capacity is marked by a negative share
     if (capacity > 0) {
       capacities += capacity
       known++
+      shares[i] = capacity * factor
+      sum += capacity * factor
+    } else {
+      shares[i] = -factor
     }
   }
+  if (known === length) return sum
   const mean = known === 0 ? 1 : capacities / known
-  let sum = 0
   for (let i = 0; i < length; i++) {
-    const candidate = candidates[i]!
-    const capacity = shares[i]!
-    const share = (capacity > 0 ? capacity : mean) * candidate.weight * candidate.warmth
-    shares[i] = share
-    sum += share
+    if (shares[i]! >= 0) continue
+    shares[i]! *= -mean
+    sum += shares[i]!
   }
   return sum
 }

@@ -79,10 +79,15 @@ export const decide = (
 /** The lowest tier with a deployment that passes: those of its deployments that do. */
 const survivors = (query: Query, now: number, tried: boolean): ReadonlyArray<Candidate> => {
   const found: Array<Candidate> = []
+  const noneTried = query.tried.size === 0
+  let tier = Infinity
   for (const deployment of query.group.deployments) {
-    if (found.length > 0 && deployment.tier > found[0]!.deployment.tier) break
-    if (query.tried.has(deployment) !== tried) continue
-    if (refusalOf(deployment, query.demand, now) === undefined) found.push(new Candidate(deployment, now))
+    if (deployment.tier > tier) break
+    if (noneTried ? tried : query.tried.has(deployment) !== tried) continue
+    if (refusalOf(deployment, query.demand, now) === undefined) {
+      found.push(new Candidate(deployment, now))
+      tier = deployment.tier
+    }
   }
   return found
 }
