@@ -2,7 +2,7 @@
  * Whole answers over real sockets: each door against the bare client.
  */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import * as Undici from "@effect/platform-node/Undici"
+import Undici from "@effect/platform-node/Undici"
 import * as Effect from "effect/Effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import * as ManagedRuntime from "effect/ManagedRuntime"
@@ -48,9 +48,15 @@ const contestantsOf = async (endpoint: string, asked: Question) => {
   const contestants: ReadonlyArray<Contestant> = [
     { name: BARE, run: promises(CONCURRENCY, () => bare.chat.completions.create(asked)) },
     { name: "lb.chat, telemetry off", run: fibers(CONCURRENCY, effects[0]!.lb.chat(asked)) },
-    { name: "lb.openai, telemetry off", run: promises(CONCURRENCY, () => clients[0]!.openai.chat.completions.create(asked)) },
+    {
+      name: "lb.openai, telemetry off",
+      run: promises(CONCURRENCY, () => clients[0]!.openai.chat.completions.create(asked))
+    },
     { name: "lb.chat, a listener on", run: fibers(CONCURRENCY, effects[1]!.lb.chat(asked)) },
-    { name: "lb.openai, a listener on", run: promises(CONCURRENCY, () => clients[1]!.openai.chat.completions.create(asked)) },
+    {
+      name: "lb.openai, a listener on",
+      run: promises(CONCURRENCY, () => clients[1]!.openai.chat.completions.create(asked))
+    },
     { name: "plain undici.request", run: promises(CONCURRENCY, undiciRequest) },
     { name: "Effect around HttpClient on undici", run: fibers(CONCURRENCY, effectRequest) }
   ]
@@ -68,7 +74,9 @@ export const wholeAnswers = async (endpoint: string, kind: "small" | "long", siz
   const measured = await measure(contestants, sizes)
   await close()
   return {
-    title: kind === "small" ? "A small prompt, an answer of 1 KB; 64 at a time" : "A prompt of 100 KB, an answer of 1 KB; 64 at a time",
+    title: kind === "small"
+      ? "A small prompt, an answer of 1 KB; 64 at a time"
+      : "A prompt of 100 KB, an answer of 1 KB; 64 at a time",
     rows: contestants.map(({ name }) => ({
       what: name,
       unit: "x",

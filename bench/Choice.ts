@@ -31,17 +31,19 @@ const fleetOf = (count: number) => {
       }))
     }))
   }))
-  return Effect.runSync(Effect.gen(function*() {
-    const deployments = yield* Deployments
-    const clock = yield* Clock.Clock
-    const now = monotonicMillis(clock)
-    deployments.all().forEach((deployment, i) => {
-      // some use, so that there are sums to read and utilisations that differ
-      for (let used = 0; used < i % 7; used++) deployment.enter(now, 4_000)
-      if (i % 10 === 9) deployment.cooldown.begin(now, 3_600_000, "bench")
-    })
-    return { group: deployments.group(MODEL)!, now }
-  }).pipe(Effect.provide(Deployments.layer(config))))
+  return Effect.runSync(
+    Effect.gen(function*() {
+      const deployments = yield* Deployments
+      const clock = yield* Clock.Clock
+      const now = monotonicMillis(clock)
+      deployments.all().forEach((deployment, i) => {
+        // some use, so that there are sums to read and utilisations that differ
+        for (let used = 0; used < i % 7; used++) deployment.enter(now, 4_000)
+        if (i % 10 === 9) deployment.cooldown.begin(now, 3_600_000, "bench")
+      })
+      return { group: deployments.group(MODEL)!, now }
+    }).pipe(Effect.provide(Deployments.layer(config)))
+  )
 }
 
 export interface ChoiceSizes {

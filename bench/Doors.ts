@@ -60,6 +60,7 @@ export const urlOf = (endpoint: string, name: DeploymentName): string =>
 export const promises = (concurrency: number, call: () => Promise<unknown>) => async (calls: number): Promise<void> => {
   let left = calls
   const work = async () => {
+    // oxlint-disable-next-line no-await-in-loop -- so many at a time, and no more
     while (left-- > 0) await call()
   }
   await Promise.all(Array.from({ length: Math.min(concurrency, calls) }, work))

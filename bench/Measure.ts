@@ -1,3 +1,4 @@
+// oxlint-disable no-await-in-loop -- by turns is how it is measured
 /**
  * Measuring by turns: every contestant does the same work in every round, in rotating order, so that whatever else the
  * machine does meets all of them alike. What is compared is CPU time of this process, within one round.

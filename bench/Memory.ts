@@ -1,3 +1,4 @@
+// oxlint-disable no-await-in-loop -- the heap is read between two blocks
 /**
  * What calls leave behind: the heap after each block of calls, every block with sessions that were not seen before.
  */
@@ -43,10 +44,16 @@ export const memory = async ({ blocks, callsPerBlock, sessionsPerBlock }: Memory
   const growths = heaps.slice(1).map((heap, i) => (heap - heaps[i]!) / callsPerBlock)
   const median = (heaps.at(-1)! - heaps[0]!) / (blocks * callsPerBlock)
   return {
-    title: `The heap over ${blocks} blocks of ${callsPerBlock} calls and ${sessionsPerBlock} new sessions each (${sessions} remembered)`,
+    title:
+      `The heap over ${blocks} blocks of ${callsPerBlock} calls and ${sessionsPerBlock} new sessions each (${sessions} remembered)`,
     rows: [
       // half a byte a call is half a megabyte over a million: below what the heap's size moves by itself
-      { what: "growth per call, from the first block's end on", unit: "B", goal: 0.5, figure: { median, min: Math.min(...growths), max: Math.max(...growths) } },
+      {
+        what: "growth per call, from the first block's end on",
+        unit: "B",
+        goal: 0.5,
+        figure: { median, min: Math.min(...growths), max: Math.max(...growths) }
+      },
       { what: "heap in MB at the end", unit: "MB", figure: figureOfMegabytes(heaps) }
     ]
   }

@@ -19,7 +19,7 @@ export interface Section {
   readonly rows: ReadonlyArray<Row>
 }
 
-export const verdictOf = ({ figure, goal }: Row): "pass" | "miss" | "" =>
+const verdictOf = ({ figure, goal }: Row): "pass" | "miss" | "" =>
   goal === undefined ? "" : figure.median <= goal ? "pass" : "miss"
 
 const digits = (value: number, unit: Row["unit"]): string => value.toFixed(unit === "x" ? 2 : unit === "ns" ? 0 : 1)
@@ -40,14 +40,11 @@ const cellsOf = (row: Row): ReadonlyArray<string> => {
 
 const heads = ["", "goal", "median", "min - max", "CPU per call", ""]
 
-export const print = (sections: ReadonlyArray<Section>): void => {
-  for (const { rows, title } of sections) {
-    const table = [[title, ...heads.slice(1)], ...rows.map(cellsOf)]
-    const widths = heads.map((_, column) => Math.max(...table.map((cells) => cells[column]!.length)))
-    const lines = table.map((cells) =>
-      cells.map((cell, column) => column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!)).join("  ")
-    )
-    lines.splice(1, 0, "-".repeat(lines[0]!.length))
-    console.log(`${lines.map((line) => line.trimEnd()).join("\n")}\n`)
-  }
+export const print = ({ rows, title }: Section): void => {
+  const table = [heads, ...rows.map(cellsOf)]
+  const widths = heads.map((_, column) => Math.max(...table.map((cells) => cells[column]!.length)))
+  const lines = table.map((cells) =>
+    cells.map((cell, column) => column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!)).join("  ")
+  )
+  console.log(`${title}\n${lines.map((line) => `  ${line.trimEnd()}`).join("\n")}\n`)
 }

@@ -1,7 +1,8 @@
+// oxlint-disable no-await-in-loop -- one after the other is what is measured
 /**
  * Streams of 50 chunks: what they cost, and what is added to the time to the first token.
  */
-import * as Undici from "@effect/platform-node/Undici"
+import Undici from "@effect/platform-node/Undici"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type OpenAI from "openai"
@@ -65,7 +66,9 @@ export const streams = async (endpoint: string, model: "paced" | "burst", sizes:
   const measured = await measure(counted, sizes)
   await Promise.all([effect.close(), client.close(), agent.close()])
   return {
-    title: `Streams of 50 chunks, ${model === "paced" ? "each in a packet of its own" : "all in two packets"}; 64 at a time`,
+    title: `Streams of 50 chunks, ${
+      model === "paced" ? "each in a packet of its own" : "all in two packets"
+    }; 64 at a time`,
     rows: contestants.map(({ goal, name }) => ({
       what: name,
       unit: "x",

@@ -45,13 +45,19 @@ export const stubbed = async (concurrency: number, sizes: Rounds): Promise<Secti
     { name: "lb.chat, telemetry off", goal: 12, run: fibers(concurrency, off.lb.chat(asked)) },
     { name: "lb.chat, a listener on", goal: 20, run: fibers(concurrency, on.lb.chat(asked)) },
     { name: "lb.chat, the answer a turn later", run: fibers(concurrency, later.lb.chat(asked)) },
-    { name: "lb.openai, telemetry off", run: promises(concurrency, () => client.openai.chat.completions.create(asked)) },
+    {
+      name: "lb.openai, telemetry off",
+      run: promises(concurrency, () => client.openai.chat.completions.create(asked))
+    },
     { name: "bare AzureOpenAI, stubbed fetch", run: promises(concurrency, () => bare.chat.completions.create(asked)) },
     {
       name: "writing and reading the JSON alone",
       run: promises(concurrency, async () => JSON.parse(answerText + (JSON.stringify(asked) === "" ? "." : "")))
     },
-    { name: "Effect.runPromise(Effect.succeed)", run: promises(concurrency, () => Effect.runPromise(Effect.succeed(1))) }
+    {
+      name: "Effect.runPromise(Effect.succeed)",
+      run: promises(concurrency, () => Effect.runPromise(Effect.succeed(1)))
+    }
   ]
   const measured = await measure(contestants, sizes)
   await Promise.all([off, on, later, client].map((door) => door.close()))

@@ -13,19 +13,19 @@ const telling = (async () => {
   }
 })()
 try {
-  const ask = () =>
-    lb.openai.chat.completions.create({ model: "gpt-4o", messages: [{ role: "user", content: "Say hello." }] })
-  const inFlight = ask()
+  const params = { model: "gpt-4o", messages: [{ role: "user" as const, content: "Say hello." }] }
+  const stream = await lb.openai.chat.completions.create({ ...params, stream: true })
 
   await lb.deployments.add(sweden!)
   await lb.deployments.drain("eastus/gpt-4o")
-  const { response } = await ask().withResponse()
-  console.log(`new requests go to ${response.headers.get("x-evenkeel-deployment")}`)
+  const answer = await lb.openai.chat.completions.create(params)
+  console.log(`new: ${answer.choices[0]?.message.content}`)
 
-  // what is in flight ends where it began, even when the deployment is taken out meanwhile
+  // the stream goes on where it began, even when that is taken out meanwhile
   await lb.deployments.remove("eastus/gpt-4o")
-  const { response: first } = await inFlight.withResponse()
-  console.log(`the first was answered by ${first.headers.get("x-evenkeel-deployment")}`)
+  let text = ""
+  for await (const { choices } of stream) text += choices[0]?.delta.content ?? ""
+  console.log(`old: ${text}`)
   console.log(`left: ${lb.snapshot().deployments.map(({ id }) => id).join(", ")}`)
 } finally {
   await lb.close()

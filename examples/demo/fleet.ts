@@ -19,12 +19,12 @@ interface Member {
 }
 
 const members: ReadonlyArray<Member> = [
-  { resource: "east", name: "ptu", tier: 1, tpm: 48_000, baseMs: 140 },
-  { resource: "sweden", name: "ptu", tier: 1, tpm: 24_000, baseMs: 160 },
-  { resource: "west", name: "gpt-4o", tier: 2, tpm: 150_000, baseMs: 180 },
-  { resource: "france", name: "gpt-4o", tier: 2, tpm: 110_000, baseMs: 200 },
-  { resource: "japan", name: "gpt-4o", tier: 2, tpm: 80_000, baseMs: 220 },
-  { resource: "brazil", name: "gpt-4o", tier: 2, tpm: 60_000, baseMs: 240 }
+  { resource: "east", name: "ptu", tier: 1, tpm: 60_000, baseMs: 140 },
+  { resource: "sweden", name: "ptu", tier: 1, tpm: 30_000, baseMs: 160 },
+  { resource: "west", name: "gpt-4o", tier: 2, tpm: 180_000, baseMs: 180 },
+  { resource: "france", name: "gpt-4o", tier: 2, tpm: 130_000, baseMs: 200 },
+  { resource: "japan", name: "gpt-4o", tier: 2, tpm: 100_000, baseMs: 220 },
+  { resource: "brazil", name: "gpt-4o", tier: 2, tpm: 70_000, baseMs: 240 }
 ]
 
 /** The length of a demo, in milliseconds, for which the quotas are made. */

@@ -87,7 +87,9 @@ const describe = (error: unknown): string => {
 
 type Client = LoadBalancerClient["openai"]
 
-const messagesOf = (question: string, document = "You are brief.") => [
+const instructions = "You answer questions about contracts, kindly and in one sentence. ".repeat(9)
+
+const messagesOf = (question: string, document = instructions) => [
   { role: "system" as const, content: document },
   { role: "user" as const, content: question }
 ]

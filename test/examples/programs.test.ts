@@ -138,9 +138,9 @@ describe("changes at run time", limit, () => {
       "eastus/gpt-4o is draining",
       "eastus/gpt-4o is removed",
       "left: sweden/gpt-4o",
-      "new requests go to sweden/gpt-4o",
-      "sweden/gpt-4o is added",
-      "the first was answered by eastus/gpt-4o"
+      "new: Hello from sweden.",
+      "old: Hello from eastus.",
+      "sweden/gpt-4o is added"
     ])
     assert.strictEqual(code, 0)
   })

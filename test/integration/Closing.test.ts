@@ -26,7 +26,7 @@ const letGo = async (way: string): Promise<Record<string, unknown>> => {
 }
 
 // one process after the other: each takes a core while it starts
-describe.sequential("a process ends by itself", () => {
+describe("a process ends by itself", { concurrent: false }, () => {
   it("when a balancer is closed, used or not, and no handle is left", async () => {
     const said = await letGo("used")
     assert.isAbove(said["chunks"] as number, 1)

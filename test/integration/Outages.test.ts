@@ -18,11 +18,11 @@ describe("deployments that go down and come up again", () => {
       health: { openFor: 50, maxOpenFor: 100, slowStart: 0, check: { interval: 50 } },
       failover: { budgetPerSecond: 100 }
     })
-    let isOver = false
+    const traffic = new AbortController()
     let answered = 0
     const failures: Array<unknown> = []
     const callers = Array.from({ length: 8 }, async (_, caller) => {
-      for (let i = caller; !isOver; i++) {
+      for (let i = caller; !traffic.signal.aborted; i++) {
         try {
           assert.strictEqual(await ask(served, i), said)
           answered++
@@ -41,7 +41,7 @@ describe("deployments that go down and come up again", () => {
       const before = served.stats(name).requests
       await eventually(() => served.stats(name).requests > before + 5, `${name} gets no traffic again`)
     }
-    isOver = true
+    traffic.abort()
     await Promise.all(callers)
     assert.deepStrictEqual(failures, [])
     assert.isAbove(answered, 50)

@@ -8,7 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import type { ServerResponse } from "node:http"
-import OpenAI from "openai"
+import OpenAI, { APIUserAbortError } from "openai"
 import { listen, type PlainServer } from "../support/PlainServer.ts"
 import { eventually, hello, inFlight, pause } from "../support/Served.ts"
 
@@ -26,14 +26,15 @@ const holding = async () => {
   return Object.assign(server, { held, release: () => held.at(-1)!.end(`${chunk("last", "stop")}data: [DONE]\n\n`) })
 }
 
-const config = ({ url }: PlainServer): ConfigInput => ({
-  resources: [{
-    name: "east",
+/** A resource each, every next one only for when those before it are out. */
+const config = (...servers: ReadonlyArray<PlainServer>): ConfigInput => ({
+  resources: servers.map(({ url }, i) => ({
+    name: `r${i}`,
     provider: "compatible",
     endpoint: `${url}/v1`,
     apiKey: "k",
-    deployments: [{ name: "gpt-4o" }]
-  }],
+    deployments: [{ name: "gpt-4o", tier: i + 1 }]
+  })),
   health: { check: { kind: "none" } }
 })
 
@@ -107,14 +108,7 @@ describe("an abort", () => {
         response.write(when === "within the stream" ? chunk("first") : "data: {\"choices\":[]}\n\n")
       })
       await using spare = await listen(() => {})
-      const resources = [
-        ...config(server).resources,
-        ...config(spare).resources.map((given) => ({ ...given, name: "b" }))
-      ]
-      await using lb = createLoadBalancer({
-        ...config(server),
-        resources: resources.map((given, i) => ({ ...given, deployments: [{ name: "gpt-4o", tier: i + 1 }] }))
-      })
+      await using lb = createLoadBalancer(config(server, spare))
       const controller = new AbortController()
       const seen: Array<string> = []
       const reading = (async () => {
@@ -148,7 +142,7 @@ describe("an abort", () => {
     await eventually(() => server.received.length === 1)
     await pause(30)
     controller.abort()
-    assert.instanceOf(await asked, OpenAI.APIUserAbortError)
+    assert.instanceOf(await asked, APIUserAbortError)
     await pause(250)
     assert.strictEqual(server.received.length, 1)
     assert.strictEqual(inFlight(lb), 0)

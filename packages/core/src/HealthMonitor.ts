@@ -70,7 +70,10 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
           const { events } = deployments
           const about = { at: clock.currentTimeMillisUnsafe(), target: "resource", name: resource.name } as const
           if (problem === undefined) {
-            if (resource.answered(epoch, now) && events.isHeard) events.emit({ _tag: "BreakerClosed", ...about })
+            const wasClosed = breaker.isClosed
+            // not `answered`: what counts as idle is the lack of requests, not of checks
+            breaker.succeed(epoch, now)
+            if (!wasClosed && events.isHeard) events.emit({ _tag: "BreakerClosed", ...about })
           } else if (breaker.fail(epoch, now, environment.random(), problem) && events.isHeard) {
             events.emit({ _tag: "BreakerOpened", ...about, reason: problem, openFor: breaker.openUntil - now })
           }

@@ -237,18 +237,14 @@ const requestOf = (
   options: LlmRequest.CallOptions | undefined
 ): LlmRequest.LlmRequest | Errors.LoadBalancerError => {
   if (!LlmRequest.isRecord(params)) return LlmRequest.notSent("The parameters are no object; nothing was sent.")
-  if (typeof params["model"] !== "string" || params["model"] === "") {
-    return LlmRequest.noModel()
-  }
   try {
-    const sent = LlmRequest.sentParameters(operation, params, stream)
-    const body = LlmRequest.jsonBody(JSON.stringify(sent))
     const facts = LlmRequest.readFacts(operation, { ...params, stream })
+    if (facts.model === undefined && LlmRequest.needsModel(operation)) return LlmRequest.noModel()
+    const body = LlmRequest.jsonBody(JSON.stringify(LlmRequest.sentParameters(operation, params, stream)))
     return LlmRequest.make({ operation, method: "POST", path, query: "", body, parsesEvents: stream }, facts, options)
   } catch (cause) {
-    return LlmRequest.notSent(
-      `The parameters cannot be written as JSON (${LlmRequest.describeCause(cause)}); nothing was sent.`
-    )
+    const why = LlmRequest.describeCause(cause)
+    return LlmRequest.notSent(`The parameters cannot be written as JSON (${why}); nothing was sent.`)
   }
 }
 

@@ -17,26 +17,43 @@ const load = async (): Promise<Identity> => {
   }
 }
 
+/** Refusals within this many milliseconds of a renewal are of what was under way, and renew nothing again. */
+const RENEWED_LATELY = 10_000
+
 /**
- * Gives one token provider for each scope. All resources of a scope share it, and its cache.
+ * Gives one token provider for each scope. All resources of a scope share it, and its cache; a renewal drops both, the
+ * credential with its own cache included.
  */
 export const makeTokens = (identity: () => Promise<Identity> = load): (scope: string) => TokenProvider => {
-  const providers = new Map<string, Promise<() => Promise<string>>>()
-  let credential: InstanceType<Identity["DefaultAzureCredential"]> | undefined
-  const make = async (scope: string) => {
-    const { DefaultAzureCredential, getBearerTokenProvider } = await identity()
-    credential ??= new DefaultAzureCredential()
-    return getBearerTokenProvider(credential, scope)
+  const providers = new Map<string, TokenProvider>()
+  const make = (scope: string): TokenProvider => {
+    let made: Promise<() => Promise<string>> | undefined
+    let madeAt = 0
+    const get = () => {
+      if (made === undefined) {
+        madeAt = performance.now()
+        made = identity().then(({ DefaultAzureCredential, getBearerTokenProvider }) =>
+          getBearerTokenProvider(new DefaultAzureCredential(), scope)
+        )
+        // a package that could not be loaded may be there the next time
+        made.catch(() => {
+          made = undefined
+        })
+      }
+      return made.then((provider) => provider())
+    }
+    const renew = () => {
+      if (performance.now() - madeAt > RENEWED_LATELY) made = undefined
+    }
+    return Object.assign(get, { renew })
   }
-  return (scope) => async () => {
+  return (scope) => {
     let provider = providers.get(scope)
     if (provider === undefined) {
       provider = make(scope)
       providers.set(scope, provider)
-      // a package that could not be loaded may be there the next time
-      provider.catch(() => providers.delete(scope))
     }
-    return (await provider)()
+    return provider
   }
 }
 

@@ -5,6 +5,10 @@
  * blob, form data, a real `ReadableStream`) is answered by a real one, built then. Measured in docs/performance.md.
  */
 
+import type { InspectOptions } from "node:util"
+
+type Inspect = (value: unknown, options: InspectOptions) => string
+
 /** Bytes as a door gives them out: `undefined` is the end. */
 export interface ByteSource {
   readonly next: () => Promise<Uint8Array | undefined>
@@ -23,6 +27,9 @@ const underlying = (source: ByteSource): UnderlyingDefaultSource<Uint8Array> => 
 /** A `ReadableStream` over a source, that pulls nothing ahead of its reader. */
 export const readableOf = (source: ByteSource): ReadableStream<Uint8Array> =>
   new ReadableStream(underlying(source), { highWaterMark: 0 })
+
+/** How these print: what they inherit would look for the platform's private fields. */
+const inspectKey = Symbol.for("nodejs.util.inspect.custom")
 
 /** Headers as they came, under lower-case names: what `Headers` answers, without its checks of each. */
 class LeanHeaders {
@@ -88,6 +95,10 @@ class LeanHeaders {
   get [Symbol.toStringTag](): string {
     return "Headers"
   }
+
+  [inspectKey](_depth: number, options: InspectOptions, inspect: Inspect): string {
+    return `Headers ${inspect(Object.fromEntries(this), options)}`
+  }
 }
 Object.setPrototypeOf(LeanHeaders.prototype, Headers.prototype)
 
@@ -142,6 +153,10 @@ class LeanBody extends ReadableStream<Uint8Array> {
   override cancel(reason?: unknown): Promise<void> {
     this.#isDisturbed = true
     return super.cancel(reason)
+  }
+
+  [inspectKey](): string {
+    return `ReadableStream { locked: ${this.locked} }`
   }
 }
 
@@ -226,6 +241,11 @@ class LeanResponse {
 
   get [Symbol.toStringTag](): string {
     return "Response"
+  }
+
+  [inspectKey](_depth: number, options: InspectOptions, inspect: Inspect): string {
+    const { bodyUsed, headers, ok, status } = this
+    return `Response ${inspect({ status, ok, headers, bodyUsed }, options)}`
   }
 
   /** A response of the platform takes over the body. */

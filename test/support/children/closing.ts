@@ -26,6 +26,10 @@ const pause = (millis: number): Promise<void> => new Promise((resolve) => setTim
 const outcome = (promise: Promise<unknown>): Promise<string> =>
   promise.then((value) => `ended with ${String(value)}`, (error: Error) => `failed with ${error.name}`)
 
+/** Reads what is left of a stream. */
+const rest = async (items: AsyncIterator<unknown>): Promise<string> =>
+  (await items.next()).done === true ? "silence" : rest(items)
+
 const ways: Readonly<Record<string, () => Promise<void>>> = {
   used: async () => {
     await createLoadBalancer(config).close()
@@ -48,9 +52,9 @@ const ways: Readonly<Record<string, () => Promise<void>>> = {
   busy: async () => {
     const lb = createLoadBalancer(config)
     const open = () => lb.openai.chat.completions.create({ model: "endless", messages, stream: true })
-    let chunks = 0
+    const isReading = Promise.withResolvers<void>()
     const read = outcome((async () => {
-      for await (const _ of await open()) chunks++
+      for await (const _ of await open()) isReading.resolve()
       return "silence"
     })())
     const unread = await open()
@@ -68,18 +72,12 @@ const ways: Readonly<Record<string, () => Promise<void>>> = {
       for await (const _ of lb.events()) { /* until they end */ }
       return "their end"
     })())
-    while (chunks < 3) await pause(5)
+    await isReading.promise
     await lb.close()
     say({
       read: await read,
-      halfRead: await outcome((async () => {
-        while ((await halfRead.next()).done !== true) { /* what is left of it */ }
-        return "silence"
-      })()),
-      unread: await outcome((async () => {
-        for await (const _ of unread) { /* what is left of it */ }
-        return "silence"
-      })()),
+      halfRead: await outcome(rest(halfRead)),
+      unread: await outcome(rest(unread[Symbol.asyncIterator]())),
       asked: await asked,
       fetched: await fetched,
       told: await told,

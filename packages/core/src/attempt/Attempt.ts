@@ -169,7 +169,9 @@ class Attempt implements Source, Limited {
   private dispatch(authentication: Readonly<Record<string, string>>): Effect.Effect<TransportResponse, Unanswered> {
     const { request } = this.plan
     const { resource } = this.deployment
-    const name = request.model === undefined ? undefined : this.deployment.name
+    const { name: own } = this.deployment
+    // a wildcard serves every model under the model's own name
+    const name = request.model === undefined || own === "*" ? request.model : own
     const sent: TransportRequest = {
       resource: resource.name,
       origin: resource.origin,

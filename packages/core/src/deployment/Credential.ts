@@ -15,8 +15,11 @@ export class CredentialError extends Data.TaggedError("CredentialError")<{
   readonly message: string
 }> {}
 
-/** Gives a bearer token. */
-export type TokenProvider = () => Promise<string> | string
+/** Gives a bearer token. One that caches may be told by `renew` that what it gave was refused. */
+export interface TokenProvider {
+  (): Promise<string> | string
+  readonly renew?: () => void
+}
 
 /**
  * Where tokens of Microsoft Entra ID come from: for a scope, a provider that is shared by all resources of that scope.
@@ -57,6 +60,7 @@ const fromProvider = (make: () => TokenProvider): Credential => {
     fixed: undefined,
     isRenewable: true,
     renew: () => {
+      provider?.renew?.()
       provider = undefined
     },
     headers: Effect.tryPromise({

@@ -1,0 +1,64 @@
+/**
+ * One suite in a process of its own, so that none runs on code that another's calls have shaped: started by `main.ts`
+ * with its name, answers with its section.
+ */
+import { fork } from "node:child_process"
+import { once } from "node:events"
+import { wholeAnswers } from "./Calls.ts"
+import { choices } from "./Choice.ts"
+import { memory } from "./Memory.ts"
+import type { Section } from "./Report.ts"
+import { firstTokens, streams } from "./Streams.ts"
+import { stubbed } from "./Stubbed.ts"
+
+const [name, isQuick] = [process.argv[2]!, process.argv[3] === "quick"]
+
+/** Sizes of the quick run and of the full one. */
+const size = <A>(quick: A, full: A): A => isQuick ? quick : full
+
+/** Runs something against the bench server, which is a process of its own. */
+const served = async (run: (endpoint: string) => Promise<Section>): Promise<Section> => {
+  const server = fork(new URL("./Server.ts", import.meta.url), { stdio: "inherit" })
+  const [port] = await once(server, "message") as [number]
+  const section = await run(`http://127.0.0.1:${port}`)
+  server.disconnect()
+  return section
+}
+
+const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
+  calls: () => {
+    const sizes = size({ rounds: 3, calls: 512, warmup: 1536 }, { rounds: 11, calls: 1024, warmup: 6144 })
+    return served((endpoint) => wholeAnswers(endpoint, "small", sizes))
+  },
+  long: () => {
+    const sizes = size({ rounds: 3, calls: 128, warmup: 192 }, { rounds: 9, calls: 256, warmup: 768 })
+    return served((endpoint) => wholeAnswers(endpoint, "long", sizes))
+  },
+  paced: () => {
+    const sizes = size({ rounds: 3, calls: 64, warmup: 128 }, { rounds: 9, calls: 192, warmup: 512 })
+    return served((endpoint) => streams(endpoint, "paced", sizes))
+  },
+  burst: () => {
+    const sizes = size({ rounds: 3, calls: 128, warmup: 256 }, { rounds: 9, calls: 384, warmup: 1024 })
+    return served((endpoint) => streams(endpoint, "burst", sizes))
+  },
+  first: () => {
+    const sizes = size({ samples: 200, warmup: 100 }, { samples: 2000, warmup: 500 })
+    return served((endpoint) => firstTokens(endpoint, sizes))
+  },
+  stubbed1: () =>
+    stubbed(1, size({ rounds: 3, calls: 2000, warmup: 4000 }, { rounds: 11, calls: 4000, warmup: 20_000 })),
+  stubbed64: () =>
+    stubbed(64, size({ rounds: 3, calls: 2000, warmup: 4000 }, { rounds: 11, calls: 4000, warmup: 20_000 })),
+  choice: () => choices(size({ choices: 20_000, batches: 5 }, { choices: 100_000, batches: 15 })),
+  memory: () =>
+    memory(
+      size(
+        { blocks: 2, callsPerBlock: 20_000, sessionsPerBlock: 10_000 },
+        { blocks: 10, callsPerBlock: 100_000, sessionsPerBlock: 20_000 }
+      )
+    )
+}
+
+process.send!(await suites[name]!())
+process.disconnect()
