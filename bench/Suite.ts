@@ -27,29 +27,29 @@ const served = async (run: (endpoint: string) => Promise<Section>): Promise<Sect
 
 const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
   calls: () => {
-    const sizes = size({ rounds: 3, calls: 512, warmup: 1536 }, { rounds: 11, calls: 1024, warmup: 6144 })
+    const sizes = size({ rounds: 3, calls: 384, warmup: 1024 }, { rounds: 11, calls: 1024, warmup: 6144 })
     return served((endpoint) => wholeAnswers(endpoint, "small", sizes))
   },
   long: () => {
-    const sizes = size({ rounds: 3, calls: 128, warmup: 192 }, { rounds: 9, calls: 256, warmup: 768 })
+    const sizes = size({ rounds: 3, calls: 64, warmup: 128 }, { rounds: 9, calls: 256, warmup: 768 })
     return served((endpoint) => wholeAnswers(endpoint, "long", sizes))
   },
   paced: () => {
-    const sizes = size({ rounds: 3, calls: 64, warmup: 128 }, { rounds: 9, calls: 192, warmup: 512 })
+    const sizes = size({ rounds: 3, calls: 64, warmup: 64 }, { rounds: 9, calls: 192, warmup: 512 })
     return served((endpoint) => streams(endpoint, "paced", sizes))
   },
   burst: () => {
-    const sizes = size({ rounds: 3, calls: 128, warmup: 256 }, { rounds: 9, calls: 384, warmup: 1024 })
+    const sizes = size({ rounds: 3, calls: 64, warmup: 192 }, { rounds: 9, calls: 384, warmup: 1024 })
     return served((endpoint) => streams(endpoint, "burst", sizes))
   },
   first: () => {
-    const sizes = size({ samples: 200, warmup: 100 }, { samples: 2000, warmup: 500 })
+    const sizes = size({ samples: 150, warmup: 50 }, { samples: 2000, warmup: 500 })
     return served((endpoint) => firstTokens(endpoint, sizes))
   },
   stubbed1: () =>
-    stubbed(1, size({ rounds: 3, calls: 2000, warmup: 4000 }, { rounds: 11, calls: 4000, warmup: 20_000 })),
+    stubbed(1, size({ rounds: 3, calls: 1500, warmup: 4000 }, { rounds: 11, calls: 4000, warmup: 20_000 })),
   stubbed64: () =>
-    stubbed(64, size({ rounds: 3, calls: 2000, warmup: 4000 }, { rounds: 11, calls: 4000, warmup: 20_000 })),
+    stubbed(64, size({ rounds: 3, calls: 1500, warmup: 4000 }, { rounds: 11, calls: 4000, warmup: 20_000 })),
   choice: () => choices(size({ choices: 20_000, batches: 5 }, { choices: 100_000, batches: 15 })),
   memory: () =>
     memory(

@@ -71,13 +71,17 @@ const slowed = ({ moments, served }: Evidence, id: string): Verdict => {
   const before = served.filter(({ startedAt }) => startedAt < slowedAt)
   const during = served.filter(({ startedAt }) => startedAt >= slowedAt && startedAt < healedAt)
   const was = meanFirstToken(before, id)
-  const became = meanFirstToken(during, id)
+  const became = meanFirstToken(during, id) ?? 0
   const had = shareOf(before, id)
-  const kept = shareOf(during, id)
+  // nobody can know before the first slow answers have come
+  const kept = shareOf(during.filter(({ startedAt }) => startedAt > slowedAt + became), id)
+  const isComparable = had !== undefined && kept !== undefined
   return {
-    holds: was !== undefined && became !== undefined && became > 2 * was && kept < had,
+    holds: was !== undefined && became > 2 * was && (!isComparable || kept < had),
     text: `${id} was slowed down: first token ${latency(was)}, then ${latency(became)}`,
-    more: `its share of the calls without a session: ${percent(had)}, then ${percent(kept)}`
+    more: isComparable
+      ? `its share of the calls without a session: ${percent(had)}, then ${percent(kept)}`
+      : undefined
   }
 }
 
@@ -86,9 +90,10 @@ const meanFirstToken = (served: ReadonlyArray<Served>, id: string): number | und
     served.flatMap(({ deployment, firstToken }) => deployment === id && firstToken !== undefined ? [firstToken] : [])
   )
 
-const shareOf = (served: ReadonlyArray<Served>, id: string): number => {
+/** Sessions stay where their prompt is cached; all others may go where they like. */
+const shareOf = (served: ReadonlyArray<Served>, id: string): number | undefined => {
   const free = served.filter(({ isSession }) => !isSession)
-  return free.length === 0 ? 0 : free.filter(({ deployment }) => deployment === id).length / free.length
+  return free.length === 0 ? undefined : free.filter(({ deployment }) => deployment === id).length / free.length
 }
 
 const sum = (counts: Iterable<number>): number => {

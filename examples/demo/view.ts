@@ -63,10 +63,9 @@ export const renderStatus = (picture: Picture): string => {
   const state = unwell.length === 0
     ? `all ${snapshot.deployments.length} healthy`
     : unwell.map((deployment) => `${deployment.id} ${healthOf(deployment).short.slice(2)}`).join("; ")
-  return `${seconds(elapsed)} of ${seconds(duration)}: ${thousands(answered)} answered, ${
-    Math.round(perSecond)
-  } a second, ` +
-    `${errors === 0 ? "no" : thousands(errors)} errors; ${state}`
+  const time = `${seconds(elapsed)} of ${seconds(duration)}`
+  const seen = errors === 0 ? "no errors" : `${thousands(errors)} errors`
+  return `${time}: ${thousands(answered)} answered, ${Math.round(perSecond)} a second, ${seen}; ${state}`
 }
 
 /** An entry of the log. */
@@ -78,16 +77,11 @@ export const entryLine = ({ at, text, tone }: Entry): ReadonlyArray<Span> => [
 const progress = (picture: Picture, columns: number): ReadonlyArray<Span> => {
   const { answered, duration, elapsed, errors, perSecond } = picture
   const facts = [
-    span(
-      elapsed > duration
-        ? "  last answers"
-        : `  ${right(seconds(Math.min(elapsed, duration)), 5)} of ${seconds(duration)}`
-    ),
+    span(elapsed > duration ? "  last answers" : `  ${right(seconds(elapsed), 5)} of ${seconds(duration)}`),
     span(`  ${Math.round(perSecond)} calls/s  ${thousands(answered)} answered  `),
     errors === 0 ? span("no errors", "green") : span(`${thousands(errors)} errors`, "red")
   ]
-  const room = columns - 2 - facts.reduce((sum, { text }) => sum + text.length, 0)
-  const width = Math.max(0, room)
+  const width = Math.max(0, columns - 2 - facts.reduce((sum, { text }) => sum + text.length, 0))
   const filled = Math.round(Math.min(1, elapsed / duration) * width)
   return [span(" "), span("━".repeat(filled), "cyan"), span("─".repeat(width - filled), "dim"), ...facts]
 }
@@ -101,11 +95,14 @@ interface Widths {
 const NUMBERS = { percent: 6, flight: 7, token: 8, served: 7, cached: 7 }
 const numbersWidth = Object.values(NUMBERS).reduce((sum, width) => sum + width, 0)
 
+/** Width from which on health is told in full. */
+const LONGEST = 48
+
 const widthsOf = (deployments: ReadonlyArray<DeploymentSnapshot>, columns: number): Widths => {
   const name = Math.min(24, Math.max(10, ...deployments.map(({ id }) => id.length)))
   const room = columns - numbersWidth - name - 4
-  const bar = room < 25 ? 0 : Math.max(4, Math.min(24, room - 21, Math.floor(room / 3)))
-  return { name, bar, health: Math.max(0, Math.min(room - bar, 48)) }
+  const bar = room < 25 ? 0 : Math.max(7, Math.min(24, room - LONGEST))
+  return { name, bar, health: Math.max(0, Math.min(room - bar, LONGEST)) }
 }
 
 const heading = ({ bar, health, name }: Widths): ReadonlyArray<ReadonlyArray<Span>> => {
@@ -155,7 +152,7 @@ export const healthOf = (
   switch (state) {
     case "healthy": {
       const text = isSlow(deployment)
-        ? `● slow, ${latency.toFixed(1)} x its peers`
+        ? `● slow, ${latency.toFixed(1)} x peers`
         : warmth < 1
         ? `● back, at ${percent(warmth)}`
         : "● healthy"

@@ -13,6 +13,9 @@ export interface Finished {
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 
+/** Compiled sources are kept, so that each further process starts in half the time. */
+const cache = fileURLToPath(new URL("../../node_modules/.cache/examples/", import.meta.url))
+
 /** Far above what any of them takes: a program that hangs is ended, and its code is `null`. */
 const AT_MOST = 30_000
 
@@ -25,7 +28,7 @@ export const run = (
   new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [`examples/${name}`, ...args], {
       cwd: root,
-      env: { PATH: process.env["PATH"], ...environment },
+      env: { PATH: process.env["PATH"], NODE_COMPILE_CACHE: cache, ...environment },
       stdio: ["ignore", "pipe", "pipe"]
     })
     const limit = setTimeout(() => child.kill("SIGKILL"), AT_MOST)

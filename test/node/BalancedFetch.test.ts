@@ -80,8 +80,9 @@ describe("lb.fetch below a client of others", () => {
     it(`balances ${name}`, async () => {
       await using served = await twoResources(options)
       const client = make(served)
-      for (let i = 0; i < 12; i++) {
-        const answer = await client.chat.completions.create(hello)
+      // at once, so that each of them gets some
+      const answers = await Promise.all(Array.from({ length: 12 }, () => client.chat.completions.create(hello)))
+      for (const answer of answers) {
         assert.strictEqual(answer.choices[0]!.message.content, "Hello from here.")
         assert.isString(answer._request_id)
       }

@@ -101,6 +101,30 @@ describe("a whole answer through lb.openai", () => {
     assert.strictEqual(served.sends(), 2)
   })
 
+  it("runs tools over streams too", async () => {
+    await using served = await serve([resource("east", { reply: askOnce }), resource("west", { reply: askOnce })])
+    const deltas: Array<string> = []
+    const runner = served.lb.session("user-1").chat.completions.runTools({
+      ...hello,
+      stream: true,
+      tools: [{
+        type: "function",
+        function: {
+          name: "weather",
+          description: "Tells the weather.",
+          parameters: tool.function.parameters,
+          parse: JSON.parse,
+          function: () => "sunny"
+        }
+      }]
+    })
+    runner.on("content", (delta) => deltas.push(delta))
+    assert.strictEqual(await runner.finalContent(), "It is sunny.")
+    assert.strictEqual(deltas.join(""), "It is sunny.")
+    // both turns belong to the session
+    assert.sameMembers([served.stats("east").requests, served.stats("west").requests], [0, 2])
+  })
+
   it("takes parameters that are no plain object, and leaves those it takes as they are", async () => {
     class Params {
       readonly model = "gpt-4o"

@@ -7,7 +7,7 @@ import { collect, eventually, failureAs, failureOf, hello, inFlight, resource, s
 const words = "Once upon a time there was a balancer that never let a stream end as if all were well."
 
 const serveOne = (fault: SimulatedFault) =>
-  serve([resource("east", { reply: () => words })], { timeouts: { idle: 150 } }).then((served) => {
+  serve([resource("east", { reply: () => words })], { timeouts: { idle: 400 } }).then((served) => {
     served.service("east").fault("gpt", fault)
     return served
   })
@@ -117,7 +117,7 @@ describe("a stream that breaks before its content begins", () => {
   ]
   for (const [name, fault] of early) {
     it(`comes whole from another deployment: ${name}`, async () => {
-      const timeouts = { firstEvent: 100, firstContent: 150 }
+      const timeouts = { firstEvent: 400, firstContent: 500 }
       await using served = await serve([resource("east"), resource("west")], { timeouts })
       served.service("east").fault("gpt", fault)
       await Promise.all(Array.from({ length: 4 }, async () => {

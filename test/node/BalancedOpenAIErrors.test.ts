@@ -142,20 +142,20 @@ describe("a request that no deployment answers", () => {
       // oxlint-disable-next-line no-await-in-loop -- one after the other
       const error = await failureAs(call(), InternalServerError)
       assert.deepStrictEqual([error.status, error.code], [504, "timeout_total"])
-      assert.isBelow(performance.now() - start, 1_000)
+      assert.isBelow(performance.now() - start, 2_000)
       assert.strictEqual(served.sends(), i + 1)
     }
     assert.strictEqual(inFlight(served.lb), 0)
   })
 
-  it("is a 504 for endpoints without a model too", { timeout: 3_000 }, async () => {
+  it("is a 504 for endpoints without a model too", { timeout: 6_000 }, async () => {
     await using server = await listen(() => {})
     await using served = await serve([resource("east")], {
       each: (given) => ({ ...given, provider: "compatible", endpoint: `${server.url}/v1` })
     })
     const listed = served.lb.openai.models.list({ timeout: 100 })
-    // not awaited for longer than a second, so that what is wrong is told before the test's own end
-    const error = await failureOf(Promise.race([listed, new Promise((resolve) => setTimeout(resolve, 1_000))]))
+    // not awaited for longer than three seconds, so that what is wrong is told before the test's own end
+    const error = await failureOf(Promise.race([listed, new Promise((resolve) => setTimeout(resolve, 3_000))]))
     assert.propertyVal(error, "status", 504)
   })
 })

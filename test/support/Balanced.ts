@@ -20,7 +20,7 @@ import type { DeploymentOptions, DeploymentStats } from "@evenkeel/core/simulati
 import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
 import * as SimulatedTransport from "@evenkeel/core/simulation/SimulatedTransport"
 import { Transport, type TransportRequest } from "@evenkeel/core/Transport"
-import { Clock, Effect, type Exit, Fiber, Layer, Random, type Scope } from "effect"
+import { Clock, Effect, type Exit, Fiber, identity, Layer, Random, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 
 export type ServiceOptions = SimulatedService.SimulatedServiceOptions
@@ -68,7 +68,8 @@ export interface FleetConfig extends Partial<ConfigInput> {
 export const fleet = (
   services: ReadonlyArray<ServiceOptions>,
   config: FleetConfig = {},
-  replace: LayerOptions = {}
+  replace: LayerOptions = {},
+  wrap: (transport: Transport["Service"]) => Transport["Service"] = identity
 ): Fleet => {
   const made = services.map((options) => SimulatedService.make(options))
   const sends: Array<Send> = []
@@ -89,7 +90,7 @@ export const fleet = (
     }))
   }))
   const layers = { healthMonitor: HealthMonitor.layerNone, ...replace }
-  const transport = recording(made, sends)
+  const transport = recording(wrap(SimulatedTransport.make(made)), sends)
   return {
     services: Object.fromEntries(made.map((service) => [service.name, service])),
     sends,
@@ -98,16 +99,14 @@ export const fleet = (
   }
 }
 
-const recording = (services: ReadonlyArray<SimulatedService.SimulatedService>, sends: Array<Send>) => {
-  const transport = SimulatedTransport.make(services)
-  return Layer.succeed(Transport, {
+const recording = (transport: Transport["Service"], sends: Array<Send>) =>
+  Layer.succeed(Transport, {
     send: (request) =>
       Effect.flatMap(Clock.currentTimeMillis, (at) => {
         sends.push({ resource: request.resource, at, request })
         return transport.send(request)
       })
   })
-}
 
 /** Runs a test against a fleet, with one seed for all that is random. */
 export const run = <A, E>(

@@ -8,6 +8,7 @@ import { Deployment } from "@evenkeel/core/deployment/Deployment"
 import { ModelGroup } from "@evenkeel/core/deployment/ModelGroup"
 import { Resource } from "@evenkeel/core/deployment/Resource"
 import type { Demand } from "@evenkeel/core/routing/Gate"
+import { Candidate } from "@evenkeel/core/routing/Policy"
 import { Result } from "effect"
 
 /** One deployment on a resource of its own. */
@@ -65,6 +66,10 @@ export const demandOf = (tokens: number, more: Partial<Demand> = {}): Demand => 
   resources: undefined,
   ...more
 })
+
+/** These deployments as a policy sees them at a time. */
+export const candidatesAt = (deployments: ReadonlyArray<Deployment>, now: number): ReadonlyArray<Candidate> =>
+  deployments.map((deployment) => new Candidate(deployment, { now }))
 
 /** Takes a deployment out with failures of its own. */
 export const failUntilOpen = (deployment: Deployment, now: number): void => {

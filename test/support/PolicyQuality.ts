@@ -4,9 +4,8 @@
  */
 import { assert } from "@effect/vitest"
 import type { Policy } from "@evenkeel/core"
-import { Candidate } from "@evenkeel/core/routing/Policy"
 import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
-import { makeDeployments, type PartOptions } from "./Parts.ts"
+import { candidatesAt, makeDeployments, type PartOptions } from "./Parts.ts"
 import { drive, type Traffic, utilisations } from "./Traffic.ts"
 
 type Make = () => Policy.Policy
@@ -51,7 +50,7 @@ const unevenTokens = [{ tpm: 1_000_000 }, ...many(4, { tpm: 100_000 })]
 export const qualities = {
   "ties are random, never always the first (A12)": (make: Make) => {
     for (const part of [{}, { tpm: 100_000 }]) {
-      const candidates = makeDeployments(many(3, part)).map((deployment) => new Candidate(deployment, 0))
+      const candidates = candidatesAt(makeDeployments(many(3, part)), 0)
       const policy = make()
       const random = SeededRandom.make(3)
       const taken = Array.from({ length: 600 }, () => candidates.indexOf(policy(candidates, random)))

@@ -5,12 +5,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Policy } from "@evenkeel/core"
 import type { Deployment } from "@evenkeel/core/deployment/Deployment"
-import { Candidate } from "@evenkeel/core/routing/Policy"
+import type { Candidate } from "@evenkeel/core/routing/Policy"
 import { decide } from "@evenkeel/core/routing/Router"
 import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
 import { Schema } from "effect"
 import { check, integer } from "./Check.ts"
-import { demandOf, failUntilOpen, makeDeployments, makeGroup, type PartOptions } from "./Parts.ts"
+import { candidatesAt, demandOf, failUntilOpen, makeDeployments, makeGroup, type PartOptions } from "./Parts.ts"
 import { qualities, type Quality } from "./PolicyQuality.ts"
 import { drive } from "./Traffic.ts"
 
@@ -40,13 +40,15 @@ const optionsOf = ({ capacity, limits, weight }: Part): PartOptions => ({
   ...(limits === "rpm" || limits === "both" ? { rpm: capacity } : {})
 })
 
-const candidatesOf = (parts: ReadonlyArray<Part>): ReadonlyArray<Candidate> =>
-  makeDeployments(parts.map(optionsOf)).map((deployment, i) => {
+const candidatesOf = (parts: ReadonlyArray<Part>): ReadonlyArray<Candidate> => {
+  const deployments = makeDeployments(parts.map(optionsOf))
+  deployments.forEach((deployment, i) => {
     const { inFlight, latency, used } = parts[i]!
     for (let j = 0; j < inFlight; j++) deployment.enter(0, used / 5)
     deployment.latency.observe(latency / 100, 0)
-    return new Candidate(deployment, 10)
   })
+  return candidatesAt(deployments, 10)
+}
 
 const stateOf = ({ deployment }: Candidate) => [
   deployment.inFlight,

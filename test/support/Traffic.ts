@@ -5,9 +5,8 @@
 import type { Policy } from "@evenkeel/core"
 import type { Deployment, Permit } from "@evenkeel/core/deployment/Deployment"
 import { refusalOf } from "@evenkeel/core/routing/Gate"
-import { Candidate } from "@evenkeel/core/routing/Policy"
 import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
-import { demandOf, makeGroup } from "./Parts.ts"
+import { candidatesAt, demandOf, makeGroup } from "./Parts.ts"
 
 export interface Traffic {
   readonly perSecond: number
@@ -54,9 +53,9 @@ export const drive = (policy: Policy.Policy, deployments: ReadonlyArray<Deployme
   }
 
   const send = (now: number): void => {
-    const candidates = deployments
-      .filter((deployment) => refusalOf(deployment, demandOf(tokens), now) === undefined)
-      .map((deployment) => new Candidate(deployment, now))
+    const demand = demandOf(tokens)
+    const passing = deployments.filter((deployment) => refusalOf(deployment, demand, now) === undefined)
+    const candidates = candidatesAt(passing, now)
     if (candidates.length === 0) {
       refused++
       return

@@ -38,6 +38,9 @@ export class HealthMonitor extends Context.Service<HealthMonitor, {
   static readonly layerNone: Layer.Layer<HealthMonitor> = Layer.succeed(HealthMonitor, { check: Effect.void })
 }
 
+/** Share of the interval that the shortest pause between rounds is; the longest is as much above it. */
+const SHORTEST_PAUSE = 0.75
+
 const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transport | Scope.Scope> = Effect.gen(
   function*() {
     const deployments = yield* Deployments
@@ -53,14 +56,20 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
       deadlines: yield* Deadlines.make(() => monotonicMillis(clock))
     }
 
-    const isDue = (lastAnswerAt: number, isDown: boolean, now: number): boolean =>
-      isDown || now - lastAnswerAt >= settings.interval
+    const checkedAt = new WeakMap<Resource | Deployment, number>()
+    /** Down, or silent for as long as the shortest pause between rounds, to requests and to checks. */
+    const isDue = (target: Resource | Deployment, lastAnswerAt: number, isDown: boolean, now: number): boolean => {
+      const silence = now - Math.max(lastAnswerAt, checkedAt.get(target) ?? -Infinity)
+      if (!isDown && silence < settings.interval * SHORTEST_PAUSE) return false
+      checkedAt.set(target, now)
+      return true
+    }
 
     const checkResource = (resource: Resource): Effect.Effect<void> =>
       Effect.suspend(() => {
         const now = monotonicMillis(clock)
         const { breaker } = resource
-        if (!isDue(resource.lastAnswerAt, breaker.state !== "closed", now) || !breaker.allows(now)) return Effect.void
+        if (!breaker.allows(now) || !isDue(resource, resource.lastAnswerAt, !breaker.isClosed, now)) return Effect.void
         const epoch = breaker.enter(now)
         let isSettled = false
         const settle = (problem: string | undefined) => {
@@ -90,9 +99,8 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
         const now = monotonicMillis(clock)
         const isPassable = !deployment.draining && deployment.model !== "*" && deployment.breaker.allows(now)
           && deployment.resource.breaker.allows(now) && deployment.cooldown.allows(now)
-        if (!isPassable || !isDue(deployment.lastSuccessAt, deployment.breaker.state !== "closed", now)) {
-          return Effect.void
-        }
+        const isDown = !deployment.breaker.isClosed
+        if (!isPassable || !isDue(deployment, deployment.lastSuccessAt, isDown, now)) return Effect.void
         const group = deployments.group(deployment.model)
         if (group === undefined) return Effect.void
         const attempt = execute(() => ({
@@ -123,7 +131,7 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
     if (settings.kind !== "none") {
       const round = Effect.suspend(() => {
         // spread by half, so that a fleet that started together does not ask together
-        const pause = settings.interval * (0.75 + environment.random() / 2)
+        const pause = settings.interval * (SHORTEST_PAUSE + environment.random() * 2 * (1 - SHORTEST_PAUSE))
         return Effect.andThen(Effect.sleep(Math.ceil(pause)), check)
       })
       yield* Effect.forkScoped(Effect.forever(round))

@@ -222,7 +222,9 @@ const errorResponse = (error: LoadBalancerError): Response => {
 
 const encoder = new TextEncoder()
 
-/** A stream as bytes, with what breaks it told as an error event. */
+/**
+ * A stream as bytes, with what breaks it told as an error event. One fiber serves all reads: it waits for each.
+ */
 const sourceOf = (
   answer: Exclude<Answer, { readonly _tag: "Whole" }>,
   signal: AbortSignal | undefined,
@@ -232,45 +234,98 @@ const sourceOf = (
   const next: Effect.Effect<Uint8Array, StreamBreak | Cause.Done> = answer._tag === "Stream"
     ? Effect.map(answer.stream.next, bytesOf)
     : answer.stream.next
+  let reader: { readonly resolve: (bytes: Uint8Array | undefined) => void; readonly reject: (cause: unknown) => void } | undefined
+  let wake: (() => void) | undefined
+  let fiber: Fiber.Fiber<void, StreamBreak | Cause.Done> | undefined
   let isOver = false
-  let stopWaiting: (() => void) | undefined
-  const finish = () => {
+
+  /** Gives the one that reads what it waits for. */
+  const give = (bytes: Uint8Array | undefined): void => {
+    const waiting = reader
+    reader = undefined
+    waiting?.resolve(bytes)
+  }
+  const finish = (): void => {
     isOver = true
     signal?.removeEventListener("abort", abort)
   }
-  const abort = () => {
-    isOver = true
+  const demand = Effect.callback<void>((resume) => {
+    if (reader === undefined) wake = () => resume(Effect.void)
+    else resume(Effect.void)
+  })
+  const serve: Effect.Effect<void, StreamBreak | Cause.Done> = Effect.flatMap(
+    demand,
+    () =>
+      Effect.flatMap(next, (bytes) => {
+        give(bytes)
+        return serve
+      })
+  )
+  const onEnd = (exit: Exit.Exit<void, StreamBreak | Cause.Done>): void => {
+    // ended by its reader or by its caller's abort, who know
+    if (isOver || Exit.isSuccess(exit)) return
+    finish()
+    const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+    if (error === undefined) lastWord = encodeError({ error: closedBody })
+    else if (error instanceof StreamBreak && !error.isTold) {
+      if (answer._tag === "Raw") {
+        const waiting = reader
+        reader = undefined
+        waiting?.reject(new TypeError("terminated", { cause: interrupted(error) }))
+        return
+      }
+      lastWord = encodeError(errorEvent(error))
+    }
+    if (reader !== undefined) giveLast()
+  }
+  let lastWord: Uint8Array | undefined
+  const giveLast = (): void => {
+    const bytes = lastWord
+    lastWord = undefined
+    give(bytes)
+  }
+  const abort = (): void => {
+    finish()
+    const waiting = reader
+    reader = undefined
+    waiting?.reject(reasonOf(signal!))
+    stop()
+  }
+  const stop = (): void => {
+    fiber?.interruptUnsafe()
     stream.close()
-    stopWaiting?.()
   }
   signal?.addEventListener("abort", abort, { once: true })
   return {
     next: () =>
       new Promise((resolve, reject) => {
         if (signal?.aborted === true) return reject(reasonOf(signal))
-        if (isOver) return resolve(undefined)
-        const fiber = fork(next)
-        stopWaiting = () => {
-          fiber.interruptUnsafe()
-          if (signal?.aborted === true) reject(reasonOf(signal))
-          else resolve(undefined)
+        reader = { resolve, reject }
+        if (isOver) return giveLast()
+        if (fiber === undefined) {
+          fiber = fork(serve)
+          fiber.addObserver(onEnd)
+          return
         }
-        fiber.addObserver((exit) => {
-          stopWaiting = undefined
-          if (Exit.isSuccess(exit)) return resolve(exit.value)
-          finish()
-          const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-          if (!(error instanceof StreamBreak) || error.isTold) return resolve(undefined)
-          if (answer._tag === "Raw") return reject(new TypeError("terminated", { cause: interrupted(error) }))
-          resolve(encoder.encode(`event: error\ndata: ${JSON.stringify(errorEvent(error))}\n\n`))
-        })
+        const serving = wake
+        wake = undefined
+        serving?.()
       }),
     cancel: () => {
       finish()
-      stream.close()
-      stopWaiting?.()
+      give(undefined)
+      stop()
     }
   }
+}
+
+const encodeError = (body: unknown): Uint8Array => encoder.encode(`event: error\ndata: ${JSON.stringify(body)}\n\n`)
+
+const closedBody = {
+  message: "The load balancer was closed.",
+  type: "stream_interrupted",
+  code: "stream_interrupted",
+  param: null
 }
 
 /** The error event of a broken stream: the service's own words where it had some. */

@@ -26,15 +26,16 @@ const RENEWED_LATELY = 10_000
  */
 export const makeTokens = (identity: () => Promise<Identity> = load): (scope: string) => TokenProvider => {
   const providers = new Map<string, TokenProvider>()
+  let credential: InstanceType<Identity["DefaultAzureCredential"]> | undefined
   const make = (scope: string): TokenProvider => {
     let made: Promise<() => Promise<string>> | undefined
-    let madeAt = 0
+    let renewedAt = -Infinity
     const get = () => {
       if (made === undefined) {
-        madeAt = performance.now()
-        made = identity().then(({ DefaultAzureCredential, getBearerTokenProvider }) =>
-          getBearerTokenProvider(new DefaultAzureCredential(), scope)
-        )
+        made = identity().then(({ DefaultAzureCredential, getBearerTokenProvider }) => {
+          credential ??= new DefaultAzureCredential()
+          return getBearerTokenProvider(credential, scope)
+        })
         // a package that could not be loaded may be there the next time
         made.catch(() => {
           made = undefined
@@ -43,7 +44,10 @@ export const makeTokens = (identity: () => Promise<Identity> = load): (scope: st
       return made.then((provider) => provider())
     }
     const renew = () => {
-      if (performance.now() - madeAt > RENEWED_LATELY) made = undefined
+      if (performance.now() - renewedAt < RENEWED_LATELY) return
+      renewedAt = performance.now()
+      made = undefined
+      credential = undefined
     }
     return Object.assign(get, { renew })
   }

@@ -343,6 +343,12 @@ class Attempt implements Source, Limited {
     else this.given.expire(outcomeOfStage(this.expired))
   }
 
+  /** The balancer is closed: nothing goes on. */
+  close(): void {
+    if (this.given === undefined) this.worker?.interruptUnsafe()
+    else this.given.expire({ _tag: "Abandoned", reason: "the load balancer was closed" })
+  }
+
   /** Runs `effect` in a fiber of its own, so that a time limit can end it and not its caller. */
   private withinTime<A>(effect: Effect.Effect<A, Unanswered>): Effect.Effect<A, Unanswered> {
     return Effect.withFiber((caller) =>

@@ -13,6 +13,8 @@ export interface Limited {
   readonly endsAt: () => number
   /** Its time is over. It is no longer watched. */
   readonly expire: () => void
+  /** Everything is over. */
+  readonly close: () => void
 }
 
 /**
@@ -30,7 +32,7 @@ export class Deadlines {
     this.fork = fork
   }
 
-  /** Makes a keeper that stops with its scope. */
+  /** Makes a keeper that stops with its scope, and ends then what it still watches. */
   static make(now: () => number): Effect.Effect<Deadlines, never, Scope.Scope> {
     return Effect.gen(function*() {
       const deadlines = new Deadlines(now, Effect.runForkWith(yield* Effect.context<never>()))
@@ -77,8 +79,10 @@ export class Deadlines {
   }
 
   private stop(): void {
-    this.sleeper?.interruptUnsafe()
-    this.live.clear()
     this.wakesAt = -Infinity
+    this.sleeper?.interruptUnsafe()
+    const live = [...this.live]
+    this.live.clear()
+    for (const limited of live) limited.close()
   }
 }

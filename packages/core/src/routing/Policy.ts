@@ -7,17 +7,27 @@
  */
 import type { Deployment } from "../deployment/Deployment.ts"
 
+/** When a choice is made. */
+export interface Moment {
+  readonly now: number
+}
+
 /**
  * A deployment as a policy sees it, as of one moment. Everything is read when asked for.
  */
 export class Candidate {
   readonly deployment: Deployment
-  /** The moment, in milliseconds of the monotonic clock. */
-  readonly now: number
+  private readonly moment: Moment
 
-  constructor(deployment: Deployment, now: number) {
+  /** @param moment shared by all candidates of a choice: a number of its own would cost each an allocation */
+  constructor(deployment: Deployment, moment: Moment) {
     this.deployment = deployment
-    this.now = now
+    this.moment = moment
+  }
+
+  /** The moment, in milliseconds of the monotonic clock. */
+  get now(): number {
+    return this.moment.now
   }
 
   /** `resource/deployment`. */
@@ -77,8 +87,9 @@ const fillShares = (candidates: ReadonlyArray<Candidate>): number => {
   let known = 0
   let capacities = 0
   let sum = 0
+  const now = length === 0 ? 0 : candidates[0]!.now
   for (let i = 0; i < length; i++) {
-    const { deployment, now } = candidates[i]!
+    const { deployment } = candidates[i]!
     const { capacity } = deployment.quota
     const factor = deployment.weight * deployment.warmth(now)
     // an unknown capacity is marked by a negative share
@@ -208,7 +219,9 @@ const lowest = (measure: (candidate: Candidate, share: number) => number): Polic
 }
 
 /** The fewest in flight for its share, among all; where nothing is in flight, the least used. */
-export const leastLoaded: Policy = lowest((candidate, share) => (candidate.inFlight + candidate.utilisation) / share)
+export const leastLoaded: Policy = lowest((candidate, share) =>
+  candidate.inFlight / share + candidate.utilisation / (candidate.weight * candidate.warmth)
+)
 
 /** The lowest latency for its load, among all: latency x (1 + waiting / share). */
 export const lowestLatency: Policy = lowest((candidate, share) => candidate.latency * (1 + candidate.waiting / share))

@@ -80,12 +80,13 @@ export const decide = (
 const survivors = (query: Query, now: number, tried: boolean): ReadonlyArray<Candidate> => {
   const found: Array<Candidate> = []
   const noneTried = query.tried.size === 0
+  const moment = { now }
   let tier = Infinity
   for (const deployment of query.group.deployments) {
     if (deployment.tier > tier) break
     if (noneTried ? tried : query.tried.has(deployment) !== tried) continue
     if (refusalOf(deployment, query.demand, now) === undefined) {
-      found.push(new Candidate(deployment, now))
+      found.push(new Candidate(deployment, moment))
       tier = deployment.tier
     }
   }

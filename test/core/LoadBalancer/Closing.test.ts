@@ -1,0 +1,120 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deployments, HealthMonitor, LoadBalancer } from "@evenkeel/core"
+import { Clock, Context, Effect, Exit, Fiber, Layer, Random, Scope, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { answer, type Fleet, fleet, hello, service } from "../../support/Balanced.ts"
+import { countSleepers } from "../../support/Interleaving.ts"
+
+/** A balancer in a scope of its own, and what may be asked of it while it is closed. */
+const opened = (one: Fleet) =>
+  Effect.gen(function*() {
+    const scope = yield* Scope.make()
+    const context = yield* Random.withSeed(Layer.buildWithScope(one.layer, scope), 1)
+    return {
+      lb: Context.get(context, LoadBalancer),
+      deployments: Context.get(context, Deployments),
+      close: Scope.close(scope, Exit.void)
+    }
+  })
+
+/** Nothing of the balancer is left: no socket at the service, nothing counted in flight, no timer. */
+const assertClosed = (one: Fleet, lb: LoadBalancer["Service"], asleep: number) =>
+  Effect.gen(function*() {
+    for (const [name, service] of Object.entries(one.services)) {
+      assert.strictEqual(service.stats(0).inFlight, 0, `sockets of ${name}`)
+    }
+    const { deployments } = yield* lb.snapshot
+    for (const { id, inFlight, waiting } of deployments) assert.deepStrictEqual([inFlight, waiting], [0, 0], id)
+    assert.strictEqual(asleep, 0, "timers")
+  })
+
+const long = { reply: () => "x".repeat(4000) }
+
+const situations: ReadonlyArray<{
+  readonly what: string
+  readonly fault?: Parameters<Fleet["services"][string]["fault"]>[1]
+  readonly ask: (lb: LoadBalancer["Service"]) => Effect.Effect<unknown, unknown>
+}> = [
+  { what: "a request that waits for its answer", ask: (lb) => lb.chat(hello), fault: { kind: "hang" } },
+  { what: "a stream that waits for its first event", ask: (lb) => Stream.runDrain(lb.chatStream(hello)), fault: { kind: "hang" } },
+  { what: "a stream in its middle", ask: (lb) => Stream.runDrain(lb.chatStream(hello)) },
+  {
+    what: "a stream whose reader is busy",
+    ask: (lb) => Stream.runForEach(lb.chatStream(hello), () => Effect.sleep("1 hour"))
+  },
+  { what: "a stream that stalls", ask: (lb) => Stream.runDrain(lb.chatStream(hello)), fault: { kind: "hang", afterEvents: 5 } },
+  { what: "a request that waits for a cooldown", ask: (lb) => lb.chat(hello), fault: { kind: "throttle", retryAfterMs: 9000 } },
+  { what: "a request between two attempts", ask: (lb) => lb.chat(hello), fault: { kind: "status", status: 500 } },
+  { what: "a raw answer that nobody reads", ask: (lb) => Effect.andThen(lb.request({ path: "/models" }), Effect.never) }
+]
+
+describe("LoadBalancer closing", () => {
+  it.effect.each(situations)("leaves no socket, no timer and nothing in flight: $what", ({ ask, fault, what }) => {
+    const one = fleet([service("east", long)], { failover: { backoff: "8 seconds" } })
+    return Effect.gen(function*() {
+      const sleepers = yield* countSleepers
+      yield* Effect.gen(function*() {
+        const { close, lb } = yield* opened(one)
+        if (fault !== undefined) one.services["east"]!.fault("gpt-4o", fault)
+        // the caller lives on outside of the balancer's scope, on a clock of its own
+        const caller = yield* Effect.forkChild(ask(lb), { startImmediately: true })
+        yield* TestClock.adjust(500)
+        assert.isUndefined(caller.pollUnsafe(), what)
+        yield* close
+        yield* TestClock.adjust(0)
+        const busy = what.includes("busy") ? 1 : 0
+        const waits = what.includes("cooldown") || what.includes("between") ? sleepers.asleep() : busy
+        yield* assertClosed(one, lb, sleepers.asleep() - waits)
+        const sends = one.sends.length
+        yield* TestClock.adjust("2 hours")
+        assert.strictEqual(one.sends.length, sends, "sends after closing")
+        assert.isTrue(what.includes("nobody reads") || caller.pollUnsafe() !== undefined, "the caller waits for ever")
+        yield* Fiber.interrupt(caller)
+      }).pipe(Effect.provideService(Clock.Clock, sleepers.clock))
+      assert.strictEqual(sleepers.asleep(), 0)
+    })
+  })
+
+  it.effect("a balancer that is closed sends nothing more, and says so", () => {
+    const one = fleet([service("east")])
+    return Effect.gen(function*() {
+      const { close, lb } = yield* opened(one)
+      yield* answer(lb.chat(hello))
+      yield* close
+      const exits = [
+        yield* Effect.exit(answer(lb.chat(hello))),
+        yield* Effect.exit(answer(Stream.runDrain(lb.chatStream(hello))))
+      ]
+      assert.isTrue(exits.every(Exit.isFailure))
+      assert.strictEqual(one.sends.length, 1)
+    })
+  })
+
+  it.effect("the stream of events ends with the balancer", () => {
+    const one = fleet([service("east")])
+    return Effect.gen(function*() {
+      const { close, lb } = yield* opened(one)
+      const reader = yield* Effect.forkChild(Stream.runCollect(lb.events), { startImmediately: true })
+      yield* answer(lb.chat(hello))
+      yield* close
+      yield* TestClock.adjust("1 second")
+      assert.isDefined(reader.pollUnsafe())
+      yield* Fiber.interrupt(reader)
+    })
+  })
+
+  it.effect("with active checks on, none of their timers is left", () => {
+    const one = fleet([service("east"), service("west")], {}, { healthMonitor: HealthMonitor.layer })
+    return Effect.gen(function*() {
+      const sleepers = yield* countSleepers
+      yield* Effect.gen(function*() {
+        const { close, lb } = yield* opened(one)
+        yield* answer(lb.chat(hello))
+        yield* TestClock.adjust("2 minutes")
+        assert.isAbove(sleepers.asleep(), 0)
+        yield* close
+        yield* assertClosed(one, lb, sleepers.asleep())
+      }).pipe(Effect.provideService(Clock.Clock, sleepers.clock))
+    })
+  })
+})
