@@ -114,12 +114,15 @@ const firstOfUndici = (endpoint: string, dispatcher: Undici.Agent): FirstToken =
 }
 
 export interface FirstTokenSizes {
+  readonly rounds: number
+  /** Streams of each contestant in a round. */
   readonly samples: number
   readonly warmup: number
 }
 
 /** One stream at a time, the contestants in turn. */
-export const firstTokens = async (endpoint: string, sizes: FirstTokenSizes): Promise<Section> => {
+export const firstTokens = async (endpoint: string, { rounds, samples, warmup }: FirstTokenSizes): Promise<Section> => {
+  const asked = question("burst")
   const agent = new Undici.Agent()
   const effect = effectDoor({ endpoint, telemetry: false })
   const client = promiseDoor({ endpoint, telemetry: false })
@@ -129,26 +132,30 @@ export const firstTokens = async (endpoint: string, sizes: FirstTokenSizes): Pro
     ["lb.openai, stream: true", firstOfClient(client.openai)],
     ["plain undici.request, nothing read", firstOfUndici(endpoint, agent)]
   ]
-  const taken = new Map(contestants.map(([name]) => [name, new Array<number>()]))
-  for (let i = -sizes.warmup; i < sizes.samples; i++) {
-    for (let turn = 0; turn < contestants.length; turn++) {
-      const [name, first] = contestants[(Math.abs(i) + turn) % contestants.length]!
-      const took = await first(question("burst"))
-      if (i >= 0) taken.get(name)!.push(took * 1000)
+  /** Microseconds in ascending order, by contestant. */
+  const round = async (length: number): Promise<ReadonlyArray<ReadonlyArray<number>>> => {
+    const taken = contestants.map(() => new Array<number>())
+    for (let i = 0; i < length; i++) {
+      for (let turn = 0; turn < contestants.length; turn++) {
+        const which = (i + turn) % contestants.length
+        taken[which]!.push(1000 * await contestants[which]![1](asked))
+      }
     }
+    return taken.map((values) => values.toSorted((a, b) => a - b))
   }
+  await round(warmup)
+  const measured: Array<ReadonlyArray<ReadonlyArray<number>>> = []
+  for (let i = 0; i < rounds; i++) measured.push(await round(samples))
   await Promise.all([effect.close(), client.close(), agent.close()])
-  const sorted = new Map([...taken].map(([name, values]) => [name, values.toSorted((a, b) => a - b)]))
-  const rows = contestants.flatMap(([name]): ReadonlyArray<Row> => {
-    const values = sorted.get(name)!
-    const tail = quantile(values, 0.99)
-    const figure = { median: quantile(values, 0.5), min: values[0]!, max: values.at(-1)! }
-    const whole: Row = { what: `${name}: the time itself`, unit: "us", figure }
-    if (!name.startsWith("lb.")) return [whole]
-    const added = tail - quantile(sorted.get(BARE)!, 0.99)
-    return [whole, { what: `${name}: added to the bare client's at p99`, unit: "us", goal: 300, figure: only(added) }]
+  const rows: Array<Row> = []
+  contestants.forEach(([name], which) => {
+    for (const share of [0.5, 0.99]) {
+      const figure = figureOf(measured.map((values) => quantile(values[which]!, share)))
+      rows.push({ what: `${name}: p${share * 100}`, unit: "us", figure })
+    }
+    if (!name.startsWith("lb.")) return
+    const added = measured.map((values) => quantile(values[which]!, 0.99) - quantile(values[0]!, 0.99))
+    rows.push({ what: `${name}: added at p99`, unit: "us", goal: 300, figure: figureOf(added) })
   })
-  return { title: "Time to the first token; one at a time", rows }
+  return { title: "Time to the first token; one at a time, p99 against the bare client's of the same round", rows }
 }
-
-const only = (value: number) => ({ median: value, min: value, max: value })

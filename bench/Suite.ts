@@ -43,7 +43,7 @@ const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
     return served((endpoint) => streams(endpoint, "burst", sizes))
   },
   first: () => {
-    const sizes = size({ samples: 150, warmup: 50 }, { samples: 2000, warmup: 500 })
+    const sizes = size({ rounds: 3, samples: 50, warmup: 50 }, { rounds: 9, samples: 250, warmup: 500 })
     return served((endpoint) => firstTokens(endpoint, sizes))
   },
   stubbed1: () =>

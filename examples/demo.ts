@@ -25,7 +25,7 @@ import { renderTable } from "./demo/table.ts"
 import { startTraffic } from "./demo/traffic.ts"
 import { judge } from "./demo/verdict.ts"
 
-const CALLS_A_SECOND = 25
+const CALLS_A_SECOND = 24
 
 const simulate = async (duration: number, isOutage: boolean): Promise<boolean> => {
   const simulator = await startFleet(duration)

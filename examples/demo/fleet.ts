@@ -19,12 +19,12 @@ interface Member {
 }
 
 const members: ReadonlyArray<Member> = [
-  { resource: "east", name: "ptu", tier: 1, tpm: 60_000, baseMs: 140 },
-  { resource: "sweden", name: "ptu", tier: 1, tpm: 30_000, baseMs: 160 },
-  { resource: "west", name: "gpt-4o", tier: 2, tpm: 180_000, baseMs: 180 },
-  { resource: "france", name: "gpt-4o", tier: 2, tpm: 130_000, baseMs: 200 },
-  { resource: "japan", name: "gpt-4o", tier: 2, tpm: 100_000, baseMs: 220 },
-  { resource: "brazil", name: "gpt-4o", tier: 2, tpm: 70_000, baseMs: 240 }
+  { resource: "east", name: "ptu", tier: 1, tpm: 90_000, baseMs: 140 },
+  { resource: "west", name: "gpt-4o", tier: 2, tpm: 120_000, baseMs: 180 },
+  { resource: "france", name: "gpt-4o", tier: 2, tpm: 100_000, baseMs: 200 },
+  { resource: "sweden", name: "gpt-4o", tier: 2, tpm: 80_000, baseMs: 200 },
+  { resource: "japan", name: "gpt-4o", tier: 2, tpm: 60_000, baseMs: 220 },
+  { resource: "brazil", name: "gpt-4o", tier: 2, tpm: 50_000, baseMs: 240 }
 ]
 
 /** The length of a demo, in milliseconds, for which the quotas are made. */
@@ -52,15 +52,14 @@ export const startFleet = (duration: number): Promise<Simulator> =>
         ...(member.tier === 1
           ? { provisioned: true, tpm: member.tpm, burstMs: duration / 2 }
           : limitsOf(member, duration)),
-        outputTokens: 40,
+        outputTokens: 50,
         latency: { baseMs: member.baseMs, perPromptTokenMs: 0.1, perOutputTokenMs: 8, tokensPerEvent: 2 }
       }]
     }))
   })
 
 /**
- * The configuration, as a user would write it. Times are far below the defaults, because the whole demo is so short;
- * one attempt more than the default, because both provisioned deployments may be full while a third is broken.
+ * The configuration, as a user would write it. Times are far below the defaults, because the whole demo is so short.
  */
 export const configOf = (simulator: Simulator, duration: number): ConfigInput => ({
   resources: simulator.resources.map((resource) => {
@@ -78,6 +77,5 @@ export const configOf = (simulator: Simulator, duration: number): ConfigInput =>
     slowStart: duration / 8,
     check: { interval: duration / 20, timeout: 1_000 }
   },
-  quota: { headerMaxAge: duration / 6 },
-  failover: { attempts: 4 }
+  quota: { headerMaxAge: duration / 6 }
 })

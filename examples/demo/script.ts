@@ -6,9 +6,9 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { idOf } from "./fleet.ts"
 
 export const killed = "west"
-export const throttled = "japan"
+export const throttled = "sweden"
 export const slowed = "france"
-export const slowFactor = 6
+export const slowFactor = 5
 
 /** What the script may touch. */
 export interface Stage {
@@ -33,7 +33,7 @@ export const threeFaults = async ({ duration, note, simulator }: Stage): Promise
     return performance.now() - startedAt
   }
   const killing = async () => {
-    moments.killedAt = await at(0.15, () => {
+    moments.killedAt = await at(0.12, () => {
       service(killed).fault("*", { kind: "reset" })
       return `${idOf(killed)} breaks down: it drops every new call`
     })
@@ -43,14 +43,14 @@ export const threeFaults = async ({ duration, note, simulator }: Stage): Promise
     while (service(killed).stats(Date.now()).inFlight > 0) await sleep(5)
     await simulator.down(killed)
     note(`${idOf(killed)} is gone: it refuses every connection`)
-    moments.revivedAt = await at(0.45, async () => {
+    moments.revivedAt = await at(0.4, async () => {
       service(killed).clear()
       await simulator.up(killed)
       return `${idOf(killed)} is there again`
     })
   }
   const throttling = async () => {
-    await at(0.35, () => {
+    await at(0.42, () => {
       service(throttled).fault("*", { kind: "throttle", retryAfterMs: duration / 10 })
       return `${idOf(throttled)} begins to answer 429`
     })
@@ -60,7 +60,7 @@ export const threeFaults = async ({ duration, note, simulator }: Stage): Promise
     })
   }
   const slowing = async () => {
-    moments.slowedAt = await at(0.5, () => {
+    moments.slowedAt = await at(0.55, () => {
       service(slowed).fault("*", { kind: "slow", factor: slowFactor })
       return `${idOf(slowed)} becomes ${slowFactor} times as slow`
     })

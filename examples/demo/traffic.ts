@@ -98,7 +98,7 @@ const plain = async (client: Client, question: string): Promise<string> => {
   const answer = await client.chat.completions.create({
     model,
     messages: messagesOf(question),
-    max_completion_tokens: 100
+    max_completion_tokens: 120
   })
   return answer.choices[0]?.message.content ?? ""
 }
@@ -107,7 +107,7 @@ const stream = async (client: Client, question: string, document?: string): Prom
   const chunks = await client.chat.completions.create({
     model,
     messages: messagesOf(question, document),
-    max_completion_tokens: 100,
+    max_completion_tokens: 120,
     stream: true
   })
   let text = ""

@@ -1,5 +1,7 @@
 // oxlint-disable no-await-in-loop -- one after the other is what is tested
 import { assert, describe, it } from "@effect/vitest"
+import { Readable } from "node:stream"
+import type { ReadableStream as NodeReadableStream } from "node:stream/web"
 import { inspect } from "node:util"
 import OpenAI from "openai"
 import { makeParseableResponseFormat } from "openai/lib/parser"
@@ -187,6 +189,16 @@ const uses: ReadonlyArray<readonly [string, (response: Response) => unknown]> = 
     let text = ""
     for await (const part of response.body!.pipeThrough(new TextDecoderStream())) text += part
     return JSON.parse(text)
+  }],
+  ["a stream of Node's", async (response) => {
+    let text = ""
+    for await (const part of Readable.fromWeb(response.body as NodeReadableStream)) text += String(part)
+    return JSON.parse(text)
+  }],
+  ["piped into", async (response) => {
+    const parts: Array<Uint8Array> = []
+    await response.body!.pipeTo(new WritableStream({ write: (part) => void parts.push(part) }))
+    return JSON.parse(Buffer.concat(parts).toString())
   }],
   ["tee", async (response) => {
     const [left, right] = response.body!.tee()

@@ -70,6 +70,20 @@ describe("responses through lb.openai", () => {
     await openai.responses.delete(id)
     assert.propertyVal(await failureOf(openai.responses.retrieve(id)), "status", 404)
   })
+
+  it("belong to a conversation, which is found wherever it is", async () => {
+    await using served = await serve([east, resource("west"), resource("north")])
+    const { openai } = served.lb
+    const { id } = await openai.conversations.create({ metadata: { a: "b" } })
+    await Promise.all(
+      Array.from({ length: 6 }, () => openai.responses.create({ model: "gpt-4o", input: "Hello", conversation: id }))
+    )
+    const before = served.sends()
+    await openai.responses.create({ model: "gpt-4o", input: "And?", conversation: { id } })
+    assert.strictEqual((await openai.conversations.retrieve(id)).id, id)
+    // its resource is known by now
+    assert.strictEqual(served.sends() - before, 2)
+  })
 })
 
 describe("embeddings through lb.openai", () => {
@@ -133,6 +147,35 @@ const platform: Handler = ({ body, method, url }, response) => {
   }
   json(response, { error: { message: `nothing at ${method} ${url}`, type: "x", code: null, param: null } }, 404)
 }
+
+/** Answers that a batch gets, one after the other; the last one ever after. */
+const inTurn = (...statuses: ReadonlyArray<number>): Handler => {
+  let turn = 0
+  return (_, response) => {
+    const status = statuses[Math.min(turn++, statuses.length - 1)]!
+    response.setHeader("retry-after-ms", "20")
+    json(response, status === 200 ? { id: "batch_abcdef", object: "batch" } : { error: { message: "no" } }, status)
+  }
+}
+
+const batch = { input_file_id: "file-aaaaaa", endpoint: "/v1/chat/completions", completion_window: "24h" } as const
+
+describe("an endpoint with side effects", () => {
+  it("is sent once when it may have been processed", async () => {
+    await using server = await listen(inTurn(500))
+    await using lb = overPlain({ a: server }, { a: "gpt-4o" })
+    assert.propertyVal(await failureOf(lb.openai.batches.create(batch, { maxRetries: 3 })), "status", 503)
+    assert.strictEqual(server.received.length, 1)
+  })
+
+  it("is sent again when it surely was not", async () => {
+    await using server = await listen(inTurn(429, 429, 200))
+    await using lb = overPlain({ a: server }, { a: "gpt-4o" })
+    assert.strictEqual((await lb.openai.batches.create(batch)).id, "batch_abcdef")
+    assert.strictEqual(server.received.length, 3)
+    assert.deepStrictEqual(JSON.parse(String(server.received[2]!.body)), batch)
+  })
+})
 
 describe("other endpoints of lb.openai", () => {
   it("list models, page by page where there are pages", async () => {

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { getEventListeners } from "node:events"
 import type OpenAI from "openai"
 import { APIUserAbortError } from "openai"
 import { ChatCompletionStream } from "openai/lib/ChatCompletionStream"
@@ -206,6 +207,22 @@ describe("a caller that leaves a stream", () => {
     helper.on("content", () => helper.abort())
     await failureAs(helper.done(), APIUserAbortError)
     await eventually(() => inFlight(served.lb) === 0 && served.stats("east").abandoned === 2)
+  })
+
+  it("leaves no listener on a signal that it uses again and again", async () => {
+    await using served = await serveOne()
+    const { signal } = new AbortController()
+    for (let i = 0; i < 5; i++) {
+      // oxlint-disable no-await-in-loop -- one after the other
+      await served.lb.openai.chat.completions.create(hello, { signal })
+      await collect(await open(served, { signal }))
+      for await (const _ of await open(served, { signal })) break
+      const init = { method: "POST", headers: { "content-type": "application/json" }, signal }
+      const body = JSON.stringify({ ...hello, stream: i % 2 === 0 })
+      await (await served.lb.fetch("https://api.openai.com/v1/chat/completions", { ...init, body })).text()
+      // oxlint-enable no-await-in-loop
+    }
+    await eventually(() => getEventListeners(signal, "abort").length === 0)
   })
 
   it("stops it by cancelling the body", async () => {

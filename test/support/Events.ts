@@ -19,7 +19,10 @@ export const bytesOf = (events: ReadonlyArray<Given | string>, newline = "\n"): 
   )
 
 /** An event of the responses API: its name is its type. */
-export const named = (value: { readonly type: string; readonly [key: string]: unknown }): Given => ({ name: value.type, data: JSON.stringify(value) })
+export const named = (value: { readonly type: string; readonly [key: string]: unknown }): Given => ({
+  name: value.type,
+  data: JSON.stringify(value)
+})
 
 /** Cuts bytes at these places, wherever they fall. */
 export const cut = (bytes: Uint8Array, places: ReadonlyArray<number>): ReadonlyArray<Uint8Array> => {

@@ -65,8 +65,9 @@ export class Striker {
     return Effect.sync(() => {
       if (moment !== this.moment || this.struck) return
       this.struck = true
-      const wait = Effect.repeat(Effect.yieldNow, { times: this.steps })
-      Effect.runFork(Effect.andThen(wait, Effect.sync(() => this.target?.interruptUnsafe())))
+      const strike = Effect.sync(() => this.target?.interruptUnsafe())
+      const wait = Effect.repeat(Effect.yieldNow, { times: this.steps - 1 })
+      Effect.runFork(this.steps === 0 ? strike : Effect.andThen(wait, strike))
     })
   }
 }

@@ -37,7 +37,12 @@ const runsLevel = (make: Make, parts: ReadonlyArray<PartOptions>, traffic: Parti
   const rpm = sum(parts.map((part) => part.rpm ?? 0))
   const perSecond = rpm > 0 ? (0.7 * rpm) / 60 : 20
   const tokens = rpm > 0 ? 10 : (0.7 * tpm) / 60 / perSecond
-  const levels = utilisations(make(), makeDeployments(parts), { perSecond, seconds: 300, tokens, seed: 1, ...traffic }, 180)
+  const levels = utilisations(
+    make(),
+    makeDeployments(parts),
+    { perSecond, seconds: 300, tokens, seed: 1, ...traffic },
+    180
+  )
   for (const level of levels) {
     assert.isAtLeast(level, 0.6, levels.join(" "))
     assert.isAtMost(level, 0.8, levels.join(" "))
@@ -71,7 +76,12 @@ export const qualities = {
       const policy = make()
       const before = drive(policy, deployments, { perSecond: 20, seconds: 5, tokens: 10, seed })
       for (const { quota } of deployments) assert.strictEqual(quota.utilisation(100_000), 0)
-      const after = drive(policy, makeDeployments(many(3, { tpm: 10_000 })), { perSecond: 20, seconds: 5, tokens: 10, seed: seed + 100 })
+      const after = drive(policy, makeDeployments(many(3, { tpm: 10_000 })), {
+        perSecond: 20,
+        seconds: 5,
+        tokens: 10,
+        seed: seed + 100
+      })
       before.counts.forEach((count, i) => assert.approximately(count + after.counts[i]!, 200 / 3, 20 / 3))
     }
   },

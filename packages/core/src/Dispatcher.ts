@@ -117,6 +117,8 @@ export class Dispatcher {
   readonly affinity: SessionAffinity
   readonly budget: RetryBudget
   readonly owners = new ResourceOwners()
+  /** Set when the balancer is closed: nothing is sent any more. */
+  isClosed = false
   private readonly options: DispatcherOptions
   private readonly environment: AttemptEnvironment
   private readonly settings: Config
@@ -144,6 +146,7 @@ export class Dispatcher {
         return Effect.fail(failure(new Errors.UnknownModel({ model: request.model ?? "", known }), []))
       }
       const now = this.now
+      if (this.isClosed) return Effect.fail(failure(closedReason(group), []))
       const journey = new Journey(request, group, this.settings, now, onOpen)
       this.budget.deposit(now)
       this.pin(journey)
@@ -292,6 +295,7 @@ export class Dispatcher {
           if (stop !== undefined) return yield* failure(stop, journey.attempts)
           next = this.begin(journey)
         }
+        if (this.isClosed) return yield* failure(closedReason(journey.group), journey.attempts)
         const exit = yield* Effect.exit(next)
         if (Exit.isSuccess(exit)) return exit.value
         const found = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
@@ -306,7 +310,7 @@ export class Dispatcher {
     const { deployment, outcome } = last
     switch (outcome._tag) {
       case "Abandoned":
-        return { stop: this.deadlinePassed(journey) }
+        return { stop: this.isClosed ? closedReason(group) : this.deadlinePassed(journey) }
       case "Refused": {
         if (outcome.elsewhere === "not-here" && journey.isSearching && this.searchOn(journey, deployment)) {
           const next = this.decide(journey)
@@ -550,6 +554,9 @@ export class Dispatcher {
     })
   }
 }
+
+const closedReason = ({ model }: ModelGroup): Errors.LoadBalancerErrorReason =>
+  new Errors.Unavailable({ model, limitedBy: "closed" })
 
 const noneTried: ReadonlySet<Deployment> = new Set()
 

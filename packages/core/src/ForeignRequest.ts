@@ -96,7 +96,7 @@ export const read = (foreign: Foreign): LlmRequest.LlmRequest | LoadBalancerErro
   }
   const facts = LlmRequest.readFacts(operation, parameters)
   const isBalanced = facts.model !== undefined
-  if (!isBalanced && LlmRequest.needsModel(operation)) return LlmRequest.noModel()
+  if (!isBalanced && LlmRequest.needsModel(operation, parameters)) return LlmRequest.noModel()
   const sent = isBalanced ? LlmRequest.sentParameters(operation, parameters, facts.stream) : parameters
   return LlmRequest.make(
     { ...asked, body: LlmRequest.jsonBody(JSON.stringify(sent)) },

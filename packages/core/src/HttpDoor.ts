@@ -78,7 +78,7 @@ export const requestOf = (
   }
   try {
     const facts = LlmRequest.readFacts(operation, body)
-    if (facts.model === undefined && LlmRequest.needsModel(operation)) return LlmRequest.noModel()
+    if (facts.model === undefined && LlmRequest.needsModel(operation, body)) return LlmRequest.noModel()
     const sent = JSON.stringify(
       facts.model === undefined ? body : LlmRequest.sentParameters(operation, body, facts.stream)
     )

@@ -16,10 +16,12 @@
  * program.pipe(Effect.provide(LoadBalancerLive), NodeRuntime.runMain)
  * ```
  */
+import type * as Cause from "effect/Cause"
 import * as Channel from "effect/Channel"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import type * as Pull from "effect/Pull"
 import * as Queue from "effect/Queue"
@@ -180,6 +182,14 @@ const make: Effect.Effect<
     deadlines
   })
 
+  const listening = new Set<Queue.Queue<Event, Cause.Done>>()
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      dispatcher.isClosed = true
+      for (const queue of listening) Queue.endUnsafe(queue)
+    })
+  )
+
   const whole = <A>(
     operation: LlmRequest.Operation,
     path: string,
@@ -212,9 +222,7 @@ const make: Effect.Effect<
     request: (request, options) =>
       Effect.suspend(() => {
         const asked = httpRequestOf(request, options)
-        return asked instanceof Errors.LoadBalancerError
-          ? Effect.fail(asked)
-          : Effect.map(dispatcher.dispatch(asked), ({ answer }) => answerOf(answer))
+        return asked instanceof Errors.LoadBalancerError ? Effect.fail(asked) : ofItsFiber(dispatcher, asked)
       }),
     dispatch: (request, onOpen) => dispatcher.dispatch(request, onOpen),
     snapshot: Effect.sync(() => {
@@ -223,8 +231,16 @@ const make: Effect.Effect<
     }),
     events: Stream.callback<Event>((queue) =>
       Effect.acquireRelease(
-        Effect.sync(() => hub.listen((event) => Queue.offerUnsafe(queue, event))),
-        (stop) => Effect.sync(stop)
+        Effect.sync(() => {
+          if (dispatcher.isClosed) Queue.endUnsafe(queue)
+          listening.add(queue)
+          return hub.listen((event) => Queue.offerUnsafe(queue, event))
+        }),
+        (stop) =>
+          Effect.sync(() => {
+            listening.delete(queue)
+            stop()
+          })
       ), { bufferSize: EVENTS_HELD, strategy: "sliding" })
   })
 })
@@ -239,7 +255,7 @@ const requestOf = (
   if (!LlmRequest.isRecord(params)) return LlmRequest.notSent("The parameters are no object; nothing was sent.")
   try {
     const facts = LlmRequest.readFacts(operation, { ...params, stream })
-    if (facts.model === undefined && LlmRequest.needsModel(operation)) return LlmRequest.noModel()
+    if (facts.model === undefined && LlmRequest.needsModel(operation, params)) return LlmRequest.noModel()
     const body = LlmRequest.jsonBody(JSON.stringify(LlmRequest.sentParameters(operation, params, stream)))
     return LlmRequest.make({ operation, method: "POST", path, query: "", body, parsesEvents: stream }, facts, options)
   } catch (cause) {
@@ -247,6 +263,22 @@ const requestOf = (
     return LlmRequest.notSent(`The parameters cannot be written as JSON (${why}); nothing was sent.`)
   }
 }
+
+/** An answer whose body is read later. It is given up when the fiber that asked fails or is interrupted before. */
+const ofItsFiber = (
+  dispatcher: Dispatcher,
+  request: LlmRequest.LlmRequest
+): Effect.Effect<HttpAnswer, Errors.LoadBalancerError> =>
+  Effect.withFiber((fiber) =>
+    Effect.map(
+      dispatcher.dispatch(request, (stream) => {
+        fiber.addObserver((exit) => {
+          if (Exit.isFailure(exit)) stream.close()
+        })
+      }),
+      ({ answer }) => answerOf(answer)
+    )
+  )
 
 /** Opens a stream when it is run, and closes it when its reader stops, for whatever reason. */
 const eventsOf = <A>(

@@ -12,33 +12,31 @@ const CAPACITY = 1024
  */
 export const eventsOf = (hub: EventHub, closers: Set<() => void>): AsyncIterableIterator<Event> => {
   const queue: Array<Event> = []
+  const waiting: Array<(result: IteratorResult<Event>) => void> = []
   let isOver = false
-  let wake: (() => void) | undefined
-  const stop = hub.listen((event) => {
-    queue.push(event)
+  const stop = hub.listen((value) => {
+    const give = waiting.shift()
+    if (give !== undefined) {
+      give({ done: false, value })
+      return
+    }
+    queue.push(value)
     if (queue.length > CAPACITY) queue.shift()
-    wake?.()
   })
   const end = () => {
     isOver = true
     stop()
     closers.delete(end)
-    wake?.()
+    for (const give of waiting.splice(0)) give({ done: true, value: undefined })
   }
   closers.add(end)
   return {
     next: () =>
       new Promise((resolve) => {
-        const give = () => {
-          const value = queue.shift()
-          if (value === undefined && !isOver) {
-            wake = give
-            return
-          }
-          wake = undefined
-          resolve(value === undefined ? { done: true, value: undefined } : { done: false, value })
-        }
-        give()
+        const value = queue.shift()
+        if (value !== undefined) resolve({ done: false, value })
+        else if (isOver) resolve({ done: true, value: undefined })
+        else waiting.push(resolve)
       }),
     async return() {
       queue.length = 0

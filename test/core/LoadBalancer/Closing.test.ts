@@ -40,7 +40,7 @@ const situations: ReadonlyArray<{
   { what: "a stream in its middle", ask: (lb) => Stream.runDrain(lb.chatStream(hello)) },
   {
     what: "a stream whose reader is busy",
-    ask: (lb) => Stream.runForEach(lb.chatStream(hello), () => Effect.sleep("1 hour"))
+    ask: (lb) => Stream.runForEach(lb.chatStream(hello), () => Effect.sleep("10 minutes"))
   },
   { what: "a stream that stalls", ask: (lb) => Stream.runDrain(lb.chatStream(hello)), fault: { kind: "hang", afterEvents: 5 } },
   { what: "a request that waits for a cooldown", ask: (lb) => lb.chat(hello), fault: { kind: "throttle", retryAfterMs: 9000 } },
@@ -81,11 +81,8 @@ describe("LoadBalancer closing", () => {
       const { close, lb } = yield* opened(one)
       yield* answer(lb.chat(hello))
       yield* close
-      const exits = [
-        yield* Effect.exit(answer(lb.chat(hello))),
-        yield* Effect.exit(answer(Stream.runDrain(lb.chatStream(hello))))
-      ]
-      assert.isTrue(exits.every(Exit.isFailure))
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(answer(lb.chat(hello)))))
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(answer(Stream.runDrain(lb.chatStream(hello))))))
       assert.strictEqual(one.sends.length, 1)
     })
   })

@@ -6,7 +6,16 @@ import { bytesOf, concat, cut, type Given, named, parse, read, type ReadOptions 
 
 const places = Schema.Array(integer(0, 100_000)).check(Schema.isMaxLength(12))
 const newline = Schema.Literals(["\n", "\r\n", "\r"])
-const words = Schema.Literals(["Hello", " wörld", "日本語", "👩‍🚀", "\\n\\n", "\"usage\":{", "\"finish_reason\":null", "data: x"])
+const words = Schema.Literals([
+  "Hello",
+  " wörld",
+  "日本語",
+  "👩‍🚀",
+  "\\n\\n",
+  "\"usage\":{",
+  "\"finish_reason\":null",
+  "data: x"
+])
 
 /** What chat services send, in an order that they might. */
 const chatStep = Schema.Union([
@@ -156,7 +165,7 @@ describe("a responses stream, cut anywhere", () => {
     places,
     parsesAll: Schema.Boolean
   }, ({ newline, parsesAll, places, steps }) => {
-    const bytes = bytesOf(steps.map(responsesEvent), newline)
+    const bytes = bytesOf(["created" as const, ...steps].map(responsesEvent), newline)
     const given = { protocol: "responses", parsesAll } as const
     const pieces = cut(bytes, places)
     assert.deepStrictEqual(read(pieces, given).state, read([bytes], given).state)
@@ -205,11 +214,19 @@ describe("garbage, cut anywhere", () => {
   }, check(600, 30))
 
   it("may begin a line with half a character, and loses no event by it", () => {
-    const [first, second] = ["{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}", "{\"choices\":[{\"finish_reason\":\"stop\"}]}"]
+    const [first, second] = [
+      "{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}",
+      "{\"choices\":[{\"finish_reason\":\"stop\"}]}"
+    ]
     const bytes = concat([bytesOf([first!]), encoder.encode("é: no field\n"), bytesOf([second!])])
     const at = bytesOf([first!]).length + 1
     // the last piece ends within an event, so that it is written anew
-    assertBytesAreEvents([bytes.subarray(0, at), bytes.subarray(at), encoder.encode("data: [DO"), encoder.encode("NE]\n\n")], {})
+    assertBytesAreEvents([
+      bytes.subarray(0, at),
+      bytes.subarray(at),
+      encoder.encode("data: [DO"),
+      encoder.encode("NE]\n\n")
+    ], {})
     assertBytesAreEvents([bytes.subarray(0, at), concat([bytes.subarray(at), encoder.encode("data: [DO")])], {})
   })
 })

@@ -57,15 +57,18 @@ describe("a ledger", () => {
     assert.isTrue(quota.fits(11_000, 0))
   })
 
-  it.each([1000, 10_000, 60_000])("refuses nothing at 70 % of its request limit, with a slice of %i ms", (requestSlice) => {
-    const quota = make({ rpm: 600, requestSlice })
-    let refused = 0
-    for (let now = 0; now < 180_000; now += 1000 / 7) {
-      if (!quota.fits(now, 0)) refused++
-      else quota.reserve(now, 0)
+  it.each([1000, 10_000, 60_000])(
+    "refuses nothing at 70 % of its request limit, with a slice of %i ms",
+    (requestSlice) => {
+      const quota = make({ rpm: 600, requestSlice })
+      let refused = 0
+      for (let now = 0; now < 180_000; now += 1000 / 7) {
+        if (!quota.fits(now, 0)) refused++
+        else quota.reserve(now, 0)
+      }
+      assert.strictEqual(refused, 0)
     }
-    assert.strictEqual(refused, 0)
-  })
+  )
 
   it("rolls, without anything being started (B6)", () => {
     const quota = make({ tpm: 1000 })

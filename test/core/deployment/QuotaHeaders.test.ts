@@ -193,9 +193,9 @@ describe("other clients' use", () => {
   })
 })
 
-describe("a provisioned deployment's utilisation", () => {
-  const provisioned = () => make({ tpm: undefined, rpm: undefined, provisioned: true })
+const provisioned = () => make({ tpm: undefined, rpm: undefined, provisioned: true })
 
+describe("a provisioned deployment's utilisation", () => {
   it("is followed as it is told", () => {
     const quota = provisioned()
     quota.observe(parseRateLimits({ "azure-openai-deployment-utilization": "87.5%" }), quota.reserve(0, 10), 100)

@@ -145,7 +145,25 @@ describe("the limits of an answer", () => {
 
 const piece = Schema.Union([
   Schema.String,
-  Schema.Literals(["-", "+", ".", "e", "%", " ", "ms", "s", "m", "h", "us", "NaN", "Infinity", "0x", "GMT", "Nov", ":"]),
+  Schema.Literals([
+    "-",
+    "+",
+    ".",
+    "e",
+    "%",
+    " ",
+    "ms",
+    "s",
+    "m",
+    "h",
+    "us",
+    "NaN",
+    "Infinity",
+    "0x",
+    "GMT",
+    "Nov",
+    ":"
+  ]),
   integer(-3, 100_000)
 ])
 

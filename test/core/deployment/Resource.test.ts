@@ -31,7 +31,10 @@ const proxied = make({ provider: "compatible", endpoint: "https://gate.example/l
 describe("a path at a resource", () => {
   it("is below /openai/v1 of Azure, with neither deployment nor version in it", () => {
     assert.strictEqual(v1.pathOf("/chat/completions", "", "gpt-4o"), "/openai/v1/chat/completions")
-    assert.strictEqual(v1.pathOf("/responses/resp_1", "stream=true", undefined), "/openai/v1/responses/resp_1?stream=true")
+    assert.strictEqual(
+      v1.pathOf("/responses/resp_1", "stream=true", undefined),
+      "/openai/v1/responses/resp_1?stream=true"
+    )
   })
 
   it("names deployment and version in Azure's classic API", () => {
@@ -110,7 +113,25 @@ describe("an unsafe path", () => {
 })
 
 const piece = Schema.Union([
-  Schema.Literals(["/", "/", "..", ".", "%2e", "%2f", "%5c", "%25", "2e", "\\", "@", ":", "//", "http:", "?", "#", "\t"]),
+  Schema.Literals([
+    "/",
+    "/",
+    "..",
+    ".",
+    "%2e",
+    "%2f",
+    "%5c",
+    "%25",
+    "2e",
+    "\\",
+    "@",
+    ":",
+    "//",
+    "http:",
+    "?",
+    "#",
+    "\t"
+  ]),
   Schema.String
 ])
 

@@ -28,7 +28,10 @@ const delaysOf = Effect.fnUntraced(function*(setbacks: ReadonlyArray<Partial<Fai
 describe("failing over", () => {
   it.effect("goes to another deployment at once, whatever the wait of this one", () =>
     Effect.gen(function*() {
-      const delays = yield* delaysOf([{ hasAnother: true, wait: 24_000, kind: "throttled" }, { hasAnother: true, attempts: 2 }])
+      const delays = yield* delaysOf([{ hasAnother: true, wait: 24_000, kind: "throttled" }, {
+        hasAnother: true,
+        attempts: 2
+      }])
       assert.deepStrictEqual(delays, [0, 0])
     }))
 

@@ -16,6 +16,8 @@ const asked: LlmRequest.Asked = {
   parsesEvents: false
 }
 
+const pinOf = (parameters: object) => readFacts("responses", { model: "m", ...parameters }).pin?.ids
+
 describe("the facts of a request", () => {
   it("are read of a chat", () => {
     const facts = readFacts("chat", {
@@ -74,13 +76,14 @@ describe("the facts of a request", () => {
   it.each([
     ["instructions", { instructions: "be brief, and kind to everyone" }],
     ["tools", { tools: [{ type: "function", name: "f", description: "thirty characters or more of it" }] }],
-    ["messages", { input: [{ role: "user", content: [{ type: "input_text", text: "thirty characters or more of it" }] }] }]
+    ["messages", {
+      input: [{ role: "user", content: [{ type: "input_text", text: "thirty characters or more of it" }] }]
+    }]
   ])("count what a response is made of: %s", (_, parameters) => {
     assert.isAtLeast(readFacts("responses", { model: "m", ...parameters }).characters, 30)
   })
 
   it("know what is tied to a resource", () => {
-    const pinOf = (parameters: object) => readFacts("responses", { model: "m", ...parameters }).pin?.ids
     assert.deepStrictEqual(pinOf({ previous_response_id: "resp_1" }), ["resp_1"])
     assert.deepStrictEqual(pinOf({ conversation: "conv_1" }), ["conv_1"])
     assert.deepStrictEqual(pinOf({ conversation: { id: "conv_2" } }), ["conv_2"])
@@ -181,9 +184,12 @@ describe("a body", () => {
 
   it("asks responses and embeddings for no usage", () => {
     assert.notProperty(sentParameters("responses", { model: "m", input: "x" }, true), "stream_options")
-    assert.deepStrictEqual(JSON.parse(JSON.stringify(sentParameters("embeddings", { model: "m", input: "x" }, false))), {
-      input: "x"
-    })
+    assert.deepStrictEqual(
+      JSON.parse(JSON.stringify(sentParameters("embeddings", { model: "m", input: "x" }, false))),
+      {
+        input: "x"
+      }
+    )
   })
 
   it("changes nothing of what the caller gave", () => {
@@ -201,7 +207,15 @@ describe("a body", () => {
   })
 })
 
-const secrets = ["authorization", "api-key", "cookie", "host", "openai-organization", "openai-project", "accept-encoding"]
+const secrets = [
+  "authorization",
+  "api-key",
+  "cookie",
+  "host",
+  "openai-organization",
+  "openai-project",
+  "accept-encoding"
+]
 const stainless = ["x-stainless-lang", "x-stainless-timeout", "x-session-id", "x-custom", "content-length"]
 
 const crossed = (headers: Readonly<Record<string, string>>) =>

@@ -75,7 +75,10 @@ describe("a choice", () => {
   it("is random within a tier, and ignores the others", () => {
     const deployments = three([{ tier: 2 }, { tier: 1 }, { tier: 1 }])
     const random = SeededRandom.make(7)
-    const names = Array.from({ length: 100 }, () => chosen(deployments, { policy: Policy.powerOfTwoChoices(0.85), random }))
+    const names = Array.from(
+      { length: 100 },
+      () => chosen(deployments, { policy: Policy.powerOfTwoChoices(0.85), random })
+    )
     const count = names.filter((name) => name === "r1").length
     assert.isTrue(count > 30 && count < 70 && names.every((name) => name !== "r0"))
   })
@@ -99,17 +102,17 @@ describe("a choice", () => {
   })
 })
 
+const homeOf = (deployments: ReadonlyArray<Deployment>) => chosen(deployments, { session: "user-42" })
+
+const atHome = (deployments: ReadonlyArray<Deployment>): readonly [Deployment, ReadonlyArray<Deployment>] => {
+  const name = homeOf(deployments)
+  return [
+    deployments.find(({ resource }) => resource.name === name)!,
+    deployments.filter(({ resource }) => resource.name !== name)
+  ]
+}
+
 describe("a session", () => {
-  const homeOf = (deployments: ReadonlyArray<Deployment>) => chosen(deployments, { session: "user-42" })
-
-  const atHome = (deployments: ReadonlyArray<Deployment>): readonly [Deployment, ReadonlyArray<Deployment>] => {
-    const name = homeOf(deployments)
-    return [
-      deployments.find(({ resource }) => resource.name === name)!,
-      deployments.filter(({ resource }) => resource.name !== name)
-    ]
-  }
-
   it("goes to the same deployment every time (F1)", () => {
     const deployments = three()
     const names = new Set(Array.from({ length: 20 }, () => homeOf(deployments)))

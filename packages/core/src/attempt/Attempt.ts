@@ -139,6 +139,7 @@ class Attempt implements Source, Limited {
   private worker: Fiber.Fiber<unknown, Unanswered> | undefined
   private given: GivenStream | GivenBytes | undefined
   private expired: TimeoutStage | undefined
+  private isClosed = false
 
   constructor(plan: AttemptPlan, environment: AttemptEnvironment) {
     this.plan = plan
@@ -180,7 +181,14 @@ class Attempt implements Source, Limited {
       headers: headersOf(request, authentication),
       body: request.body.withModel(name)
     }
-    return Effect.mapError(this.environment.transport.send(sent), (error) => this.transportOutcome(error))
+    const send = Effect.mapError(this.environment.transport.send(sent), (error) => this.transportOutcome(error))
+    // taken hold of before any interruption can come between, so that its socket is always closed
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.map(restore(send), (response) => {
+        this.response = response
+        return response
+      })
+    )
   }
 
   transportOutcome(error: TransportError): Unanswered {
@@ -190,7 +198,6 @@ class Attempt implements Source, Limited {
   // --- receive ------------------------------------------------------------------------------------------------------
 
   private receive(response: TransportResponse): Effect.Effect<Answer, Unanswered> {
-    this.response = response
     const { permit, request } = this.plan
     this.deployment.quota.observe(parseRateLimits(response.headers), permit.reservation, this.now)
     if (response.status < 200 || response.status > 299) return this.receiveError(response)
@@ -345,8 +352,9 @@ class Attempt implements Source, Limited {
 
   /** The balancer is closed: nothing goes on. */
   close(): void {
+    this.isClosed = true
     if (this.given === undefined) this.worker?.interruptUnsafe()
-    else this.given.expire({ _tag: "Abandoned", reason: "the load balancer was closed" })
+    else this.given.expire(closed)
   }
 
   /** Runs `effect` in a fiber of its own, so that a time limit can end it and not its caller. */
@@ -357,9 +365,11 @@ class Attempt implements Source, Limited {
         this.worker = worker
         // an answer that came at once has ended it already
         if (this.endedAt === undefined) this.environment.deadlines.watch(this)
-        worker.addObserver((exit) =>
-          resume(this.expired === undefined || Exit.isSuccess(exit) ? exit : Effect.fail(outcomeOfStage(this.expired)))
-        )
+        worker.addObserver((exit) => {
+          if (Exit.isSuccess(exit)) resume(exit)
+          else if (this.expired !== undefined) resume(Effect.fail(outcomeOfStage(this.expired)))
+          else resume(this.isClosed ? Effect.fail(closed) : exit)
+        })
         return Fiber.interrupt(worker)
       })
     )
@@ -430,6 +440,8 @@ class Attempt implements Source, Limited {
 /** A stage's limit is held against the deployment, the request's own deadline against nobody. */
 const outcomeOfStage = (stage: TimeoutStage): Unanswered =>
   stage === "total" ? { _tag: "Abandoned", reason: "deadline" } : Outcome.fromTimeout(stage)
+
+const closed: Unanswered = { _tag: "Abandoned", reason: "the load balancer was closed" }
 
 const summaryOutcome: Readonly<Record<Outcome.Outcome["_tag"], AttemptSummary["outcome"]>> = {
   Success: "success",

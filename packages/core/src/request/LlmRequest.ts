@@ -166,8 +166,9 @@ export const notSent = (description: string): LoadBalancerError => {
   return new LoadBalancerError({ reason, attempts: [] })
 }
 
-/** Whether an operation makes no sense without a model. A response may name a stored prompt instead. */
-export const needsModel = (operation: Operation): boolean => operation === "chat" || operation === "embeddings"
+/** Whether parameters make no sense without a model. A response may name a stored prompt instead. */
+export const needsModel = (operation: Operation, parameters: Parameters): boolean =>
+  operation !== "other" && !(operation === "responses" && isRecord(parameters["prompt"]))
 
 /** The error of a request that names no model. */
 export const noModel = (): LoadBalancerError =>

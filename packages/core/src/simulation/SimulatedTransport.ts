@@ -75,8 +75,12 @@ const send = Effect.fnUntraced(function*(service: SimulatedService, request: Tra
         : { kind: "reset", code: "ECONNRESET" }
     )
   }
-  yield* Effect.onInterrupt(until(answer.headersAt), () => abandon)
-  return makeResponse(answer, start, until, clock)
+  return yield* Effect.uninterruptibleMask((restore) =>
+    Effect.map(
+      Effect.onInterrupt(restore(until(answer.headersAt)), () => abandon),
+      () => makeResponse(answer, start, until, clock)
+    )
+  )
 })
 
 /** What Node calls them. */

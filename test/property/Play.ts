@@ -1,0 +1,238 @@
+/**
+ * Plays a scenario on the simulated service under virtual time, and shows whoever watches what happens.
+ */
+import { type ConfigInput, Deployments, type Event, HealthMonitor, LoadBalancer, type Transport } from "@evenkeel/core"
+import type { Deployment } from "@evenkeel/core/deployment/Deployment"
+import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
+import * as SimulatedTransport from "@evenkeel/core/simulation/SimulatedTransport"
+import { Transport as TransportService } from "@evenkeel/core/Transport"
+import { Clock, Context, Effect, Exit, Fiber, Layer, Random, Scope, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { steady } from "../support/Balanced.ts"
+import { countSleepers } from "../support/Interleaving.ts"
+import { faults, type Scenario, TOTAL, USUAL } from "./Scenario.ts"
+
+/** What a watcher may look at while a scenario runs. */
+export interface Live {
+  readonly lb: LoadBalancer["Service"]
+  readonly deployments: ReadonlyArray<Deployment>
+  readonly services: ReadonlyArray<SimulatedService.SimulatedService>
+  readonly scenario: Scenario
+  readonly now: () => number
+}
+
+/** One send, at the moment when it was decided and reserved. */
+export interface Sent {
+  /** Index of the request; undefined for a check. */
+  readonly request: number | undefined
+  readonly deployment: Deployment
+  readonly at: number
+  /** Whether it was sent because everything is failing. */
+  readonly isPanic: boolean
+}
+
+/** One request as it ended. */
+export interface Ended {
+  readonly request: number
+  readonly at: number
+  readonly exit: Exit.Exit<unknown, unknown>
+  /** What reached the caller. */
+  readonly text: string
+}
+
+/** What one property watches. Each of these may write what is wrong into `wrong`. */
+export interface Watcher {
+  readonly onSend?: (sent: Sent, live: Live) => void
+  readonly onResponse?: (sent: Sent, status: number, headers: Readonly<Record<string, string>>, live: Live) => void
+  readonly onEnd?: (ended: Ended, live: Live) => void
+  readonly onEvent?: (event: Event) => void
+  readonly onTick?: (live: Live) => void
+  /** When all requests have ended. */
+  readonly onQuiet?: (live: Live) => Effect.Effect<void>
+  /** When the balancer is closed as well. */
+  readonly onClosed?: (live: Live, asleep: number) => void
+}
+
+const TICK = 250
+
+const resourceNames = ["east", "west", "north"]
+
+/** Key of a resource, of which no other may hear. */
+export const keyOf = (name: string): string => `secret-of-${name}`
+
+/** Plays a scenario, and closes the balancer at the end: or before it, `closeAt` ms after the beginning. */
+export const play = (scenario: Scenario, watcher: Watcher, closeAt = Infinity): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    const sleepers = yield* countSleepers
+    let live: Live | undefined
+    yield* Effect.gen(function*() {
+      const services = makeServices(scenario)
+      const clock = yield* Clock.Clock
+      const scope = yield* Scope.make()
+      const now = () => clock.currentTimeMillisUnsafe()
+      const watched = watch(SimulatedTransport.make(services), watcher, () => live, now)
+      const layer = LoadBalancer.layer(configOf(scenario, services), { healthMonitor: HealthMonitor.layerNone }).pipe(
+        Layer.provide(Layer.succeed(TransportService, watched.transport))
+      )
+      const context = yield* Layer.buildWithScope(layer, scope).pipe(Effect.orDie)
+      const lb = Context.get(context, LoadBalancer)
+      const set = Context.get(context, Deployments)
+      const stop = set.events.listen((event) => {
+        watched.onEvent(event)
+        watcher.onEvent?.(event)
+      })
+      live = { lb, deployments: set.all(), services, scenario, now }
+
+      const weather = yield* Effect.forkChild(changeFaults(scenario, services))
+      const callers = yield* Effect.forEach(scenario.requests, (_, i) => Effect.forkChild(caller(live!, i, watcher)))
+      const everyone = Effect.sync(() => callers.every((fiber) => fiber.pollUnsafe() !== undefined))
+      for (let at = 0; at < Math.min(closeAt, 40_000) && !(yield* everyone); at += TICK) {
+        yield* TestClock.adjust(TICK)
+        watcher.onTick?.(live)
+      }
+      if (closeAt === Infinity) {
+        if (!(yield* everyone)) yield* Effect.die(new Error("a request never ended"))
+        if (watcher.onQuiet !== undefined) yield* watcher.onQuiet(live)
+      }
+      stop()
+      yield* Scope.close(scope, Exit.void)
+      yield* Fiber.interruptAll([weather, ...callers])
+    }).pipe(Effect.provideService(Clock.Clock, sleepers.clock))
+    watcher.onClosed?.(live!, sleepers.asleep())
+  }).pipe(Random.withSeed(scenario.seed))
+
+const makeServices = (scenario: Scenario): ReadonlyArray<SimulatedService.SimulatedService> => {
+  let generation = 0
+  return resourceNames.flatMap((name, resource) => {
+    const deployments = scenario.deployments.flatMap((deployment, i) =>
+      deployment.resource !== resource ? [] : [{
+        name: `d${i}`,
+        model: "model",
+        provisioned: deployment.provisioned,
+        tpm: deployment.holds === 0 ? undefined : deployment.holds * USUAL,
+        latency: steady,
+        // every generation has a word of its own
+        reply: () => `<${name}:${generation++}>`.repeat(4)
+      }]
+    )
+    return deployments.length === 0 ? [] : [SimulatedService.make({ name, apiKey: keyOf(name), deployments })]
+  })
+}
+
+const configOf = (
+  scenario: Scenario,
+  services: ReadonlyArray<SimulatedService.SimulatedService>
+): ConfigInput => ({
+  resources: services.map((service) => {
+    const config = service.config()
+    return {
+      ...config,
+      deployments: config.deployments!.map((deployment) => ({
+        ...deployment,
+        tier: scenario.deployments[Number(deployment.name.slice(1))]!.tier
+      }))
+    }
+  }),
+  failover: {
+    attempts: scenario.attempts,
+    maxWait: scenario.maxWait,
+    budgetRatio: scenario.budgetRatio / 10,
+    budgetPerSecond: scenario.budgetPerSecond
+  },
+  health: { consecutiveFailures: scenario.consecutiveFailures, openFor: scenario.openFor },
+  timeouts: { total: TOTAL, firstEvent: scenario.firstEvent, firstContent: scenario.firstEvent * 2, idle: scenario.idle }
+})
+
+/** Switches faults on and off as the scenario says. */
+const changeFaults = (scenario: Scenario, services: ReadonlyArray<SimulatedService.SimulatedService>) => {
+  const changes = [...new Set(scenario.faults.flatMap(({ from, lasts }) => [from, from + lasts]))].toSorted((a, b) => a - b)
+  return Effect.gen(function*() {
+    let now = 0
+    for (const change of changes) {
+      yield* Effect.sleep(change - now)
+      now = change
+      for (const service of services) service.clear()
+      for (const { deployment, everywhere, from, lasts, sometimes, what } of scenario.faults) {
+        if (now < from || now >= from + lasts) continue
+        const index = deployment % scenario.deployments.length
+        const resource = resourceNames[scenario.deployments[index]!.resource]
+        const target = services.find(({ name }) => name === resource)!
+        target.fault(everywhere ? "*" : `d${index}`, { ...faults[what], ...(sometimes ? { probability: 0.5 } : {}) })
+      }
+    }
+  })
+}
+
+const watch = (
+  transport: Transport["Service"],
+  watcher: Watcher,
+  live: () => Live | undefined,
+  now: () => number
+) => {
+  let panicked: string | undefined
+  const watched: Transport["Service"] = {
+    send: (request) => {
+      const seen = live()
+      const { model, user } = JSON.parse(String(request.body ?? "{}")) as { model?: string; user?: string }
+      const deployment = seen?.deployments.find(({ id }) => id === `${request.resource}/${model}`)
+      if (seen === undefined || deployment === undefined) return transport.send(request)
+      const isPanic = panicked === deployment.id
+      panicked = undefined
+      const sent = { request: user === undefined ? undefined : Number(user), deployment, at: now(), isPanic }
+      watcher.onSend?.(sent, seen)
+      return Effect.tap(transport.send(request), ({ headers, status }) =>
+        Effect.sync(() => watcher.onResponse?.(sent, status, headers, seen)))
+    }
+  }
+  return {
+    transport: watched,
+    onEvent: (event: Event) => {
+      if (event._tag === "Panicked") panicked = event.deployment
+    }
+  }
+}
+
+/** One caller: asks when its time has come, and keeps what reaches it. */
+const caller = (live: Live, index: number, watcher: Watcher): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    const { lb, scenario } = live
+    const { at, fate, how, patience, session } = scenario.requests[index]!
+    const user = String(index)
+    const options = {
+      session: session === 0 ? undefined : `session-${session}`,
+      timeout: fate === "hurries" ? patience : undefined
+    }
+    const said: Array<string> = []
+    const keep = (text: string | null | undefined) => Effect.sync(() => void said.push(text ?? ""))
+    const pieces = <A, E>(stream: Stream.Stream<A, E>, textOf: (event: A) => string | null | undefined) => {
+      const taken = fate === "stopsEarly" ? Stream.take(stream, 1 + Math.floor(patience / 1000)) : stream
+      return Stream.runForEach(taken, (event) => keep(textOf(event)))
+    }
+    const chat = {
+      model: "model",
+      user,
+      max_completion_tokens: 40,
+      messages: [{ role: "user" as const, content: "Say a word of your own." }]
+    }
+    const response = {
+      model: "model",
+      user,
+      max_output_tokens: 40,
+      input: "Say a word of your own.",
+      store: fate === "stores"
+    }
+    const ask: Effect.Effect<void, unknown> = how === "whole"
+      ? Effect.flatMap(lb.chat(chat, options), ({ choices }) => keep(choices[0]?.message.content))
+      : how === "stream"
+      ? pieces(lb.chatStream(chat, options), ({ choices }) => choices[0]?.delta.content)
+      : how === "responses"
+      ? pieces(
+        lb.responsesStream(response, options),
+        (event) => event.type === "response.output_text.delta" ? event.delta : ""
+      )
+      : Effect.flatMap(lb.responses(response, options), ({ output }) => keep(JSON.stringify(output)))
+    yield* Effect.sleep(at)
+    const patient = fate === "givesUp" ? Effect.timeout(ask, patience) : ask
+    const exit = yield* Effect.exit(patient)
+    watcher.onEnd?.({ request: index, at: live.now(), exit, text: said.join("") }, live)
+  })
