@@ -102,9 +102,9 @@ describe("a credential of one resource", () => {
       assert.isAbove(requests, 20, name)
       assert.deepStrictEqual(credentials, [own[name]], name)
     }
-    // faults were met, and most of what was asked was answered all the same
-    assert.isAbove(failures, 0)
-    assert.isBelow(failures, 200)
+    // a quarter asks for what nobody has, and fails; of the rest the most was answered all the same
+    assert.isAbove(failures, 100)
+    assert.isBelow(failures, 300)
     assert.isAbove(told.length, 400)
     assert.notMatch(JSON.stringify(told), /secret-/)
     assert.notMatch(inspect(lb, { depth: 12, showHidden: true }), /secret-/)

@@ -201,7 +201,8 @@ describe("giving up", () => {
       yield* ask
       held[0]!.write("x".repeat(300_000))
       held[0]!.end("the rest")
-      yield* Effect.sleep(30)
+      yield* until(() => held[0]!.writableFinished)
+      yield* Effect.sleep(100)
       yield* ask
       assert.deepStrictEqual(server.connections(), { made: 1, open: 1 })
       yield* until(() => server.connections().open === 0)

@@ -53,7 +53,7 @@ export interface Watcher {
   readonly onClosed?: (live: Live, asleep: number) => void
 }
 
-const TICK = 250
+const TICK = 500
 
 const resourceNames = ["east", "west", "north"]
 
@@ -91,7 +91,7 @@ export const play = (scenario: Scenario, watcher: Watcher, closeAt = Infinity): 
         watcher.onTick?.(live)
       }
       if (closeAt === Infinity) {
-        if (!(yield* everyone)) yield* Effect.die(new Error("a request never ended"))
+        if (!(yield* everyone)) return yield* Effect.die(new Error("a request never ended"))
         if (watcher.onQuiet !== undefined) yield* watcher.onQuiet(live)
       }
       stop()
@@ -110,7 +110,7 @@ const makeServices = (scenario: Scenario): ReadonlyArray<SimulatedService.Simula
         model: "model",
         provisioned: deployment.provisioned,
         tpm: deployment.holds === 0 ? undefined : deployment.holds * USUAL,
-        latency: steady,
+        latency: { ...steady, perOutputTokenMs: 25, tokensPerEvent: 4 },
         // every generation has a word of its own
         reply: () => `<${name}:${generation++}>`.repeat(4)
       }]

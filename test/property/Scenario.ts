@@ -52,7 +52,7 @@ const Deployment = Schema.Struct({
   tier: int(1, 2),
   provisioned: Schema.Boolean,
   /** Requests of the usual size that its quota holds in a minute; 0 for no limit. */
-  holds: int(0, 12)
+  holds: Schema.Literals([0, 0, 0, 2, 5, 10, 20])
 })
 
 const Fault = Schema.Struct({
@@ -60,14 +60,14 @@ const Fault = Schema.Struct({
   /** Whether it strikes the whole resource. */
   everywhere: Schema.Boolean,
   what: Schema.Literals(Object.keys(faults) as Array<FaultName>),
-  from: int(0, 15_000),
-  lasts: int(100, 15_000),
+  from: int(0, 8000),
+  lasts: int(500, 12_000),
   /** Whether it strikes only half of the requests. */
   sometimes: Schema.Boolean
 })
 
 const Request = Schema.Struct({
-  at: int(0, 15_000),
+  at: int(0, 12_000),
   how: Schema.Literals(["whole", "stream", "responses", "responsesWhole"]),
   /** 0 for none. */
   session: int(0, 3),
@@ -83,15 +83,15 @@ const Request = Schema.Struct({
 export const Scenario = Schema.Struct({
   seed: int(0, 1_000_000),
   deployments: list(Deployment, 1, 5),
-  faults: list(Fault, 0, 6),
-  requests: list(Request, 1, 24),
+  faults: list(Fault, 0, 7),
+  requests: list(Request, 1, 36),
   attempts: int(1, 4),
   maxWait: int(0, 10_000),
   /** In tenths. */
   budgetRatio: int(0, 5),
   budgetPerSecond: int(0, 1),
-  consecutiveFailures: int(1, 5),
-  openFor: int(200, 5000),
+  consecutiveFailures: int(1, 3),
+  openFor: int(200, 3000),
   firstEvent: int(300, 3000),
   idle: int(300, 2000)
 })

@@ -56,20 +56,17 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
       deadlines: yield* Deadlines.make(() => monotonicMillis(clock))
     }
 
-    const checkedAt = new WeakMap<Resource | Deployment, number>()
-    /** Down, or silent for as long as the shortest pause between rounds, to requests and to checks. */
-    const isDue = (target: Resource | Deployment, lastAnswerAt: number, isDown: boolean, now: number): boolean => {
-      const silence = now - Math.max(lastAnswerAt, checkedAt.get(target) ?? -Infinity)
-      if (!isDown && silence < settings.interval * SHORTEST_PAUSE) return false
-      checkedAt.set(target, now)
-      return true
-    }
+    const checkedAt = new WeakMap<Resource, number>()
+    /** Down, or silent for as long as the shortest pause between rounds. */
+    const isDue = (lastAnswerAt: number, isDown: boolean, now: number): boolean =>
+      isDown || now - lastAnswerAt >= settings.interval * SHORTEST_PAUSE
 
     const checkResource = (resource: Resource): Effect.Effect<void> =>
       Effect.suspend(() => {
         const now = monotonicMillis(clock)
         const { breaker } = resource
-        if (!breaker.allows(now) || !isDue(resource, resource.lastAnswerAt, !breaker.isClosed, now)) return Effect.void
+        const lastAnswerAt = Math.max(resource.lastAnswerAt, checkedAt.get(resource) ?? -Infinity)
+        if (!breaker.allows(now) || !isDue(lastAnswerAt, !breaker.isClosed, now)) return Effect.void
         const epoch = breaker.enter(now)
         let isSettled = false
         const settle = (problem: string | undefined) => {
@@ -80,7 +77,7 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
           const about = { at: clock.currentTimeMillisUnsafe(), target: "resource", name: resource.name } as const
           if (problem === undefined) {
             const wasClosed = breaker.isClosed
-            // not `answered`: what counts as idle is the lack of requests, not of checks
+            checkedAt.set(resource, now)
             breaker.succeed(epoch, now)
             if (!wasClosed && events.isHeard) events.emit({ _tag: "BreakerClosed", ...about })
           } else if (breaker.fail(epoch, now, environment.random(), problem) && events.isHeard) {
@@ -100,7 +97,7 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
         const isPassable = !deployment.draining && deployment.model !== "*" && deployment.breaker.allows(now)
           && deployment.resource.breaker.allows(now) && deployment.cooldown.allows(now)
         const isDown = !deployment.breaker.isClosed
-        if (!isPassable || !isDue(deployment, deployment.lastSuccessAt, isDown, now)) return Effect.void
+        if (!isPassable || !isDue(deployment.lastSuccessAt, isDown, now)) return Effect.void
         const group = deployments.group(deployment.model)
         if (group === undefined) return Effect.void
         const attempt = execute(() => ({

@@ -21,7 +21,6 @@ import * as Channel from "effect/Channel"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import type * as Pull from "effect/Pull"
 import * as Queue from "effect/Queue"
@@ -222,7 +221,7 @@ const make: Effect.Effect<
     request: (request, options) =>
       Effect.suspend(() => {
         const asked = httpRequestOf(request, options)
-        return asked instanceof Errors.LoadBalancerError ? Effect.fail(asked) : ofItsFiber(dispatcher, asked)
+        return asked instanceof Errors.LoadBalancerError ? Effect.fail(asked) : answerLater(dispatcher, asked)
       }),
     dispatch: (request, onOpen) => dispatcher.dispatch(request, onOpen),
     snapshot: Effect.sync(() => {
@@ -264,21 +263,21 @@ const requestOf = (
   }
 }
 
-/** An answer whose body is read later. It is given up when the fiber that asked fails or is interrupted before. */
-const ofItsFiber = (
+/** An answer whose body is read later; an interruption before it is handed over gives it up. */
+const answerLater = (
   dispatcher: Dispatcher,
   request: LlmRequest.LlmRequest
 ): Effect.Effect<HttpAnswer, Errors.LoadBalancerError> =>
-  Effect.withFiber((fiber) =>
-    Effect.map(
-      dispatcher.dispatch(request, (stream) => {
-        fiber.addObserver((exit) => {
-          if (Exit.isFailure(exit)) stream.close()
-        })
-      }),
+  Effect.suspend(() => {
+    let opened: { readonly close: () => void } | undefined
+    const answered = dispatcher.dispatch(request, (stream) => {
+      opened = stream
+    })
+    return Effect.map(
+      Effect.onInterrupt(answered, () => Effect.sync(() => opened?.close())),
       ({ answer }) => answerOf(answer)
     )
-  )
+  })
 
 /** Opens a stream when it is run, and closes it when its reader stops, for whatever reason. */
 const eventsOf = <A>(

@@ -28,6 +28,9 @@ export interface Batch {
 /** Most of a preamble that is held back, in characters. */
 const MAX_HELD = 64 * 1024
 
+const LF = 10
+const CR = 13
+
 /** What an event means for the stream it is in. */
 type Meaning = "preamble" | "content" | "hidden" | "error"
 
@@ -95,7 +98,9 @@ export class EventReader {
     const text = this.decoder.decode(bytes, { stream: true })
     const tooLarge = this.parser.feed(text)
     if (tooLarge !== undefined) this.failure ??= broken("an event that is too large", 200)
-    this.isAligned = endsEvent(text)
+    // a byte that the decoder holds back belongs to the next event
+    const last = bytes[bytes.length - 1]
+    this.isAligned = (last === LF || last === CR) && endsEvent(text)
     const isWhole = wasAligned && this.isAligned && this.removed === 0
     return this.batch(isWhole ? bytes : undefined)
   }
@@ -172,7 +177,7 @@ export class EventReader {
       return "content"
     }
     const mayMatter = this.parsesAll || !this.isCommitted || event.event === "error" || data.includes("usage\":{")
-      || data.includes("usage\": {") || data.includes("error\":") || !hasNullFinish(data)
+      || data.includes("usage\": {") || data.includes("error\":") || mayFinish(data)
     if (!mayMatter) return "content"
     const chunk = this.parse(event)
     if (chunk === undefined) return "error"
@@ -197,8 +202,13 @@ export class EventReader {
   }
 
   private readonly readResponses = (event: Sse.Event): Meaning => {
-    if (event.data === "[DONE]") return "preamble"
     const name = event.event
+    if (this.bareFailure !== undefined && name !== "error" && !event.data.includes("\"type\":\"error\"")) {
+      // one more event was waited for, and it says nothing of why
+      this.isFailureTold = this.isCommitted
+      return this.fail(this.bareFailure)
+    }
+    if (event.data === "[DONE]") return "preamble"
     if (!this.parsesAll && this.isCommitted && name.startsWith("response.") && !decisive.has(name)) return "content"
     const value = this.parse(event)
     if (value === undefined) return "error"
@@ -260,8 +270,8 @@ const decisive = new Set([
  * Whether a chunk is an ordinary delta, told by its text alone; anything unusual is parsed. What is searched for does not
  * begin with a quote, the commonest byte of JSON, which would make each search five times as long.
  */
-const hasNullFinish = (data: string): boolean =>
-  data.includes("finish_reason\":null") || data.includes("finish_reason\": null")
+const mayFinish = (data: string): boolean =>
+  data.includes("finish_reason\":\"") || data.includes("finish_reason\": \"") || !data.includes("finish_reason\":")
 
 const endsEvent = (text: string): boolean => text.endsWith("\n\n") || text.endsWith("\r\n\r\n") || text.endsWith("\r\r")
 

@@ -42,46 +42,50 @@ export const make = (services: Iterable<SimulatedService>): Transport["Service"]
   }
 }
 
-const send = Effect.fnUntraced(function*(service: SimulatedService, request: TransportRequest) {
-  const clock = yield* Clock.Clock
-  const random = yield* Random.Random
-  const start = clock.currentTimeMillisUnsafe()
-  const answer = service.handle(
-    {
-      method: request.method,
-      path: request.path,
-      headers: request.headers,
-      body: typeof request.body === "string" || request.body === undefined
-        ? request.body ?? ""
-        : new TextDecoder().decode(request.body)
-    },
-    start,
-    () => random.nextDoubleUnsafe()
-  )
-  const abandon = Effect.sync(() => answer.abandoned(clock.currentTimeMillisUnsafe()))
-  /** Waits until `at` after the request. */
-  const until = (at: number): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      const wait = start + at - clock.currentTimeMillisUnsafe()
-      return wait > 0 ? Effect.sleep(wait) : Effect.void
-    })
+const send = (
+  service: SimulatedService,
+  request: TransportRequest
+): Effect.Effect<TransportResponse, TransportError> =>
+  // only waits can be interrupted, so that no request is lost between being taken in and being played
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function*() {
+      const clock = yield* Clock.Clock
+      const random = yield* Random.Random
+      const start = clock.currentTimeMillisUnsafe()
+      const answer = service.handle(
+        {
+          method: request.method,
+          path: request.path,
+          headers: request.headers,
+          body: typeof request.body === "string" || request.body === undefined
+            ? request.body ?? ""
+            : new TextDecoder().decode(request.body)
+        },
+        start,
+        () => random.nextDoubleUnsafe()
+      )
+      /** Waits until `at` after the request. */
+      const until = (at: number): Effect.Effect<void> =>
+        Effect.suspend(() => {
+          const wait = start + at - clock.currentTimeMillisUnsafe()
+          return wait > 0 ? Effect.sleep(wait) : Effect.void
+        })
+      const orAbandon = (wait: Effect.Effect<void>): Effect.Effect<void> =>
+        Effect.onInterrupt(restore(wait), () => Effect.sync(() => answer.abandoned(clock.currentTimeMillisUnsafe())))
 
-  if (answer._tag === "Broken") {
-    yield* Effect.onInterrupt(answer.how === "hang" ? Effect.never : until(answer.at), () => abandon)
-    answer.finished(clock.currentTimeMillisUnsafe())
-    return yield* new TransportError(
-      answer.how === "refused"
-        ? { kind: answer.because, code: codes[answer.because] }
-        : { kind: "reset", code: "ECONNRESET" }
-    )
-  }
-  return yield* Effect.uninterruptibleMask((restore) =>
-    Effect.map(
-      Effect.onInterrupt(restore(until(answer.headersAt)), () => abandon),
-      () => makeResponse(answer, start, until, clock)
-    )
+      if (answer._tag === "Broken") {
+        yield* orAbandon(answer.how === "hang" ? Effect.never : until(answer.at))
+        answer.finished(clock.currentTimeMillisUnsafe())
+        return yield* new TransportError(
+          answer.how === "refused"
+            ? { kind: answer.because, code: codes[answer.because] }
+            : { kind: "reset", code: "ECONNRESET" }
+        )
+      }
+      yield* orAbandon(until(answer.headersAt))
+      return makeResponse(answer, start, until, clock)
+    })
   )
-})
 
 /** What Node calls them. */
 const codes = {
