@@ -19,7 +19,7 @@ interface Member {
 }
 
 const members: ReadonlyArray<Member> = [
-  { resource: "east", name: "ptu", tier: 1, tpm: 90_000, baseMs: 140 },
+  { resource: "east", name: "ptu", tier: 1, tpm: 60_000, baseMs: 140 },
   { resource: "west", name: "gpt-4o", tier: 2, tpm: 120_000, baseMs: 180 },
   { resource: "france", name: "gpt-4o", tier: 2, tpm: 100_000, baseMs: 200 },
   { resource: "sweden", name: "gpt-4o", tier: 2, tpm: 80_000, baseMs: 200 },

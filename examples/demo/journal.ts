@@ -18,7 +18,7 @@ export interface Served {
   readonly startedAt: number
   readonly endedAt: number
   readonly isSession: boolean
-  /** From the start to the first token; known for streams that were not moved from one deployment to another. */
+  /** From the start to the first token; known for streams. What a failed attempt took is part of it. */
   readonly firstToken: number | undefined
 }
 
@@ -167,7 +167,7 @@ export class Journal {
       startedAt: endedAt - event.duration,
       endedAt,
       isSession: event.session !== undefined,
-      firstToken: event.streamed && event.attempts === 1 ? event.firstByte : undefined
+      firstToken: event.streamed ? event.firstByte : undefined
     })
   }
 

@@ -71,13 +71,13 @@ const slowed = ({ moments, served }: Evidence, id: string): Verdict => {
   const before = served.filter(({ startedAt }) => startedAt < slowedAt)
   const during = served.filter(({ startedAt }) => startedAt >= slowedAt && startedAt < healedAt)
   const was = meanFirstToken(before, id)
-  const became = meanFirstToken(during, id) ?? 0
+  const became = meanFirstToken(during, id)
   const had = shareOf(before, id)
   // nobody can know before the first slow answers have come
-  const kept = shareOf(during.filter(({ startedAt }) => startedAt > slowedAt + became), id)
+  const kept = shareOf(during.filter(({ startedAt }) => startedAt > slowedAt + (became ?? 0)), id)
   const isComparable = had !== undefined && kept !== undefined
   return {
-    holds: was !== undefined && became > 2 * was && (!isComparable || kept < had),
+    holds: was !== undefined && became !== undefined && became > 2 * was && (!isComparable || kept < had),
     text: `${id} was slowed down: first token ${latency(was)}, then ${latency(became)}`,
     more: isComparable
       ? `its share of the calls without a session: ${percent(had)}, then ${percent(kept)}`
@@ -90,10 +90,13 @@ const meanFirstToken = (served: ReadonlyArray<Served>, id: string): number | und
     served.flatMap(({ deployment, firstToken }) => deployment === id && firstToken !== undefined ? [firstToken] : [])
   )
 
+/** Fewer calls than these say nothing of a share. */
+const ENOUGH = 20
+
 /** Sessions stay where their prompt is cached; all others may go where they like. */
 const shareOf = (served: ReadonlyArray<Served>, id: string): number | undefined => {
   const free = served.filter(({ isSession }) => !isSession)
-  return free.length === 0 ? undefined : free.filter(({ deployment }) => deployment === id).length / free.length
+  return free.length < ENOUGH ? undefined : free.filter(({ deployment }) => deployment === id).length / free.length
 }
 
 const sum = (counts: Iterable<number>): number => {

@@ -44,13 +44,15 @@ export interface Ended {
 export interface Watcher {
   readonly onSend?: (sent: Sent, live: Live) => void
   readonly onResponse?: (sent: Sent, status: number, headers: Readonly<Record<string, string>>, live: Live) => void
-  readonly onEnd?: (ended: Ended, live: Live) => void
+  readonly onEnd?: (ended: Ended, live: Live) => Effect.Effect<void>
   readonly onEvent?: (event: Event) => void
   readonly onTick?: (live: Live) => void
   /** When all requests have ended. */
   readonly onQuiet?: (live: Live) => Effect.Effect<void>
-  /** When the balancer is closed as well. */
-  readonly onClosed?: (live: Live, asleep: number) => void
+  /** When the balancer was closed, and its callers may still be there. */
+  readonly onClosed?: (live: Live) => void
+  /** When its callers are gone too. */
+  readonly onOver?: (live: Live, asleep: number) => void
 }
 
 const TICK = 500
@@ -69,7 +71,7 @@ export const play = (scenario: Scenario, watcher: Watcher, closeAt = Infinity): 
       const services = makeServices(scenario)
       const clock = yield* Clock.Clock
       const scope = yield* Scope.make()
-      const now = () => clock.currentTimeMillisUnsafe()
+      const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
       const watched = watch(SimulatedTransport.make(services), watcher, () => live, now)
       const layer = LoadBalancer.layer(configOf(scenario, services), { healthMonitor: HealthMonitor.layerNone }).pipe(
         Layer.provide(Layer.succeed(TransportService, watched.transport))
@@ -96,9 +98,12 @@ export const play = (scenario: Scenario, watcher: Watcher, closeAt = Infinity): 
       }
       stop()
       yield* Scope.close(scope, Exit.void)
+      yield* TestClock.adjust(0)
+      watcher.onClosed?.(live)
+      if (closeAt !== Infinity) yield* TestClock.adjust(TOTAL)
       yield* Fiber.interruptAll([weather, ...callers])
     }).pipe(Effect.provideService(Clock.Clock, sleepers.clock))
-    watcher.onClosed?.(live!, sleepers.asleep())
+    watcher.onOver?.(live!, sleepers.asleep())
   }).pipe(Random.withSeed(scenario.seed))
 
 const makeServices = (scenario: Scenario): ReadonlyArray<SimulatedService.SimulatedService> => {
@@ -234,5 +239,7 @@ const caller = (live: Live, index: number, watcher: Watcher): Effect.Effect<void
     yield* Effect.sleep(at)
     const patient = fate === "givesUp" ? Effect.timeout(ask, patience) : ask
     const exit = yield* Effect.exit(patient)
-    watcher.onEnd?.({ request: index, at: live.now(), exit, text: said.join("") }, live)
+    if (watcher.onEnd !== undefined) {
+      yield* watcher.onEnd({ request: index, at: live.now(), exit, text: said.join("") }, live)
+    }
   })

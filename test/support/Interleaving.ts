@@ -12,8 +12,14 @@ export const countSleepers = Effect.map(Clock.Clock, (clock) => {
     ...clock,
     sleep: (duration) =>
       Effect.suspend(() => {
-        asleep++
-        return Effect.ensuring(clock.sleep(duration), Effect.sync(() => void asleep--))
+        let counted = 0
+        // counted within what takes it back, so that no interruption comes between
+        const sleep = Effect.suspend(() => {
+          counted = 1
+          asleep++
+          return clock.sleep(duration)
+        })
+        return Effect.ensuring(sleep, Effect.sync(() => void (asleep -= counted)))
       })
   }
   return { clock: counting, asleep: () => asleep }
@@ -48,15 +54,18 @@ export class Striker {
   /** The same transport, watched. */
   watch(transport: Transport["Service"]): Transport["Service"] {
     return {
+      // a transport's contract: once there is a response, nothing comes between it and its taker
       send: (request) =>
-        transport.send(request).pipe(
-          Effect.tapError(() => this.at("failure")),
-          Effect.map((response): TransportResponse => ({
-            ...response,
-            pull: Effect.tap(response.pull, () => this.at("chunk")),
-            text: Effect.tap(response.text, () => this.at("text"))
-          })),
-          Effect.tap(() => this.at("headers"))
+        Effect.uninterruptibleMask((restore) =>
+          restore(transport.send(request)).pipe(
+            Effect.tapError(() => this.at("failure")),
+            Effect.map((response): TransportResponse => ({
+              ...response,
+              pull: Effect.tap(response.pull, () => this.at("chunk")),
+              text: Effect.tap(response.text, () => this.at("text"))
+            })),
+            Effect.tap(() => this.at("headers"))
+          )
         )
     }
   }

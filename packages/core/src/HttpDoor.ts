@@ -110,10 +110,14 @@ export const bytesOf = (batch: Batch): Uint8Array => {
   return encoder.encode(text)
 }
 
-/** An answer as this door gives it out. */
-export const answerOf = (answer: Answer): HttpAnswer => {
+/**
+ * An answer as this door gives it out.
+ *
+ * @param onEnd called when its body has ended, or was given up
+ */
+export const answerOf = (answer: Answer, onEnd: () => void = () => {}): HttpAnswer => {
   const { deployment, headers, status } = answer
-  const stream = streamOf(answer)
+  const stream = streamOf(answer, onEnd)
   const text = answer._tag === "Whole" ? Effect.succeed(answer.text) : Stream.mkString(Stream.decodeText(stream))
   const json = answer._tag === "Whole" ? Effect.succeed<unknown>(answer.json) : Effect.map(text, parse)
   return { status, headers, deployment: deployment.id, text, json, stream }
@@ -127,7 +131,7 @@ const parse = (text: string): unknown => {
   }
 }
 
-const streamOf = (answer: Answer): Stream.Stream<Uint8Array, LoadBalancerError> => {
+const streamOf = (answer: Answer, onEnd: () => void): Stream.Stream<Uint8Array, LoadBalancerError> => {
   if (answer._tag === "Whole") return Stream.succeed(encoder.encode(answer.text))
   const { stream } = answer
   const next = answer._tag === "Stream" ? Effect.map(answer.stream.next, bytesOf) : answer.stream.next
@@ -135,5 +139,11 @@ const streamOf = (answer: Answer): Stream.Stream<Uint8Array, LoadBalancerError> 
     Effect.map(next, (bytes): readonly [Uint8Array] => [bytes]),
     (error) => error instanceof StreamBreak ? interrupted(error) : error
   )
-  return Stream.ensuring(Stream.fromPull(Effect.succeed(pull)), Effect.sync(() => stream.close()))
+  return Stream.ensuring(
+    Stream.fromPull(Effect.succeed(pull)),
+    Effect.sync(() => {
+      stream.close()
+      onEnd()
+    })
+  )
 }

@@ -21,6 +21,7 @@ import * as Channel from "effect/Channel"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import type * as Pull from "effect/Pull"
 import * as Queue from "effect/Queue"
@@ -263,20 +264,19 @@ const requestOf = (
   }
 }
 
-/** An answer whose body is read later; an interruption before it is handed over gives it up. */
+/** An answer whose body is read later. It is given up if the fiber that asked fails or is interrupted before its end. */
 const answerLater = (
   dispatcher: Dispatcher,
   request: LlmRequest.LlmRequest
 ): Effect.Effect<HttpAnswer, Errors.LoadBalancerError> =>
-  Effect.suspend(() => {
-    let opened: { readonly close: () => void } | undefined
+  Effect.withFiber((fiber) => {
+    let forget = () => {}
     const answered = dispatcher.dispatch(request, (stream) => {
-      opened = stream
+      forget = fiber.addObserver((exit) => {
+        if (Exit.isFailure(exit)) stream.close()
+      })
     })
-    return Effect.map(
-      Effect.onInterrupt(answered, () => Effect.sync(() => opened?.close())),
-      ({ answer }) => answerOf(answer)
-    )
+    return Effect.map(answered, ({ answer }) => answerOf(answer, forget))
   })
 
 /** Opens a stream when it is run, and closes it when its reader stops, for whatever reason. */

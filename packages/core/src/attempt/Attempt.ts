@@ -181,12 +181,14 @@ class Attempt implements Source, Limited {
       headers: headersOf(request, authentication),
       body: request.body.withModel(name)
     }
-    const send = Effect.mapError(this.environment.transport.send(sent), (error) => this.transportOutcome(error))
     // taken hold of before any interruption can come between, so that its socket is always closed
     return Effect.uninterruptibleMask((restore) =>
-      Effect.map(restore(send), (response) => {
-        this.response = response
-        return response
+      Effect.matchEffect(restore(this.environment.transport.send(sent)), {
+        onFailure: (error) => Effect.fail(this.transportOutcome(error)),
+        onSuccess: (response) => {
+          this.response = response
+          return Effect.succeed(response)
+        }
       })
     )
   }

@@ -1,0 +1,249 @@
+/**
+ * What must always hold, as watchers of a scenario: each writes what is wrong into a list.
+ */
+import { LoadBalancerError } from "@evenkeel/core"
+import type { Deployment } from "@evenkeel/core/deployment/Deployment"
+import { Cause, Effect, Exit } from "effect"
+import { inspect } from "node:util"
+import { type Ended, keyOf, type Live, type Sent, type Watcher } from "./Play.ts"
+import type { Scenario } from "./Scenario.ts"
+
+/** Makes a watcher that writes what is wrong. */
+export type Guarantee = (wrong: Array<string>, scenario: Scenario) => Watcher
+
+/** Above what any request of a scenario reserves. */
+const AMPLE = 200
+
+const passes = ({ breaker, cooldown, draining, quota, resource }: Deployment, now: number): boolean =>
+  !draining && breaker.allows(now) && resource.breaker.allows(now) && cooldown.allows(now) && quota.fits(now, AMPLE)
+
+const isUsable = (deployment: Deployment, now: number): boolean =>
+  passes(deployment, now) && deployment.breaker.isClosed && deployment.resource.breaker.isClosed
+  && now >= deployment.cooldown.endsAt
+
+const errorOf = (exit: Exit.Exit<unknown, unknown>): unknown =>
+  Exit.isSuccess(exit) ? undefined : Cause.squash(exit.cause)
+
+const assertNothingInFlight = (wrong: Array<string>, { deployments, services }: Live): void => {
+  for (const { id, inFlight, waiting } of deployments) {
+    if (inFlight !== 0 || waiting !== 0) wrong.push(`${id}: ${inFlight} in flight, ${waiting} waiting`)
+  }
+  for (const service of services) {
+    const { inFlight } = service.stats(0)
+    if (inFlight !== 0) wrong.push(`${service.name}: ${inFlight} sockets`)
+  }
+}
+
+export const nothingStays: Guarantee = (wrong) => ({
+  onQuiet: (live) =>
+    Effect.sync(() => {
+      assertNothingInFlight(wrong, live)
+      for (const { breaker, id, resource } of live.deployments) {
+        for (const { state } of [breaker, resource.breaker]) {
+          if (state === "half-open") wrong.push(`${id}: a probe slot is taken`)
+        }
+      }
+    }),
+  onClosed: (live) => assertNothingInFlight(wrong, live)
+})
+
+/** The sends of each request, with the status of what answered them. */
+class Routes {
+  private readonly routes = new Map<number, Array<{ readonly sent: Sent; status: number | undefined }>>()
+
+  /** The sends before this one, which is remembered. */
+  before(sent: Sent): ReadonlyArray<{ readonly sent: Sent; readonly status: number | undefined }> {
+    const route = this.routes.get(sent.request!) ?? []
+    const before = [...route]
+    route.push({ sent, status: undefined })
+    this.routes.set(sent.request!, route)
+    return before
+  }
+
+  answered(sent: Sent, status: number): void {
+    const send = this.routes.get(sent.request!)?.find((send) => send.sent === sent)
+    if (send !== undefined) send.status = status
+  }
+}
+
+export const retriesAreBudgeted: Guarantee = (wrong, scenario) => {
+  const routes = new Routes()
+  const paid: Array<number> = []
+  return {
+    onResponse: (sent, status) => routes.answered(sent, status),
+    onSend: (sent) => {
+      const before = routes.before(sent)
+      const last = before.at(-1)
+      if (last === undefined) return
+      const isRepeat = before.some(({ sent: { deployment } }) => deployment === sent.deployment)
+      // a limit may also come inside a 200; what cannot be told apart is not held against the budget
+      const mayBeThrottled = last.status === 429 || last.status === 200
+      if (!isRepeat && (before.length < 2 || mayBeThrottled)) return
+      paid.push(sent.at)
+      const recent = paid.filter((at) => at > sent.at - 10_000).length
+      // the budget counts whole seconds, and so up to one more
+      const requests = scenario.requests.filter(({ at }) => at <= sent.at && at > sent.at - 11_000).length
+      const granted = Math.floor((scenario.budgetRatio / 10) * requests) + scenario.budgetPerSecond * 10
+      if (recent > granted) wrong.push(`${recent} retries where ${granted} were granted, at ${sent.at}`)
+    }
+  }
+}
+
+export const noneTwiceWhileAnotherIsLeft: Guarantee = (wrong) => {
+  const routes = new Routes()
+  return {
+    onSend: (sent, { deployments }) => {
+      const tried = routes.before(sent).map(({ sent: { deployment } }) => deployment)
+      if (!tried.includes(sent.deployment)) return
+      for (const other of deployments) {
+        if (!tried.includes(other) && other !== sent.deployment && passes(other, sent.at)) {
+          wrong.push(`${sent.deployment.id} again at ${sent.at} while ${other.id} is left`)
+        }
+      }
+    }
+  }
+}
+
+export const timesAreKept: Guarantee = (wrong) => {
+  const until = new Map<Deployment, { from: number; to: number }>()
+  return {
+    onResponse: (sent, status, headers, { now }) => {
+      const wait = Number(headers["retry-after-ms"])
+      if (status !== 429 || !(wait > 0)) return
+      const to = Math.max(now() + wait, until.get(sent.deployment)?.to ?? 0)
+      until.set(sent.deployment, { from: now(), to })
+    },
+    onSend: ({ at, deployment, isPanic }) => {
+      const told = until.get(deployment)
+      if (told === undefined || isPanic || at <= told.from || at >= told.to - 1) return
+      wrong.push(`${deployment.id} asked at ${at}, told to wait until ${told.to}`)
+    }
+  }
+}
+
+export const oneProbeAtATime: Guarantee = (wrong) => {
+  const probes = new Set<string>()
+  return {
+    onSend: ({ at, deployment, isPanic }) => {
+      if (isPanic) return
+      const { breaker, id, resource } = deployment
+      for (const [name, { epoch, state }] of [[id, breaker], [resource.name, resource.breaker]] as const) {
+        if (state === "open") wrong.push(`${name}: sent through its open breaker at ${at}`)
+        if (state !== "half-open") continue
+        // an epoch of the breaker is one life of its half-open state
+        const probe = `${name}#${epoch}`
+        if (probes.has(probe)) wrong.push(`${name}: a second probe at ${at}`)
+        probes.add(probe)
+      }
+    }
+  }
+}
+
+const isOwnFault = new Set(["Rejected", "ContentFiltered", "StreamInterrupted"])
+
+/** Whether an error's reason holds, as far as it can be told from outside. */
+const holds = (error: LoadBalancerError, { at, request }: Ended, scenario: Scenario, retriesLeft: number): boolean => {
+  const { attempts, reason } = error
+  const { at: begun, fate } = scenario.requests[request]!
+  switch (reason._tag) {
+    case "TimedOut":
+      return reason.stage !== "total" || at - begun >= reason.limit || fate === "hurries"
+    case "Unavailable":
+      switch (reason.limitedBy) {
+        case "attempts":
+          return attempts.length >= scenario.attempts || attempts.filter(({ reason }) => /timeout/.test(reason)).length > 1
+        case "budget":
+          return retriesLeft < 1
+        case "side-effects":
+          return fate === "stores"
+        default:
+          return false
+      }
+    default:
+      return isOwnFault.has(reason._tag)
+  }
+}
+
+export const refusalsHaveReasons: Guarantee = (wrong, scenario) => ({
+  onEnd: (ended, { deployments, lb, now }) =>
+    Effect.gen(function*() {
+      const error = errorOf(ended.exit)
+      if (!(error instanceof LoadBalancerError)) return
+      const usable = deployments.filter((deployment) => isUsable(deployment, now()))
+      const { retriesLeft } = yield* lb.snapshot
+      if (usable.length === 0 || holds(error, ended, scenario, retriesLeft)) return
+      wrong.push(`${error.message} (at ${ended.at}, while ${usable.map(({ id }) => id).join(", ")} was usable)`)
+    })
+})
+
+export const generationsNeverMeet: Guarantee = (wrong, scenario) => ({
+  onEnd: ({ exit, request, text }) =>
+    Effect.sync(() => {
+      const words = [...new Set(text.match(/<\w+:\d+>/g))]
+      if (words.length > 1) wrong.push(`request ${request} got ${words.join(" and ")}`)
+      const { fate, how } = scenario.requests[request]!
+      if (how === "whole" || how === "responsesWhole") return
+      const first = words[0] ?? ""
+      // what reached the caller is the beginning of one generation, and all of it where it ended well
+      const all = first === "" ? text : first.repeat(4)
+      const isWhole = Exit.isSuccess(exit) && fate !== "stopsEarly"
+      if (isWhole ? text !== all : !all.startsWith(text)) wrong.push(`request ${request} got ${text}`)
+    })
+})
+
+export const keysNeverCross: Guarantee = (wrong) => {
+  const printed: Array<string> = []
+  const print = (value: unknown) => void printed.push(inspect(value, { depth: 12 }), JSON.stringify(value))
+  return {
+    onEvent: print,
+    onEnd: ({ exit }) => Effect.sync(() => print(errorOf(exit) ?? null)),
+    onQuiet: ({ lb }) => Effect.map(lb.snapshot, print),
+    onOver: ({ services }) => {
+      for (const service of services) {
+        const foreign = service.stats(0).credentials.filter((credential) => credential !== keyOf(service.name))
+        if (foreign.length > 0) wrong.push(`${service.name} was sent ${foreign.join(", ")}`)
+      }
+      for (const text of printed) if (text.includes("secret-of-")) wrong.push(`a key is printed: ${text}`)
+    }
+  }
+}
+
+export const nothingOutlivesTheScope: Guarantee = (wrong) => {
+  let isClosed = false
+  return {
+    onClosed: (live) => {
+      isClosed = true
+      assertNothingInFlight(wrong, live)
+    },
+    onSend: ({ at, deployment }) => {
+      if (isClosed) wrong.push(`${deployment.id} was asked at ${at}, after closing`)
+    },
+    onOver: (live, asleep) => {
+      assertNothingInFlight(wrong, live)
+      if (asleep !== 0) wrong.push(`${asleep} timers`)
+    }
+  }
+}
+
+export const theLedgerIsNeverLess: Guarantee = (wrong) => {
+  const compare = ({ deployments, now, services }: Live) => {
+    for (const service of services) {
+      const { deployments: stats } = service.stats(now())
+      for (const { id, name, provisioned, quota, resource } of deployments) {
+        // a provisioned deployment keeps a bucket, not a window
+        if (resource.name !== service.name || provisioned) continue
+        const { requests, tokens } = stats[name]!.usage
+        const own = quota.tokensUsed(now()) - quota.othersTokensUsed(now())
+        // what is larger than the limit counts as the limit
+        const counted = Math.min(tokens, quota.tokenLimit)
+        if (own < counted) wrong.push(`${id}: ${own} tokens in the ledger, ${counted} at the service, at ${now()}`)
+        if (quota.requestsUsed(now()) < requests) wrong.push(`${id}: requests at ${now()}`)
+      }
+    }
+  }
+  return {
+    onTick: compare,
+    onSend: (_, live) => compare(live),
+    onEnd: (_, live) => Effect.sync(() => compare(live))
+  }
+}
