@@ -33,7 +33,7 @@ export const threeFaults = async ({ duration, note, simulator }: Stage): Promise
     return performance.now() - startedAt
   }
   const killing = async () => {
-    moments.killedAt = await at(0.12, () => {
+    moments.killedAt = await at(0.1, () => {
       service(killed).fault("*", { kind: "reset" })
       return `${idOf(killed)} breaks down: it drops every new call`
     })
@@ -43,18 +43,18 @@ export const threeFaults = async ({ duration, note, simulator }: Stage): Promise
     while (service(killed).stats(Date.now()).inFlight > 0) await sleep(5)
     await simulator.down(killed)
     note(`${idOf(killed)} is gone: it refuses every connection`)
-    moments.revivedAt = await at(0.4, async () => {
+    moments.revivedAt = await at(0.38, async () => {
       service(killed).clear()
       await simulator.up(killed)
       return `${idOf(killed)} is there again`
     })
   }
   const throttling = async () => {
-    await at(0.42, () => {
+    await at(0.48, () => {
       service(throttled).fault("*", { kind: "throttle", retryAfterMs: duration / 10 })
       return `${idOf(throttled)} begins to answer 429`
     })
-    await at(0.65, () => {
+    await at(0.68, () => {
       service(throttled).clear()
       return `${idOf(throttled)} answers again`
     })

@@ -11,14 +11,14 @@ import { fleet, run, service, statsNow, steady } from "../support/Balanced.ts"
  */
 export const Capacities = Schema.Struct({
   seed: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000_000 })),
-  capacities: Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 8 }))).check(
+  capacities: Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 }))).check(
     Schema.isMinLength(2),
-    Schema.isMaxLength(4)
+    Schema.isMaxLength(3)
   )
 })
 
 /** Requests a minute that one unit of capacity holds, and what one of them reserves. */
-const UNIT = 20
+const UNIT = 25
 const TOKENS = 50
 
 const ask = {

@@ -81,8 +81,8 @@ export class TransportError extends Data.TaggedError("TransportError")<{
 /**
  * Service that sends a request to one resource.
  *
- * Interrupting `send`, or calling `abort` on its response, closes the socket. Once there is a response, an implementation
- * lets no interruption come between it and its taker (`Effect.uninterruptibleMask` around what it adds).
+ * Interrupting `send`, or calling `abort` on its response, closes the socket. An implementation that does more once there
+ * is a response gives it up when it is interrupted then (`Effect.onInterrupt`).
  */
 export class Transport extends Context.Service<Transport, {
   readonly send: (request: TransportRequest) => Effect.Effect<TransportResponse, TransportError>

@@ -235,7 +235,7 @@ const scopeOf = (outcome: Outcome.Outcome) => outcome._tag === "Failed" ? outcom
 
 describe("any answer", () => {
   it.prop("is exactly one outcome, whatever its status and body", {
-    status: Schema.Union([integer(100, 599), Schema.Literals([400, 401, 404, 429, 500]), Schema.Number]),
+    status: Schema.Union([integer(100, 999), Schema.Literals([400, 401, 404, 429, 500])]),
     body: anyBody,
     headers: Schema.Record(Schema.Literals(["retry-after", "retry-after-ms", "x-request-id"]), Schema.String)
   }, ({ body, headers, status }) => {

@@ -1,19 +1,22 @@
 import { assert, describe, it } from "@effect/vitest"
+import type { Served } from "../../../examples/demo/journal.ts"
 import { renderTable } from "../../../examples/demo/table.ts"
 import { type Evidence, judge } from "../../../examples/demo/verdict.ts"
 import { deployment, plain, served, snapshot } from "./pictures.ts"
 
 const broken = { killed: "west/gpt-4o", throttled: "japan/gpt-4o", slowed: "france/gpt-4o" }
 
+const many = (call: Served): ReadonlyArray<Served> => Array.from({ length: 10 }, () => call)
+
 /** A demo in which everything went as it should. */
 const good: Evidence = {
   tally: { started: 10, answered: 10, failed: 0, streamed: 6, inSessions: 4, errors: new Map() },
   served: [
-    served("france/gpt-4o", 1_000),
-    served("france/gpt-4o", 2_000),
+    ...many(served("france/gpt-4o", 1_000)),
+    ...many(served("brazil/gpt-4o", 2_000)),
     served("france/gpt-4o", 11_000, { firstToken: 1_300, isSession: true }),
-    served("brazil/gpt-4o", 13_000),
-    served("west/gpt-4o", 13_500)
+    ...many(served("brazil/gpt-4o", 12_000)),
+    ...many(served("west/gpt-4o", 13_500))
   ],
   movedOn: new Map([
     ["west/gpt-4o", new Map([["connection broken", 4], ["connection refused", 5]])],
@@ -31,12 +34,12 @@ describe("the verdict", () => {
   it("holds where things broke, and no caller noticed", () => {
     assert.deepStrictEqual(judge(good), [
       { holds: true, text: "10 calls, 6 of them streamed and 4 in sessions: no caller saw an error" },
-      { holds: true, text: "west/gpt-4o was down: 9 calls moved on; it served 1 after its return" },
+      { holds: true, text: "west/gpt-4o was down: 9 calls moved on; it served 10 after its return" },
       { holds: true, text: "japan/gpt-4o answered 429 2 times: 2 calls moved on" },
       {
         holds: true,
         text: "france/gpt-4o was slowed down: first token 200 ms, then 1.3 s",
-        more: "its share of the calls without a session: 100 %, then 0 %"
+        more: "its share of the calls without a session: 50 %, then 0 %"
       }
     ])
   })
@@ -71,13 +74,15 @@ describe("the verdict", () => {
   it("fails where the slow one was not slow, or kept its calls", () => {
     const fast = good.served.map((served) => ({ ...served, firstToken: 200 }))
     assert.isFalse(holds({ served: fast })[3])
-    const kept = good.served.map((served) => ({ ...served, deployment: broken.slowed }))
+    const kept = good.served.map((served) =>
+      served.deployment === "west/gpt-4o" ? { ...served, deployment: broken.slowed, firstToken: 1_300 } : served
+    )
     assert.isFalse(holds({ served: kept })[3])
     assert.isFalse(holds({ served: [] })[3])
   })
 
   it("leaves open whether calls left the slow one where there was no time for it", () => {
-    const slow = judge({ ...good, served: good.served.slice(0, 3) }).at(3)!
+    const slow = judge({ ...good, served: good.served.slice(0, 22) }).at(3)!
     assert.deepStrictEqual([slow.holds, slow.more], [true, undefined])
   })
 
@@ -115,10 +120,10 @@ describe("the final table", () => {
       "    2  from japan/gpt-4o   429, too many requests",
       "",
       " ✓ 10 calls, 6 of them streamed and 4 in sessions: no caller saw an error",
-      " ✓ west/gpt-4o was down: 9 calls moved on; it served 1 after its return",
+      " ✓ west/gpt-4o was down: 9 calls moved on; it served 10 after its return",
       " ✓ japan/gpt-4o answered 429 2 times: 2 calls moved on",
       " ✓ france/gpt-4o was slowed down: first token 200 ms, then 1.3 s",
-      "   its share of the calls without a session: 100 %, then 0 %"
+      "   its share of the calls without a session: 50 %, then 0 %"
     ])
   })
 

@@ -57,7 +57,9 @@ export const settle = (settled: Settled, outcome: Outcome): boolean => {
       answered(settled)
       deployment.breaker.release(permit.epoch)
       deployment.quota.throttled(permit.reservation, now)
-      deployment.quota.refund(permit.reservation, now)
+      // told inside an answer that had begun, it may have been counted
+      if (outcome.status === 429) deployment.quota.refund(permit.reservation, now)
+      else billed(settled)
       tellCooldown(settled, deployment.cooldown.begin(now, outcome.wait, outcome.reason), outcome.reason)
       break
     }

@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import { Transport, TransportError, type TransportRequest, type TransportResponse } from "../Transport.ts"
-import type { HttpAnswer, SimulatedParts } from "./SimulatedAnswer.ts"
+import type { HttpAnswer, SimulatedAnswer, SimulatedParts } from "./SimulatedAnswer.ts"
 import type { SimulatedService } from "./SimulatedService.ts"
 
 /**
@@ -46,46 +46,48 @@ const send = (
   service: SimulatedService,
   request: TransportRequest
 ): Effect.Effect<TransportResponse, TransportError> =>
-  // only waits can be interrupted, so that no request is lost between being taken in and being played
-  Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function*() {
-      const clock = yield* Clock.Clock
-      const random = yield* Random.Random
+  Effect.withFiber((fiber) => {
+    const clock = fiber.getRef(Clock.Clock)
+    const random = fiber.getRef(Random.Random)
+    let answer: SimulatedAnswer | undefined
+    const played = Effect.suspend((): Effect.Effect<TransportResponse, TransportError> => {
       const start = clock.currentTimeMillisUnsafe()
-      const answer = service.handle(
-        {
-          method: request.method,
-          path: request.path,
-          headers: request.headers,
-          body: typeof request.body === "string" || request.body === undefined
-            ? request.body ?? ""
-            : new TextDecoder().decode(request.body)
-        },
-        start,
-        () => random.nextDoubleUnsafe()
-      )
-      /** Waits until `at` after the request. */
-      const until = (at: number): Effect.Effect<void> =>
-        Effect.suspend(() => {
-          const wait = start + at - clock.currentTimeMillisUnsafe()
-          return wait > 0 ? Effect.sleep(wait) : Effect.void
-        })
-      const orAbandon = (wait: Effect.Effect<void>): Effect.Effect<void> =>
-        Effect.onInterrupt(restore(wait), () => Effect.sync(() => answer.abandoned(clock.currentTimeMillisUnsafe())))
-
-      if (answer._tag === "Broken") {
-        yield* orAbandon(answer.how === "hang" ? Effect.never : until(answer.at))
-        answer.finished(clock.currentTimeMillisUnsafe())
-        return yield* new TransportError(
-          answer.how === "refused"
-            ? { kind: answer.because, code: codes[answer.because] }
-            : { kind: "reset", code: "ECONNRESET" }
-        )
-      }
-      yield* orAbandon(until(answer.headersAt))
-      return makeResponse(answer, start, until, clock)
+      const body = typeof request.body === "string" || request.body === undefined
+        ? request.body ?? ""
+        : new TextDecoder().decode(request.body)
+      const { headers, method, path } = request
+      answer = service.handle({ method, path, headers, body }, start, () => random.nextDoubleUnsafe())
+      return play(answer, start, clock)
     })
-  )
+    // taken in within what gives it up, so that no interruption comes between
+    return Effect.onInterrupt(played, () => Effect.sync(() => answer?.abandoned(clock.currentTimeMillisUnsafe())))
+  })
+
+const play = (
+  answer: SimulatedAnswer,
+  start: number,
+  clock: Clock.Clock
+): Effect.Effect<TransportResponse, TransportError> => {
+  /** Waits until `at` after the request. */
+  const until = (at: number): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const wait = start + at - clock.currentTimeMillisUnsafe()
+      return wait > 0 ? Effect.sleep(wait) : Effect.void
+    })
+  if (answer._tag === "Http") {
+    return Effect.map(until(answer.headersAt), () => makeResponse(answer, start, until, clock))
+  }
+  return Effect.flatMap(answer.how === "hang" ? Effect.never : until(answer.at), () => {
+    answer.finished(clock.currentTimeMillisUnsafe())
+    return Effect.fail(
+      new TransportError(
+        answer.how === "refused"
+          ? { kind: answer.because, code: codes[answer.because] }
+          : { kind: "reset", code: "ECONNRESET" }
+      )
+    )
+  })
+}
 
 /** What Node calls them. */
 const codes = {
