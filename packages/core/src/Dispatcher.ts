@@ -399,9 +399,13 @@ export class Dispatcher {
     }
     if (delay > 0) {
       const isToldToWait = wait > 0 && bestBet === undefined
-      if (isToldToWait && journey.waited + delay > this.settings.failover.maxWait) return this.throttled(journey, wait)
-      if (now + delay >= journey.deadline) {
-        return isToldToWait ? this.throttled(journey, wait) : this.deadlinePassed(journey)
+      const isTooLong = isToldToWait && journey.waited + delay > this.settings.failover.maxWait
+      if (isTooLong || now + delay >= journey.deadline) {
+        if (!isToldToWait) return this.deadlinePassed(journey)
+        // what failed last is no throttling, even where others are
+        return last?.outcome._tag === "Failed"
+          ? this.finalReason(journey, last, "no-deployment")
+          : this.throttled(journey, wait)
       }
       if (isToldToWait) {
         journey.waited += delay

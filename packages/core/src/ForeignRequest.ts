@@ -86,7 +86,11 @@ export const read = (foreign: Foreign): LlmRequest.LlmRequest | LoadBalancerErro
   const pin = pinOfPath(target.path)
   const hasSideEffects = operation === "other" && mayHaveSideEffects(method, target.path)
   if (body === undefined) {
-    return LlmRequest.make({ ...asked, body: LlmRequest.noBody }, { ...LlmRequest.noFacts, pin, hasSideEffects }, options)
+    return LlmRequest.make(
+      { ...asked, body: LlmRequest.noBody },
+      { ...LlmRequest.noFacts, pin, hasSideEffects },
+      options
+    )
   }
   const parameters = contentType?.includes("json") === true ? parse(body) : undefined
   if (!LlmRequest.isRecord(parameters)) {

@@ -270,13 +270,13 @@ const answerLater = (
   request: LlmRequest.LlmRequest
 ): Effect.Effect<HttpAnswer, Errors.LoadBalancerError> =>
   Effect.withFiber((fiber) => {
-    let forget = () => {}
+    let forget: (() => void) | undefined
     const answered = dispatcher.dispatch(request, (stream) => {
       forget = fiber.addObserver((exit) => {
         if (Exit.isFailure(exit)) stream.close()
       })
     })
-    return Effect.map(answered, ({ answer }) => answerOf(answer, forget))
+    return Effect.map(answered, ({ answer }) => answerOf(answer, () => forget?.()))
   })
 
 /** Opens a stream when it is run, and closes it when its reader stops, for whatever reason. */

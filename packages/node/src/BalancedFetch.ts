@@ -151,7 +151,9 @@ const foreignRequest = async (
     : ForeignRequest.stainlessTimeout(headers.get("x-stainless-timeout"))
   if (init.body instanceof FormData) {
     const model = init.body.get("model")
-    if (typeof model === "string" && model !== "") return formRequest(method, target, headers, init.body, model, timeout)
+    if (typeof model === "string" && model !== "") {
+      return formRequest(method, target, headers, init.body, model, timeout)
+    }
   }
   const hasBody = init.body !== undefined && init.body !== null
   const carrier = init instanceof Request ? init : new Response(hasBody ? init.body : null)
@@ -234,7 +236,9 @@ const sourceOf = (
   const next: Effect.Effect<Uint8Array, StreamBreak | Cause.Done> = answer._tag === "Stream"
     ? Effect.map(answer.stream.next, bytesOf)
     : answer.stream.next
-  let reader: { readonly resolve: (bytes: Uint8Array | undefined) => void; readonly reject: (cause: unknown) => void } | undefined
+  let reader:
+    | { readonly resolve: (bytes: Uint8Array | undefined) => void; readonly reject: (cause: unknown) => void }
+    | undefined
   let wake: (() => void) | undefined
   let fiber: Fiber.Fiber<void, StreamBreak | Cause.Done> | undefined
   let isOver = false

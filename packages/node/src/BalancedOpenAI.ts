@@ -179,7 +179,9 @@ export const inSession = (client: OpenAI, session: string): OpenAI => {
       if (property === "request") {
         return (options: unknown, retries: unknown) => method.call(target, addLater(options), retries)
       }
-      if (property === "withOptions") return (options: unknown) => inSession(method.call(target, options) as OpenAI, session)
+      if (property === "withOptions") {
+        return (options: unknown) => inSession(method.call(target, options) as OpenAI, session)
+      }
       return property === "constructor" ? value : method.bind(target)
     }
     return isResource(value, target) ? new value.constructor(view) : value

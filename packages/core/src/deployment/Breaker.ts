@@ -61,7 +61,6 @@ export class Breaker {
     return this.current
   }
 
-
   /** When an open breaker admits its next probe. */
   get openUntil(): number {
     return this.until

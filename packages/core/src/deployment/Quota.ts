@@ -121,7 +121,6 @@ export class Quota {
     this.refresh()
   }
 
-
   /** Tokens of the last minute: ours, and what other clients were seen to use. */
   tokensUsed(now: number): number {
     return this.tokens.sum(now) + this.othersTokensUsed(now)
