@@ -3,8 +3,10 @@
  */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import Undici from "@effect/platform-node/Undici"
+import * as HttpClientTransport from "@evenkeel/core/HttpClientTransport"
 import * as Effect from "effect/Effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
+import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import { longQuestion, question } from "./Canned.ts"
 import { bareClient, effectDoor, fibers, promiseDoor, promises, urlOf } from "./Doors.ts"
@@ -23,14 +25,18 @@ const goals: Readonly<Record<string, { readonly small?: number; readonly long?: 
   "lb.openai, a listener on": { small: 0.72 }
 }
 
+/** The transport that goes through an `HttpClient` of `effect/http`. */
+const httpClientTransport = HttpClientTransport.layer.pipe(Layer.provide(NodeHttpClient.layerUndici))
+
 /** Everyone who can send a question over a socket, and what closes it all. */
 const contestantsOf = async (endpoint: string, asked: Question) => {
   const bare = bareClient(endpoint)
-  const effects = [false, true].map((telemetry) => effectDoor({ endpoint, telemetry }))
+  const effects = await Promise.all([false, true].map((telemetry) => effectDoor({ endpoint, telemetry })))
   const clients = [false, true].map((telemetry) => promiseDoor({ endpoint, telemetry }))
   const agent = new Undici.Agent()
   const httpClient = ManagedRuntime.make(NodeHttpClient.layerUndici)
   const { execute } = await httpClient.runPromise(HttpClient.HttpClient)
+  const overHttpClient = await effectDoor({ endpoint, telemetry: false, transport: httpClientTransport })
   const url = urlOf(endpoint, asked.model)
   const headers = { "api-key": "bench-key", "content-type": "application/json" }
   const effectRequest = Effect.suspend(() =>
@@ -57,11 +63,12 @@ const contestantsOf = async (endpoint: string, asked: Question) => {
       name: "lb.openai, a listener on",
       run: promises(CONCURRENCY, () => clients[1]!.openai.chat.completions.create(asked))
     },
+    { name: "lb.chat over HttpClientTransport", run: fibers(CONCURRENCY, overHttpClient.lb.chat(asked)) },
     { name: "plain undici.request", run: promises(CONCURRENCY, undiciRequest) },
     { name: "Effect around HttpClient on undici", run: fibers(CONCURRENCY, effectRequest) }
   ]
   const close = async () => {
-    await Promise.all([...effects, ...clients].map((door) => door.close()))
+    await Promise.all([...effects, ...clients, overHttpClient].map((door) => door.close()))
     await httpClient.dispose()
     await agent.close()
   }

@@ -38,10 +38,10 @@ export interface DoorOptions {
 }
 
 /** The Effect door. */
-export const effectDoor = ({ endpoint, telemetry, transport }: DoorOptions) => {
+export const effectDoor = async ({ endpoint, telemetry, transport }: DoorOptions) => {
   const layer = LoadBalancer.layer(configOf(endpoint), telemetry ? listening : {})
   const runtime = ManagedRuntime.make(layer.pipe(Layer.provide(transport ?? UndiciTransport.layer())))
-  return { lb: runtime.runSync(LoadBalancer), close: () => runtime.dispose() }
+  return { lb: await runtime.runPromise(LoadBalancer), close: () => runtime.dispose() }
 }
 
 /** The promise door. */

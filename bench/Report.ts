@@ -6,7 +6,7 @@ import type { Figure } from "./Measure.ts"
 export interface Row {
   readonly what: string
   /** What the figure is: a ratio to the bare client, or a unit. */
-  readonly unit: "x" | "us" | "ns" | "B" | "MB"
+  readonly unit: "x" | "us" | "ns" | "B" | "KB" | "MB"
   readonly figure: Figure
   /** Largest median that is good enough; rows without one are there to compare with. */
   readonly goal?: number | undefined

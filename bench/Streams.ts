@@ -43,7 +43,7 @@ export const streams = async (endpoint: string, model: "paced" | "burst", sizes:
   const asked = question(model)
   const agent = new Undici.Agent()
   const bare = bareClient(endpoint)
-  const effect = effectDoor({ endpoint, telemetry: false })
+  const effect = await effectDoor({ endpoint, telemetry: false })
   const client = promiseDoor({ endpoint, telemetry: false })
   const drain = Stream.runForEach(effect.lb.chatStream(asked), (chunk) =>
     Effect.sync(() => {
@@ -92,7 +92,7 @@ const firstOfClient = (client: OpenAI): FirstToken => async (asked) => {
   return took
 }
 
-const firstOfEffect = ({ lb }: ReturnType<typeof effectDoor>): FirstToken => async (asked) => {
+const firstOfEffect = ({ lb }: Awaited<ReturnType<typeof effectDoor>>): FirstToken => async (asked) => {
   const startedAt = performance.now()
   let took = 0
   await Effect.runPromise(Stream.runForEach(lb.chatStream(asked), (chunk) =>
@@ -124,7 +124,7 @@ export interface FirstTokenSizes {
 export const firstTokens = async (endpoint: string, { rounds, samples, warmup }: FirstTokenSizes): Promise<Section> => {
   const asked = question("burst")
   const agent = new Undici.Agent()
-  const effect = effectDoor({ endpoint, telemetry: false })
+  const effect = await effectDoor({ endpoint, telemetry: false })
   const client = promiseDoor({ endpoint, telemetry: false })
   const contestants: ReadonlyArray<readonly [string, FirstToken]> = [
     [BARE, firstOfClient(bareClient(endpoint))],

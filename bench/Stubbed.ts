@@ -2,6 +2,7 @@
  * What a call costs without a network: the answer is there at once.
  */
 import { Transport, type TransportResponse } from "@evenkeel/core/Transport"
+import { make as leanResponse } from "@evenkeel/node/LeanResponse"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -34,12 +35,16 @@ const nextTurn: Layer.Layer<Transport> = Layer.succeed(Transport, {
 
 const stubbedFetch = async () => new Response(answerText, { headers: answerHeaders })
 
+/** The same with the response of our own client, to see what that saves. */
+const leanFetch = async () => leanResponse(answerText, 200, answerHeaders)
+
 export const stubbed = async (concurrency: number, sizes: Rounds): Promise<Section> => {
   const asked = question("whole")
   const bare = bareClient(endpoint, stubbedFetch)
-  const off = effectDoor({ endpoint, telemetry: false, transport: atOnce })
-  const on = effectDoor({ endpoint, telemetry: true, transport: atOnce })
-  const later = effectDoor({ endpoint, telemetry: false, transport: nextTurn })
+  const lean = bareClient(endpoint, leanFetch)
+  const off = await effectDoor({ endpoint, telemetry: false, transport: atOnce })
+  const on = await effectDoor({ endpoint, telemetry: true, transport: atOnce })
+  const later = await effectDoor({ endpoint, telemetry: false, transport: nextTurn })
   const client = promiseDoor({ endpoint, telemetry: false, transport: atOnce })
   const contestants: ReadonlyArray<Contestant & { readonly goal?: number }> = [
     { name: "lb.chat, telemetry off", goal: 12, run: fibers(concurrency, off.lb.chat(asked)) },
@@ -50,6 +55,10 @@ export const stubbed = async (concurrency: number, sizes: Rounds): Promise<Secti
       run: promises(concurrency, () => client.openai.chat.completions.create(asked))
     },
     { name: "bare AzureOpenAI, stubbed fetch", run: promises(concurrency, () => bare.chat.completions.create(asked)) },
+    {
+      name: "bare AzureOpenAI, stubbed fetch, LeanResponse",
+      run: promises(concurrency, () => lean.chat.completions.create(asked))
+    },
     {
       name: "writing and reading the JSON alone",
       run: promises(concurrency, async () => JSON.parse(answerText + (JSON.stringify(asked) === "" ? "." : "")))

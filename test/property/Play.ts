@@ -6,7 +6,7 @@ import type { Deployment } from "@evenkeel/core/deployment/Deployment"
 import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
 import * as SimulatedTransport from "@evenkeel/core/simulation/SimulatedTransport"
 import { Transport as TransportService } from "@evenkeel/core/Transport"
-import { Clock, Context, Effect, Exit, Fiber, Layer, Random, Scope, Stream } from "effect"
+import { Cause, Clock, Context, Effect, Exit, Fiber, Layer, Random, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { steady } from "../support/Balanced.ts"
 import { countSleepers } from "../support/Interleaving.ts"
@@ -92,6 +92,10 @@ export const play = (scenario: Scenario, watcher: Watcher, closeAt = Infinity): 
         yield* TestClock.adjust(TICK)
         watcher.onTick?.(live)
       }
+      for (const fiber of callers) {
+        const exit = fiber.pollUnsafe()
+        if (exit !== undefined) yield* Effect.orDie(exit)
+      }
       if (closeAt === Infinity) {
         if (!(yield* everyone)) return yield* Effect.die(new Error("a request never ended"))
         if (watcher.onQuiet !== undefined) yield* watcher.onQuiet(live)
@@ -100,7 +104,8 @@ export const play = (scenario: Scenario, watcher: Watcher, closeAt = Infinity): 
       yield* Scope.close(scope, Exit.void)
       yield* TestClock.adjust(0)
       watcher.onClosed?.(live)
-      if (closeAt !== Infinity) yield* TestClock.adjust(TOTAL)
+      // half of the callers stay, to show that nothing is sent for them; the others go, to show what else is asleep
+      if (closeAt !== Infinity && scenario.seed % 2 === 0) yield* TestClock.adjust(TOTAL)
       yield* Fiber.interruptAll([weather, ...callers])
     }).pipe(Effect.provideService(Clock.Clock, sleepers.clock))
     watcher.onOver?.(live!, sleepers.asleep())
@@ -198,7 +203,7 @@ const watch = (
 }
 
 /** One caller: asks when its time has come, and keeps what reaches it. */
-const caller = (live: Live, index: number, watcher: Watcher): Effect.Effect<void> =>
+const caller = (live: Live, index: number, watcher: Watcher): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
     const { lb, scenario } = live
     const { at, fate, how, patience, session } = scenario.requests[index]!
@@ -239,6 +244,8 @@ const caller = (live: Live, index: number, watcher: Watcher): Effect.Effect<void
     yield* Effect.sleep(at)
     const patient = fate === "givesUp" ? Effect.timeout(ask, patience) : ask
     const exit = yield* Effect.exit(patient)
+    // whatever the service does, nothing may throw
+    if (Exit.isFailure(exit) && Cause.hasDies(exit.cause)) return yield* exit
     if (watcher.onEnd !== undefined) {
       yield* watcher.onEnd({ request: index, at: live.now(), exit, text: said.join("") }, live)
     }

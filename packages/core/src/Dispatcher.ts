@@ -13,15 +13,18 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import { type Answer, type AttemptEnvironment, type AttemptPlan, execute, type OnOpen } from "./attempt/Attempt.ts"
+import type { Answer } from "./attempt/Answer.ts"
+import { type AttemptEnvironment, type AttemptPlan, execute, type OnOpen } from "./attempt/Attempt.ts"
 import type { Deadlines } from "./attempt/Deadlines.ts"
 import type { AttemptFailure } from "./attempt/GivenStream.ts"
 import type { Outcome } from "./attempt/Outcome.ts"
-import type { Config, TimeoutsConfig } from "./Config.ts"
+import type { Config } from "./Config.ts"
 import type { Deployment } from "./deployment/Deployment.ts"
 import type { Deployments } from "./deployment/Deployments.ts"
 import type { ModelGroup } from "./deployment/ModelGroup.ts"
 import * as Failover from "./failover/Failover.ts"
+import { Journey } from "./failover/Journey.ts"
+import { Narrator } from "./failover/Narrator.ts"
 import { RetryBudget } from "./failover/RetryBudget.ts"
 import * as Errors from "./LoadBalancerError.ts"
 import type { LlmRequest } from "./request/LlmRequest.ts"
@@ -63,53 +66,6 @@ interface Repair {
   readonly mend?: Effect.Effect<Answered, Trouble>
 }
 
-/** What is known of one request while it is under way. */
-class Journey {
-  readonly request: LlmRequest
-  readonly group: ModelGroup
-  readonly onOpen: OnOpen | undefined
-  readonly startedAt: number
-  readonly deadline: number
-  readonly timeouts: TimeoutsConfig
-  readonly promptTokens: number
-  readonly tokens: number
-  readonly maxAttempts: number
-  readonly sessionKey: string | undefined
-  readonly tried = new Set<Deployment>()
-  readonly attempts: Array<Errors.AttemptSummary> = []
-  /** Attempts that count: a search for the owner of a stored thing does not. */
-  counted = 0
-  waited = 0
-  timedOut = 0
-  /** Resources that may serve it, where not all may. */
-  resources: ReadonlySet<string> | undefined
-  /** Whether the owner of what it refers to is being searched for. */
-  isSearching = false
-  /** Whether the prompt was too long for a provisioned deployment. */
-  isStandardOnly = false
-  readonly renewed = new Set<string>()
-
-  constructor(
-    request: LlmRequest,
-    group: ModelGroup,
-    settings: Config,
-    startedAt: number,
-    onOpen: OnOpen | undefined
-  ) {
-    this.request = request
-    this.onOpen = onOpen
-    this.group = group
-    this.startedAt = startedAt
-    const own = settings.modelTimeouts[group.model] ?? settings.timeouts
-    this.timeouts = request.timeouts === undefined ? own : { ...own, ...request.timeouts }
-    this.deadline = startedAt + (request.timeout ?? this.timeouts.total)
-    this.promptTokens = group.estimate.prompt(request.characters)
-    this.tokens = this.promptTokens + (request.outputLimit ?? group.estimate.unlimitedOutput)
-    this.maxAttempts = request.attempts ?? settings.failover.attempts
-    this.sessionKey = request.session === undefined ? undefined : `${group.model}\u0000${request.session}`
-  }
-}
-
 /**
  * Sends requests on their way. One for each balancer; all of its state is in memory.
  */
@@ -120,6 +76,7 @@ export class Dispatcher {
   /** Set when the balancer is closed: nothing is sent any more. */
   isClosed = false
   private readonly options: DispatcherOptions
+  private readonly narrator: Narrator
   private readonly environment: AttemptEnvironment
   private readonly settings: Config
   private readonly schedule: Schedule.Schedule<unknown, Failover.Setback>
@@ -130,6 +87,7 @@ export class Dispatcher {
     this.options = options
     this.settings = deployments.settings
     this.environment = { transport, clock, random, events: deployments.events, deadlines }
+    this.narrator = new Narrator(deployments.events, clock)
     this.affinity = new SessionAffinity(this.settings.session)
     this.budget = new RetryBudget(this.settings.failover)
     this.schedule = Failover.schedule(this.settings.failover)
@@ -146,13 +104,13 @@ export class Dispatcher {
         return Effect.fail(failure(new Errors.UnknownModel({ model: request.model ?? "", known }), []))
       }
       const now = this.now
-      if (this.isClosed) return Effect.fail(failure(closedReason(group), []))
       const journey = new Journey(request, group, this.settings, now, onOpen)
+      if (this.isClosed) return Effect.fail(failure(journey.unavailable("closed"), []))
       this.budget.deposit(now)
       this.pin(journey)
       const answer = Effect.catch(this.attempt(journey), (trouble) => this.recover(journey, trouble))
-      return this.options.deployments.events.isHeard
-        ? Effect.onExit(answer, (exit) => Effect.sync(() => this.tellFailure(journey, exit)))
+      return this.narrator.isHeard
+        ? Effect.onExit(answer, (exit) => Effect.sync(() => this.narrator.failed(journey, exit)))
         : answer
     })
   }
@@ -217,8 +175,8 @@ export class Dispatcher {
         ),
       onSuccess: (answer) => {
         this.remember(journey, answer, startedAt)
-        if (answer._tag === "Whole" && this.environment.events.isHeard) {
-          this.tellEnd(journey, answer.deployment, "success", answer.firstByte, answer.usage)
+        if (answer._tag === "Whole") {
+          this.narrator.answered(journey, answer.deployment, answer.firstByte, answer.usage)
         }
         return Effect.succeed({ answer, attempts: journey.counted })
       }
@@ -250,10 +208,10 @@ export class Dispatcher {
     journey.tried.add(deployment)
     journey.counted++
     const isWhole = !request.stream && request.operation !== "other"
-    const onEnd = isWhole || !this.environment.events.isHeard
+    const onEnd = isWhole || !this.narrator.isHeard
       ? undefined
       : (outcome: Outcome, usage: Errors.Usage | undefined) =>
-        this.tellStreamEnd(journey, deployment, permit.firstByteAt, outcome, usage)
+        this.narrator.streamEnded(journey, deployment, permit.firstByteAt, outcome, usage)
     return { request, permit, group, promptTokens, timeouts, deadline, isRenewal, onOpen, onEnd }
   }
 
@@ -263,16 +221,7 @@ export class Dispatcher {
     if (request.pin !== undefined) this.owners.remember(request.pin.ids, answer.deployment.resource.name)
     if (sessionKey === undefined) return
     const from = this.affinity.commit(sessionKey, answer.deployment, startedAt, this.now)
-    const { events } = this.environment
-    if (from === undefined || !events.isHeard) return
-    events.emit({
-      _tag: "SessionMoved",
-      at: this.wallNow,
-      session: request.session!,
-      model: journey.group.model,
-      from: from.id,
-      to: answer.deployment.id
-    })
+    if (from !== undefined) this.narrator.sessionMoved(journey, from, answer.deployment)
   }
 
   // --- after a failure ----------------------------------------------------------------------------------------------
@@ -295,7 +244,7 @@ export class Dispatcher {
           if (stop !== undefined) return yield* failure(stop, journey.attempts)
           next = this.begin(journey)
         }
-        if (this.isClosed) return yield* failure(closedReason(journey.group), journey.attempts)
+        if (this.isClosed) return yield* failure(journey.unavailable("closed"), journey.attempts)
         const exit = yield* Effect.exit(next)
         if (Exit.isSuccess(exit)) return exit.value
         const found = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
@@ -310,7 +259,7 @@ export class Dispatcher {
     const { deployment, outcome } = last
     switch (outcome._tag) {
       case "Abandoned":
-        return { stop: this.isClosed ? closedReason(group) : this.deadlinePassed(journey) }
+        return { stop: this.isClosed ? journey.unavailable("closed") : journey.deadlinePassed }
       case "Refused": {
         if (outcome.elsewhere === "not-here" && journey.isSearching && this.searchOn(journey, deployment)) {
           const next = this.decide(journey)
@@ -336,7 +285,7 @@ export class Dispatcher {
           return { mend: this.attempt(journey, () => ({ _tag: "Decision", deployment, isRepeat: true }), true) }
         }
         if (request.hasSideEffects && !outcome.unprocessed) {
-          return { stop: new Errors.Unavailable({ model: group.model, limitedBy: "side-effects" }) }
+          return { stop: journey.unavailable("side-effects") }
         }
         if (outcome.timeout !== undefined && outcome.timeout !== "connect" && ++journey.timedOut > 1) {
           return { stop: this.finalReason(journey, last, "attempts") }
@@ -368,7 +317,7 @@ export class Dispatcher {
     step: Effect.Success<ReturnType<typeof Schedule.toStep<unknown, Failover.Setback, never, never>>>
   ) {
     const now = this.now
-    if (now >= journey.deadline) return this.deadlinePassed(journey)
+    if (now >= journey.deadline) return journey.deadlinePassed
     const decision = this.decide(journey)
     // at least a moment, so that a request that finds nothing never goes round without waiting
     const wait = decision._tag === "Decision" ? 0 : Math.max(1, decision.opensAt - now)
@@ -390,26 +339,26 @@ export class Dispatcher {
         hasAnother,
         wait: delay
       }
-      const stepped = yield* Effect.exit(step(this.wallNow, setback))
+      const stepped = yield* Effect.exit(step(this.options.clock.currentTimeMillisUnsafe(), setback))
       if (Exit.isFailure(stepped)) return this.finalReason(journey, last, "schedule")
       delay = Duration.toMillis(stepped.value[1])
       isFree = this.isFree(journey, last, hasAnother && bestBet === undefined)
       if (!isFree && this.budget.left(now) < 1) return this.finalReason(journey, last, "budget")
-      this.tellFailover(journey, last, delay)
+      this.narrator.failedOver(journey, last, delay)
     }
     if (delay > 0) {
       const isToldToWait = wait > 0 && bestBet === undefined
       const isTooLong = isToldToWait && journey.waited + delay > this.settings.failover.maxWait
       if (isTooLong || now + delay >= journey.deadline) {
-        if (!isToldToWait) return this.deadlinePassed(journey)
+        if (!isToldToWait) return journey.deadlinePassed
         // what failed last is no throttling, even where others are
         return last?.outcome._tag === "Failed"
           ? this.finalReason(journey, last, "no-deployment")
-          : this.throttled(journey, wait)
+          : journey.throttledFor(wait)
       }
       if (isToldToWait) {
         journey.waited += delay
-        this.tellWaiting(journey, delay)
+        this.narrator.waiting(journey, delay)
       }
       yield* Effect.sleep(Math.ceil(delay))
     }
@@ -425,7 +374,7 @@ export class Dispatcher {
       if (decision._tag === "Decision" || decision.bestBet === undefined || !this.mayPanic(journey, decision)) {
         return decision
       }
-      this.tellPanic(journey, decision.bestBet)
+      this.narrator.panicked(journey, decision.bestBet)
       return { _tag: "Decision", deployment: decision.bestBet, isRepeat: false }
     })
   }
@@ -452,131 +401,23 @@ export class Dispatcher {
     return last.outcome._tag === "Throttled" || journey.counted === 1
   }
 
-  private deadlinePassed(journey: Journey): Errors.LoadBalancerErrorReason {
-    const limit = journey.deadline - journey.startedAt
-    return new Errors.TimedOut({ model: journey.group.model, stage: "total", limit })
-  }
-
-  private throttled(journey: Journey, wait: number): Errors.LoadBalancerErrorReason {
-    return new Errors.Throttled({ model: journey.group.model, retryAfter: Math.ceil(wait) })
-  }
-
   private finalReason(
     journey: Journey,
     last: AttemptFailure | undefined,
     limitedBy: Errors.LimitedBy
   ): Errors.LoadBalancerErrorReason {
-    const { group, timeouts } = journey
     const timeout = last?.outcome._tag === "Failed" ? last.outcome.timeout : undefined
-    if (timeout !== undefined) {
-      return new Errors.TimedOut({ model: group.model, stage: timeout, limit: limitOf(timeouts, timeout) })
-    }
+    if (timeout !== undefined) return journey.timedOutIn(timeout)
     if (last?.outcome._tag === "Throttled") {
       const decision = this.decide(journey, noneTried)
       if (decision._tag === "NoCandidate" && decision.opensAt !== Infinity) {
-        return this.throttled(journey, Math.max(0, decision.opensAt - this.now))
+        return journey.throttledFor(Math.max(0, decision.opensAt - this.now))
       }
     }
-    return new Errors.Unavailable({ model: group.model, limitedBy })
-  }
-
-  // --- telling ------------------------------------------------------------------------------------------------------
-
-  private get wallNow(): number {
-    return this.options.clock.currentTimeMillisUnsafe()
-  }
-
-  private tellFailover(journey: Journey, last: AttemptFailure, delay: number): void {
-    const { events } = this.environment
-    if (!events.isHeard) return
-    const { model } = journey.group
-    events.emit({
-      _tag: "FailedOver",
-      at: this.wallNow,
-      model,
-      from: last.deployment.id,
-      reason: last.outcome.reason,
-      delay
-    })
-  }
-
-  private tellWaiting(journey: Journey, delay: number): void {
-    const { events } = this.environment
-    if (events.isHeard) events.emit({ _tag: "Waiting", at: this.wallNow, model: journey.group.model, delay })
-  }
-
-  private tellPanic(journey: Journey, deployment: Deployment): void {
-    const { events } = this.environment
-    if (!events.isHeard) return
-    events.emit({ _tag: "Panicked", at: this.wallNow, model: journey.group.model, deployment: deployment.id })
-  }
-
-  private tellFailure(journey: Journey, exit: Exit.Exit<unknown, Errors.LoadBalancerError>): void {
-    if (Exit.isSuccess(exit)) return
-    const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-    this.tellEnd(journey, undefined, error === undefined ? "interrupted" : error.reason._tag, undefined, undefined)
-  }
-
-  /** A stream that was committed ended; one that was not is followed by another attempt or by an error. */
-  private tellStreamEnd(
-    journey: Journey,
-    deployment: Deployment,
-    firstByteAt: number | undefined,
-    outcome: Outcome,
-    usage: Errors.Usage | undefined
-  ): void {
-    if (firstByteAt === undefined) return
-    const ended = outcome._tag === "Success"
-      ? "success"
-      : outcome._tag === "Abandoned"
-      ? "interrupted"
-      : "StreamInterrupted"
-    this.tellEnd(journey, deployment, ended, firstByteAt - journey.startedAt, usage)
-  }
-
-  private tellEnd(
-    journey: Journey,
-    deployment: Deployment | undefined,
-    outcome: "success" | "interrupted" | Errors.LoadBalancerErrorReason["_tag"],
-    firstByte: number | undefined,
-    usage: Errors.Usage | undefined
-  ): void {
-    const { request } = journey
-    this.environment.events.emit({
-      _tag: "RequestEnded",
-      at: this.wallNow,
-      model: journey.group.model,
-      operation: request.operation,
-      streamed: request.stream,
-      session: request.session,
-      deployment: deployment?.id,
-      outcome,
-      attempts: journey.counted,
-      duration: this.now - journey.startedAt,
-      firstByte,
-      usage
-    })
+    return journey.unavailable(limitedBy)
   }
 }
-
-const closedReason = ({ model }: ModelGroup): Errors.LoadBalancerErrorReason =>
-  new Errors.Unavailable({ model, limitedBy: "closed" })
 
 const noneTried: ReadonlySet<Deployment> = new Set()
 
 const isTimeout = (outcome: Outcome): boolean => outcome._tag === "Failed" && outcome.timeout !== undefined
-
-const limitOf = (timeouts: TimeoutsConfig, stage: Errors.TimeoutStage): number => {
-  switch (stage) {
-    case "connect":
-      return timeouts.connect
-    case "first-event":
-      return timeouts.firstEvent
-    case "first-content":
-      return timeouts.firstContent
-    case "idle":
-      return timeouts.idle
-    case "total":
-      return timeouts.total
-  }
-}

@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import type { Answer } from "./attempt/Attempt.ts"
+import type { Answer } from "./attempt/Answer.ts"
 import type { Batch } from "./attempt/EventStream.ts"
 import { interrupted, StreamBreak } from "./attempt/GivenStream.ts"
 import { isSafePath } from "./deployment/Resource.ts"

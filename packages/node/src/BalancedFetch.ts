@@ -5,7 +5,7 @@
  * client's typed errors come out, with `x-should-retry: false`, because retrying is done. After the first content of a
  * stream a failure becomes an error event: an abort, or a bare end, would finish the caller's loop as if all were well.
  */
-import type { Answer } from "@evenkeel/core/attempt/Attempt"
+import type { Answer } from "@evenkeel/core/attempt/Answer"
 import { interrupted, StreamBreak } from "@evenkeel/core/attempt/GivenStream"
 import { headersOf } from "@evenkeel/core/BalancedHttpClient"
 import type { Resource } from "@evenkeel/core/deployment/Resource"

@@ -19,17 +19,10 @@ import type { AttemptSummary, TimeoutStage, Usage } from "../LoadBalancerError.t
 import { isRecord, type LlmRequest } from "../request/LlmRequest.ts"
 import { monotonicMillis } from "../Time.ts"
 import type { Transport, TransportError, TransportRequest, TransportResponse } from "../Transport.ts"
+import type { Answer, AnswerBase, RawAnswer, StreamAnswer } from "./Answer.ts"
 import type { Deadlines, Limited } from "./Deadlines.ts"
 import { type Batch, EventReader, idsOf } from "./EventStream.ts"
-import {
-  type AttemptFailure,
-  type CommittedStream,
-  GivenBytes,
-  GivenStream,
-  type RawStream,
-  type Source,
-  type Unanswered
-} from "./GivenStream.ts"
+import { type AttemptFailure, GivenBytes, GivenStream, type Source, type Unanswered } from "./GivenStream.ts"
 import * as Outcome from "./Outcome.ts"
 import { commit, settle, type Settled } from "./Settlement.ts"
 
@@ -60,38 +53,6 @@ export interface AttemptPlan {
   /** Told the outcome when the attempt ends, which for a stream is long after it succeeded. */
   readonly onEnd: ((outcome: Outcome.Outcome, usage: Usage | undefined) => void) | undefined
 }
-
-interface AnswerBase {
-  readonly deployment: Deployment
-  readonly status: number
-  readonly headers: Readonly<Record<string, string>>
-  /** Milliseconds from the attempt's start to the first content, or to the answer. */
-  readonly firstByte: number
-  /** Ids that only this resource knows from now on. */
-  readonly ids: ReadonlyArray<string>
-}
-
-/** A whole answer, parsed. */
-export interface WholeAnswer extends AnswerBase {
-  readonly _tag: "Whole"
-  readonly text: string
-  readonly json: Record<string, unknown>
-  readonly usage: Usage | undefined
-}
-
-/** A stream whose content has begun. */
-export interface StreamAnswer extends AnswerBase {
-  readonly _tag: "Stream"
-  readonly stream: CommittedStream
-}
-
-/** An answer of an endpoint that is only passed on: bytes. */
-export interface RawAnswer extends AnswerBase {
-  readonly _tag: "Raw"
-  readonly stream: RawStream
-}
-
-export type Answer = WholeAnswer | StreamAnswer | RawAnswer
 
 /**
  * Makes one attempt. `begin` decides and reserves, in one synchronous block; the permit that it takes is given back in

@@ -1,0 +1,86 @@
+/**
+ * One request while it is under way: what it may do, and what it has tried.
+ */
+import type { OnOpen } from "../attempt/Attempt.ts"
+import type { Config, TimeoutsConfig } from "../Config.ts"
+import type { Deployment } from "../deployment/Deployment.ts"
+import type { ModelGroup } from "../deployment/ModelGroup.ts"
+import * as Errors from "../LoadBalancerError.ts"
+import type { LlmRequest } from "../request/LlmRequest.ts"
+
+/**
+ * What is known of a request. Times are milliseconds of the monotonic clock.
+ */
+export class Journey {
+  readonly request: LlmRequest
+  readonly group: ModelGroup
+  readonly onOpen: OnOpen | undefined
+  readonly startedAt: number
+  readonly deadline: number
+  readonly timeouts: TimeoutsConfig
+  readonly promptTokens: number
+  readonly tokens: number
+  readonly maxAttempts: number
+  readonly sessionKey: string | undefined
+  readonly tried = new Set<Deployment>()
+  readonly attempts: Array<Errors.AttemptSummary> = []
+  /** Attempts that count: a search for the owner of a stored thing does not. */
+  counted = 0
+  waited = 0
+  timedOut = 0
+  /** Resources that may serve it, where not all may. */
+  resources: ReadonlySet<string> | undefined
+  /** Whether the owner of what it refers to is being searched for. */
+  isSearching = false
+  /** Whether the prompt was too long for a provisioned deployment. */
+  isStandardOnly = false
+  readonly renewed = new Set<string>()
+
+  constructor(
+    request: LlmRequest,
+    group: ModelGroup,
+    settings: Config,
+    startedAt: number,
+    onOpen: OnOpen | undefined
+  ) {
+    this.request = request
+    this.onOpen = onOpen
+    this.group = group
+    this.startedAt = startedAt
+    const own = settings.modelTimeouts[group.model] ?? settings.timeouts
+    this.timeouts = request.timeouts === undefined ? own : { ...own, ...request.timeouts }
+    this.deadline = startedAt + (request.timeout ?? this.timeouts.total)
+    this.promptTokens = group.estimate.prompt(request.characters)
+    this.tokens = this.promptTokens + (request.outputLimit ?? group.estimate.unlimitedOutput)
+    this.maxAttempts = request.attempts ?? settings.failover.attempts
+    this.sessionKey = request.session === undefined ? undefined : `${group.model}\u0000${request.session}`
+  }
+
+  /** Its own deadline passed. */
+  get deadlinePassed(): Errors.LoadBalancerErrorReason {
+    return new Errors.TimedOut({ model: this.group.model, stage: "total", limit: this.deadline - this.startedAt })
+  }
+
+  /** A stage of its last attempt took too long. */
+  timedOutIn(stage: Errors.TimeoutStage): Errors.LoadBalancerErrorReason {
+    return new Errors.TimedOut({ model: this.group.model, stage, limit: this.timeouts[limits[stage]] })
+  }
+
+  /** Everything is throttled, the first for `wait` milliseconds more. */
+  throttledFor(wait: number): Errors.LoadBalancerErrorReason {
+    return new Errors.Throttled({ model: this.group.model, retryAfter: Math.ceil(wait) })
+  }
+
+  /** Nothing answered, and something ended the search. */
+  unavailable(limitedBy: Errors.LimitedBy): Errors.LoadBalancerErrorReason {
+    return new Errors.Unavailable({ model: this.group.model, limitedBy })
+  }
+}
+
+const limits: Readonly<Record<Errors.TimeoutStage, keyof TimeoutsConfig>> = {
+  connect: "connect",
+  "first-event": "firstEvent",
+  "first-content": "firstContent",
+  idle: "idle",
+  total: "total"
+}
