@@ -1,4 +1,4 @@
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { LoadBalancer } from "@evenkeel/core"
 import { LoadBalancerLive } from "@evenkeel/node"
 import { Console, Effect, Stream } from "effect"
