@@ -1,7 +1,7 @@
 /**
  * A program that speaks to OpenAI over `effect/http` is balanced by a layer: nothing in it changes.
  */
-import { NodeRuntime } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { BalancedHttpClient } from "@evenkeel/core"
 import { LoadBalancerLive } from "@evenkeel/node"
 import { Console, Effect, Layer, Schema } from "effect"

@@ -20,7 +20,7 @@ const always = (name: string, guarantee: Watchers.Guarantee, closeAt = (_: Scena
         yield* play(scenario, guarantee(wrong, scenario), closeAt(scenario))
         assert.strictEqual(wrong.join("\n"), "")
       }),
-    { timeout: 60_000 + runs * 300, arbitrary: { runs, seed, size: 100 } }
+    { timeout: 60_000 + runs * 300, arbitrary: { runs, seed, size: 300 } }
   )
 
 describe("Guarantees", () => {

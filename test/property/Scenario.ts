@@ -83,8 +83,8 @@ const Request = Schema.Struct({
 export const Scenario = Schema.Struct({
   seed: int(0, 1_000_000),
   deployments: list(Deployment, 1, 5),
-  faults: list(Fault, 0, 7),
-  requests: list(Request, 1, 36),
+  faults: list(Fault, 0, 10),
+  requests: list(Request, 1, 60),
   attempts: int(1, 4),
   maxWait: int(0, 10_000),
   /** In tenths. */

@@ -1,0 +1,276 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as LlmRequest from "@evenkeel/core/request/LlmRequest"
+import { Schema } from "effect"
+import { check } from "../../support/Check.ts"
+
+const { jsonBody, readFacts, sentParameters } = LlmRequest
+
+const messages = [{ role: "user", content: "Say hello." }]
+
+const asked: LlmRequest.Asked = {
+  operation: "chat",
+  method: "POST",
+  path: "/chat/completions",
+  query: "",
+  body: LlmRequest.noBody,
+  parsesEvents: false
+}
+
+const pinOf = (parameters: object) => readFacts("responses", { model: "m", ...parameters }).pin?.ids
+
+describe("the facts of a request", () => {
+  it("are read of a chat", () => {
+    const facts = readFacts("chat", {
+      model: "gpt-4o",
+      messages,
+      stream: true,
+      n: 2,
+      max_completion_tokens: 100,
+      prompt_cache_key: "user-42"
+    })
+    assert.deepInclude(facts, {
+      model: "gpt-4o",
+      stream: true,
+      hidesUsage: true,
+      outputLimit: 200,
+      session: "user-42",
+      pin: undefined,
+      hasSideEffects: false
+    })
+    assert.isAbove(facts.characters, 10)
+  })
+
+  it.each([
+    [{ max_completion_tokens: 5, max_tokens: 9 }, 5],
+    [{ max_tokens: 9 }, 9],
+    [{ max_output_tokens: 7 }, 7],
+    [{}, undefined],
+    [{ max_tokens: null }, undefined],
+    [{ max_tokens: 0 }, undefined],
+    [{ max_tokens: -5 }, undefined],
+    [{ max_tokens: "9" }, undefined],
+    [{ max_tokens: 9, n: 3 }, 27],
+    [{ max_tokens: 9, n: null }, 9]
+  ])("have the output that was allowed: %j", (parameters, limit) => {
+    assert.strictEqual(readFacts("chat", { model: "m", messages, ...parameters }).outputLimit, limit)
+  })
+
+  it("have no output for embeddings", () => {
+    assert.strictEqual(readFacts("embeddings", { model: "m", input: "x" }).outputLimit, 0)
+  })
+
+  it.each([
+    [{ stream: true, stream_options: { include_usage: true } }, false],
+    [{ stream: true, stream_options: { include_usage: false } }, true],
+    [{ stream: true, stream_options: null }, true],
+    [{ stream: true }, true],
+    [{ stream: false }, false]
+  ])("say whether the usage chunk is for us alone: %j", (parameters, hides) => {
+    assert.strictEqual(readFacts("chat", { model: "m", messages, ...parameters }).hidesUsage, hides)
+  })
+
+  it("hide no usage of responses, which always tell it", () => {
+    assert.isFalse(readFacts("responses", { model: "m", input: "x", stream: true }).hidesUsage)
+  })
+
+  it.each([
+    ["instructions", { instructions: "be brief, and kind to everyone" }],
+    ["tools", { tools: [{ type: "function", name: "f", description: "thirty characters or more of it" }] }],
+    ["messages", {
+      input: [{ role: "user", content: [{ type: "input_text", text: "thirty characters or more of it" }] }]
+    }]
+  ])("count what a response is made of: %s", (_, parameters) => {
+    assert.isAtLeast(readFacts("responses", { model: "m", ...parameters }).characters, 30)
+  })
+
+  it("know what is tied to a resource", () => {
+    assert.deepStrictEqual(pinOf({ previous_response_id: "resp_1" }), ["resp_1"])
+    assert.deepStrictEqual(pinOf({ conversation: "conv_1" }), ["conv_1"])
+    assert.deepStrictEqual(pinOf({ conversation: { id: "conv_2" } }), ["conv_2"])
+    assert.deepStrictEqual(pinOf({ input: [{ type: "item_reference", id: "msg_1" }] }), ["msg_1"])
+    assert.deepStrictEqual(pinOf({ input: [{ type: "reasoning", id: "rs_1", encrypted_content: "gAAAA" }] }), ["rs_1"])
+    assert.lengthOf(pinOf({ input: [{ type: "reasoning", encrypted_content: "gAAAA" }] })!, 1)
+    assert.isUndefined(pinOf({ input: "hello", previous_response_id: null }))
+  })
+
+  it("give encrypted content without an id the same name each time, and another one another name", () => {
+    assert.strictEqual(LlmRequest.encryptedKey("gAAAA1"), LlmRequest.encryptedKey("gAAAA1"))
+    assert.notStrictEqual(LlmRequest.encryptedKey("gAAAA1"), LlmRequest.encryptedKey("gAAAA2"))
+  })
+
+  it.each([[{ background: true }, true], [{ store: true }, true], [{ store: false }, false], [{}, false]])(
+    "know side effects beyond cost: %j",
+    (parameters, expected) => {
+      assert.strictEqual(readFacts("responses", { model: "m", input: "x", ...parameters }).hasSideEffects, expected)
+    }
+  )
+
+  const odd = Schema.Union([Schema.Json, Schema.Json, Schema.Undefined, Schema.Symbol, Schema.BigInt])
+
+  it.prop("are read whatever the parameters are, and are of their own kinds", {
+    operation: Schema.Literals(["chat", "responses", "embeddings", "other"]),
+    known: Schema.Struct({
+      model: odd,
+      messages: odd,
+      input: odd,
+      instructions: odd,
+      tools: odd,
+      text: odd,
+      n: odd,
+      max_tokens: odd,
+      max_completion_tokens: odd,
+      max_output_tokens: odd,
+      stream: odd,
+      stream_options: odd,
+      prompt_cache_key: odd,
+      previous_response_id: odd,
+      conversation: odd,
+      background: odd,
+      store: odd
+    }),
+    others: Schema.Record(Schema.String, Schema.Json)
+  }, ({ known, operation, others }) => {
+    const facts = readFacts(operation, { ...others, ...known })
+    assert.isTrue(facts.model === undefined || (typeof facts.model === "string" && facts.model !== ""))
+    assert.isTrue(facts.session === undefined || typeof facts.session === "string")
+    assert.isTrue(Number.isFinite(facts.characters) && facts.characters >= 0)
+    assert.isTrue(facts.outputLimit === undefined || facts.outputLimit >= 0)
+    assert.isTrue(facts.pin === undefined || facts.pin.ids.every((id) => typeof id === "string" && id !== ""))
+    for (const flag of [facts.stream, facts.hidesUsage, facts.hasSideEffects]) assert.isBoolean(flag)
+  }, check(300))
+})
+
+const report = (what: string, A: any, B: any, t: string) => {
+  try { assert.deepStrictEqual(A, B) } catch (e) {
+  const ka = Object.keys(A), kb = Object.keys(B)
+    console.log("REPORT", what, ka.length, kb.length, JSON.stringify(ka.filter((k) => !Object.hasOwn(B, k))), JSON.stringify(kb.filter((k) => !Object.hasOwn(A, k))), JSON.stringify(t))
+    for (const k of ka) if (JSON.stringify(A[k]) !== JSON.stringify(B[k])) console.log("REPORTD", JSON.stringify(k), JSON.stringify(A[k]), JSON.stringify(B[k]))
+    for (const k of ka) { try { assert.deepStrictEqual(A[k], B[k]) } catch { console.log("REPORTK", JSON.stringify(k), JSON.stringify(A[k]), JSON.stringify(B[k]), Object.is(A[k], B[k])) } }
+    let again = "no"; try { assert.deepStrictEqual(A, B); again = "equal now" } catch {}
+    console.log("REPORTA", again)
+    throw e
+  }
+}
+const jsonObject = Schema.Record(Schema.String, Schema.Json)
+
+describe("a body", () => {
+  it.prop("is the parameters with the model replaced, for any of them", {
+    parameters: jsonObject,
+    model: Schema.String,
+    name: Schema.String,
+    hasModel: Schema.Boolean
+  }, ({ hasModel, model, name, parameters }) => {
+    const { model: _, ...rest } = parameters
+    const body = jsonBody(JSON.stringify(rest))
+    const sent = body.withModel(name)
+    report("first", JSON.parse(sent as string), JSON.parse(JSON.stringify({ ...rest, model: name })), sent as string)
+    assert.deepStrictEqual(JSON.parse(body.withModel(undefined) as string), JSON.parse(JSON.stringify(rest)))
+    assert.strictEqual(body.withModel(name), sent, "it can be sent again")
+    const whole = hasModel ? { ...parameters, model } : parameters
+    for (const operation of ["chat", "responses", "embeddings"] as const) {
+      for (const stream of [false, true]) {
+        const again = jsonBody(JSON.stringify(sentParameters(operation, whole, stream))).withModel(name)
+        const { stream: __, stream_options: ___, ...untouched } = JSON.parse(again as string)
+        const { stream: ____, stream_options: _____, ...given } = JSON.parse(JSON.stringify({ ...whole, model: name }))
+        report("second", untouched, given, again as string)
+      }
+    }
+  }, check(300))
+
+  it("asks a chat stream for its usage, and keeps its other options", () => {
+    assert.deepInclude(sentParameters("chat", { model: "m", messages }, true), {
+      stream: true,
+      stream_options: { include_usage: true }
+    })
+    const options = { include_obfuscation: false, include_usage: false }
+    assert.deepInclude(sentParameters("chat", { model: "m", messages, stream_options: options }, true), {
+      stream_options: { include_obfuscation: false, include_usage: true }
+    })
+  })
+
+  it("is not streamed where the method does not stream", () => {
+    const sent = JSON.parse(JSON.stringify(sentParameters("chat", { model: "m", messages, stream: true }, false)))
+    assert.deepStrictEqual(sent, { messages })
+  })
+
+  it("asks responses and embeddings for no usage", () => {
+    assert.notProperty(sentParameters("responses", { model: "m", input: "x" }, true), "stream_options")
+    assert.deepStrictEqual(
+      JSON.parse(JSON.stringify(sentParameters("embeddings", { model: "m", input: "x" }, false))),
+      {
+        input: "x"
+      }
+    )
+  })
+
+  it("changes nothing of what the caller gave", () => {
+    const given = Object.freeze({ model: "m", messages, stream: true, stream_options: Object.freeze({}) })
+    sentParameters("chat", given, true)
+    assert.deepStrictEqual(given, { model: "m", messages, stream: true, stream_options: {} })
+  })
+
+  it("is the same bytes each time where it is raw", () => {
+    const bytes = new Uint8Array([1, 2, 3])
+    const body = LlmRequest.rawBody(bytes, "audio/wav")
+    assert.strictEqual(body.withModel("a"), bytes)
+    assert.strictEqual(body.withModel("b"), bytes)
+    assert.isUndefined(LlmRequest.noBody.withModel("a"))
+  })
+})
+
+const secrets = [
+  "authorization",
+  "api-key",
+  "cookie",
+  "host",
+  "openai-organization",
+  "openai-project",
+  "accept-encoding"
+]
+const stainless = ["x-stainless-lang", "x-stainless-timeout", "x-session-id", "x-custom", "content-length"]
+
+const crossed = (headers: Readonly<Record<string, string>>) =>
+  LlmRequest.make(asked, LlmRequest.noFacts, { headers }).headers
+
+describe("the headers that cross the border", () => {
+  it.each([...secrets, ...stainless])("are not %s", (name) => {
+    assert.deepStrictEqual(crossed({ [name]: "x", [name.toUpperCase()]: "y" }), {})
+  })
+
+  it("are those that the service may know, in lower case", () => {
+    assert.deepStrictEqual(crossed({ TraceParent: "00-1", "X-MS-Client-Request-Id": "1" }), {
+      "traceparent": "00-1",
+      "x-ms-client-request-id": "1"
+    })
+    assert.isUndefined(LlmRequest.make(asked, LlmRequest.noFacts, {}).headers)
+  })
+
+  it("begin no other header", () => {
+    assert.deepStrictEqual(crossed({ traceparent: "1\r\nauthorization: x", tracestate: "a\nb", accept: "a\0" }), {})
+  })
+
+  it.prop("are always of the allow-list, whatever was given", {
+    headers: Schema.Record(Schema.String, Schema.Union([Schema.String, Schema.Json])),
+    names: Schema.Array(Schema.Literals([...secrets, ...stainless, "Accept", "TRACEPARENT"]))
+  }, ({ headers, names }) => {
+    const given = { ...headers, ...Object.fromEntries(names.map((name) => [name, "x"])) } as Record<string, string>
+    for (const [name, value] of Object.entries(crossed(given)!)) {
+      assert.include(["accept", "traceparent"], name)
+      assert.notMatch(value, /[\r\n]/)
+    }
+  }, check(200))
+})
+
+describe("a request", () => {
+  it("prefers the caller's session to the body's", () => {
+    const facts = readFacts("chat", { model: "m", messages, prompt_cache_key: "key" })
+    assert.strictEqual(LlmRequest.make(asked, facts, undefined).session, "key")
+    assert.strictEqual(LlmRequest.make(asked, facts, { session: "own" }).session, "own")
+  })
+
+  it("takes a timeout in milliseconds or as a duration", () => {
+    assert.strictEqual(LlmRequest.make(asked, LlmRequest.noFacts, { timeout: "2 seconds" }).timeout, 2000)
+    assert.strictEqual(LlmRequest.make(asked, LlmRequest.noFacts, { timeout: 1500 }).timeout, 1500)
+    assert.isUndefined(LlmRequest.make(asked, LlmRequest.noFacts, undefined).timeout)
+  })
+})
