@@ -1,7 +1,7 @@
 /**
  * Plays a scenario on the simulated service under virtual time, and shows whoever watches what happens.
  */
-import { type ConfigInput, Deployments, type Event, HealthMonitor, LoadBalancer, type Transport } from "@evenkeel/core"
+import { type ConfigInput, Deployments, type Event, LoadBalancer, type Transport } from "@evenkeel/core"
 import type { Deployment } from "@evenkeel/core/deployment/Deployment"
 import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
 import * as SimulatedTransport from "@evenkeel/core/simulation/SimulatedTransport"
@@ -73,7 +73,7 @@ export const play = (scenario: Scenario, watcher: Watcher, closeAt = Infinity): 
       const scope = yield* Scope.make()
       const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
       const watched = watch(SimulatedTransport.make(services), watcher, () => live, now)
-      const layer = LoadBalancer.layer(configOf(scenario, services), { healthMonitor: HealthMonitor.layerNone }).pipe(
+      const layer = LoadBalancer.layer(configOf(scenario, services)).pipe(
         Layer.provide(Layer.succeed(TransportService, watched.transport))
       )
       const context = yield* Layer.buildWithScope(layer, scope).pipe(Effect.orDie)
@@ -149,7 +149,11 @@ const configOf = (
     budgetRatio: scenario.budgetRatio / 10,
     budgetPerSecond: scenario.budgetPerSecond
   },
-  health: { consecutiveFailures: scenario.consecutiveFailures, openFor: scenario.openFor },
+  health: {
+    consecutiveFailures: scenario.consecutiveFailures,
+    openFor: scenario.openFor,
+    check: { kind: scenario.checks, interval: "1 second", timeout: "500 millis" }
+  },
   timeouts: { total: TOTAL, firstEvent: scenario.firstEvent, firstContent: scenario.firstEvent * 2, idle: scenario.idle }
 })
 

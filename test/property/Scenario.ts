@@ -92,6 +92,8 @@ export const Scenario = Schema.Struct({
   budgetPerSecond: int(0, 1),
   consecutiveFailures: int(1, 3),
   openFor: int(200, 3000),
+  /** Active checks, every second where there are any. */
+  checks: Schema.Literals(["none", "models", "completion"]),
   firstEvent: int(300, 3000),
   idle: int(300, 2000)
 })

@@ -72,6 +72,7 @@ export const retriesAreBudgeted: Guarantee = (wrong, scenario) => {
   return {
     onResponse: (sent, status) => routes.answered(sent, status),
     onSend: (sent) => {
+      if (sent.request === undefined) return
       const before = routes.before(sent)
       const last = before.at(-1)
       if (last === undefined) return
@@ -93,6 +94,7 @@ export const noneTwiceWhileAnotherIsLeft: Guarantee = (wrong) => {
   const routes = new Routes()
   return {
     onSend: (sent, { deployments }) => {
+      if (sent.request === undefined) return
       const tried = routes.before(sent).map(({ sent: { deployment } }) => deployment)
       if (!tried.includes(sent.deployment)) return
       for (const other of deployments) {

@@ -168,6 +168,30 @@ describe("HealthMonitor", () => {
     )
   })
 
+  it.effect("checks of one token teach nothing about ordinary answers", () => {
+    const one = monitored([service("east", { reply: () => "x".repeat(800) })], { kind: "completion", interval: "5 seconds" })
+    return run(
+      one,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        for (let i = 0; i < 5; i++) yield* answer(lb.chat(hello))
+        const reserved = Effect.gen(function*() {
+          const before = (yield* stateOf("east")).tokens.used
+          const fiber = yield* Effect.forkChild(lb.chat(hello), { startImmediately: true })
+          const { used } = (yield* stateOf("east")).tokens
+          yield* answer(Fiber.join(fiber))
+          return used - before
+        })
+        const usual = yield* reserved
+        assert.isAbove(usual, 200)
+        yield* TestClock.adjust("20 minutes")
+        assert.isAbove(completions(one).length, 100)
+        // an answer without a limit still reserves what answers are like
+        assert.closeTo(yield* reserved, usual, 5)
+      })
+    )
+  })
+
   it.effect("checks nothing where that was switched off", () => {
     const one = monitored([service("east")], { kind: "none" })
     return run(

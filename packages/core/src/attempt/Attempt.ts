@@ -18,11 +18,11 @@ import type { EventHub } from "../Event.ts"
 import type { AttemptSummary, TimeoutStage, Usage } from "../LoadBalancerError.ts"
 import { isRecord, type LlmRequest } from "../request/LlmRequest.ts"
 import { monotonicMillis } from "../Time.ts"
-import type { Transport, TransportError, TransportRequest, TransportResponse } from "../Transport.ts"
+import type { Transport, TransportRequest, TransportResponse } from "../Transport.ts"
 import type { Answer, AnswerBase, RawAnswer, StreamAnswer } from "./Answer.ts"
 import type { Deadlines, Limited } from "./Deadlines.ts"
 import { type Batch, EventReader, idsOf } from "./EventStream.ts"
-import { type AttemptFailure, GivenBytes, GivenStream, type Source, type Unanswered } from "./GivenStream.ts"
+import { type AttemptFailure, GivenBytes, GivenStream, type Source } from "./GivenStream.ts"
 import * as Outcome from "./Outcome.ts"
 import { commit, settle, type Settled } from "./Settlement.ts"
 
@@ -65,7 +65,7 @@ export const execute = (
   Effect.suspend(() => {
     let attempt: Attempt | undefined
     // within `onExit`, so that no interruption falls between the reservation and what gives it back
-    const run = Effect.suspend((): Effect.Effect<Answer, Unanswered | undefined> => {
+    const run = Effect.suspend((): Effect.Effect<Answer, Outcome.Unanswered | undefined> => {
       const plan = begin()
       if (plan === undefined) return Effect.fail(undefined)
       attempt = new Attempt(plan, environment)
@@ -97,7 +97,7 @@ class Attempt implements Source, Limited {
   private endedAt: number | undefined
   private stage: TimeoutStage = "total"
   private stageEndsAt = Infinity
-  private worker: Fiber.Fiber<unknown, Unanswered> | undefined
+  private worker: Fiber.Fiber<unknown, Outcome.Unanswered> | undefined
   private given: GivenStream | GivenBytes | undefined
   private expired: TimeoutStage | undefined
   private isClosed = false
@@ -113,13 +113,13 @@ class Attempt implements Source, Limited {
     return monotonicMillis(this.environment.clock)
   }
 
-  run(): Effect.Effect<Answer, Unanswered> {
+  run(): Effect.Effect<Answer, Outcome.Unanswered> {
     return this.withinTime(Effect.flatMap(this.send(), (response) => this.receive(response)))
   }
 
   // --- send ---------------------------------------------------------------------------------------------------------
 
-  private send(): Effect.Effect<TransportResponse, Unanswered> {
+  private send(): Effect.Effect<TransportResponse, Outcome.Unanswered> {
     const { credential } = this.deployment.resource
     if (credential.fixed !== undefined) return this.dispatch(credential.fixed)
     return Effect.matchEffect(credential.headers, {
@@ -128,7 +128,9 @@ class Attempt implements Source, Limited {
     })
   }
 
-  private dispatch(authentication: Readonly<Record<string, string>>): Effect.Effect<TransportResponse, Unanswered> {
+  private dispatch(
+    authentication: Readonly<Record<string, string>>
+  ): Effect.Effect<TransportResponse, Outcome.Unanswered> {
     const { request } = this.plan
     const { resource } = this.deployment
     const { name: own } = this.deployment
@@ -145,7 +147,7 @@ class Attempt implements Source, Limited {
     // taken hold of before any interruption can come between, so that its socket is always closed
     return Effect.uninterruptibleMask((restore) =>
       Effect.matchEffect(restore(this.environment.transport.send(sent)), {
-        onFailure: (error) => Effect.fail(this.transportOutcome(error)),
+        onFailure: (error) => Effect.fail(Outcome.fromTransport(error)),
         onSuccess: (response) => {
           this.response = response
           return Effect.succeed(response)
@@ -154,13 +156,9 @@ class Attempt implements Source, Limited {
     )
   }
 
-  transportOutcome(error: TransportError): Unanswered {
-    return Outcome.fromTransport(error)
-  }
-
   // --- receive ------------------------------------------------------------------------------------------------------
 
-  private receive(response: TransportResponse): Effect.Effect<Answer, Unanswered> {
+  private receive(response: TransportResponse): Effect.Effect<Answer, Outcome.Unanswered> {
     const { permit, request } = this.plan
     this.deployment.quota.observe(parseRateLimits(response.headers), permit.reservation, this.now)
     if (response.status < 200 || response.status > 299) return this.receiveError(response)
@@ -168,11 +166,11 @@ class Attempt implements Source, Limited {
     return request.stream ? this.receiveStream(response) : this.receiveWhole(response)
   }
 
-  private text(response: TransportResponse): Effect.Effect<string, Unanswered> {
-    return Effect.mapError(response.text, (error) => this.transportOutcome(error))
+  private text(response: TransportResponse): Effect.Effect<string, Outcome.Unanswered> {
+    return Effect.mapError(response.text, (error) => Outcome.fromTransport(error))
   }
 
-  private receiveError(response: TransportResponse): Effect.Effect<never, Unanswered> {
+  private receiveError(response: TransportResponse): Effect.Effect<never, Outcome.Unanswered> {
     return Effect.flatMap(this.text(response), (text) => {
       const wallNow = this.environment.clock.currentTimeMillisUnsafe()
       const outcome = Outcome.fromStatus(response.status, response.headers, Outcome.parseBody(text), wallNow)
@@ -180,7 +178,7 @@ class Attempt implements Source, Limited {
       if (outcome._tag === "Failed" && outcome.effect === "missing" && this.plan.request.model === undefined) {
         return Effect.fail(Outcome.refusedAsIs(outcome, response.headers))
       }
-      return Effect.fail(this.mayRenew(response.status) ? Outcome.staleCredential : outcome as Unanswered)
+      return Effect.fail(this.mayRenew(response.status) ? Outcome.staleCredential : outcome)
     })
   }
 
@@ -189,13 +187,13 @@ class Attempt implements Source, Limited {
     return status === 401 && !this.plan.isRenewal && this.deployment.resource.credential.isRenewable
   }
 
-  private receiveWhole(response: TransportResponse): Effect.Effect<Answer, Unanswered> {
-    return Effect.flatMap(this.text(response), (text): Effect.Effect<Answer, Unanswered> => {
+  private receiveWhole(response: TransportResponse): Effect.Effect<Answer, Outcome.Unanswered> {
+    return Effect.flatMap(this.text(response), (text): Effect.Effect<Answer, Outcome.Unanswered> => {
       const json = Outcome.parseBody(text)
       if (!isRecord(json)) return Effect.fail(Outcome.broken("an answer that is no JSON object", response.status))
       if (isRecord(json["error"]) && json["object"] !== "response") {
         const wallNow = this.environment.clock.currentTimeMillisUnsafe()
-        return Effect.fail(Outcome.fromErrorEvent(response.headers, json, wallNow) as Unanswered)
+        return Effect.fail(Outcome.fromErrorEvent(response.headers, json, wallNow))
       }
       this.usage = Outcome.readUsage(json["usage"])
       const { startedAt } = this.plan.permit
@@ -217,7 +215,7 @@ class Attempt implements Source, Limited {
 
   // --- streams ------------------------------------------------------------------------------------------------------
 
-  private receiveStream(response: TransportResponse): Effect.Effect<Answer, Unanswered> {
+  private receiveStream(response: TransportResponse): Effect.Effect<Answer, Outcome.Unanswered> {
     const { hidesUsage, operation, parsesEvents } = this.plan.request
     const protocol = operation === "responses" ? "responses" : "chat"
     const { clock } = this.environment
@@ -229,23 +227,23 @@ class Attempt implements Source, Limited {
       () => clock.currentTimeMillisUnsafe()
     )
     const held: Array<Batch> = []
-    const untilCommit: Effect.Effect<Answer, Unanswered> = Effect.suspend(() =>
+    const untilCommit: Effect.Effect<Answer, Outcome.Unanswered> = Effect.suspend(() =>
       Effect.matchEffect(response.pull, {
         onSuccess: (bytes) => {
           held.push(reader.feed(bytes))
           return decide()
         },
         onFailure: (error) => {
-          if (error._tag === "TransportError") return Effect.fail(this.transportOutcome(error))
+          if (error._tag === "TransportError") return Effect.fail(Outcome.fromTransport(error))
           held.push(reader.end())
           return decide()
         }
       })
     )
-    const decide = (): Effect.Effect<Answer, Unanswered> => {
+    const decide = (): Effect.Effect<Answer, Outcome.Unanswered> => {
       this.usage = reader.usage
       if (reader.isCommitted) return this.commitStream(response, reader, held)
-      if (reader.failure !== undefined) return Effect.fail(reader.failure as Unanswered)
+      if (reader.failure !== undefined) return Effect.fail(reader.failure)
       if (reader.events > 0 && this.stage === "first-event") {
         this.enterStage("first-content", this.plan.permit.startedAt + this.plan.timeouts.firstContent)
       }
@@ -258,7 +256,7 @@ class Attempt implements Source, Limited {
     response: TransportResponse,
     reader: EventReader,
     held: Array<Batch>
-  ): Effect.Effect<Answer, Unanswered> {
+  ): Effect.Effect<Answer, Outcome.Unanswered> {
     const now = this.now
     commit(this.settled(now))
     this.stage = "idle"
@@ -321,7 +319,7 @@ class Attempt implements Source, Limited {
   }
 
   /** Runs `effect` in a fiber of its own, so that a time limit can end it and not its caller. */
-  private withinTime<A>(effect: Effect.Effect<A, Unanswered>): Effect.Effect<A, Unanswered> {
+  private withinTime<A>(effect: Effect.Effect<A, Outcome.Unanswered>): Effect.Effect<A, Outcome.Unanswered> {
     return Effect.withFiber((caller) =>
       Effect.callback((resume) => {
         const worker = Effect.runForkWith(caller.context)(effect)
@@ -375,14 +373,14 @@ class Attempt implements Source, Limited {
   }
 
   /** However the attempt ended, it is settled, and nothing of it is left open but a stream that is being given out. */
-  onExit(exit: Exit.Exit<unknown, Unanswered | undefined>): void {
+  onExit(exit: Exit.Exit<unknown, Outcome.Unanswered | undefined>): void {
     if (Exit.isSuccess(exit)) return
     const outcome = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
     this.end(outcome ?? { _tag: "Abandoned", reason: "interrupted" })
     this.response?.abort()
   }
 
-  failure(outcome: Unanswered): AttemptFailure {
+  failure(outcome: Outcome.Unanswered): AttemptFailure {
     return { outcome, summary: this.summary(outcome), deployment: this.deployment }
   }
 
@@ -401,10 +399,10 @@ class Attempt implements Source, Limited {
 }
 
 /** A stage's limit is held against the deployment, the request's own deadline against nobody. */
-const outcomeOfStage = (stage: TimeoutStage): Unanswered =>
+const outcomeOfStage = (stage: TimeoutStage): Outcome.Unanswered =>
   stage === "total" ? { _tag: "Abandoned", reason: "deadline" } : Outcome.fromTimeout(stage)
 
-const closed: Unanswered = { _tag: "Abandoned", reason: "the load balancer was closed" }
+const closed: Outcome.Unanswered = { _tag: "Abandoned", reason: "the load balancer was closed" }
 
 const summaryOutcome: Readonly<Record<Outcome.Outcome["_tag"], AttemptSummary["outcome"]>> = {
   Success: "success",

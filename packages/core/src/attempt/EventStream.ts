@@ -8,7 +8,7 @@
 import * as Sse from "effect/encoding/Sse"
 import type { Usage } from "../LoadBalancerError.ts"
 import { isRecord } from "../request/LlmRequest.ts"
-import { broken, fromErrorEvent, type Outcome, readUsage } from "./Outcome.ts"
+import { broken, fromErrorEvent, readUsage, type Unanswered } from "./Outcome.ts"
 
 /** One event, parsed where someone had to look into it. */
 export interface StreamEvent {
@@ -49,7 +49,7 @@ export class EventReader {
   readonly ids: Array<string> = []
   /** Reasoning and tool items that are open: the service may be silent while it works on them. */
   openItems = 0
-  failure: Outcome | undefined
+  failure: Unanswered | undefined
   /** Whether the failure's own event was given out, as the service's last word. */
   isFailureTold = false
   private held = 0

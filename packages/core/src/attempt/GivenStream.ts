@@ -17,16 +17,13 @@ import {
   type TimeoutStage,
   type Usage
 } from "../LoadBalancerError.ts"
-import type { TransportError, TransportResponse } from "../Transport.ts"
+import type { TransportResponse } from "../Transport.ts"
 import type { Batch, EventReader, StreamEvent } from "./EventStream.ts"
-import type * as Outcome from "./Outcome.ts"
-
-/** An end without an answer. */
-export type Unanswered = Exclude<Outcome.Outcome, Outcome.Success>
+import * as Outcome from "./Outcome.ts"
 
 /** An attempt that did not answer, or broke while it did. */
 export interface AttemptFailure {
-  readonly outcome: Unanswered
+  readonly outcome: Outcome.Unanswered
   readonly summary: AttemptSummary
   readonly deployment: Deployment
 }
@@ -83,8 +80,7 @@ export interface Source {
   readonly enterStage: (stage: TimeoutStage, endsAt: number) => void
   readonly pauseStage: () => void
   readonly end: (outcome: Outcome.Outcome) => void
-  readonly failure: (outcome: Unanswered) => AttemptFailure
-  readonly transportOutcome: (error: TransportError) => Unanswered
+  readonly failure: (outcome: Outcome.Unanswered) => AttemptFailure
 }
 
 type Pulled = Effect.Effect<Batch, StreamBreak | Cause.Done>
@@ -131,7 +127,7 @@ export class GivenStream implements CommittedStream {
   }
 
   /** A time limit passed: the stream is broken, whether or not someone waits for it. */
-  expire(outcome: Unanswered): void {
+  expire(outcome: Outcome.Unanswered): void {
     this.break(outcome)
   }
 
@@ -148,7 +144,7 @@ export class GivenStream implements CommittedStream {
       onSuccess: (bytes) => this.take(this.reader.feed(bytes)),
       onFailure: (error) => {
         if (error._tag !== "TransportError") return this.take(this.reader.end())
-        this.break(this.source.transportOutcome(error))
+        this.break(Outcome.fromTransport(error))
         return this.pull()
       }
     })
@@ -169,7 +165,7 @@ export class GivenStream implements CommittedStream {
   private notice(): void {
     if (this.isOver) return
     if (this.reader.failure !== undefined) {
-      this.break(this.reader.failure as Unanswered)
+      this.break(this.reader.failure)
     } else if (this.reader.isComplete) {
       this.isOver = true
       this.source.usage = this.reader.usage
@@ -178,7 +174,7 @@ export class GivenStream implements CommittedStream {
     }
   }
 
-  private break(outcome: Unanswered): void {
+  private break(outcome: Outcome.Unanswered): void {
     if (this.isOver) return
     this.isOver = true
     this.source.usage = this.reader.usage
@@ -221,7 +217,7 @@ export class GivenBytes implements RawStream {
       },
       onFailure: (error): Effect.Effect<never, StreamBreak | Cause.Done> => {
         if (error._tag === "TransportError") {
-          this.expire(this.source.transportOutcome(error))
+          this.expire(Outcome.fromTransport(error))
           return this.fail(this.failure!)
         }
         this.isOver = true
@@ -232,7 +228,7 @@ export class GivenBytes implements RawStream {
   })
 
   /** The body broke, or a time limit passed. */
-  expire(outcome: Unanswered): void {
+  expire(outcome: Outcome.Unanswered): void {
     if (this.isOver) return
     this.isOver = true
     this.source.end(outcome)

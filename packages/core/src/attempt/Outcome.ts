@@ -71,7 +71,10 @@ export interface Abandoned {
 }
 
 /** How an attempt ended. */
-export type Outcome = Success | Throttled | Failed | Refused | Abandoned
+export type Outcome = Success | Unanswered
+
+/** An end without an answer. */
+export type Unanswered = Throttled | Failed | Refused | Abandoned
 
 /** The service's error object, wherever in the body it was. */
 interface ServiceError {
@@ -135,7 +138,7 @@ export const fromStatus = (
   headers: Readonly<Record<string, string>>,
   body: unknown,
   wallNow: number
-): Outcome => fromError(status, headers, body, readError(body), wallNow)
+): Unanswered => fromError(status, headers, body, readError(body), wallNow)
 
 const fromError = (
   status: number,
@@ -143,7 +146,7 @@ const fromError = (
   body: unknown,
   error: ServiceError,
   wallNow: number
-): Outcome => {
+): Unanswered => {
   const code = error.code?.toLowerCase()
   const reason = error.code === undefined || error.code === String(status)
     ? `http ${status}`
@@ -198,7 +201,7 @@ export const fromErrorEvent = (
   headers: Readonly<Record<string, string>>,
   event: unknown,
   wallNow: number
-): Outcome => {
+): Unanswered => {
   const outer = record(event)
   const error = readError(record(outer?.["response"]) ?? outer)
   const code = (error.code ?? error.type ?? "").toLowerCase()
