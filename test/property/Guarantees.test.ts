@@ -9,8 +9,10 @@ import * as Watchers from "./Watchers.ts"
 const runs = Number(process.env["EVENKEEL_PROPERTY_RUNS"] ?? 100)
 const seed = process.env["EVENKEEL_PROPERTY_SEED"] ?? "evenkeel"
 
+const never = () => Infinity
+
 /** A property of every scenario: nothing is written into `wrong`. */
-const always = (name: string, guarantee: Watchers.Guarantee, closeAt = (_: Scenario) => Infinity) =>
+const always = (name: string, guarantee: Watchers.Guarantee, closeAt: (scenario: Scenario) => number = never) =>
   it.effect.prop(
     name,
     { scenario: Scenario },

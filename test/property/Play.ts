@@ -133,16 +133,19 @@ const configOf = (
   scenario: Scenario,
   services: ReadonlyArray<SimulatedService.SimulatedService>
 ): ConfigInput => ({
-  resources: services.map((service) => {
-    const config = service.config()
-    return {
-      ...config,
-      deployments: config.deployments!.map((deployment) => ({
-        ...deployment,
-        tier: scenario.deployments[Number(deployment.name.slice(1))]!.tier
-      }))
-    }
-  }),
+  resources: services.map((service) => service.config()).map(({ apiKey, deployments, endpoint, name, provider }) => ({
+    name,
+    provider,
+    endpoint,
+    apiKey,
+    deployments: deployments!.map(({ model, name, provisioned, tpm }) => ({
+      name,
+      model,
+      provisioned,
+      tpm,
+      tier: scenario.deployments[Number(name.slice(1))]!.tier
+    }))
+  })),
   failover: {
     attempts: scenario.attempts,
     maxWait: scenario.maxWait,
@@ -154,12 +157,19 @@ const configOf = (
     openFor: scenario.openFor,
     check: { kind: scenario.checks, interval: "1 second", timeout: "500 millis" }
   },
-  timeouts: { total: TOTAL, firstEvent: scenario.firstEvent, firstContent: scenario.firstEvent * 2, idle: scenario.idle }
+  timeouts: {
+    total: TOTAL,
+    firstEvent: scenario.firstEvent,
+    firstContent: scenario.firstEvent * 2,
+    idle: scenario.idle
+  }
 })
 
 /** Switches faults on and off as the scenario says. */
 const changeFaults = (scenario: Scenario, services: ReadonlyArray<SimulatedService.SimulatedService>) => {
-  const changes = [...new Set(scenario.faults.flatMap(({ from, lasts }) => [from, from + lasts]))].toSorted((a, b) => a - b)
+  const changes = [...new Set(scenario.faults.flatMap(({ from, lasts }) => [from, from + lasts]))].toSorted((a, b) =>
+    a - b
+  )
   return Effect.gen(function*() {
     let now = 0
     for (const change of changes) {
@@ -194,8 +204,10 @@ const watch = (
       panicked = undefined
       const sent = { request: user === undefined ? undefined : Number(user), deployment, at: now(), isPanic }
       watcher.onSend?.(sent, seen)
-      return Effect.tap(transport.send(request), ({ headers, status }) =>
-        Effect.sync(() => watcher.onResponse?.(sent, status, headers, seen)))
+      return Effect.tap(
+        transport.send(request),
+        ({ headers, status }) => Effect.sync(() => watcher.onResponse?.(sent, status, headers, seen))
+      )
     }
   }
   return {

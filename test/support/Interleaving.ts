@@ -54,18 +54,15 @@ export class Striker {
   /** The same transport, watched. */
   watch(transport: Transport["Service"]): Transport["Service"] {
     return {
-      // a transport's contract: once there is a response, nothing comes between it and its taker
       send: (request) =>
-        Effect.uninterruptibleMask((restore) =>
-          restore(transport.send(request)).pipe(
-            Effect.tapError(() => this.at("failure")),
-            Effect.map((response): TransportResponse => ({
-              ...response,
-              pull: Effect.tap(response.pull, () => this.at("chunk")),
-              text: Effect.tap(response.text, () => this.at("text"))
-            })),
-            Effect.tap(() => this.at("headers"))
-          )
+        transport.send(request).pipe(
+          Effect.tapError(() => this.at("failure")),
+          Effect.map((response): TransportResponse => ({
+            ...response,
+            pull: Effect.tap(response.pull, () => this.at("chunk")),
+            text: Effect.tap(response.text, () => this.at("text"))
+          })),
+          Effect.tap(() => this.at("headers"))
         )
     }
   }

@@ -25,7 +25,11 @@ export const layer: Layer.Layer<Transport, never, HttpClient.HttpClient> = Layer
     Transport.of({
       send: (request) =>
         client.execute(requestOf(request)).pipe(
-          Effect.map(responseOf),
+          Effect.map((answered) => {
+            const response = responseOf(answered)
+            request.onResponse?.(response)
+            return response
+          }),
           Effect.mapError((error) => errorOf(error, false)),
           // trace context is a custom header, of which Azure counts ten; spans are the balancer's own
           Effect.provideService(HttpClient.TracerPropagationEnabled, false),

@@ -24,6 +24,11 @@ export interface TransportRequest {
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>
   readonly body: string | Uint8Array | undefined
+  /**
+   * Told of the response in the same moment in which there is one, before it is handed over: whoever is interrupted in
+   * between can then still give it up.
+   */
+  readonly onResponse?: ((response: Pick<TransportResponse, "abort">) => void) | undefined
 }
 
 /**
@@ -81,8 +86,7 @@ export class TransportError extends Data.TaggedError("TransportError")<{
 /**
  * Service that sends a request to one resource.
  *
- * Interrupting `send`, or calling `abort` on its response, closes the socket. An implementation that does more once there
- * is a response gives it up when it is interrupted then (`Effect.onInterrupt`).
+ * Interrupting `send`, or calling `abort` on its response, closes the socket.
  */
 export class Transport extends Context.Service<Transport, {
   readonly send: (request: TransportRequest) => Effect.Effect<TransportResponse, TransportError>

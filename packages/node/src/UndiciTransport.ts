@@ -79,8 +79,13 @@ export const make = (options: UndiciTransportOptions = {}): Effect.Effect<Transp
     return Transport.of({
       send: (request) =>
         Effect.callback<TransportResponse, TransportError>((resume) => {
-          const exchange = new Exchange((response) => resume(Effect.succeed(response)), (error) =>
-            resume(Effect.fail(error)))
+          const exchange = new Exchange(
+            (response) => {
+              request.onResponse?.(response)
+              resume(Effect.succeed(response))
+            },
+            (error) => resume(Effect.fail(error))
+          )
           try {
             poolOf(request).dispatch({
               path: request.path,
@@ -91,9 +96,7 @@ export const make = (options: UndiciTransportOptions = {}): Effect.Effect<Transp
           } catch (cause) {
             resume(Effect.fail(errorOf(cause, false)))
           }
-          return Effect.sync(() =>
-            exchange.abort()
-          )
+          return Effect.sync(() => exchange.abort())
         })
     })
   })

@@ -36,14 +36,26 @@ const situations: ReadonlyArray<{
   readonly ask: (lb: LoadBalancer["Service"]) => Effect.Effect<unknown, unknown>
 }> = [
   { what: "a request that waits for its answer", ask: (lb) => lb.chat(hello), fault: { kind: "hang" } },
-  { what: "a stream that waits for its first event", ask: (lb) => Stream.runDrain(lb.chatStream(hello)), fault: { kind: "hang" } },
+  {
+    what: "a stream that waits for its first event",
+    ask: (lb) => Stream.runDrain(lb.chatStream(hello)),
+    fault: { kind: "hang" }
+  },
   { what: "a stream in its middle", ask: (lb) => Stream.runDrain(lb.chatStream(hello)) },
   {
     what: "a stream whose reader is busy",
     ask: (lb) => Stream.runForEach(lb.chatStream(hello), () => Effect.sleep("10 minutes"))
   },
-  { what: "a stream that stalls", ask: (lb) => Stream.runDrain(lb.chatStream(hello)), fault: { kind: "hang", afterEvents: 5 } },
-  { what: "a request that waits for a cooldown", ask: (lb) => lb.chat(hello), fault: { kind: "throttle", retryAfterMs: 9000 } },
+  {
+    what: "a stream that stalls",
+    ask: (lb) => Stream.runDrain(lb.chatStream(hello)),
+    fault: { kind: "hang", afterEvents: 5 }
+  },
+  {
+    what: "a request that waits for a cooldown",
+    ask: (lb) => lb.chat(hello),
+    fault: { kind: "throttle", retryAfterMs: 9000 }
+  },
   { what: "a request between two attempts", ask: (lb) => lb.chat(hello), fault: { kind: "status", status: 500 } },
   { what: "a raw answer that nobody reads", ask: (lb) => Effect.andThen(lb.request({ path: "/models" }), Effect.never) }
 ]

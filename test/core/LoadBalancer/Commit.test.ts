@@ -17,17 +17,19 @@ import {
   steady
 } from "../../support/Balanced.ts"
 
+const says = (word: string) => ({ reply: () => `${word} `.repeat(40) })
+
 /** East is asked first; both answer at length, and each with nothing but its own word. */
-const pair = () => {
-  const says = (word: string) => ({ reply: () => `${word} `.repeat(40) })
-  return fleet([service("east", says("east")), service("west", says("west"))], {
+const pair = () =>
+  fleet([service("east", says("east")), service("west", says("west"))], {
     tiers: { east: 1, west: 2 },
     timeouts: { firstEvent: "2 seconds", firstContent: "4 seconds", idle: "3 seconds" }
   })
-}
 
-const chatText = Effect.map(LoadBalancer, (lb) =>
-  Stream.map(lb.chatStream(hello), ({ choices }) => choices[0]?.delta.content ?? "")).pipe(Stream.unwrap)
+const chatText = Effect.map(
+  LoadBalancer,
+  (lb) => Stream.map(lb.chatStream(hello), ({ choices }) => choices[0]?.delta.content ?? "")
+).pipe(Stream.unwrap)
 
 const responseText = Effect.map(LoadBalancer, (lb) =>
   Stream.map(
@@ -53,13 +55,19 @@ const beforeContent: ReadonlyArray<{ readonly what: string; readonly fault: Simu
     { what: `an end after ${afterEvents} events`, fault: cut(afterEvents, "end") },
     { what: `a broken connection after ${afterEvents} events`, fault: cut(afterEvents, "reset") },
     { what: `a stall after ${afterEvents} events`, fault: { kind: "hang", afterEvents } as const },
-    { what: `a limit inside the 200 after ${afterEvents} events`, fault: { kind: "errorInStream", afterEvents } as const },
+    {
+      what: `a limit inside the 200 after ${afterEvents} events`,
+      fault: { kind: "errorInStream", afterEvents } as const
+    },
     {
       what: `a server error inside the 200 after ${afterEvents} events`,
       fault: { kind: "errorInStream", afterEvents, type: "server_error", code: "server_error" } as const
     },
     { what: `no JSON after ${afterEvents} events`, fault: { kind: "malformed", how: "json", afterEvents } as const },
-    { what: `half a character after ${afterEvents} events`, fault: { kind: "malformed", how: "utf8", afterEvents } as const }
+    {
+      what: `half a character after ${afterEvents} events`,
+      fault: { kind: "malformed", how: "utf8", afterEvents } as const
+    }
   ])
 ]
 
@@ -79,20 +87,23 @@ const afterContent: ReadonlyArray<{ readonly what: string; readonly fault: Simul
 ]
 
 describe("LoadBalancer commit point", () => {
-  it.effect.each(beforeContent)("$what before the content of a chat is invisible: another deployment answers", (given) => {
-    const two = pair()
-    return run(
-      two,
-      Effect.gen(function*() {
-        two.services["east"]!.fault("gpt-4o", given.fault)
-        const text = yield* answer(Stream.mkString(chatText))
-        assert.strictEqual(text, "west ".repeat(40))
-        assert.deepStrictEqual(sent(two), { east: 1, west: 1 })
-        assert.deepInclude(yield* stateOf("east"), { inFlight: 0, waiting: 0 })
-        assert.strictEqual(two.services["east"]!.stats(0).inFlight, 0)
-      })
-    )
-  })
+  it.effect.each(beforeContent)(
+    "$what before the content of a chat is invisible: another deployment answers",
+    (given) => {
+      const two = pair()
+      return run(
+        two,
+        Effect.gen(function*() {
+          two.services["east"]!.fault("gpt-4o", given.fault)
+          const text = yield* answer(Stream.mkString(chatText))
+          assert.strictEqual(text, "west ".repeat(40))
+          assert.deepStrictEqual(sent(two), { east: 1, west: 1 })
+          assert.deepInclude(yield* stateOf("east"), { inFlight: 0, waiting: 0 })
+          assert.strictEqual(two.services["east"]!.stats(0).inFlight, 0)
+        })
+      )
+    }
+  )
 
   it.effect.each(beforeContent)("$what before the content of a response is invisible too", (given) => {
     const two = pair()
@@ -177,23 +188,26 @@ describe("LoadBalancer commit point", () => {
     )
   })
 
-  it.effect.each(afterContent)("$what in the middle of a response is a typed error, and nothing is spliced", (given) => {
-    const two = pair()
-    return run(
-      two,
-      Effect.gen(function*() {
-        two.services["east"]!.fault("gpt-4o", given.fault)
-        let text = ""
-        const error = yield* failure(
-          Stream.runForEach(responseText, (piece) => Effect.sync(() => text += piece))
-        )
-        assert.match(reasonOf(error, "StreamInterrupted").why, given.why)
-        assert.deepStrictEqual(wordsOf(text).filter((word) => !"east".startsWith(word)), [])
-        assert.deepStrictEqual(sent(two), { east: 1, west: 0 })
-        assert.strictEqual(two.services["east"]!.stats(0).inFlight, 0)
-      })
-    )
-  })
+  it.effect.each(afterContent)(
+    "$what in the middle of a response is a typed error, and nothing is spliced",
+    (given) => {
+      const two = pair()
+      return run(
+        two,
+        Effect.gen(function*() {
+          two.services["east"]!.fault("gpt-4o", given.fault)
+          let text = ""
+          const error = yield* failure(
+            Stream.runForEach(responseText, (piece) => Effect.sync(() => text += piece))
+          )
+          assert.match(reasonOf(error, "StreamInterrupted").why, given.why)
+          assert.deepStrictEqual(wordsOf(text).filter((word) => !"east".startsWith(word)), [])
+          assert.deepStrictEqual(sent(two), { east: 1, west: 0 })
+          assert.strictEqual(two.services["east"]!.stats(0).inFlight, 0)
+        })
+      )
+    }
+  )
 
   it.effect("the usage of a stream that broke after its usage chunk is in the error", () => {
     const one = fleet([service("east")])

@@ -244,20 +244,23 @@ describe("LoadBalancer cooldown", () => {
       { outcomes: "SSSSSSSFFF", state: "open" },
       { outcomes: "SSSSFF", state: "open" }
     ]
-  )("C8: one failure is no rule, five of five or less than 80 % of at least five is: $outcomes", ({ outcomes, state }) => {
-    const one = fleet([service("east")], { failover: { attempts: 1 } })
-    return run(
-      one,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        for (const outcome of outcomes) {
-          if (outcome === "F") one.services["east"]!.fault("gpt-4o", { kind: "status", status: 500, times: 1 })
-          yield* settle(lb.chat(hello))
-        }
-        assert.strictEqual((yield* stateOf("east")).state, state)
-      })
-    )
-  })
+  )(
+    "C8: one failure is no rule, five of five or less than 80 % of at least five is: $outcomes",
+    ({ outcomes, state }) => {
+      const one = fleet([service("east")], { failover: { attempts: 1 } })
+      return run(
+        one,
+        Effect.gen(function*() {
+          const lb = yield* LoadBalancer
+          for (const outcome of outcomes) {
+            if (outcome === "F") one.services["east"]!.fault("gpt-4o", { kind: "status", status: 500, times: 1 })
+            yield* settle(lb.chat(hello))
+          }
+          assert.strictEqual((yield* stateOf("east")).state, state)
+        })
+      )
+    }
+  )
 
   it.effect("C9: after its open time a breaker admits one probe, however many ask at once", () => {
     const two = fleet([service("east"), service("west")], tiered)

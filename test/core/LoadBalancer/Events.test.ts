@@ -2,18 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deployments, type Event, LoadBalancer, Telemetry } from "@evenkeel/core"
 import { Effect, Fiber, Layer, Logger, References, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import {
-  answer,
-  failure,
-  fleet,
-  heard,
-  hello,
-  listen,
-  run,
-  service,
-  settle,
-  stateOf
-} from "../../support/Balanced.ts"
+import { answer, failure, fleet, heard, hello, listen, run, service, settle, stateOf } from "../../support/Balanced.ts"
 
 const tiered = { tiers: { east: 1, west: 2 } }
 
@@ -49,7 +38,12 @@ describe("LoadBalancer events", () => {
         assert.deepInclude(cooled, { deployment: "east/gpt-4o", coolFor: 30_000, at: 10 })
         assert.deepInclude(over, { from: "east/gpt-4o", delay: 0, model: "gpt-4o" })
         if (first?._tag === "AttemptEnded" && second?._tag === "AttemptEnded") {
-          assert.deepInclude(first.attempt, { deployment: "east/gpt-4o", outcome: "throttled", status: 429, duration: 10 })
+          assert.deepInclude(first.attempt, {
+            deployment: "east/gpt-4o",
+            outcome: "throttled",
+            status: 429,
+            duration: 10
+          })
           assert.strictEqual(first.attempt.requestIds.length, 2)
           assert.deepInclude(second.attempt, { deployment: "west/gpt-4o", outcome: "success", status: 200 })
         }

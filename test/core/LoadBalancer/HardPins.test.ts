@@ -27,12 +27,16 @@ const lastOf = (one: Fleet) => one.sends.at(-1)!.resource
 /** A response that another process made on a resource: this balancer has never heard of its id. */
 const madeElsewhere = (one: Fleet, resource: string, body: object = {}) => {
   const owner = one.services[resource]!
-  const made = owner.handle({
-    method: "POST",
-    path: "/openai/v1/responses",
-    headers: { "api-key": owner.apiKey },
-    body: JSON.stringify({ ...ask, ...body })
-  }, 0, () => 0.5)
+  const made = owner.handle(
+    {
+      method: "POST",
+      path: "/openai/v1/responses",
+      headers: { "api-key": owner.apiKey },
+      body: JSON.stringify({ ...ask, ...body })
+    },
+    0,
+    () => 0.5
+  )
   if (made._tag !== "Http") throw new Error("no answer")
   const { value } = made.parts.next()
   made.finished(0)

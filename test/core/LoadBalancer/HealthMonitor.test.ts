@@ -67,7 +67,9 @@ describe("HealthMonitor", () => {
           yield* answer(lb.chat(hello))
           yield* TestClock.adjust("1 second")
         }
-        const asked = new Set(two.sends.filter(({ request }) => request.method === "POST").map(({ resource }) => resource))
+        const asked = new Set(
+          two.sends.filter(({ request }) => request.method === "POST").map(({ resource }) => resource)
+        )
         for (const { resource } of checks(two)) {
           // whatever was checked had been silent for an interval
           assert.isTrue(asked.size === 1 ? !asked.has(resource) : true, resource)
@@ -169,7 +171,10 @@ describe("HealthMonitor", () => {
   })
 
   it.effect("checks of one token teach nothing about ordinary answers", () => {
-    const one = monitored([service("east", { reply: () => "x".repeat(800) })], { kind: "completion", interval: "5 seconds" })
+    const one = monitored([service("east", { reply: () => "x".repeat(800) })], {
+      kind: "completion",
+      interval: "5 seconds"
+    })
     return run(
       one,
       Effect.gen(function*() {

@@ -27,55 +27,69 @@ const cases: ReadonlyArray<{
   { what: "a whole answer, when its body is there", ask: chat, moment: "text" },
   { what: "a stream, when its headers come", ask: stream, moment: "headers" },
   { what: "a stream, when its first bytes come", ask: stream, moment: "chunk" },
-  { what: "a stream whose whole answer is one burst", ask: stream, moment: "chunk", fault: { kind: "slow", factor: 0.001 } },
+  {
+    what: "a stream whose whole answer is one burst",
+    ask: stream,
+    moment: "chunk",
+    fault: { kind: "slow", factor: 0.001 }
+  },
   { what: "a stream that is stopped at its first event", ask: first, moment: "chunk" },
   { what: "a raw answer, when its headers come", ask: raw, moment: "headers" },
   { what: "a request that fails over", ask: chat, moment: "failure", fault: { kind: "refused", times: 1 } },
   { what: "a stream that fails over", ask: stream, moment: "failure", fault: { kind: "reset", times: 1 } },
-  { what: "a request that is told to wait", ask: chat, moment: "text", fault: { kind: "throttle", retryAfterMs: 50, times: 2 } }
+  {
+    what: "a request that is told to wait",
+    ask: chat,
+    moment: "text",
+    fault: { kind: "throttle", retryAfterMs: 50, times: 2 }
+  }
 ]
 
 describe("LoadBalancer interruption", () => {
-  it.effect.each(cases)("interrupted at any operation, nothing stays in flight: $what", ({ ask, fault, moment }) =>
-    Effect.gen(function*() {
-      let struck = 0
-      let interrupted = 0
-      for (const step of steps) {
-        const striker = new Striker(moment, step)
-        const two = fleet([service("east"), service("west")], {}, {}, (transport) => striker.watch(transport))
-        const sleepers = yield* countSleepers
-        if (fault !== undefined) {
-          for (const service of Object.values(two.services)) service.fault("*", fault)
+  it.effect.each(cases)(
+    "interrupted at any operation, nothing stays in flight: $what",
+    ({ ask, fault, moment }) =>
+      Effect.gen(function*() {
+        let struck = 0
+        let interrupted = 0
+        for (const step of steps) {
+          const striker = new Striker(moment, step)
+          const two = fleet([service("east"), service("west")], {}, {}, (transport) => striker.watch(transport))
+          const sleepers = yield* countSleepers
+          if (fault !== undefined) {
+            for (const service of Object.values(two.services)) service.fault("*", fault)
+          }
+          const test = run(
+            two,
+            Effect.gen(function*() {
+              const fiber = yield* Effect.forkChild(inSmallSteps(ask))
+              striker.target = fiber
+              yield* letRun
+              yield* TestClock.adjust("5 seconds")
+              const exit = yield* Fiber.await(fiber)
+              if (striker.struck) struck++
+              if (Exit.isFailure(exit)) interrupted++
+              // what was handed over is its taker's to read
+              else if (exit.value !== undefined) yield* answer(exit.value.text)
+              for (const name of ["east", "west"]) {
+                const { inFlight, totals, waiting } = yield* stateOf(name)
+                const { abandoned, attempts, failed, refused, succeeded, throttled } = totals
+                assert.deepStrictEqual([inFlight, waiting], [0, 0], `${name} after ${step} operations`)
+                assert.strictEqual(attempts, abandoned + failed + refused + succeeded + throttled, `after ${step}`)
+                const { inFlight: served } = two.services[name]!.stats(0)
+                assert.strictEqual(served, 0, `${name}'s sockets after ${step} operations`)
+              }
+            })
+          )
+          yield* Effect.provideService(test, Clock.Clock, sleepers.clock)
+          assert.strictEqual(sleepers.asleep(), 0, `timers after ${step} operations`)
         }
-        const test = run(
-          two,
-          Effect.gen(function*() {
-            const fiber = yield* Effect.forkChild(inSmallSteps(ask))
-            striker.target = fiber
-            yield* letRun
-            yield* TestClock.adjust("5 seconds")
-            const exit = yield* Fiber.await(fiber)
-            if (striker.struck) struck++
-            if (Exit.isFailure(exit)) interrupted++
-            // what was handed over is its taker's to read
-            else if (exit.value !== undefined) yield* answer(exit.value.text)
-            for (const name of ["east", "west"]) {
-              const { inFlight, totals, waiting } = yield* stateOf(name)
-              const { abandoned, attempts, failed, refused, succeeded, throttled } = totals
-              assert.deepStrictEqual([inFlight, waiting], [0, 0], `${name} after ${step} operations`)
-              assert.strictEqual(attempts, abandoned + failed + refused + succeeded + throttled, `after ${step}`)
-              const { inFlight: served } = two.services[name]!.stats(0)
-              assert.strictEqual(served, 0, `${name}'s sockets after ${step} operations`)
-            }
-          })
-        )
-        yield* Effect.provideService(test, Clock.Clock, sleepers.clock)
-        assert.strictEqual(sleepers.asleep(), 0, `timers after ${step} operations`)
-      }
-      // the moment came each time, and the strike came before the end at least sometimes
-      assert.strictEqual(struck, steps.length)
-      assert.isAbove(interrupted, 0)
-    }), patient)
+        // the moment came each time, and the strike came before the end at least sometimes
+        assert.strictEqual(struck, steps.length)
+        assert.isAbove(interrupted, 0)
+      }),
+    patient
+  )
 
   it.effect.each(["headers", "chunk"] as const)(
     "a half-open probe that is interrupted at any operation after its %s frees its slot, or has decided",

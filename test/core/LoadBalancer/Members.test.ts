@@ -73,9 +73,12 @@ describe("LoadBalancer live set", () => {
       Effect.gen(function*() {
         const lb = yield* LoadBalancer
         const deployments = yield* Deployments
-        const fiber = yield* Effect.forkChild(Stream.mkString(
-          Stream.map(lb.chatStream(hello), ({ choices }) => choices[0]?.delta.content ?? "")
-        ), { startImmediately: true })
+        const fiber = yield* Effect.forkChild(
+          Stream.mkString(
+            Stream.map(lb.chatStream(hello), ({ choices }) => choices[0]?.delta.content ?? "")
+          ),
+          { startImmediately: true }
+        )
         yield* TestClock.adjust(60)
         assert.isTrue(yield* deployments.remove("east/gpt-4o"))
         assert.strictEqual(yield* answer(Fiber.join(fiber)), "I am east.")
@@ -240,7 +243,14 @@ describe("LoadBalancer live set", () => {
       Effect.gen(function*() {
         const lb = yield* LoadBalancer
         const deployments = yield* Deployments
-        const wrong: any = { name: "west", provider: "azure", endpoint: "nowhere", apiKey: "k", deployments: [{}], x: 1 }
+        const wrong: any = {
+          name: "west",
+          provider: "azure",
+          endpoint: "nowhere",
+          apiKey: "k",
+          deployments: [{}],
+          x: 1
+        }
         const error = yield* failure(deployments.add(wrong))
         assert.isAtLeast(reasonOf(error, "InvalidConfig").issues.length, 3)
         assert.strictEqual((yield* lb.snapshot).resources.length, 1)

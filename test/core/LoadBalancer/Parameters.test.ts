@@ -36,7 +36,17 @@ const wrong: ReadonlyArray<{ readonly what: string; readonly params: unknown }> 
   { what: "nesting without measure", params: nested(100_000) },
   { what: "messages that throw when they are read", params: throwing("messages") },
   { what: "a model that throws when it is read", params: throwing("model") },
-  { what: "something that will not be written", params: { ...hello, metadata: { toJSON: () => { throw new Error("no") } } } }
+  {
+    what: "something that will not be written",
+    params: {
+      ...hello,
+      metadata: {
+        toJSON: () => {
+          throw new Error("no")
+        }
+      }
+    }
+  }
 ]
 
 describe("LoadBalancer parameters", () => {
@@ -118,7 +128,9 @@ describe("LoadBalancer parameters", () => {
       one,
       Effect.gen(function*() {
         const lb = yield* LoadBalancer
-        const params = Object.freeze({ ...hello, metadata: { a: "1" }, temperature: 0.5, unknown_field: [1, null] } as any)
+        const params = Object.freeze(
+          { ...hello, metadata: { a: "1" }, temperature: 0.5, unknown_field: [1, null] } as any
+        )
         yield* answer(lb.chat(params))
         assert.deepStrictEqual(JSON.parse(String(one.sends[0]!.request.body)), { ...params, model: "other" })
       })

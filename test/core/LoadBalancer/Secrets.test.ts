@@ -4,7 +4,17 @@ import type { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
 import { Cause, Effect, Exit, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
-import { failure, fleet, hello, listen, run, type ServiceOptions, service, settle, stateOf } from "../../support/Balanced.ts"
+import {
+  failure,
+  fleet,
+  hello,
+  listen,
+  run,
+  service,
+  type ServiceOptions,
+  settle,
+  stateOf
+} from "../../support/Balanced.ts"
 
 const keys = ["sk-very-secret-east-0123456789", "sk-very-secret-west-0123456789", "bearer-secret-0123456789"]
 
@@ -103,7 +113,9 @@ describe("LoadBalancer secrets and words", () => {
       two,
       Effect.gen(function*() {
         const lb = yield* LoadBalancer
-        for (const service of Object.values(two.services)) service.fault("*", { kind: "status", status: 500, probability: 0.5 })
+        for (const service of Object.values(two.services)) {
+          service.fault("*", { kind: "status", status: 500, probability: 0.5 })
+        }
         for (let i = 0; i < 20; i++) yield* settle(lb.chat(hello), { step: 500 })
         assert.deepStrictEqual(two.services["east"]!.stats(0).credentials, [keys[0]!])
         assert.deepStrictEqual(two.services["west"]!.stats(0).credentials, [`Bearer ${keys[1]!}`])
@@ -137,10 +149,22 @@ describe("LoadBalancer secrets and words", () => {
 
   it.effect.each(
     [
-      { what: "throttled", fault: { kind: "throttle", retryAfterMs: 30_000 }, says: /throttled; the first may be back in (30|29\.99) s\./ },
-      { what: "failing", fault: { kind: "status", status: 503 }, says: /No deployment of "gpt-4o" answered: all attempts were used\./ },
+      {
+        what: "throttled",
+        fault: { kind: "throttle", retryAfterMs: 30_000 },
+        says: /throttled; the first may be back in (30|29\.99) s\./
+      },
+      {
+        what: "failing",
+        fault: { kind: "status", status: 503 },
+        says: /No deployment of "gpt-4o" answered: all attempts were used\./
+      },
       { what: "refused", fault: { kind: "status", status: 422 }, says: /refused the request with status 422/ },
-      { what: "filtered", fault: { kind: "status", error: "content-filter" }, says: /content filter refused the prompt/ },
+      {
+        what: "filtered",
+        fault: { kind: "status", error: "content-filter" },
+        says: /content filter refused the prompt/
+      },
       { what: "silent", fault: { kind: "hang" }, says: /passed its limit of 9 s \(total\)/ },
       { what: "missing", fault: { kind: "status", error: "deployment-not-found" }, says: /throttled|answered/ }
     ] as const

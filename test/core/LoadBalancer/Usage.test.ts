@@ -2,7 +2,20 @@ import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
 import { Effect, Exit, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { answer, failure, fleet, hello, reasonOf, run, sent, service, settle, stateOf, statsNow, statsOf } from "../../support/Balanced.ts"
+import {
+  answer,
+  failure,
+  fleet,
+  hello,
+  reasonOf,
+  run,
+  sent,
+  service,
+  settle,
+  stateOf,
+  statsNow,
+  statsOf
+} from "../../support/Balanced.ts"
 
 const limited = { ...hello, max_completion_tokens: 40 }
 
@@ -220,7 +233,10 @@ describe("LoadBalancer usage", () => {
   })
 
   it.effect("B8: exactly reaching a limit is allowed, and one more is not", () => {
-    const one = fleet([service("east", { rpm: 6, requestSliceMs: 0 })], { failover: { maxWait: 0 }, quota: { requestSlice: "1 minute" } })
+    const one = fleet([service("east", { rpm: 6, requestSliceMs: 0 })], {
+      failover: { maxWait: 0 },
+      quota: { requestSlice: "1 minute" }
+    })
     return run(
       one,
       Effect.gen(function*() {

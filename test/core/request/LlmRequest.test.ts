@@ -142,28 +142,45 @@ describe("the facts of a request", () => {
 
 const jsonObject = Schema.Record(Schema.String, Schema.Json)
 
+/**
+ * Both say the same, but for these keys. Key by key: chai sorts the keys, and V8 has been seen to compare strings such as
+ * "\\u0000" wrongly once its code was optimised.
+ */
+const assertSame = (actual: string, expected: object, ...except: ReadonlyArray<string>): void => {
+  const [left, right]: ReadonlyArray<object> = [JSON.parse(actual), JSON.parse(JSON.stringify(expected))]
+  const [ours, theirs] = [left!, right!].map((one) =>
+    new Map(
+      Object.entries(one).filter(([key]) => !except.includes(key)).map(([key, value]) => [key, JSON.stringify(value)])
+    )
+  )
+  assert.strictEqual(ours!.size, theirs!.size)
+  for (const [key, value] of theirs!) assert.strictEqual(ours!.get(key), value)
+}
+
 describe("a body", () => {
   it.prop("is the parameters with the model replaced, for any of them", {
     parameters: jsonObject,
-    model: Schema.String,
-    name: Schema.String,
-    hasModel: Schema.Boolean
-  }, ({ hasModel, model, name, parameters }) => {
-    const { model: _, ...rest } = parameters
+    name: Schema.String
+  }, ({ name, parameters }) => {
+    const rest = { ...parameters }
+    delete rest["model"]
     const body = jsonBody(JSON.stringify(rest))
-    const sent = body.withModel(name)
-    assert.deepStrictEqual(JSON.parse(sent as string), JSON.parse(JSON.stringify({ ...rest, model: name })))
-    assert.deepStrictEqual(JSON.parse(body.withModel(undefined) as string), JSON.parse(JSON.stringify(rest)))
+    const sent = body.withModel(name) as string
+    assertSame(sent, { ...rest, model: name })
+    assertSame(body.withModel(undefined) as string, rest)
     assert.strictEqual(body.withModel(name), sent, "it can be sent again")
-    const whole = hasModel ? { ...parameters, model } : parameters
-    for (const operation of ["chat", "responses", "embeddings"] as const) {
-      for (const stream of [false, true]) {
-        const again = jsonBody(JSON.stringify(sentParameters(operation, whole, stream))).withModel(name)
-        const { stream: __, stream_options: ___, ...untouched } = JSON.parse(again as string)
-        const { stream: ____, stream_options: _____, ...given } = JSON.parse(JSON.stringify({ ...whole, model: name }))
-        assert.deepStrictEqual(untouched, given)
-      }
-    }
+  }, check(300))
+
+  it.prop("changes nothing but the model and what streaming takes", {
+    parameters: jsonObject,
+    model: Schema.UndefinedOr(Schema.String),
+    operation: Schema.Literals(["chat", "responses", "embeddings"]),
+    stream: Schema.Boolean
+  }, ({ model, operation, parameters, stream }) => {
+    const given = model === undefined ? parameters : { ...parameters, model }
+    const sent = jsonBody(JSON.stringify(sentParameters(operation, given, stream))).withModel("gpt") as string
+    assertSame(sent, { ...given, model: "gpt" }, "stream", "stream_options")
+    assert.strictEqual(JSON.parse(sent).model, "gpt")
   }, check(300))
 
   it("asks a chat stream for its usage, and keeps its other options", () => {

@@ -92,7 +92,9 @@ class Attempt implements Source, Limited {
   readonly deployment: Deployment
   readonly plan: AttemptPlan
   readonly environment: AttemptEnvironment
-  response: TransportResponse | undefined
+  /** The response that is open, which may not have been handed over yet. */
+  private open: Pick<TransportResponse, "abort"> | undefined
+  private response: TransportResponse | undefined
   usage: Usage | undefined
   private endedAt: number | undefined
   private stage: TimeoutStage = "total"
@@ -142,23 +144,19 @@ class Attempt implements Source, Limited {
       path: resource.pathOf(request.path, request.query, name),
       method: request.method,
       headers: headersOf(request, authentication),
-      body: request.body.withModel(name)
+      body: request.body.withModel(name),
+      onResponse: (response) => {
+        this.open = response
+      }
     }
-    // taken hold of before any interruption can come between, so that its socket is always closed
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.matchEffect(restore(this.environment.transport.send(sent)), {
-        onFailure: (error) => Effect.fail(Outcome.fromTransport(error)),
-        onSuccess: (response) => {
-          this.response = response
-          return Effect.succeed(response)
-        }
-      })
-    )
+    return Effect.mapError(this.environment.transport.send(sent), Outcome.fromTransport)
   }
 
   // --- receive ------------------------------------------------------------------------------------------------------
 
   private receive(response: TransportResponse): Effect.Effect<Answer, Outcome.Unanswered> {
+    this.open = response
+    this.response = response
     const { permit, request } = this.plan
     this.deployment.quota.observe(parseRateLimits(response.headers), permit.reservation, this.now)
     if (response.status < 200 || response.status > 299) return this.receiveError(response)
@@ -377,7 +375,7 @@ class Attempt implements Source, Limited {
     if (Exit.isSuccess(exit)) return
     const outcome = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
     this.end(outcome ?? { _tag: "Abandoned", reason: "interrupted" })
-    this.response?.abort()
+    this.open?.abort()
   }
 
   failure(outcome: Outcome.Unanswered): AttemptFailure {

@@ -111,7 +111,11 @@ const succeeded = (settled: Settled): void => {
   }
   billed(settled)
   if (request.operation === "other") return
-  if (usage !== undefined) group.estimate.learn(request.characters, usage.promptTokens, usage.completionTokens)
+  if (usage !== undefined) {
+    // an answer that was limited says nothing of how long those are that are not
+    const output = request.outputLimit === undefined ? usage.completionTokens : 0
+    group.estimate.learn(request.characters, usage.promptTokens, output)
+  }
   const uncached = usage === undefined ? promptTokens : usage.promptTokens - usage.cachedTokens
   if (permit.firstByteAt !== undefined) {
     observe(deployment, group, "first-token", permit.firstByteAt - permit.startedAt, uncached, now)

@@ -57,7 +57,7 @@ const send = (
         : new TextDecoder().decode(request.body)
       const { headers, method, path } = request
       answer = service.handle({ method, path, headers, body }, start, () => random.nextDoubleUnsafe())
-      return play(answer, start, clock)
+      return play(answer, start, clock, request)
     })
     // taken in within what gives it up, so that no interruption comes between
     return Effect.onInterrupt(played, () => Effect.sync(() => answer?.abandoned(clock.currentTimeMillisUnsafe())))
@@ -66,7 +66,8 @@ const send = (
 const play = (
   answer: SimulatedAnswer,
   start: number,
-  clock: Clock.Clock
+  clock: Clock.Clock,
+  request: TransportRequest
 ): Effect.Effect<TransportResponse, TransportError> => {
   /** Waits until `at` after the request. */
   const until = (at: number): Effect.Effect<void> =>
@@ -75,7 +76,11 @@ const play = (
       return wait > 0 ? Effect.sleep(wait) : Effect.void
     })
   if (answer._tag === "Http") {
-    return Effect.map(until(answer.headersAt), () => makeResponse(answer, start, until, clock))
+    return Effect.map(until(answer.headersAt), () => {
+      const response = makeResponse(answer, start, until, clock)
+      request.onResponse?.(response)
+      return response
+    })
   }
   return Effect.flatMap(answer.how === "hang" ? Effect.never : until(answer.at), () => {
     answer.finished(clock.currentTimeMillisUnsafe())

@@ -1,0 +1,131 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deployments, LoadBalancer } from "@evenkeel/core"
+import { Clock, Effect, Fiber, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import {
+  answer,
+  failure,
+  fleet,
+  heard,
+  hello,
+  listen,
+  reasonOf,
+  run,
+  sent,
+  service,
+  settle,
+  stateOf,
+  steady
+} from "../../support/Balanced.ts"
+
+/** East is asked first, west only when east is out. */
+const tiered = { tiers: { east: 1, west: 2 } }
+
+const failing = { kind: "status", status: 500 } as const
+
+const pair = () => fleet([service("east"), service("west")], tiered)
+
+/** Fails five requests in a row at east, which opens its breaker, and waits until it may be probed. */
+const open = (two: ReturnType<typeof fleet>) =>
+  Effect.gen(function*() {
+    const lb = yield* LoadBalancer
+    two.services["east"]!.fault("gpt-4o", { ...failing, times: 5 })
+    for (let i = 0; i < 5; i++) yield* answer(lb.chat(hello))
+    assert.strictEqual((yield* stateOf("east")).state, "open")
+    yield* TestClock.adjust("5 seconds")
+  })
+
+describe("LoadBalancer panic", () => {
+  it.effect("with one failing and one told to wait for long, the failing one is tried", () => {
+    const two = pair()
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const deployments = yield* Deployments
+        yield* deployments.observe("east/gpt-4o", { health: "failing" })
+        yield* deployments.observe("west/gpt-4o", { cooldownFor: 60_000 })
+        yield* answer(lb.chat(hello))
+        assert.deepStrictEqual(sent(two), { east: 1, west: 0 })
+      })
+    )
+  })
+
+  it.effect("with one failing and one told to wait for a moment, the moment is waited for", () => {
+    const two = pair()
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const deployments = yield* Deployments
+        yield* deployments.observe("east/gpt-4o", { health: "failing" })
+        yield* deployments.observe("west/gpt-4o", { cooldownFor: 1000 })
+        yield* answer(lb.chat(hello))
+        assert.deepStrictEqual(two.sends.map(({ at, resource }) => [resource, at]), [["west", 1000]])
+      })
+    )
+  })
+
+  it.effect("a time set by the service is not broken in panic either", () => {
+    const two = pair()
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const deployments = yield* Deployments
+        for (const name of ["east", "west"]) {
+          yield* deployments.observe(`${name}/gpt-4o`, { health: "failing", cooldownFor: 60_000 })
+        }
+        const error = yield* failure(lb.chat(hello))
+        assert.closeTo(reasonOf(error, "Throttled").retryAfter, 60_000, 10)
+        assert.strictEqual(two.sends.length, 0)
+      })
+    )
+  })
+
+  it.effect("what comes back during an outage is used at once", () => {
+    const two = pair()
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        for (const { fault } of Object.values(two.services)) fault("gpt-4o", { kind: "refused" })
+        for (let i = 0; i < 6; i++) yield* settle(lb.chat(hello))
+        for (const { clear } of Object.values(two.services)) clear()
+        for (let i = 0; i < 5; i++) yield* answer(lb.chat(hello))
+      })
+    )
+  })
+
+  it.effect("while the only probe is out and the other one is told to wait for long, a request does not spin", () => {
+    const two = pair()
+    let reads = 0
+    const test = run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const deployments = yield* Deployments
+        yield* open(two)
+        yield* deployments.observe("west/gpt-4o", { cooldownFor: 60_000 })
+        two.services["east"]!.fault("gpt-4o", { kind: "slow", factor: 100, times: 1 })
+        yield* Effect.forkChild(lb.chat(hello), { startImmediately: true })
+        yield* TestClock.adjust(100)
+        assert.strictEqual((yield* stateOf("east")).state, "half-open")
+        reads = 0
+        yield* settle(lb.chat(hello), { limit: 15_000 })
+        assert.isBelow(reads, 2000)
+      })
+    )
+    return Effect.gen(function*() {
+      const clock = yield* Clock.Clock
+      const counting: Clock.Clock = {
+        ...clock,
+        monotonicTimeNanosUnsafe: () => {
+          reads++
+          return clock.monotonicTimeNanosUnsafe()
+        }
+      }
+      yield* Effect.provideService(test, Clock.Clock, counting)
+    })
+  })
+})
