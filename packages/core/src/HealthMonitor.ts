@@ -100,11 +100,13 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
         if (!isPassable || !isDue(deployment.lastSuccessAt, isDown, now)) return Effect.void
         const group = deployments.group(deployment.model)
         if (group === undefined) return Effect.void
+        const request = oneToken(deployment.model)
+        const promptTokens = group.estimate.prompt(request.characters)
         const attempt = execute(() => ({
-          request: oneToken(deployment.model),
-          permit: deployment.enter(now, 2),
+          request,
+          permit: deployment.enter(now, promptTokens + 1),
           group,
-          promptTokens: 1,
+          promptTokens,
           timeouts: deployments.settings.timeouts,
           deadline: now + settings.timeout,
           isRenewal: false,

@@ -188,11 +188,8 @@ describe("LoadBalancer affinity", () => {
   })
 
   it.effect("F7: a session has a place for each model: moving one does not move the other", () => {
-    const both = (name: string) => ({
-      name,
-      deployments: [{ name: "gpt-4o", latency: steady }, { name: "o3", latency: steady }]
-    })
-    const five = fleet(names.map(both))
+    const deployments = [{ name: "gpt-4o", latency: steady }, { name: "o3", latency: steady }]
+    const five = fleet(names.map((name) => ({ name, deployments })))
     return run(
       five,
       Effect.gen(function*() {

@@ -1,7 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type ConfigInput, type HttpRequest, LoadBalancer } from "@evenkeel/core"
-import { Effect, Fiber, Stream } from "effect"
-import { TestClock } from "effect/testing"
+import { type ConfigInput, LoadBalancer } from "@evenkeel/core"
+import { Effect, Stream } from "effect"
 import { answer, failure, fleet, hello, reasonOf, run, sent, service, stateOf, steady } from "../../support/Balanced.ts"
 
 const embedder = {

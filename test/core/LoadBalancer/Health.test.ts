@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deployments, LoadBalancer } from "@evenkeel/core"
-import { Clock, Effect, Fiber, Stream } from "effect"
+import { Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import {
   answer,
@@ -13,7 +13,6 @@ import {
   run,
   sent,
   service,
-  settle,
   stateOf,
   steady
 } from "../../support/Balanced.ts"

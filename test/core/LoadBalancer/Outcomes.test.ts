@@ -14,7 +14,6 @@ import {
   run,
   sent,
   service,
-  settle,
   stateOf
 } from "../../support/Balanced.ts"
 
@@ -26,7 +25,6 @@ const pair = () => fleet([service("east"), service("west")], tiered)
 /** East takes tokens, of which `provider` gives one at each asking; west has a key. */
 const withTokens = (provider: () => string, failover: ConfigInput["failover"] = {}) => {
   const services = [service("east", {}, { bearerTokens: ["good-token"] }), service("west")]
-  const deployment = (tier: number) => [{ name: "gpt-4o", tier }]
   return fleet(services, {
     failover,
     resources: [
@@ -35,14 +33,14 @@ const withTokens = (provider: () => string, failover: ConfigInput["failover"] = 
         provider: "azure",
         endpoint: "https://east.openai.azure.com",
         auth: provider,
-        deployments: deployment(1)
+        deployments: [{ name: "gpt-4o", tier: 1 }]
       },
       {
         name: "west",
         provider: "azure",
         endpoint: "https://west.openai.azure.com",
         apiKey: "west-key",
-        deployments: deployment(2)
+        deployments: [{ name: "gpt-4o", tier: 2 }]
       }
     ]
   })

@@ -1,7 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type ConfigInput, Deployments, LoadBalancer, type Setback, Transport } from "@evenkeel/core"
-import { Effect, Layer, Schedule, Stream } from "effect"
-import { TestClock } from "effect/testing"
+import { LoadBalancer, type Setback } from "@evenkeel/core"
+import { Effect, Schedule } from "effect"
 import {
   answer,
   failure,
@@ -11,7 +10,6 @@ import {
   listen,
   reasonOf,
   run,
-  sent,
   service,
   settle,
   stateOf
@@ -19,15 +17,7 @@ import {
 
 const tiered = { tiers: { east: 1, west: 2, north: 3 } }
 
-/** No retry is granted but those that are free. */
-const broke: ConfigInput["failover"] = { budgetRatio: 0, budgetPerSecond: 0 }
-
-const trio = (failover: ConfigInput["failover"] = broke) =>
-  fleet([service("east"), service("west"), service("north")], { ...tiered, failover })
-
 const failing = { kind: "status", status: 500 } as const
-
-const retriesLeft = Effect.map(Effect.flatMap(LoadBalancer, (lb) => lb.snapshot), (snapshot) => snapshot.retriesLeft)
 
 describe("LoadBalancer pace", () => {
   it.effect("another deployment is tried at once, the same one after backoff", () => {

@@ -1,22 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deployments, LoadBalancer } from "@evenkeel/core"
-import { Clock, Effect, Fiber, Stream } from "effect"
+import { Clock, Effect } from "effect"
 import { TestClock } from "effect/testing"
-import {
-  answer,
-  failure,
-  fleet,
-  heard,
-  hello,
-  listen,
-  reasonOf,
-  run,
-  sent,
-  service,
-  settle,
-  stateOf,
-  steady
-} from "../../support/Balanced.ts"
+import { answer, failure, fleet, hello, reasonOf, run, sent, service, settle, stateOf } from "../../support/Balanced.ts"
 
 /** East is asked first, west only when east is out. */
 const tiered = { tiers: { east: 1, west: 2 } }

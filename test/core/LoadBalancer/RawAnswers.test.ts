@@ -1,19 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type ConfigInput, type HttpRequest, LoadBalancer } from "@evenkeel/core"
+import { type HttpRequest, LoadBalancer } from "@evenkeel/core"
 import { Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { answer, failure, fleet, hello, reasonOf, run, sent, service, stateOf, steady } from "../../support/Balanced.ts"
-
-const embedder = {
-  name: "east",
-  deployments: [
-    { name: "gpt-4o", latency: steady, reply: () => "I am east." },
-    { name: "embed", model: "text-embedding-3-small", dimensions: 8, latency: steady }
-  ]
-}
-
-const collect = (stream: Stream.Stream<Uint8Array, unknown>) =>
-  Effect.map(Stream.runCollect(stream), (chunks) => Buffer.concat(chunks).toString())
+import { answer, failure, fleet, reasonOf, run, service, stateOf } from "../../support/Balanced.ts"
 
 describe("LoadBalancer raw answers", () => {
   const list: HttpRequest = { path: "/models" }

@@ -1,21 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type ConfigInput, Deployments, LoadBalancer, type Setback, Transport } from "@evenkeel/core"
-import { Effect, Layer, Schedule, Stream } from "effect"
+import { type ConfigInput, Deployments, LoadBalancer } from "@evenkeel/core"
+import { Effect } from "effect"
 import { TestClock } from "effect/testing"
-import {
-  answer,
-  failure,
-  fleet,
-  heard,
-  hello,
-  listen,
-  reasonOf,
-  run,
-  sent,
-  service,
-  settle,
-  stateOf
-} from "../../support/Balanced.ts"
+import { answer, failure, fleet, hello, reasonOf, run, sent, service } from "../../support/Balanced.ts"
 
 const tiered = { tiers: { east: 1, west: 2, north: 3 } }
 

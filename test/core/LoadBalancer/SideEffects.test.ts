@@ -1,21 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type ConfigInput, Deployments, LoadBalancer, type Setback, Transport } from "@evenkeel/core"
-import { Effect, Layer, Schedule, Stream } from "effect"
-import { TestClock } from "effect/testing"
-import {
-  answer,
-  failure,
-  fleet,
-  heard,
-  hello,
-  listen,
-  reasonOf,
-  run,
-  sent,
-  service,
-  settle,
-  stateOf
-} from "../../support/Balanced.ts"
+import { type ConfigInput, LoadBalancer, Transport } from "@evenkeel/core"
+import { Effect, Layer, Stream } from "effect"
+import { answer, failure, fleet, hello, reasonOf, run, sent, service } from "../../support/Balanced.ts"
 
 const tiered = { tiers: { east: 1, west: 2, north: 3 } }
 
@@ -26,8 +12,6 @@ const trio = (failover: ConfigInput["failover"] = broke) =>
   fleet([service("east"), service("west"), service("north")], { ...tiered, failover })
 
 const failing = { kind: "status", status: 500 } as const
-
-const retriesLeft = Effect.map(Effect.flatMap(LoadBalancer, (lb) => lb.snapshot), (snapshot) => snapshot.retriesLeft)
 
 describe("LoadBalancer side effects", () => {
   const background = { model: "gpt-4o", input: "Say hello.", background: true }
