@@ -35,150 +35,77 @@ const hello = { model: "gpt-4o", messages: [{ role: "user" as const, content: "S
 const show = (e: Exit.Exit<any, any>) => Exit.isSuccess(e) ? "ok" : String(Cause.squash(e.cause)).slice(0, 400)
 
 describe("hostile", () => {
-  it.effect("A: ceiling poisoned by max_tokens", () => {
+
+  it.effect("W: add resets an open breaker", () => {
     const sends: Array<TransportRequest> = []
-    const layer = build({ resources: [az("ptu", [{ name: "gpt-4o", provisioned: true }])] }, (r) =>
-      String(r.body).includes("999999") ? { status: 400, body: { error: { code: "context_length_exceeded", message: "This model's maximum context length is 128000 tokens. However, you requested 1000002 tokens (3 in the messages, 999999 in the completion)." } } } : ok, sends)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
-      const first = yield* settle(lb.chat({ model: "gpt-4o", messages: [{ role: "user", content: "hi" }], max_tokens: 999999 }))
-      const second = yield* settle(lb.chat(hello))
-      yield* TestClock.adjust("1 day")
-      const third = yield* settle(lb.chat(hello))
-      console.log("A", show(first), "|", show(second), "|", show(third), sends.length)
-    }).pipe(Effect.provide(layer))
-  })
-  it.effect("C: add with another endpoint", () => {
-    const sends: Array<TransportRequest> = []
-    const layer = build({ resources: [az("east")] }, () => ok, sends)
+    const layer = build({ resources: [az("east"), az("west")] }, (r) => r.resource === "east" ? { status: 401, body: {} } : ok, sends)
     return Effect.gen(function*() {
       const lb = yield* LoadBalancer
       const set = yield* Deployments
-      const added = yield* Effect.exit(set.add({ name: "east", provider: "openai", apiKey: "sk-new-secret", deployments: [{ name: "gpt-4o" }] }))
-      yield* settle(lb.chat(hello))
-      console.log("C", added._tag, sends.map((s) => [s.origin + s.path, s.headers]))
+      for (let i = 0; i < 4; i++) yield* settle(lb.chat(hello))
+      console.log("W before", (yield* lb.snapshot).resources.map((r) => [r.name, r.state]))
+      yield* set.add(az("east", [{ name: "mini" }]))
+      console.log("W after adding mini with the same key", (yield* lb.snapshot).resources.map((r) => [r.name, r.state]))
     }).pipe(Effect.provide(layer))
   })
-  it.effect("D: wildcards", () => {
+  it.effect("R: removed and added again while a request waits", () => {
     const sends: Array<TransportRequest> = []
-    const open = { name: "open", provider: "openai" as const, apiKey: "sk-x" }
-    const layer = build({ resources: [open] }, () => ok, sends)
+    let bad = true
+    const layer = build({ resources: [az("east")] }, () => bad ? { status: 429, headers: { "retry-after": "5" }, body: {} } : ok, sends)
     return Effect.gen(function*() {
       const lb = yield* LoadBalancer
       const set = yield* Deployments
-      yield* settle(lb.chat(hello))
-      yield* set.update("open/*", { weight: 0.5, rpm: 7 })
-      console.log("D update", (yield* lb.snapshot).deployments.map((d) => [d.id, d.weight, d.requests.limit]))
-      yield* set.drain("open/*")
-      console.log("D drained", show(yield* settle(lb.chat(hello))))
-      yield* set.add(open)
-      console.log("D added back", show(yield* settle(lb.chat(hello))), show(yield* settle(lb.chat({ ...hello, model: "gpt-new" }))))
-      const removed = yield* set.remove("open/gpt-4o")
-      console.log("D removed", removed, (yield* lb.snapshot).deployments.map((d) => [d.id, d.state]))
-      // explicit one, then wildcard removed
-      yield* set.add({ ...open, deployments: [{ name: "gpt-4o", rpm: 100 }] })
-      yield* set.remove("open/*")
-      console.log("D explicit after wildcard removed", (yield* lb.snapshot).deployments.map((d) => [d.id, d.state]))
+      const fiber = yield* Effect.forkChild(Effect.exit(lb.chat(hello)), { startImmediately: true })
+      yield* TestClock.adjust(1000)
+      bad = false
+      yield* set.remove("east/gpt-4o")
+      yield* set.add(az("east"))
+      console.log("R new request", show(yield* settle(lb.chat(hello))))
+      yield* TestClock.adjust(20000)
+      console.log("R waiting request", show(yield* Fiber.join(fiber)))
     }).pipe(Effect.provide(layer))
   })
-  it.effect("F: session empty", () => {
+  it.effect("G: poison by previous_response_id", () => {
     const sends: Array<TransportRequest> = []
-    const layer = build({ resources: [az("a"), az("b"), az("c")] }, () => ok, sends)
+    const layer = build({ resources: [az("ptu", [{ name: "gpt-4o", provisioned: true }]), az("std", [{ name: "gpt-4o", tier: 2 }])] }, (r) =>
+      String(r.body).includes("resp_long") && r.resource === "ptu" ? { status: 400, body: { error: { code: "context_length_exceeded", message: "Your input exceeds the context window of this model." } } } : r.path.includes("responses") ? { status: 200, body: { id: "resp_x", object: "response", output: [] } } : ok, sends)
     return Effect.gen(function*() {
       const lb = yield* LoadBalancer
-      for (let i = 0; i < 60; i++) yield* settle(lb.chat(hello, { session: "" }))
-      const n: any = {}
-      for (const s of sends) n[s.resource] = (n[s.resource] ?? 0) + 1
-      console.log("F", n)
+      yield* settle(lb.responses({ model: "gpt-4o", input: "go on", previous_response_id: "resp_long1" }))
+      yield* TestClock.adjust("1 hour")
+      for (let i = 0; i < 5; i++) yield* settle(lb.chat(hello))
+      console.log("G", sends.map((s) => s.resource).join(" "))
     }).pipe(Effect.provide(layer))
   })
-  it.effect("J: absurd max_tokens refused", () => {
+  it.effect("ETOO: too long on provisioned only: second time", () => {
     const sends: Array<TransportRequest> = []
-    const layer = build({ resources: [az("a", [{ name: "gpt-4o", tpm: 300000, rpm: 1800 }])] }, (r) => String(r.body).includes("9999999") ? { status: 400, body: { error: { code: "invalid_value", message: "max_tokens is too large" } } } : ok, sends)
+    const layer = build({ resources: [az("ptu", [{ name: "gpt-4o", provisioned: true }])] }, () => ({ status: 400, body: { error: { code: "context_length_exceeded", message: "too long" } } }), sends)
     return Effect.gen(function*() {
       const lb = yield* LoadBalancer
-      const first = yield* settle(lb.chat({ ...hello, max_tokens: 9999999 }))
-      const second = yield* settle(lb.chat(hello))
-      console.log("J", show(first), "|", show(second))
+      console.log("E1", show(yield* settle(lb.chat(hello))))
+      console.log("E2", show(yield* settle(lb.chat(hello))))
     }).pipe(Effect.provide(layer))
   })
-  it.effect("I: typo on wildcard, more than 100", () => {
+  it.effect("POL: a policy that throws / Deployments.update with junk", () => {
     const sends: Array<TransportRequest> = []
-    const layer = build({ resources: [{ name: "open", provider: "openai", apiKey: "sk-x" }] }, (r) => String(r.body).includes("typo") ? { status: 404, body: { error: { code: "model_not_found", message: "no such model" } } } : ok, sends)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
-      console.log("I", show(yield* settle(lb.chat({ ...hello, model: "typo" }))))
-      for (const m of ["__proto__", "constructor", "*", "a/b", "ü?%"]) console.log("I", m, show(yield* settle(lb.chat({ ...hello, model: m }))), String(sends.at(-1)!.body).slice(0, 30))
-      for (let i = 0; i < 120; i++) yield* settle(lb.chat({ ...hello, model: "typo" + i }))
-      console.log("I good", show(yield* settle(lb.chat({ ...hello, model: "good" }))), (yield* lb.snapshot).deployments.length)
-    }).pipe(Effect.provide(layer))
-  })
-  it.effect("M: timeouts", () => {
-    const sends: Array<TransportRequest> = []
-    const layer = build({ resources: [az("a"), az("b")] }, () => "fail", sends)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
-      for (const timeout of [0, -5, NaN, Infinity, "abc", "1 second", 2 ** 40] as any[]) {
-        const before = sends.length
-        const e = yield* settle(Effect.suspend(() => lb.chat(hello, { timeout })))
-        console.log("M chat", timeout, show(e), sends.length - before)
-        const e2 = yield* settle(Effect.suspend(() => lb.request({ path: "/models" }, { timeout })))
-        console.log("M request", timeout, show(e2))
-      }
-      for (const attempts of [0, 1, -1, NaN, Infinity, 1000]) {
-        yield* TestClock.adjust("10 minutes")
-        const before = sends.length
-        const e = yield* settle(lb.chat(hello, { attempts }))
-        console.log("M attempts", attempts, show(e).slice(0, 100), sends.length - before)
-        yield* TestClock.adjust("10 minutes")
-        const b2 = sends.length
-        const e2 = yield* settle(lb.chat(hello, { attempts, schedule: Schedule.forever }))
-        console.log("M attempts forever", attempts, show(e2).slice(0, 100), sends.length - b2)
-      }
-      yield* TestClock.adjust("10 minutes")
-      for (const [n, s] of [["neg", Schedule.modifyDelay(Schedule.forever, () => Effect.succeed(Duration.millis(-100)))], ["huge", Schedule.spaced("1000 days")], ["inf", Schedule.spaced(Infinity)], ["nan", Schedule.modifyDelay(Schedule.forever, () => Effect.succeed(Duration.millis(NaN)))]] as any[]) {
-        const b3 = sends.length
-        const e = yield* settle(lb.chat(hello, { schedule: s }))
-        console.log("M schedule", n, show(e).slice(0, 100), sends.length - b3)
-        yield* TestClock.adjust("10 minutes")
-      }
-      const e = yield* Effect.exit(settle(lb.chat(hello, { timeout: 1000, schedule: Schedule.modifyDelay(Schedule.forever, () => Effect.as(Effect.never, Duration.zero)) }), { limit: 20000 }))
-      console.log("M schedule that never steps", show(e))
-    }).pipe(Effect.provide(layer))
-  })
-  it.effect("N: files while the first deployment is drained / throttled", () => {
-    const sends: Array<TransportRequest> = []
-    const layer = build({ resources: [az("a", [{ name: "gpt-4o" }, { name: "mini" }])] }, (r) => r.path.includes("chat") ? { status: 429, headers: { "retry-after": "60" }, body: {} } : { status: 200, body: { data: [] } }, sends)
+    const layer = build({ resources: [az("a")] }, () => ok, sends)
     return Effect.gen(function*() {
       const lb = yield* LoadBalancer
       const set = yield* Deployments
-      yield* settle(lb.chat(hello))
-      console.log("N throttled", show(yield* settle(lb.request({ path: "/files" }))))
-      yield* set.drain("a/gpt-4o")
-      console.log("N drained", show(yield* settle(lb.request({ path: "/files" }))))
+      console.log("POL", show(yield* Effect.exit(set.update("a/gpt-4o", { name: "other", model: "zzz" } as any))), (yield* lb.snapshot).deployments.map((d) => d.id), show(yield* settle(lb.chat(hello))))
+      const two = yield* Effect.exit(set.add({ ...az("a", [{ name: "gpt-4o", model: "renamed" }]) }))
+      console.log("POL model change", two._tag, show(yield* settle(lb.chat({ ...hello, model: "renamed" }))))
     }).pipe(Effect.provide(layer))
   })
-  it.effect("K: huge event counts", () => {
+  it.effect("LONG session keys", () => {
     const sends: Array<TransportRequest> = []
-    const pre = "data: {\"choices\":[]}\n\n"
-    const tiny = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"},\"finish_reason\":null}]}\n\n".repeat(200000)
-    const layer = build({ resources: [az("a")] }, () => ({ status: 200, chunks: [pre, tiny, "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"] }), sends)
+    const layer = build({ resources: [az("a")] }, () => ok, sends)
     return Effect.gen(function*() {
       const lb = yield* LoadBalancer
       const t = performance.now()
-      const e = yield* settle(Stream.runCount(lb.chatStream(hello)))
-      console.log("K", show(e), Exit.isSuccess(e) ? e.value : "", performance.now() - t)
+      const before = process.memoryUsage().heapUsed
+      for (let i = 0; i < 20; i++) yield* settle(lb.chat(hello, { session: String(i).padEnd(1_000_000, "s") }))
+      console.log("LONG", Math.round(performance.now() - t), "ms", Math.round((process.memoryUsage().heapUsed - before) / 1e6), "MB")
     }).pipe(Effect.provide(layer))
   })
-  it.effect("K2: 1 MB event in 1-byte pieces", () => {
-    const sends: Array<TransportRequest> = []
-    const big = "data: {\"choices\":[{\"delta\":{\"content\":\"" + "x".repeat(200_000) + "\"},\"finish_reason\":null}]}\n\n"
-    const layer = build({ resources: [az("a")] }, () => ({ status: 200, chunks: [...[...big], "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"] }), sends)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
-      const t = performance.now()
-      const e = yield* settle(Stream.runCount(lb.chatStream(hello)))
-      console.log("K2", show(e), Exit.isSuccess(e) ? e.value : "", performance.now() - t)
-    }).pipe(Effect.provide(layer))
-  }, 60000)
 })

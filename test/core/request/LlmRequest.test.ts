@@ -142,7 +142,7 @@ describe("the facts of a request", () => {
 
 const jsonObject = Schema.Record(Schema.String, Schema.Json)
 
-/** V8 reads a key of one escaped character, such as "\\u0000", as a backslash now and then: none of those here. */
+/** V8 reads a key of one escaped character, such as "\u0000", as a backslash now and then: none of those here. */
 const plain = (value: object): Record<string, unknown> =>
   JSON.parse(JSON.stringify(value).replaceAll(/\\u[\da-f]{4}/g, "?"))
 

@@ -37,21 +37,27 @@ export const countCharacters = (value: unknown): number => {
   return characters
 }
 
-const CORRECTION_MEMORY = 50
+const OUTPUT_MEMORY = 50
+/** Share of its weight that a prompt keeps with each one after it. */
+const KEPT = 0.98
+/** What is believed before any answer: a prompt of so many tokens at four characters each. */
+const PRIOR_TOKENS = 25
 const DEFAULT_OUTPUT = 256
 
 /**
  * What one model's answers taught: billed tokens per character, and how long answers are that set no limit.
  */
 export class TokenEstimate {
-  private ratio = 1
-  private ratioSamples = 0
+  /** Characters and tokens of the last prompts, older ones counting less: large prompts say more than small ones. */
+  private characters = PRIOR_TOKENS * CHARACTERS_PER_TOKEN
+  private tokens = PRIOR_TOKENS
+  private tokensPerCharacter = 1 / CHARACTERS_PER_TOKEN
   private output = DEFAULT_OUTPUT
   private outputSamples = 0
 
   /** Prompt tokens of so many characters. */
   prompt(characters: number): number {
-    return Math.ceil((characters / CHARACTERS_PER_TOKEN) * this.ratio)
+    return Math.ceil(characters * this.tokensPerCharacter)
   }
 
   /** Output tokens to reserve when the request sets no limit: the average of the model's answers, 256 before any. */
@@ -62,11 +68,13 @@ export class TokenEstimate {
   /** Learns from an answer. The correction stays between a quarter and four times. */
   learn(characters: number, promptTokens: number, outputTokens: number): void {
     if (characters > 0 && promptTokens > 0) {
-      const ratio = Math.min(4, Math.max(0.25, (promptTokens * CHARACTERS_PER_TOKEN) / characters))
-      this.ratio += (ratio - this.ratio) / Math.min(++this.ratioSamples, CORRECTION_MEMORY)
+      this.characters = this.characters * KEPT + characters
+      this.tokens = this.tokens * KEPT + promptTokens
+      const correction = (this.tokens / this.characters) * CHARACTERS_PER_TOKEN
+      this.tokensPerCharacter = Math.min(4, Math.max(0.25, correction)) / CHARACTERS_PER_TOKEN
     }
     if (outputTokens > 0) {
-      this.output += (outputTokens - this.output) / Math.min(++this.outputSamples, CORRECTION_MEMORY)
+      this.output += (outputTokens - this.output) / Math.min(++this.outputSamples, OUTPUT_MEMORY)
     }
   }
 }
