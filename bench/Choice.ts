@@ -79,7 +79,14 @@ const nanosPerChoice = (count: number, kind: Kind, { batches, choices }: ChoiceS
   const options: RouterOptions = { policy: powerOfTwoChoices(0.85), hot: 0.85, loadBound: 1.25 }
   const query: Query = {
     group,
-    demand: { tokens: 600, characters: 1400, isStandardOnly: false, resources: undefined },
+    demand: {
+      tokens: 600,
+      characters: 1400,
+      isStandardOnly: false,
+      hasStandard: true,
+      namesModel: true,
+      resources: undefined
+    },
     tried: new Set(),
     session: kind === "no session" ? undefined : "user-42",
     warm: kind === "a warm session" ? group.deployments[count / 2] : undefined

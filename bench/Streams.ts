@@ -149,7 +149,7 @@ export const firstTokens = async (endpoint: string, { rounds, samples, warmup }:
   await Promise.all([effect.close(), client.close(), agent.close()])
   const rows: Array<Row> = []
   contestants.forEach(([name], which) => {
-    for (const share of [0.5, 0.99]) {
+    for (const share of [0.5, 0.9, 0.99]) {
       const figure = figureOf(measured.map((values) => quantile(values[which]!, share)))
       rows.push({ what: `${name}: p${share * 100}`, unit: "us", figure })
     }

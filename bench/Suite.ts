@@ -27,19 +27,19 @@ const served = async (run: (endpoint: string) => Promise<Section>): Promise<Sect
 
 const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
   calls: () => {
-    const sizes = size({ rounds: 3, calls: 384, warmup: 1024 }, { rounds: 11, calls: 1024, warmup: 6144 })
+    const sizes = size({ rounds: 3, calls: 384, warmup: 1024 }, { rounds: 9, calls: 1024, warmup: 6144 })
     return served((endpoint) => wholeAnswers(endpoint, "small", sizes))
   },
   long: () => {
-    const sizes = size({ rounds: 3, calls: 64, warmup: 128 }, { rounds: 9, calls: 256, warmup: 768 })
+    const sizes = size({ rounds: 3, calls: 64, warmup: 128 }, { rounds: 7, calls: 256, warmup: 512 })
     return served((endpoint) => wholeAnswers(endpoint, "long", sizes))
   },
   paced: () => {
-    const sizes = size({ rounds: 3, calls: 64, warmup: 64 }, { rounds: 9, calls: 192, warmup: 512 })
+    const sizes = size({ rounds: 3, calls: 64, warmup: 64 }, { rounds: 9, calls: 192, warmup: 384 })
     return served((endpoint) => streams(endpoint, "paced", sizes))
   },
   burst: () => {
-    const sizes = size({ rounds: 3, calls: 64, warmup: 192 }, { rounds: 9, calls: 384, warmup: 1024 })
+    const sizes = size({ rounds: 3, calls: 64, warmup: 192 }, { rounds: 7, calls: 256, warmup: 768 })
     return served((endpoint) => streams(endpoint, "burst", sizes))
   },
   first: () => {
@@ -47,10 +47,10 @@ const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
     return served((endpoint) => firstTokens(endpoint, sizes))
   },
   stubbed1: () =>
-    stubbed(1, size({ rounds: 3, calls: 1500, warmup: 4000 }, { rounds: 11, calls: 4000, warmup: 20_000 })),
+    stubbed(1, size({ rounds: 3, calls: 1500, warmup: 4000 }, { rounds: 9, calls: 3000, warmup: 15_000 })),
   stubbed64: () =>
-    stubbed(64, size({ rounds: 3, calls: 1500, warmup: 4000 }, { rounds: 11, calls: 4000, warmup: 20_000 })),
-  choice: () => choices(size({ choices: 20_000, batches: 5 }, { choices: 100_000, batches: 15 })),
+    stubbed(64, size({ rounds: 3, calls: 1500, warmup: 4000 }, { rounds: 9, calls: 3000, warmup: 15_000 })),
+  choice: () => choices(size({ choices: 20_000, batches: 5 }, { choices: 50_000, batches: 15 })),
   memory: () =>
     memory(
       size(

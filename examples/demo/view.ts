@@ -63,7 +63,7 @@ export const renderStatus = (picture: Picture): string => {
   const state = unwell.length === 0
     ? `all ${snapshot.deployments.length} healthy`
     : unwell.map((deployment) => `${deployment.id} ${healthOf(deployment).short.slice(2)}`).join("; ")
-  const time = `${seconds(elapsed)} of ${seconds(duration)}`
+  const time = elapsed > duration ? "last answers" : `${seconds(elapsed)} of ${seconds(duration)}`
   const seen = errors === 0 ? "no errors" : `${thousands(errors)} errors`
   return `${time}: ${thousands(answered)} answered, ${Math.round(perSecond)} a second, ${seen}; ${state}`
 }

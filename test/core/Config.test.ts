@@ -187,7 +187,7 @@ describe("Config.decode", () => {
   })
 
   it.each([
-    ["my-east.openai.azure.com", "is not a URL; it begins with https://"],
+    ["my-east.openai.azure.com", "is not a URL; an endpoint begins with https://"],
     ["https://", "is not a URL"],
     ["ftp://x.openai.azure.com", "is not a URL"],
     ["", "is not a URL"],

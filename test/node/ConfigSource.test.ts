@@ -155,7 +155,7 @@ describe("EVENKEEL_CONFIG", () => {
   it("reports missing variables beside every other mistake", () => {
     assert.deepStrictEqual(issuesOf({ EVENKEEL_CONFIG: yaml.replace("tier: 2", "tyer: 2"), RESOURCE: "", RPM: "no" }), [
       "resources[0].endpoint: the variable RESOURCE is empty; set it, or write `${RESOURCE:-default}`",
-      "resources[0].apiKey: the variable EAST_KEY is not set; set it, or write `${EAST_KEY:-default}`",
+      "resources[0].apiKey: the variable EAST_KEY is not set; set it",
       "resources[0].deployments[0].tyer: unknown key; did you mean `tier`?",
       "resources[0].deployments[1].rpm: expected a number above 0, found the value of ${RPM}"
     ])

@@ -55,6 +55,7 @@ export const makeDeployments = (
 export const makeGroup = (deployments: ReadonlyArray<Deployment>): ModelGroup => {
   const group = new ModelGroup("gpt")
   group.deployments = deployments.toSorted((a, b) => a.tier - b.tier)
+  group.hasStandard = deployments.some(({ provisioned }) => !provisioned)
   return group
 }
 
@@ -63,6 +64,8 @@ export const demandOf = (tokens: number, more: Partial<Demand> = {}): Demand => 
   tokens,
   characters: 20,
   isStandardOnly: false,
+  hasStandard: true,
+  namesModel: true,
   resources: undefined,
   ...more
 })
@@ -73,7 +76,7 @@ export const candidatesAt = (deployments: ReadonlyArray<Deployment>, now: number
 
 /** Takes a deployment out with failures of its own. */
 export const failUntilOpen = (deployment: Deployment, now: number): void => {
-  while (deployment.breaker.isClosed) {
+  for (let i = 0; i < 100 && deployment.breaker.isClosed; i++) {
     deployment.breaker.fail(deployment.breaker.epoch, now, 0.5, "down")
   }
 }

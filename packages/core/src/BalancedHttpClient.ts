@@ -95,7 +95,7 @@ const readBody = (
 
 const errorResponse = (request: HttpClientRequest, error: LoadBalancerError) => {
   const { body, headers, status } = ErrorAnswer.make(error)
-  return HttpClientResponse.fromWeb(request, new Response(JSON.stringify(body), { status, headers }))
+  return HttpClientResponse.fromWeb(request, new Response(ErrorAnswer.write(body), { status, headers }))
 }
 
 /** Headers that held only for the bytes as the service sent them. */
@@ -117,7 +117,6 @@ const responseOf = Effect.fnUntraced(function*(request: HttpClientRequest, answe
   if (answer._tag === "Whole") return HttpClientResponse.fromWeb(request, new Response(answer.text, init))
   const { stream } = answerOf(answer)
   if (bodiless.has(answer.status) || request.method === "HEAD") {
-    yield* Effect.ignore(Stream.runDrain(stream))
     return HttpClientResponse.fromWeb(request, new Response(null, init))
   }
   const body = yield* Stream.toReadableStreamEffect(stream, { strategy: { highWaterMark: 0 } })

@@ -27,7 +27,7 @@ import { Journey } from "./failover/Journey.ts"
 import { Narrator } from "./failover/Narrator.ts"
 import { RetryBudget } from "./failover/RetryBudget.ts"
 import * as Errors from "./LoadBalancerError.ts"
-import type { LlmRequest } from "./request/LlmRequest.ts"
+import { type LlmRequest, problemOf } from "./request/LlmRequest.ts"
 import type { Policy } from "./routing/Policy.ts"
 import { ResourceOwners } from "./routing/ResourceOwners.ts"
 import { decide, type Decision, healthyShare, type NoCandidate } from "./routing/Router.ts"
@@ -97,6 +97,8 @@ export class Dispatcher {
   /** Sends a request to the best deployment, and to others while that helps. */
   dispatch(request: LlmRequest, onOpen?: OnOpen): Effect.Effect<Answered, Errors.LoadBalancerError> {
     return Effect.suspend(() => {
+      const problem = problemOf(request)
+      if (problem !== undefined) return Effect.fail(problem)
       const { deployments } = this.options
       const group = request.model === undefined ? this.groupOfOwner(request) : deployments.group(request.model)
       if (group === undefined) {
@@ -124,7 +126,8 @@ export class Dispatcher {
     const { deployments } = this.options
     const owner = request.pin === undefined ? undefined : this.owners.find(request.pin.ids)
     for (const name of [owner, this.settings.defaultResource]) {
-      const member = deployments.all().find(({ resource }) => resource.name === name)
+      const members = deployments.all().filter(({ resource }) => resource.name === name)
+      const member = members.find(({ draining }) => !draining) ?? members[0]
       if (member !== undefined) return deployments.group(member.model)
     }
     const first = deployments.all()[0]
@@ -192,6 +195,8 @@ export class Dispatcher {
         tokens: journey.tokens,
         characters: journey.request.characters,
         isStandardOnly: journey.isStandardOnly,
+        hasStandard: journey.group.hasStandard,
+        namesModel: journey.request.model !== undefined,
         resources: journey.resources
       },
       tried,
@@ -339,7 +344,9 @@ export class Dispatcher {
         hasAnother,
         wait: delay
       }
-      const stepped = yield* Effect.exit(step(this.options.clock.currentTimeMillisUnsafe(), setback))
+      const stepping = step(this.options.clock.currentTimeMillisUnsafe(), setback)
+      const stepped = yield* Effect.exit(Effect.timeout(stepping, Math.ceil(journey.deadline - now)))
+      if (this.now >= journey.deadline) return journey.deadlinePassed
       if (Exit.isFailure(stepped)) return this.finalReason(journey, last, "schedule")
       delay = Duration.toMillis(stepped.value[1])
       isFree = this.isFree(journey, last, hasAnother && bestBet === undefined)
@@ -351,6 +358,7 @@ export class Dispatcher {
       const isTooLong = isToldToWait && journey.waited + delay > this.settings.failover.maxWait
       if (isTooLong || now + delay >= journey.deadline) {
         if (!isToldToWait) return journey.deadlinePassed
+        if (decision._tag === "NoCandidate" && decision.isMissing) return journey.unavailable("missing")
         // what failed last is no throttling, even where others are
         return last?.outcome._tag === "Failed"
           ? this.finalReason(journey, last, "no-deployment")

@@ -12,6 +12,15 @@ export interface ErrorAnswer {
   readonly body: unknown
 }
 
+/** An error's body as text. A service's own that is nested too deep to be written is left out. */
+export const write = (body: unknown): string => {
+  try {
+    return JSON.stringify(body)
+  } catch {
+    return JSON.stringify({ error: { message: "The service's error cannot be written.", type: "error", code: null } })
+  }
+}
+
 /** Headers of a refusal that its caller may want for support. */
 const kept = ["x-request-id", "apim-request-id", "x-ms-region"]
 

@@ -75,6 +75,14 @@ export const stainlessTimeout = (seconds: string | null | undefined): number | u
 
 /** The request that is meant, or what is wrong with it. */
 export const read = (foreign: Foreign): LlmRequest.LlmRequest | LoadBalancerError => {
+  try {
+    return readBody(foreign)
+  } catch (cause) {
+    return LlmRequest.notSent(`The body cannot be read (${LlmRequest.describeCause(cause)}); nothing was sent.`)
+  }
+}
+
+const readBody = (foreign: Foreign): LlmRequest.LlmRequest | LoadBalancerError => {
   const { body, contentType, headers, method, target } = foreign
   const options: LlmRequest.CallOptions = {
     session: foreign.session ?? headers["x-session-id"],

@@ -83,7 +83,11 @@ export const requestOf = (
       facts.model === undefined ? body : LlmRequest.sentParameters(operation, body, facts.stream)
     )
     const hasSideEffects = facts.hasSideEffects || (operation === "other" && mayHaveSideEffects(method, path))
-    return LlmRequest.make({ ...asked, body: LlmRequest.jsonBody(sent) }, { ...facts, hasSideEffects }, options)
+    return LlmRequest.make({ ...asked, body: LlmRequest.jsonBody(sent) }, {
+      ...facts,
+      pin: facts.pin ?? pinOfPath(path),
+      hasSideEffects
+    }, options)
   } catch (cause) {
     return LlmRequest.notSent(
       `The body cannot be written as JSON (${LlmRequest.describeCause(cause)}); nothing was sent.`

@@ -9,7 +9,7 @@
  * )
  * ```
  *
- * No key, token or prompt is in it, so it can be logged as it is.
+ * No key or token of ours is in it. A refusal's `body` is the service's own, which may repeat what it was asked.
  */
 import * as Data from "effect/Data"
 import type { ConfigIssue } from "./Config.ts"
@@ -99,13 +99,14 @@ export class Throttled extends Data.TaggedError("Throttled")<{
 }
 
 /** What ended the search for a deployment that answers. */
-export type LimitedBy = "attempts" | "budget" | "side-effects" | "no-deployment" | "schedule" | "closed"
+export type LimitedBy = "attempts" | "budget" | "side-effects" | "no-deployment" | "missing" | "schedule" | "closed"
 
 const limitedByText: Readonly<Record<LimitedBy, string>> = {
   attempts: "all attempts were used",
   budget: "the retry budget is spent",
   "side-effects": "it may have been processed, and sending it again could repeat its side effects",
   "no-deployment": "no deployment is left to try",
+  missing: "the service knows none of them (404 DeploymentNotFound); check their names in the configuration",
   schedule: "the failover schedule ended",
   closed: "the load balancer was closed"
 }
@@ -186,6 +187,8 @@ export type LoadBalancerErrorReason =
   | TimedOut
   | StreamInterrupted
 
+const inspectKey = Symbol.for("nodejs.util.inspect.custom")
+
 /**
  * Error of every door of the balancer.
  */
@@ -196,6 +199,11 @@ export class LoadBalancerError extends Data.TaggedError("LoadBalancerError")<{
   override get message(): string {
     if (this.attempts.length === 0) return this.reason.message
     return `${this.reason.message} Attempts: ${this.attempts.map(describeAttempt).join("; ")}.`
+  }
+
+  /** Printed once: the message says all that the fields would say again. */
+  [inspectKey](): string {
+    return this.stack ?? `${this.name}: ${this.message}`
   }
 }
 

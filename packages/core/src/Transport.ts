@@ -71,7 +71,6 @@ export class TransportError extends Data.TaggedError("TransportError")<{
   readonly kind: TransportErrorKind
   /** The transport's own word for it, such as `ECONNREFUSED` or `UND_ERR_SOCKET`. */
   readonly code: string | undefined
-  readonly cause?: unknown
 }> {
   override get message(): string {
     return this.code === undefined ? this.kind : `${this.kind} (${this.code})`

@@ -11,7 +11,7 @@ import { headersOf } from "@evenkeel/core/BalancedHttpClient"
 import type { Resource } from "@evenkeel/core/deployment/Resource"
 import * as ErrorAnswer from "@evenkeel/core/ErrorAnswer"
 import * as ForeignRequest from "@evenkeel/core/ForeignRequest"
-import { bytesOf } from "@evenkeel/core/HttpDoor"
+import { bytesOf, mayHaveSideEffects } from "@evenkeel/core/HttpDoor"
 import type { LoadBalancer } from "@evenkeel/core/LoadBalancer"
 import { LoadBalancerError, Unavailable } from "@evenkeel/core/LoadBalancerError"
 import * as LlmRequest from "@evenkeel/core/request/LlmRequest"
@@ -69,6 +69,8 @@ export const make = (options: FetchOptions): typeof fetch => {
     const request = isForeign
       ? await foreignRequest(method, target, asked ?? init)
       : clientRequest(method, target, init, known)
+    // the body may have taken a while to read
+    signal?.throwIfAborted()
     if (request instanceof LoadBalancerError) return errorResponse(request)
     return new Promise<Response>((resolve, reject) => {
       let opened: { readonly close: () => void } | undefined
@@ -152,7 +154,7 @@ const foreignRequest = async (
   if (init.body instanceof FormData) {
     const model = init.body.get("model")
     if (typeof model === "string" && model !== "") {
-      return formRequest(method, target, headers, init.body, model, timeout)
+      return formRequest(method, target, headers, init.body, model, timeout, (init as BalancedInit)[sessionKey])
     }
   }
   const hasBody = init.body !== undefined && init.body !== null
@@ -175,12 +177,17 @@ const formRequest = async (
   headers: Headers,
   form: FormData,
   model: string,
-  timeout: number | undefined
+  timeout: number | undefined,
+  given: string | undefined
 ): Promise<LlmRequest.LlmRequest> => {
   // written once with a mark in the model's place, which each attempt fills with its deployment's name
   const mark = `evenkeel-${crypto.randomUUID()}`
   const marked = new FormData()
-  for (const [name, value] of form) marked.append(name, name === "model" ? mark : value)
+  let hasModel = false
+  for (const [name, value] of form) {
+    marked.append(name, name === "model" && !hasModel ? mark : value)
+    hasModel ||= name === "model"
+  }
   const carrier = new Response(marked)
   const contentType = carrier.headers.get("content-type") ?? undefined
   const bytes = Buffer.from(await carrier.arrayBuffer())
@@ -192,7 +199,9 @@ const formRequest = async (
     withModel: (name = model) => Buffer.concat([before, Buffer.from(name), after])
   }
   const asked = { operation: "other", method, ...target, body, parsesEvents: false } as const
-  return LlmRequest.make(asked, { ...LlmRequest.noFacts, model }, { headers: Object.fromEntries(headers), timeout })
+  const facts = { ...LlmRequest.noFacts, model, hasSideEffects: mayHaveSideEffects(method, target.path) }
+  const session = given ?? headers.get("x-session-id") ?? undefined
+  return LlmRequest.make(asked, facts, { headers: Object.fromEntries(headers), timeout, session })
 }
 
 // --- the answer -----------------------------------------------------------------------------------------------------
@@ -206,11 +215,7 @@ const responseOf = (
 ): Response => {
   const headers = headersOf(answer)
   const { status } = answer
-  if (answer._tag !== "Whole" && (method === "HEAD" || status === 204 || status === 205)) {
-    // nobody will read a body that cannot be there
-    fork(Effect.ignore(Effect.forever(answer.stream.next as Effect.Effect<unknown, unknown>)))
-    return new Response(null, { status, headers })
-  }
+  if (method === "HEAD" || status === 204 || status === 205) return new Response(null, { status, headers })
   const content = answer._tag === "Whole" ? answer.text : sourceOf(answer, signal, fork)
   if (!isForeign) return leanResponse(content, status, headers)
   return new Response(typeof content === "string" ? content : readableOf(content), { status, headers })
@@ -219,7 +224,7 @@ const responseOf = (
 /** An error as a response. */
 const errorResponse = (error: LoadBalancerError): Response => {
   const { body, headers, status } = ErrorAnswer.make(error)
-  return leanResponse(JSON.stringify(body), status, headers)
+  return leanResponse(ErrorAnswer.write(body), status, headers)
 }
 
 const encoder = new TextEncoder()
@@ -262,12 +267,16 @@ const sourceOf = (
     () =>
       Effect.flatMap(next, (bytes) => {
         give(bytes)
-        return serve
+        // what is over needs no one to wait; what is left of it is asked for anew
+        return stream.isOver ? Effect.void : serve
       })
   )
-  const onEnd = (exit: Exit.Exit<void, StreamBreak | Cause.Done>): void => {
-    // ended by its reader or by its caller's abort, who know
-    if (isOver || Exit.isSuccess(exit)) return
+  const onEnd = (ended: typeof fiber, exit: Exit.Exit<void, StreamBreak | Cause.Done>): void => {
+    // ended by its reader or by its caller's abort, who know; or put to rest, to be asked anew
+    if (isOver || ended !== fiber) return
+    fiber = undefined
+    wake = undefined
+    if (Exit.isSuccess(exit)) return
     finish()
     const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
     if (error === undefined) lastWord = encodeError({ error: closedBody })
@@ -299,7 +308,18 @@ const sourceOf = (
     fiber?.interruptUnsafe()
     stream.close()
   }
-  signal?.addEventListener("abort", abort, { once: true })
+  const rest = (): void => {
+    signal?.removeEventListener("abort", abort)
+    if (reader !== undefined) return
+    const resting = fiber
+    fiber = undefined
+    wake = undefined
+    resting?.interruptUnsafe()
+  }
+  if (!stream.isOver) {
+    signal?.addEventListener("abort", abort, { once: true })
+    stream.onOver = rest
+  }
   return {
     next: () =>
       new Promise((resolve, reject) => {
@@ -307,8 +327,9 @@ const sourceOf = (
         reader = { resolve, reject }
         if (isOver) return giveLast()
         if (fiber === undefined) {
-          fiber = fork(serve)
-          fiber.addObserver(onEnd)
+          const started = fork(serve)
+          fiber = started
+          started.addObserver((exit) => onEnd(started, exit))
           return
         }
         const serving = wake

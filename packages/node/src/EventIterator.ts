@@ -9,8 +9,13 @@ const CAPACITY = 1024
  * Iterates over what happens from now on. The oldest is lost when the reader falls behind by more than 1,024.
  *
  * @param closers what to call when the balancer closes; the iterator ends then
+ * @param isClosed whether it is closed already
  */
-export const eventsOf = (hub: EventHub, closers: Set<() => void>): AsyncIterableIterator<Event> => {
+export const eventsOf = (
+  hub: EventHub,
+  closers: Set<() => void>,
+  isClosed: boolean
+): AsyncIterableIterator<Event> => {
   const queue: Array<Event> = []
   const waiting: Array<(result: IteratorResult<Event>) => void> = []
   let isOver = false
@@ -30,6 +35,7 @@ export const eventsOf = (hub: EventHub, closers: Set<() => void>): AsyncIterable
     for (const give of waiting.splice(0)) give({ done: true, value: undefined })
   }
   closers.add(end)
+  if (isClosed) end()
   return {
     next: () =>
       new Promise((resolve) => {

@@ -273,7 +273,9 @@ const errorOf = (cause: unknown, wasSent: boolean): TransportError => {
   const known = code === undefined ? undefined : kinds[code]
   const isTls = code !== undefined &&
     (code.startsWith("ERR_TLS") || code.startsWith("ERR_SSL") || code.startsWith("CERT_"))
-  const kind = isTls ? "tls" : known ?? (wasSent ? "protocol" : "connect")
-  // a connection that broke before the request was on it broke while connecting
-  return new TransportError({ kind: kind === "reset" && !wasSent ? "connect" : kind, code, cause })
+  if (code === "UND_ERR_INVALID_ARG") return new TransportError({ kind: "protocol", code })
+  const kind = isTls ? "tls" : known
+  // once the request had a connection it may have arrived, whatever broke then
+  if (wasSent) return new TransportError({ kind: kind === undefined ? "protocol" : "reset", code })
+  return new TransportError({ kind: kind === undefined || kind === "reset" ? "connect" : kind, code })
 }

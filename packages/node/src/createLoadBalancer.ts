@@ -13,7 +13,7 @@
  * ```
  */
 import { decode } from "@evenkeel/core/Config"
-import type { ConfigInput } from "@evenkeel/core/Config"
+import type { Config, ConfigInput } from "@evenkeel/core/Config"
 import { EntraTokens } from "@evenkeel/core/deployment/Credential"
 import { Deployments } from "@evenkeel/core/deployment/Deployments"
 import type { Event } from "@evenkeel/core/Event"
@@ -30,6 +30,7 @@ import * as Scope from "effect/Scope"
 import type OpenAI from "openai"
 import * as BalancedFetch from "./BalancedFetch.ts"
 import * as BalancedOpenAI from "./BalancedOpenAI.ts"
+import * as ConfigSource from "./ConfigSource.ts"
 import * as EntraId from "./EntraId.ts"
 import { eventsOf } from "./EventIterator.ts"
 import * as UndiciTransport from "./UndiciTransport.ts"
@@ -78,7 +79,22 @@ export const createLoadBalancer = (
 ): LoadBalancerClient => {
   const decoded = decode(config)
   if (Result.isFailure(decoded)) throw invalidConfig("the given object", decoded.failure)
-  const settings = decoded.success
+  return start(decoded.success, options)
+}
+
+/**
+ * The same with the configuration of the environment: `EVENKEEL_CONFIG` (a YAML or JSON file, or its text), else the
+ * variables of Azure OpenAI, else `OPENAI_API_KEY`.
+ *
+ * @throws LoadBalancerError with the reason `InvalidConfig`, which lists every mistake
+ */
+export const createLoadBalancerFromEnvironment = (options: LoadBalancerClientOptions = {}): LoadBalancerClient => {
+  const read = ConfigSource.read(process.env)
+  if (Result.isFailure(read)) throw invalidConfig(read.failure.source, read.failure.issues)
+  return start(read.success, options)
+}
+
+const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalancerClient => {
   const scope = Effect.runSync(Scope.make())
   const transport = options.transport ?? UndiciTransport.layer({ connectTimeout: settings.timeouts.connect })
   const layer = LoadBalancer.layerDecoded(settings, options).pipe(
@@ -115,7 +131,7 @@ export const createLoadBalancer = (
     session: (id) => BalancedOpenAI.inSession(openai, id),
     fetch,
     snapshot: () => Effect.runSync(balancer.snapshot),
-    events: () => eventsOf(deployments.events, closers),
+    events: () => eventsOf(deployments.events, closers, closing !== undefined),
     deployments: {
       add: (resource) => Effect.runPromise(deployments.add(resource)),
       update: (id, change) => Effect.runPromise(deployments.update(id, change)),

@@ -2,7 +2,12 @@
  * Evenkeel for Node: undici below, Entra ID, configuration from a file or the environment, and the promise facade.
  */
 export { ConfigSourceError, load as loadConfig, loadFrom as loadConfigFrom } from "./ConfigSource.ts"
-export { createLoadBalancer, type LoadBalancerClient, type LoadBalancerClientOptions } from "./createLoadBalancer.ts"
+export {
+  createLoadBalancer,
+  createLoadBalancerFromEnvironment,
+  type LoadBalancerClient,
+  type LoadBalancerClientOptions
+} from "./createLoadBalancer.ts"
 export * as EntraId from "./EntraId.ts"
 export { layer, layerFromEnvironment, LoadBalancerLive } from "./LoadBalancerLive.ts"
 export { type Simulator, startSimulator } from "./simulator/SimulatorServer.ts"

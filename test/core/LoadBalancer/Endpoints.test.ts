@@ -177,7 +177,7 @@ describe("LoadBalancer endpoints", () => {
           "OpenAI-Organization": "org-mine",
           "x-custom": "1",
           "TraceParent": "00-1-2-01",
-          "idempotency-key": "once\r\nx-evil: 1",
+          "idempotency-key": "once",
           "x-ms-client-request-id": "abc"
         }
         yield* answer(lb.chat(hello, { headers }))
@@ -185,10 +185,29 @@ describe("LoadBalancer endpoints", () => {
           "accept": "application/json",
           "api-key": "east-key",
           "content-type": "application/json",
+          "idempotency-key": "once",
           "traceparent": "00-1-2-01",
           "user-agent": "evenkeel",
           "x-ms-client-request-id": "abc"
         })
+      })
+    )
+  })
+
+  it.effect("a header that would begin another one is refused by name, and nothing is sent", () => {
+    const one = fleet([service("east")])
+    return run(
+      one,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        for (const value of ["once\r\nx-evil: 1", "a\u0000", "\u007f", "ключ"]) {
+          const error = yield* failure(lb.chat(hello, { headers: { "Idempotency-Key": value } }))
+          const { description, status } = reasonOf(error, "Rejected")
+          assert.strictEqual(status, 400)
+          assert.include(description, "`idempotency-key`")
+          assert.notInclude(description, value)
+        }
+        assert.strictEqual(one.sends.length, 0)
       })
     )
   })

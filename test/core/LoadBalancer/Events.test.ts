@@ -44,7 +44,7 @@ describe("LoadBalancer events", () => {
             status: 429,
             duration: 10
           })
-          assert.strictEqual(first.attempt.requestIds.length, 2)
+          assert.strictEqual(first.attempt.requestIds.length, 1)
           assert.deepInclude(second.attempt, { deployment: "west/gpt-4o", outcome: "success", status: 200 })
         }
         assert.deepInclude(ended, { session: "user-1", operation: "chat", streamed: false, model: "gpt-4o" })

@@ -1,8 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type DeploymentChange, Deployments, type Event } from "@evenkeel/core"
-import { decode } from "@evenkeel/core/Config"
 import { refusalOf } from "@evenkeel/core/routing/Gate"
-import { Effect, Result } from "effect"
+import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { demandOf, makeConfig } from "../../support/Parts.ts"
 
@@ -77,6 +76,32 @@ describe("the live set", () => {
       assert.strictEqual(find(deployments, "r0/gpt"), known)
       assert.deepStrictEqual([known.quota.utilisation(0), known.tier], [0.5, 3])
       assert.deepStrictEqual(idsOf(deployments), ["r1/gpt", "r0/gpt"])
+    }).pipe(Effect.provide(two)))
+
+  it.effect("does not add what contradicts what is there", () =>
+    Effect.gen(function*() {
+      const deployments = yield* Deployments
+      const elsewhere = {
+        ...compatible,
+        endpoint: "http://127.0.0.1:2/v1",
+        deployments: [{ name: "gpt", model: "o3" }]
+      }
+      const { reason } = yield* Effect.flip(deployments.add({ name: "r0", ...elsewhere }))
+      assert(reason._tag === "InvalidConfig")
+      assert.deepStrictEqual(reason.issues.map(({ path }) => path), ["endpoint", "deployments[0].model"])
+      assert.deepStrictEqual(idsOf(deployments), ["r0/gpt", "r1/gpt"])
+    }).pipe(Effect.provide(two)))
+
+  it.effect("forgets what a credential failed at only for another one", () =>
+    Effect.gen(function*() {
+      const deployments = yield* Deployments
+      const { breaker } = deployments.resource("r0")!
+      const again = { name: "r0", ...compatible, deployments: [{ name: "gpt" }] }
+      breaker.trip(0, 1, "http 401")
+      yield* deployments.add(again)
+      assert.isFalse(breaker.isClosed)
+      yield* deployments.add({ ...again, apiKey: "new" })
+      assert.isTrue(breaker.isClosed)
     }).pipe(Effect.provide(two)))
 
   it.effect("changes limits, weight and tier while it runs", () =>
@@ -211,57 +236,6 @@ describe("what another process saw", () => {
       assert.isUndefined(refusalOf(told, some, 0))
       assert.strictEqual(told.quota.utilisation(0), 0)
     }).pipe(Effect.provide(two)))
-})
-
-const wild = Deployments.layer(Result.getOrThrow(decode({
-  resources: [{ name: "open", provider: "openai", apiKey: "k" }, {
-    name: "azure",
-    ...compatible,
-    deployments: [{ name: "four", model: "gpt-4o" }]
-  }]
-})))
-
-describe("a resource that serves every model", () => {
-  it.effect("has a deployment of its own for each model that is asked for", () =>
-    Effect.gen(function*() {
-      const deployments = yield* Deployments
-      assert.deepStrictEqual(idsOf(deployments, "o3"), ["open/o3"])
-      assert.strictEqual(deployments.group("o3"), deployments.group("o3"))
-      assert.notStrictEqual(deployments.group("o3"), deployments.group("o4"))
-      find(deployments, "open/o3").enter(0, 10)
-      assert.strictEqual(find(deployments, "open/o4").inFlight, 0)
-    }).pipe(Effect.provide(wild)))
-
-  it.effect("serves a model that is named elsewhere too", () =>
-    Effect.gen(function*() {
-      const deployments = yield* Deployments
-      assert.sameMembers(idsOf(deployments, "gpt-4o")!, ["open/gpt-4o", "azure/four"])
-    }).pipe(Effect.provide(wild)))
-
-  it.effect("does not grow for ever with every misspelt model", () =>
-    Effect.gen(function*() {
-      const deployments = yield* Deployments
-      for (let i = 0; i < 1000; i++) assert.isDefined(deployments.group(`typo-${i}`))
-      assert.isBelow(deployments.all().length, 200)
-    }).pipe(Effect.provide(wild)))
-
-  it.effect("is removed with all that it became", () =>
-    Effect.gen(function*() {
-      const deployments = yield* Deployments
-      deployments.group("o3")
-      yield* deployments.remove("open/*")
-      assert.deepStrictEqual(deployments.all().map(({ id }) => id), ["azure/four"])
-      assert.isUndefined(deployments.group("o3"))
-    }).pipe(Effect.provide(wild)))
-
-  it.effect("is drained with all that it became", () =>
-    Effect.gen(function*() {
-      const deployments = yield* Deployments
-      deployments.group("o3")
-      yield* deployments.drain("open/*")
-      assert.strictEqual(refusalOf(find(deployments, "open/o3"), some, 0), "draining")
-      assert.strictEqual(refusalOf(deployments.group("o4")!.deployments[0]!, some, 0), "draining")
-    }).pipe(Effect.provide(wild)))
 })
 
 describe("a change of the set", () => {

@@ -7,15 +7,6 @@ const { jsonBody, readFacts, sentParameters } = LlmRequest
 
 const messages = [{ role: "user", content: "Say hello." }]
 
-const asked: LlmRequest.Asked = {
-  operation: "chat",
-  method: "POST",
-  path: "/chat/completions",
-  query: "",
-  body: LlmRequest.noBody,
-  parsesEvents: false
-}
-
 const pinOf = (parameters: object) => readFacts("responses", { model: "m", ...parameters }).pin?.ids
 
 describe("the facts of a request", () => {
@@ -216,62 +207,5 @@ describe("a body", () => {
     assert.strictEqual(body.withModel("a"), bytes)
     assert.strictEqual(body.withModel("b"), bytes)
     assert.isUndefined(LlmRequest.noBody.withModel("a"))
-  })
-})
-
-const secrets = [
-  "authorization",
-  "api-key",
-  "cookie",
-  "host",
-  "openai-organization",
-  "openai-project",
-  "accept-encoding"
-]
-const stainless = ["x-stainless-lang", "x-stainless-timeout", "x-session-id", "x-custom", "content-length"]
-
-const crossed = (headers: Readonly<Record<string, string>>) =>
-  LlmRequest.make(asked, LlmRequest.noFacts, { headers }).headers
-
-describe("the headers that cross the border", () => {
-  it.each([...secrets, ...stainless])("are not %s", (name) => {
-    assert.deepStrictEqual(crossed({ [name]: "x", [name.toUpperCase()]: "y" }), {})
-  })
-
-  it("are those that the service may know, in lower case", () => {
-    assert.deepStrictEqual(crossed({ TraceParent: "00-1", "X-MS-Client-Request-Id": "1" }), {
-      "traceparent": "00-1",
-      "x-ms-client-request-id": "1"
-    })
-    assert.isUndefined(LlmRequest.make(asked, LlmRequest.noFacts, {}).headers)
-  })
-
-  it("begin no other header", () => {
-    assert.deepStrictEqual(crossed({ traceparent: "1\r\nauthorization: x", tracestate: "a\nb", accept: "a\0" }), {})
-  })
-
-  it.prop("are always of the allow-list, whatever was given", {
-    headers: Schema.Record(Schema.String, Schema.Union([Schema.String, Schema.Json])),
-    names: Schema.Array(Schema.Literals([...secrets, ...stainless, "Accept", "TRACEPARENT"]))
-  }, ({ headers, names }) => {
-    const given = { ...headers, ...Object.fromEntries(names.map((name) => [name, "x"])) } as Record<string, string>
-    for (const [name, value] of Object.entries(crossed(given)!)) {
-      assert.include(["accept", "traceparent"], name)
-      assert.notMatch(value, /[\r\n]/)
-    }
-  }, check(200))
-})
-
-describe("a request", () => {
-  it("prefers the caller's session to the body's", () => {
-    const facts = readFacts("chat", { model: "m", messages, prompt_cache_key: "key" })
-    assert.strictEqual(LlmRequest.make(asked, facts, undefined).session, "key")
-    assert.strictEqual(LlmRequest.make(asked, facts, { session: "own" }).session, "own")
-  })
-
-  it("takes a timeout in milliseconds or as a duration", () => {
-    assert.strictEqual(LlmRequest.make(asked, LlmRequest.noFacts, { timeout: "2 seconds" }).timeout, 2000)
-    assert.strictEqual(LlmRequest.make(asked, LlmRequest.noFacts, { timeout: 1500 }).timeout, 1500)
-    assert.isUndefined(LlmRequest.make(asked, LlmRequest.noFacts, undefined).timeout)
   })
 })

@@ -51,6 +51,34 @@ describe("the gates", () => {
     assert.isUndefined(refusalOf(deployment, demand, 0))
   })
 
+  it("let a prompt pass that was refused as too long, where there is no standard deployment to spare it for", () => {
+    const deployment = make({ provisioned: true })
+    deployment.characterCeiling = 50
+    assert.isUndefined(refusalOf(deployment, { ...demand, hasStandard: false }, 0))
+  })
+
+  it("ask only about the resource, where no model is asked for", () => {
+    const deployment = make()
+    const noModel = { ...demand, namesModel: false }
+    for (const [name, close] of gates.filter(([name]) => name !== "resource-open")) {
+      close(deployment)
+      assert.isUndefined(refusalOf(deployment, noModel, 0), name)
+    }
+    deployment.resource.breaker.trip(0, 1, "down")
+    assert.strictEqual(refusalOf(deployment, noModel, 0), "resource-open")
+    assert.strictEqual(refusalOf(deployment, { ...noModel, resources: new Set(["r9"]) }, 0), "pinned-elsewhere")
+  })
+
+  it("tell a deployment that the service does not know from one that it told to wait", () => {
+    const deployment = make()
+    deployment.cooldown.beginMissing(0, "http 404 DeploymentNotFound")
+    assert.strictEqual(refusalOf(deployment, demand, 0), "missing")
+    assert.strictEqual(opensAt(deployment, "missing", demand, 0), 30_000)
+    assert.isUndefined(refusalOf(deployment, demand, 30_000))
+    deployment.cooldown.begin(30_000, 5000, "http 429")
+    assert.strictEqual(refusalOf(deployment, demand, 30_000), "cooling-down")
+  })
+
   it("let no prompt pass to another provisioned deployment that was too long for one", () => {
     const tooLong = { ...demand, isStandardOnly: true }
     assert.strictEqual(refusalOf(make({ provisioned: true }), tooLong, 0), "too-long")

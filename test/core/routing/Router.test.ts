@@ -1,46 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Policy } from "@evenkeel/core"
 import type { Deployment } from "@evenkeel/core/deployment/Deployment"
-import { decide, type Decision, healthyShare, type NoCandidate, type Query } from "@evenkeel/core/routing/Router"
+import { healthyShare } from "@evenkeel/core/routing/Router"
 import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
-import { Schema } from "effect"
-import { check, integer } from "../../support/Check.ts"
-import { demandOf, failUntilOpen, makeDeployments, makeGroup, type PartOptions } from "../../support/Parts.ts"
-
-const first: Policy.Policy = (candidates) => candidates[0]!
-
-const options = { policy: first, hot: 0.85, loadBound: 1.25 }
-
-interface Asked extends Partial<Omit<Query, "group">> {
-  readonly policy?: Policy.Policy
-  readonly random?: () => number
-  readonly now?: number
-  readonly tokens?: number
-}
-
-const ask = (deployments: ReadonlyArray<Deployment>, asked: Asked = {}): Decision | NoCandidate => {
-  const { now = 0, policy = first, random = () => 0.5, tokens = 10, ...query } = asked
-  const whole = {
-    group: makeGroup(deployments),
-    demand: demandOf(tokens),
-    tried: new Set<Deployment>(),
-    session: undefined,
-    warm: undefined
-  }
-  return decide({ ...whole, ...query }, { ...options, policy }, now, random)
-}
-
-const chosen = (deployments: ReadonlyArray<Deployment>, asked: Asked = {}): string => {
-  const decision = ask(deployments, asked)
-  assert(decision._tag === "Decision")
-  return decision.deployment.resource.name
-}
-
-const none = (deployments: ReadonlyArray<Deployment>, asked: Asked = {}): NoCandidate => {
-  const decision = ask(deployments, asked)
-  assert(decision._tag === "NoCandidate")
-  return decision
-}
+import { ask, chosen, none } from "../../support/Asking.ts"
+import { failUntilOpen, makeDeployments, makeGroup, type PartOptions } from "../../support/Parts.ts"
 
 const three = (parts: ReadonlyArray<PartOptions> = [{}, {}, {}]) =>
   makeDeployments(parts.map((part) => ({ tpm: 1000, ...part }))) as [Deployment, Deployment, Deployment]
@@ -195,6 +159,7 @@ describe("no candidate", () => {
       _tag: "NoCandidate",
       opensAt: 4000,
       isOutage: false,
+      isMissing: false,
       bestBet: undefined,
       refusals: [
         { deployment: "r0/gpt", refusal: "cooling-down" },
@@ -227,6 +192,15 @@ describe("no candidate", () => {
     assert.isFalse(none([a, b, c], { tokens: 500 }).isOutage)
   })
 
+  it("is of a model that the service does not know, when it knows none of the deployments", () => {
+    const [a, b] = three()
+    a.cooldown.beginMissing(0, "http 404 DeploymentNotFound")
+    assert.isFalse(ask([a, b])._tag === "NoCandidate")
+    b.cooldown.begin(0, 5000, "http 429")
+    assert.isFalse(none([a, b]).isMissing)
+    assert.deepInclude(none([a]), { isMissing: true, isOutage: false, opensAt: 30_000 })
+  })
+
   it("has no best bet that the service told to wait", () => {
     const [a] = three()
     failUntilOpen(a, 0)
@@ -254,59 +228,4 @@ describe("the healthy share", () => {
     c.draining = true
     assert.strictEqual(healthyShare(makeGroup([b, c])), 0)
   })
-})
-
-const touch = Schema.Struct({
-  which: integer(0, 4),
-  how: Schema.Literals(["fail", "probe", "cool", "use", "drain", "resource", "try"]),
-  amount: integer(0, 20_000)
-})
-
-describe("a choice, over any state of the deployments", () => {
-  it.prop("is one that passes, of the best tier, never a repeat while another passes; else a time still to come", {
-    tiers: Schema.Array(integer(1, 3)).check(Schema.isMinLength(1), Schema.isMaxLength(5)),
-    touches: Schema.Array(touch),
-    session: Schema.UndefinedOr(Schema.String),
-    warm: integer(0, 4),
-    tokens: integer(0, 1500),
-    seed: Schema.Int
-  }, ({ seed, session, tiers, tokens, touches, warm }) => {
-    const deployments = makeDeployments(tiers.map((tier) => ({ tier, tpm: 1000 })))
-    const tried = new Set<Deployment>()
-    let now = 0
-    for (const { amount, how, which } of touches) {
-      const deployment = deployments[which % deployments.length]!
-      now += amount / 10
-      if (how === "fail") deployment.breaker.trip(now, 0.5, "down")
-      if (how === "resource") deployment.resource.breaker.trip(now, 0.5, "down")
-      if (how === "probe") deployment.enter(now, 1)
-      if (how === "cool") deployment.cooldown.begin(now, amount, "http 429")
-      if (how === "use") deployment.quota.reserve(now, amount / 20)
-      if (how === "drain" && amount > 15_000) deployment.draining = true
-      if (how === "try") tried.add(deployment)
-    }
-    const policy = Policy.powerOfTwoChoices(0.85)
-    const random = SeededRandom.make(seed)
-    const decision = ask(deployments, {
-      now,
-      policy,
-      random,
-      session,
-      tokens,
-      tried,
-      warm: deployments[warm % deployments.length]
-    })
-    const passes = (one: Deployment) => ask([one], { now, tokens })._tag === "Decision"
-    const fresh = deployments.filter((one) => !tried.has(one) && passes(one))
-    if (decision._tag === "NoCandidate") {
-      assert.isFalse(deployments.some(passes))
-      assert.isAbove(decision.opensAt, now)
-      return
-    }
-    assert.isTrue(passes(decision.deployment))
-    assert.strictEqual(decision.isRepeat, tried.has(decision.deployment))
-    if (fresh.length === 0) return
-    assert.isFalse(decision.isRepeat)
-    if (session === undefined) assert.strictEqual(decision.deployment.tier, Math.min(...fresh.map(({ tier }) => tier)))
-  }, check(500))
 })

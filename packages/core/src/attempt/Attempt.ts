@@ -11,6 +11,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { TimeoutsConfig } from "../Config.ts"
+import { CredentialError } from "../deployment/Credential.ts"
 import type { Deployment, Permit } from "../deployment/Deployment.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import { parseRateLimits } from "../deployment/RateLimitHeaders.ts"
@@ -124,7 +125,10 @@ class Attempt implements Source, Limited {
   private send(): Effect.Effect<TransportResponse, Outcome.Unanswered> {
     const { credential } = this.deployment.resource
     if (credential.fixed !== undefined) return this.dispatch(credential.fixed)
-    return Effect.matchEffect(credential.headers, {
+    const limit = this.plan.timeouts.connect
+    const late = new CredentialError({ message: `none within ${limit / 1000} s` })
+    const headers = Effect.timeoutOrElse(credential.headers, { duration: limit, orElse: () => Effect.fail(late) })
+    return Effect.matchEffect(headers, {
       onFailure: (error) => Effect.fail(Outcome.noCredential(error.message)),
       onSuccess: (headers) => this.dispatch(headers)
     })
@@ -276,7 +280,9 @@ class Attempt implements Source, Limited {
     const { permit } = this.plan
     commit(this.settled(now))
     this.stageEndsAt = Infinity
-    const stream = new GivenBytes(this, response)
+    // nobody reads a body that cannot be there
+    const isBodiless = response.status === 204 || response.status === 205 || this.plan.request.method === "HEAD"
+    const stream = new GivenBytes(this, response, isBodiless)
     this.given = stream
     this.plan.onOpen?.(stream)
     const answer: RawAnswer = { ...this.answerBase(response, now - permit.startedAt), _tag: "Raw", stream }
@@ -390,7 +396,7 @@ class Attempt implements Source, Limited {
       outcome: summaryOutcome[outcome._tag],
       reason: outcome._tag === "Success" ? "ok" : outcome.reason,
       status: this.response?.status,
-      requestIds: ids,
+      requestIds: [...new Set(ids)],
       duration: (this.endedAt ?? this.now) - this.plan.permit.startedAt
     }
   }

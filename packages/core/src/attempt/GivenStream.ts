@@ -62,6 +62,10 @@ export interface CommittedStream {
   /** The next events, at least one. Ends with `Done` after a proper end, fails with what broke it otherwise. */
   readonly next: Pull.Pull<Batch, StreamBreak>
   readonly close: () => void
+  /** Whether nothing more comes from the network; what was read before may still be given out. */
+  readonly isOver: boolean
+  /** Called when that comes to be. */
+  onOver: (() => void) | undefined
   /** Billed tokens, once the service has said. */
   readonly usage: () => Usage | undefined
 }
@@ -70,6 +74,8 @@ export interface CommittedStream {
 export interface RawStream {
   readonly next: Pull.Pull<Uint8Array, StreamBreak>
   readonly close: () => void
+  readonly isOver: boolean
+  onOver: (() => void) | undefined
 }
 
 /** The attempt, as its answer sees it. */
@@ -89,6 +95,7 @@ type Pulled = Effect.Effect<Batch, StreamBreak | Cause.Done>
 export class GivenStream implements CommittedStream {
   /** The end was read, or the stream broke or was closed: nothing more comes from the network. */
   isOver = false
+  onOver: (() => void) | undefined
   private readonly source: Source
   private readonly response: TransportResponse
   private readonly reader: EventReader
@@ -124,6 +131,7 @@ export class GivenStream implements CommittedStream {
     this.source.usage = this.reader.usage
     this.source.end({ _tag: "Abandoned", reason: "stopped by the caller" })
     this.response.abort()
+    this.onOver?.()
   }
 
   /** A time limit passed: the stream is broken, whether or not someone waits for it. */
@@ -171,6 +179,7 @@ export class GivenStream implements CommittedStream {
       this.source.usage = this.reader.usage
       this.source.end({ _tag: "Success", usage: this.reader.usage })
       this.response.discard()
+      this.onOver?.()
     }
   }
 
@@ -182,13 +191,16 @@ export class GivenStream implements CommittedStream {
     // before the abort, which wakes whoever waits
     this.failure = this.source.failure(outcome)
     this.response.abort()
+    this.onOver?.()
   }
 }
 
 const merge = (batches: ReadonlyArray<Batch>): Batch => {
   if (batches.length === 1) return batches[0]!
   const events: Array<StreamEvent> = []
-  for (const batch of batches) events.push(...batch.events)
+  for (const batch of batches) {
+    for (const event of batch.events) events.push(event)
+  }
   return { events, bytes: undefined }
 }
 
@@ -196,13 +208,18 @@ const merge = (batches: ReadonlyArray<Batch>): Batch => {
 export class GivenBytes implements RawStream {
   private readonly source: Source
   private readonly response: TransportResponse
-  private isOver = false
+  isOver = false
+  onOver: (() => void) | undefined
   private delivered = 0
   private failure: AttemptFailure | undefined
 
-  constructor(source: Source, response: TransportResponse) {
+  constructor(source: Source, response: TransportResponse, isEmpty: boolean) {
     this.source = source
     this.response = response
+    if (!isEmpty) return
+    this.isOver = true
+    source.end({ _tag: "Success", usage: undefined })
+    response.discard()
   }
 
   readonly next: Effect.Effect<Uint8Array, StreamBreak | Cause.Done> = Effect.suspend(() => {
@@ -222,6 +239,7 @@ export class GivenBytes implements RawStream {
         }
         this.isOver = true
         this.source.end({ _tag: "Success", usage: undefined })
+        this.onOver?.()
         return Cause.done()
       }
     })
@@ -235,6 +253,7 @@ export class GivenBytes implements RawStream {
     // before the abort, which wakes whoever waits
     this.failure = this.source.failure(outcome)
     this.response.abort()
+    this.onOver?.()
   }
 
   private fail(failure: AttemptFailure): Effect.Effect<never, StreamBreak> {
@@ -246,5 +265,6 @@ export class GivenBytes implements RawStream {
     this.isOver = true
     this.source.end({ _tag: "Abandoned", reason: "stopped by the caller" })
     this.response.abort()
+    this.onOver?.()
   }
 }

@@ -3,7 +3,7 @@
  *
  * Every attempt ends as exactly one of five: success, throttled, failed (counts against health), refused (the caller's
  * fault: counts against nobody) and abandoned (interrupted). This module reads the service's words and decides;
- * `attempt/Attempt.ts` applies the decision. The table behind it is in docs/failures.md.
+ * `attempt/Settlement.ts` applies the decision. The table behind it is in docs/failures.md.
  */
 import { parseWait } from "../deployment/RateLimitHeaders.ts"
 import { type TimeoutStage, type Usage } from "../LoadBalancerError.ts"
@@ -209,12 +209,12 @@ export const fromErrorEvent = (
   const highDemand = /high demand|exceeds the maximum usage size/i.test(error.message)
   if (throttleCodes.has(code) || throttleCodes.has(type) || highDemand) {
     const wait = parseWait(headers, error.message, wallNow)
-    return { _tag: "Throttled", reason: `${error.code ?? "throttled"} in the stream`, status: 200, wait, body: event }
+    return { _tag: "Throttled", reason: `${error.code ?? "throttled"} in a 200`, status: 200, wait, body: event }
   }
   const status = statusOfCode(code)
   const outcome = fromError(status, headers, event, error, wallNow)
   if (outcome._tag !== "Failed") return outcome
-  return { ...outcome, status: 200, reason: `${error.code ?? error.type ?? "error"} in the stream` }
+  return { ...outcome, status: 200, reason: `${error.code ?? error.type ?? "error"} in a 200` }
 }
 
 /** Error codes that come inside a stream, where no status tells whose fault it is. */
@@ -300,9 +300,15 @@ const refused = (
   code: error.code,
   message: error.message,
   body,
-  headers,
+  headers: withoutCookies(headers),
   elsewhere
 })
+
+/** A cookie is the resource's own affair with this balancer; a caller that answers with it would hand it on. */
+const withoutCookies = (headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
+  headers["set-cookie"] === undefined
+    ? headers
+    : Object.fromEntries(Object.entries(headers).filter(([name]) => name !== "set-cookie"))
 
 /**
  * Reads billed tokens from any `usage` object: chat's, responses' or embeddings'. Details may be absent or null.

@@ -71,8 +71,7 @@ export const settle = (settled: Settled, outcome: Outcome): boolean => {
       deployment.totals.refused++
       answered(settled)
       aliveAgain(settled)
-      deployment.quota.settle(permit.reservation, now, undefined)
-      if (outcome.elsewhere === "context-length" && deployment.provisioned) {
+      if (outcome.elsewhere === "context-length" && deployment.provisioned && isPromptTooLong(settled)) {
         deployment.characterCeiling = Math.min(deployment.characterCeiling, settled.request.characters)
       }
       break
@@ -83,6 +82,10 @@ export const settle = (settled: Settled, outcome: Outcome): boolean => {
   }
   return true
 }
+
+/** Whether it is the prompt itself that was too long: not an output limit, nor a stored conversation that we do not see. */
+const isPromptTooLong = ({ promptTokens, request }: Settled): boolean =>
+  request.pin === undefined && promptTokens > (request.outputLimit ?? 0)
 
 /** The resource answered: its name, its TLS and its key are good. */
 const answered = (settled: Settled): void => {
@@ -188,7 +191,7 @@ const timedOut = (settled: Settled, reason: string): void => {
 
 const abandoned = (settled: Settled): void => {
   const { group, now, permit, request } = settled
-  const { breaker, quota, resource } = permit.deployment
+  const { breaker, resource } = permit.deployment
   resource.breaker.release(permit.resourceEpoch)
   billed(settled)
   if (permit.firstByteAt === undefined) {
@@ -202,7 +205,6 @@ const abandoned = (settled: Settled): void => {
     }
   }
   breaker.release(permit.epoch)
-  quota.settle(permit.reservation, now, undefined)
 }
 
 /** A wait without an answer is a lower bound of the latency, so that impatient callers do not hide a hang. */
@@ -217,8 +219,13 @@ const waitRatio = ({ group, now, permit, promptTokens, request }: Settled): numb
 }
 
 const failDeployment = (settled: Settled, reason: string): void => {
-  const { now, permit, random } = settled
+  const { now, permit, random, request } = settled
   const { deployment } = permit
+  // an endpoint that names no model says nothing of any deployment
+  if (request.model === undefined) {
+    deployment.breaker.release(permit.epoch)
+    return
+  }
   if (!deployment.breaker.fail(permit.epoch, now, random, reason)) return
   tellOpened(settled, "deployment", deployment.id, reason, deployment.breaker.openUntil - now)
 }

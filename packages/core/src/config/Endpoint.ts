@@ -32,7 +32,7 @@ export const parse = (
     : "https://my-host.example/v1"
   const url = /^https?:\/\/[^/]/i.test(text) && URL.canParse(text) ? new URL(text) : undefined
   if (url === undefined) {
-    const hint = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? "" : "; it begins with https://"
+    const hint = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? "" : "; an endpoint begins with https://"
     return Result.fail([`is not a URL${hint}; give one such as ${example}`])
   }
   const issues: Array<string> = []

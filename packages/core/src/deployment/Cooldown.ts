@@ -44,6 +44,11 @@ export class Cooldown {
     return now >= this.until || now >= this.probeAt
   }
 
+  /** Whether it waits because the deployment does not exist. */
+  isMissing(now: number): boolean {
+    return now < this.missingUntil
+  }
+
   /** A request passes; within a long cooldown it is the one probe of this while. */
   enter(now: number): void {
     if (now < this.until) this.probeAt = now + this.options.maxCooldown

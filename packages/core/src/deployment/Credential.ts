@@ -47,6 +47,12 @@ export interface Credential {
   readonly renew: () => void
 }
 
+/** The first line of what a provider threw, without anything in it that is long enough to be a secret. */
+const withoutSecrets = (cause: unknown): string => {
+  const line = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0]!.slice(0, 300)
+  return line.replaceAll(/[\w.~+/=-]{24,}/g, "…")
+}
+
 const fixed = (headers: AuthHeaders): Credential => ({
   fixed: headers,
   headers: Effect.succeed(headers),
@@ -70,9 +76,17 @@ const fromProvider = (make: () => TokenProvider): Credential => {
         if (typeof token !== "string" || token === "") throw new Error("the token provider gave no token")
         return { authorization: `Bearer ${token}` }
       },
-      catch: (cause) => new CredentialError({ message: cause instanceof Error ? cause.message : String(cause) })
+      catch: (cause) => new CredentialError({ message: withoutSecrets(cause) })
     })
   }
+}
+
+/** Whether two ways to authenticate are one and the same. */
+export const isSame = (a: ResourceAuth, b: ResourceAuth): boolean => {
+  if (a._tag === "Key") return b._tag === "Key" && Redacted.value(a.key) === Redacted.value(b.key)
+  if (a._tag === "TokenProvider") return b._tag === "TokenProvider" && a.provider === b.provider
+  if (a._tag === "Entra") return b._tag === "Entra" && a.scope === b.scope
+  return b._tag === "None"
 }
 
 /**

@@ -82,6 +82,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
     const deployments = new Map<string, Deployment>()
     const configs = new Map<string, Config.DeploymentConfig>()
     const groups = new Map<string, ModelGroup>()
+    const resourceConfigs = new Map<string, Config.ResourceConfig>()
     const materialised = new Map<string, string>()
 
     const emitChange = (deployment: string, change: Extract<Event, { _tag: "MembershipChanged" }>["change"]) => {
@@ -89,6 +90,10 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
         events.emit({ _tag: "MembershipChanged", at: clock.currentTimeMillisUnsafe(), deployment, change })
       }
     }
+
+    /** What a wildcard became. */
+    const ownOf = (id: string): ReadonlyArray<string> =>
+      [...materialised].filter(([, wildcard]) => wildcard === id).map(([own]) => own)
 
     const insert = (config: Config.DeploymentConfig, resource: Resource, addedAt: number): Deployment => {
       const deployment = new Deployment(config, resource, settings, addedAt)
@@ -121,16 +126,44 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
         groups.set(model, group)
       }
       group.deployments = members.toSorted((a, b) => a.tier - b.tier)
+      group.hasStandard = members.some(({ provisioned }) => !provisioned)
       return group
+    }
+
+    /** What of an addition contradicts what is there: an address or a model cannot change under way. */
+    const contradictions = (config: Config.ResourceConfig): ReadonlyArray<Config.ConfigIssue> => {
+      const known = resourceConfigs.get(config.name)
+      if (known === undefined || !resources.has(config.name)) return []
+      const issues: Array<Config.ConfigIssue> = []
+      for (const key of ["provider", "endpoint", "apiVersion"] as const) {
+        if (known[key] === config[key]) continue
+        const message =
+          `differs from that of the resource "${config.name}", which is there; give another name, or remove`
+          + " its deployments first"
+        issues.push({ path: key, message })
+      }
+      config.deployments.forEach((deployment, i) => {
+        const there = configs.get(`${config.name}/${deployment.name}`)
+        for (const key of ["model", "provisioned"] as const) {
+          if (there === undefined || there[key] === deployment[key]) continue
+          issues.push({
+            path: `deployments[${i}].${key}`,
+            message: "cannot change under way; remove the deployment first"
+          })
+        }
+      })
+      return issues
     }
 
     const addResource = (config: Config.ResourceConfig, addedAt: number, now: number): void => {
       let resource = resources.get(config.name)
+      const known = resourceConfigs.get(config.name)
+      resourceConfigs.set(config.name, config)
       const credential = Credential.make(config.provider, config.auth, entraTokens)
       if (resource === undefined) {
         resource = new Resource(config, credential, settings.health)
         resources.set(config.name, resource)
-      } else {
+      } else if (known === undefined || !Credential.isSame(known.auth, config.auth)) {
         resource.renewCredential(credential, now)
       }
       for (const deployment of config.deployments) {
@@ -138,9 +171,13 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
         if (known === undefined) {
           emitChange(insert(deployment, resource, addedAt).id, "added")
         } else {
-          known.configure(deployment)
-          known.draining = false
-          configs.set(known.id, deployment)
+          // named explicitly, it no longer comes and goes with a wildcard
+          materialised.delete(known.id)
+          for (const id of [known.id, ...ownOf(known.id)]) {
+            deployments.get(id)!.configure(deployment)
+            deployments.get(id)!.draining = false
+            configs.set(id, { ...deployment, name: configs.get(id)!.name, model: configs.get(id)!.model })
+          }
           emitChange(known.id, "updated")
         }
         regroup(deployment.model)
@@ -188,8 +225,11 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
         Effect.suspend(() => {
           const decoded = Config.decode({ resources: [input] })
           if (Result.isFailure(decoded)) return invalid("the given resource", decoded.failure)
+          const resource = decoded.success.resources[0]!
+          const issues = contradictions(resource)
+          if (issues.length > 0) return invalid("the given resource", issues)
           const now = monotonicMillis(clock)
-          addResource(decoded.success.resources[0]!, now, now)
+          addResource(resource, now, now)
           return Effect.void
         }),
       update: (id, change) =>
@@ -201,27 +241,27 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
           const decoded = Config.decode({ resources: [{ ...carrier, deployments: [{ ...known, ...change }] }] })
           if (Result.isFailure(decoded)) return invalid("the given change", decoded.failure)
           const config = decoded.success.resources[0]!.deployments[0]!
-          const deployment = deployments.get(id)!
-          configs.set(id, config)
-          deployment.configure(config)
-          regroup(deployment.model)
+          for (const changed of [id, ...ownOf(id)]) {
+            const deployment = deployments.get(changed)!
+            configs.set(changed, { ...configs.get(changed)!, ...change })
+            deployment.configure({ ...config, name: deployment.name, model: deployment.model })
+            regroup(deployment.model)
+          }
           emitChange(id, "updated")
           return Effect.succeed(true)
         }),
       drain: (id) =>
         withDeployment(id, () => {
-          for (const [own, wildcard] of [[id, id], ...materialised]) {
-            if (own !== id && wildcard !== id) continue
-            deployments.get(own!)!.draining = true
-            emitChange(own!, "draining")
+          for (const own of [id, ...ownOf(id)]) {
+            deployments.get(own)!.draining = true
+            emitChange(own, "draining")
           }
         }),
       remove: (id) =>
         withDeployment(id, (deployment) => {
+          const own = ownOf(id)
           forget(id)
-          for (const [own, wildcard] of materialised) {
-            if (wildcard === id) forget(own)
-          }
+          for (const became of own) forget(became)
           if (![...deployments.values()].some((other) => other.resource === deployment.resource)) {
             resources.delete(deployment.resource.name)
           }

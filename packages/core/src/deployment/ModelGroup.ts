@@ -17,6 +17,8 @@ export class ModelGroup {
   readonly expected = new ExpectedLatency()
   /** In order of tier. Replaced whole when the set changes. */
   deployments: ReadonlyArray<Deployment> = []
+  /** Whether any of them is not provisioned. */
+  hasStandard = false
 
   constructor(model: string) {
     this.model = model

@@ -27,7 +27,7 @@ export interface CallOptions {
   readonly attempts?: number | undefined
   /** Replaces the schedule of failover and retry for this call. */
   readonly schedule?: Schedule<unknown, Setback> | undefined
-  /** Extra request headers. Only those that may cross the border are sent; see docs/configuration.md. */
+  /** Extra request headers. Only those that may cross the border are sent; see docs/guide.md. */
   readonly headers?: Readonly<Record<string, string>> | undefined
 }
 
@@ -105,13 +105,57 @@ const headersOf = (headers: CallOptions["headers"]): Readonly<Record<string, str
 export const make = (asked: Asked, facts: Facts, options: CallOptions | undefined): LlmRequest => ({
   ...asked,
   ...facts,
-  session: options?.session ?? facts.session,
+  session: sessionOf(options?.session ?? facts.session),
   headers: asked.headers ?? headersOf(options?.headers),
   attempts: options?.attempts,
   schedule: options?.schedule,
-  timeout: options?.timeout === undefined ? undefined : Duration.toMillis(options.timeout),
+  timeout: options?.timeout === undefined ? undefined : millisOf(options.timeout),
   timeouts: options?.timeouts
 })
+
+const LONG_SESSION = 256
+
+/** An empty session is none; a very long one is remembered by its hash. */
+const sessionOf = (session: unknown): string | undefined => {
+  if (typeof session !== "string" || session === "") return undefined
+  if (session.length <= LONG_SESSION) return session
+  return `${session.slice(0, 64)}:${session.length}:${Hash.string(session)}:${Hash.string(session.slice(1))}`
+}
+
+const millisOf = (duration: Duration.Input): number => {
+  try {
+    return Duration.toMillis(duration)
+  } catch {
+    return NaN
+  }
+}
+
+/** What is wrong with a request before it is sent, whichever door it came by. */
+export const problemOf = ({ attempts, headers, method, timeout }: LlmRequest): LoadBalancerError | undefined => {
+  if (timeout !== undefined && !(timeout > 0 && timeout < Infinity)) {
+    return notSent(
+      "`timeout` is no positive duration: give milliseconds, or a text such as \"30 seconds\"; nothing was sent."
+    )
+  }
+  if (attempts !== undefined && !(Number.isInteger(attempts) && attempts >= 1)) {
+    return notSent("`attempts` is no whole number from 1 on; nothing was sent.")
+  }
+  if (!/^[A-Za-z]+$/.test(method)) return notSent("The method is none of HTTP's; nothing was sent.")
+  for (const name in headers) {
+    if (!isHeaderValue(headers[name]!)) {
+      return notSent(`The header \`${name}\` has a character that a header cannot carry; nothing was sent.`)
+    }
+  }
+  return undefined
+}
+
+const isHeaderValue = (value: string): boolean => {
+  for (let i = 0; i < value.length; i++) {
+    const code = value.charCodeAt(i)
+    if (code > 255 || code === 127 || (code < 32 && code !== 9)) return false
+  }
+  return true
+}
 
 /** Facts of a request whose body is not looked into. */
 export const noFacts: Facts = {
@@ -150,8 +194,7 @@ export const crossingHeaders = (
   const allowed: Record<string, string> = {}
   for (const name of crossing) {
     const value = lookUp(name)
-    // a line break in a value would begin another header
-    if (typeof value === "string" && !/[\r\n\0]/.test(value)) allowed[name] = value
+    if (typeof value === "string") allowed[name] = value
   }
   return allowed
 }

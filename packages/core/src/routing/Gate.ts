@@ -11,6 +11,7 @@ import type { Deployment } from "../deployment/Deployment.ts"
  * - `too-long`: it, or for this request another provisioned one, refused a prompt of this length.
  * - `resource-open`, `breaker-open`: it, or its resource, is failing.
  * - `cooling-down`: the service asked to wait.
+ * - `missing`: the service does not know it (404), and is asked again after a while.
  * - `over-quota`: the reservation does not fit what is left of this minute.
  */
 export type Refusal =
@@ -20,6 +21,7 @@ export type Refusal =
   | "resource-open"
   | "breaker-open"
   | "cooling-down"
+  | "missing"
   | "over-quota"
 
 /** What the gates ask of a request. */
@@ -30,6 +32,10 @@ export interface Demand {
   readonly characters: number
   /** Whether the prompt was too long for a provisioned deployment, so that no other is asked. */
   readonly isStandardOnly: boolean
+  /** Whether the model has a standard deployment, so that a provisioned one may be spared what it refused before. */
+  readonly hasStandard: boolean
+  /** Whether a model is asked for. An endpoint that names none asks only for the resource. */
+  readonly namesModel: boolean
   /** Resources that may serve it; `undefined` for any. */
   readonly resources: ReadonlySet<string> | undefined
 }
@@ -39,12 +45,13 @@ export interface Demand {
  */
 export const refusalOf = (deployment: Deployment, demand: Demand, now: number): Refusal | undefined => {
   if (demand.resources !== undefined && !demand.resources.has(deployment.resource.name)) return "pinned-elsewhere"
+  if (!demand.namesModel) return deployment.resource.breaker.allows(now) ? undefined : "resource-open"
   if (deployment.draining) return "draining"
-  if (demand.characters >= deployment.characterCeiling) return "too-long"
+  if (demand.characters >= deployment.characterCeiling && demand.hasStandard) return "too-long"
   if (demand.isStandardOnly && deployment.provisioned) return "too-long"
   if (!deployment.resource.breaker.allows(now)) return "resource-open"
   if (!deployment.breaker.allows(now)) return "breaker-open"
-  if (!deployment.cooldown.allows(now)) return "cooling-down"
+  if (!deployment.cooldown.allows(now)) return deployment.cooldown.isMissing(now) ? "missing" : "cooling-down"
   if (!deployment.quota.fits(now, demand.tokens)) return "over-quota"
   return undefined
 }
@@ -58,6 +65,7 @@ export const isFailing = (refusal: Refusal): boolean => refusal === "breaker-ope
  */
 export const opensAt = (deployment: Deployment, refusal: Refusal, demand: Demand, now: number): number => {
   switch (refusal) {
+    case "missing":
     case "cooling-down":
       return Math.max(deployment.cooldown.opensAt, now + deployment.quota.timeUntilFits(now, demand.tokens))
     case "over-quota":

@@ -2,8 +2,8 @@
  * Policies: the choice among candidates that passed their gates, as pure functions of them and a random source.
  *
  * The default is power of two choices: draw two in proportion to capacity, take the better. The draw keeps unequal
- * deployments level, the comparison leaves slow and crowded ones. (Mitzenmacher; Finagle's P2C; Prequal's hot and cold;
- * the formula's variants side by side are in docs/architecture.md.)
+ * deployments level, the comparison leaves slow and crowded ones. (Mitzenmacher; Finagle's P2C; Prequal's hot and cold.
+ * The formula is explained in docs/architecture.md.)
  */
 import type { Deployment } from "../deployment/Deployment.ts"
 

@@ -49,6 +49,8 @@ export interface NoCandidate {
   readonly opensAt: number
   /** Whether all of them are failing, rather than throttled or full. */
   readonly isOutage: boolean
+  /** Whether the service knows none of them. */
+  readonly isMissing: boolean
   /** The failing one that is most likely to be back, for when there is nothing better. */
   readonly bestBet: Deployment | undefined
   readonly refusals: ReadonlyArray<{ readonly deployment: string; readonly refusal: Refusal }>
@@ -158,6 +160,7 @@ const explainNone = (query: Query, now: number): NoCandidate => {
   let soonest = Infinity
   let possible = 0
   let failing = 0
+  let missing = 0
   let bestBet: Deployment | undefined
   let bestBetOpens = Infinity
   for (const deployment of query.group.deployments) {
@@ -168,6 +171,7 @@ const explainNone = (query: Query, now: number): NoCandidate => {
     if (opens === Infinity && !isFailing(refusal)) continue
     possible++
     soonest = Math.min(soonest, opens)
+    if (refusal === "missing") missing++
     if (!isFailing(refusal)) continue
     failing++
     // what was not tried yet comes first; a time that the service set is not broken even now
@@ -178,7 +182,14 @@ const explainNone = (query: Query, now: number): NoCandidate => {
       bestBet = deployment
     }
   }
-  return { _tag: "NoCandidate", opensAt: soonest, isOutage: possible > 0 && failing === possible, bestBet, refusals }
+  return {
+    _tag: "NoCandidate",
+    opensAt: soonest,
+    isOutage: possible > 0 && failing === possible,
+    isMissing: possible > 0 && missing === possible,
+    bestBet,
+    refusals
+  }
 }
 
 /** Share of a model's deployments whose breakers are closed. */

@@ -121,7 +121,9 @@ export const resolve = (parsed: unknown, environment: Readonly<Record<string, st
         if (value !== undefined && value !== "") return value
         if (fallback === undefined) {
           const state = value === undefined ? "not set" : "empty"
-          issues.push({ path, message: `the variable ${name} is ${state}; set it, or write \`\${${name}:-default}\`` })
+          // a default for a key would be a key in a file
+          const hint = path.endsWith("apiKey") ? "" : `, or write \`\${${name}:-default}\``
+          issues.push({ path, message: `the variable ${name} is ${state}; set it${hint}` })
         }
         return fallback ?? ""
       }

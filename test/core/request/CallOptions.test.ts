@@ -1,0 +1,108 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as LlmRequest from "@evenkeel/core/request/LlmRequest"
+import { Schema } from "effect"
+import { check } from "../../support/Check.ts"
+
+const asked: LlmRequest.Asked = {
+  operation: "chat",
+  method: "POST",
+  path: "/chat/completions",
+  query: "",
+  body: LlmRequest.noBody,
+  parsesEvents: false
+}
+
+const secrets = [
+  "authorization",
+  "api-key",
+  "cookie",
+  "host",
+  "openai-organization",
+  "openai-project",
+  "accept-encoding"
+]
+const stainless = ["x-stainless-lang", "x-stainless-timeout", "x-session-id", "x-custom", "content-length"]
+
+const crossed = (headers: Readonly<Record<string, string>>) =>
+  LlmRequest.make(asked, LlmRequest.noFacts, { headers }).headers
+
+describe("the headers that cross the border", () => {
+  it.each([...secrets, ...stainless])("are not %s", (name) => {
+    assert.deepStrictEqual(crossed({ [name]: "x", [name.toUpperCase()]: "y" }), {})
+  })
+
+  it("are those that the service may know, in lower case", () => {
+    assert.deepStrictEqual(crossed({ TraceParent: "00-1", "X-MS-Client-Request-Id": "1" }), {
+      "traceparent": "00-1",
+      "x-ms-client-request-id": "1"
+    })
+    assert.isUndefined(LlmRequest.make(asked, LlmRequest.noFacts, {}).headers)
+  })
+
+  it.each(["1\r\nauthorization: x", "a\nb", "a\rb", "a\0", "\u007f", "日本"])(
+    "begin no other header: %j is refused",
+    (value) => {
+      const problem = LlmRequest.problemOf(
+        LlmRequest.make(asked, LlmRequest.noFacts, { headers: { traceparent: value } })
+      )
+      assert.strictEqual(problem?.reason._tag, "Rejected")
+    }
+  )
+
+  it.prop("are always of the allow-list, whatever was given", {
+    headers: Schema.Record(Schema.String, Schema.Union([Schema.String, Schema.Json])),
+    names: Schema.Array(Schema.Literals([...secrets, ...stainless, "Accept", "TRACEPARENT"]))
+  }, ({ headers, names }) => {
+    const given = { ...headers, ...Object.fromEntries(names.map((name) => [name, "x"])) } as Record<string, string>
+    const request = LlmRequest.make(asked, LlmRequest.noFacts, { headers: given })
+    for (const [name, value] of Object.entries(request.headers!)) {
+      assert.include(["accept", "traceparent"], name)
+      assert.isTrue(LlmRequest.problemOf(request) !== undefined || !/[\r\n\0]/.test(value))
+    }
+  }, check(200))
+})
+
+const sessionOf = (session: string) => LlmRequest.make(asked, LlmRequest.noFacts, { session }).session
+
+describe("a request", () => {
+  it("prefers the caller's session to the body's", () => {
+    const facts = LlmRequest.readFacts("chat", { model: "m", messages: [], prompt_cache_key: "key" })
+    assert.strictEqual(LlmRequest.make(asked, facts, undefined).session, "key")
+    assert.strictEqual(LlmRequest.make(asked, facts, { session: "own" }).session, "own")
+  })
+
+  it("takes a timeout in milliseconds or as a duration", () => {
+    assert.strictEqual(LlmRequest.make(asked, LlmRequest.noFacts, { timeout: "2 seconds" }).timeout, 2000)
+    assert.strictEqual(LlmRequest.make(asked, LlmRequest.noFacts, { timeout: 1500 }).timeout, 1500)
+    assert.isUndefined(LlmRequest.make(asked, LlmRequest.noFacts, undefined).timeout)
+  })
+
+  it.each([
+    { timeout: 0 },
+    { timeout: -5 },
+    { timeout: NaN },
+    { timeout: Infinity },
+    { attempts: 0 },
+    { attempts: 1.5 },
+    {
+      attempts: NaN
+    }
+  ])("is refused before it is sent: %j", (options) => {
+    const problem = LlmRequest.problemOf(LlmRequest.make(asked, LlmRequest.noFacts, options))
+    assert.strictEqual(problem?.reason._tag, "Rejected")
+  })
+
+  it("has no problem where its options are right", () => {
+    const options = { timeout: "30 seconds", attempts: 2, headers: { traceparent: "00-1" } } as const
+    assert.isUndefined(LlmRequest.problemOf(LlmRequest.make(asked, LlmRequest.noFacts, options)))
+  })
+
+  it("takes an empty session for none, and a very long one for a short one of its own", () => {
+    assert.isUndefined(sessionOf(""))
+    const long = "x".repeat(100_000)
+    assert.isBelow(sessionOf(long)!.length, 300)
+    assert.strictEqual(sessionOf(long), sessionOf(long))
+    assert.notStrictEqual(sessionOf(long), sessionOf(`${long}x`))
+    assert.notStrictEqual(sessionOf(`${long}a`), sessionOf(`${long}b`))
+  })
+})
