@@ -3,7 +3,7 @@
  * `pnpm bench`: what balancing costs. A report, not a test: it fails only when something breaks.
  *
  *     pnpm bench                       two to three minutes
- *     pnpm bench --quick               about 20 seconds
+ *     pnpm bench --quick               half a minute
  *     pnpm bench --only=calls,choice   some of the suites
  *     pnpm bench --json                the figures as JSON
  */

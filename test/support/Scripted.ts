@@ -3,7 +3,7 @@
  */
 import { type ConfigInput, type Deployments, HealthMonitor, LoadBalancer, type LoadBalancerError } from "@evenkeel/core"
 import { Transport, type TransportRequest } from "@evenkeel/core/Transport"
-import { Cause, Effect, Layer } from "effect"
+import { Cause, Effect, Layer, Random } from "effect"
 
 type ResourceInput = ConfigInput["resources"][number]
 
@@ -79,7 +79,9 @@ export const scripted = (
       })
   })
   const layer = LoadBalancer.layer({ resources, ...config }, { healthMonitor: HealthMonitor.layerNone })
-  return { sends, layer: layer.pipe(Layer.provide(transport)) }
+  // a balancer takes its random source when its layer is built
+  const built = Layer.build(Layer.provide(layer, transport))
+  return { sends, layer: Layer.effectContext(Random.withSeed(built, 1)) }
 }
 
 /** Names of the resources that were asked, in order. */

@@ -67,10 +67,8 @@ export const make = (options: FetchOptions): typeof fetch => {
     const method = (asked?.method ?? init.method ?? "GET").toUpperCase()
     const isForeign = known === undefined
     const request = isForeign
-      ? await foreignRequest(method, target, asked ?? init)
+      ? await untilAborted(foreignRequest(method, target, asked ?? init), signal)
       : clientRequest(method, target, init, known)
-    // the body may have taken a while to read
-    signal?.throwIfAborted()
     if (request instanceof LoadBalancerError) return errorResponse(request)
     return new Promise<Response>((resolve, reject) => {
       let opened: { readonly close: () => void } | undefined
@@ -99,6 +97,16 @@ export const make = (options: FetchOptions): typeof fetch => {
 
 const reasonOf = (signal: AbortSignal): unknown =>
   signal.reason ?? new DOMException("This operation was aborted", "AbortError")
+
+/** A body may take a while to be read, or never come. */
+const untilAborted = <A>(reading: Promise<A>, signal: AbortSignal | undefined): Promise<A> => {
+  if (signal === undefined) return reading
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(reasonOf(signal))
+    signal.addEventListener("abort", abort, { once: true })
+    reading.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort))
+  })
+}
 
 /** The error of a request that nobody but its balancer's closing interrupted. */
 const closed = (request: LlmRequest.LlmRequest): LoadBalancerError => {

@@ -180,6 +180,19 @@ interface Sent {
 const since = (sent: ReadonlyArray<Sent>, from: number, value: (one: Sent) => number): number =>
   sent.reduce((sum, one) => one.reservation.sentAt > from ? sum + value(one) : sum, 0)
 
+describe("a reservation of provisioned throughput that ends after its minute", () => {
+  it("makes no room that is not there", () => {
+    const quota = make({ tpm: 1000, provisioned: true })
+    const old = quota.reserve(0, 900)
+    assert.isTrue(quota.fits(61_500, 900))
+    quota.reserve(61_500, 900)
+    quota.settle(old, 61_600, 0)
+    assert.isFalse(quota.fits(61_600, 900))
+    quota.refund(old, 61_600)
+    assert.isFalse(quota.fits(61_600, 900))
+  })
+})
+
 describe("a ledger, in any order of reservations, settlements and refunds", () => {
   it.prop("never falls below what the service counts, nor passes a limit by what fits", {
     operations: Schema.Array(Schema.Union([reserve, reserve, settle, refund, wait])),

@@ -113,21 +113,28 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
       }
     }
 
+    /** A group outlives its last deployment: a request that waits meanwhile finds the one that is added next. */
     const regroup = (model: string): ModelGroup | undefined => {
-      if (model !== EVERY_MODEL) materialise(model)
       const members = [...deployments.values()].filter((deployment) => deployment.model === model)
-      if (members.length === 0) {
-        groups.delete(model)
-        return undefined
-      }
       let group = groups.get(model)
       if (group === undefined) {
+        if (members.length === 0) return undefined
         group = new ModelGroup(model)
         groups.set(model, group)
       }
       group.deployments = members.toSorted((a, b) => a.tier - b.tier)
       group.hasStandard = members.some(({ provisioned }) => !provisioned)
       return group
+    }
+
+    const groupOf = (model: string): ModelGroup | undefined => {
+      const group = groups.get(model)
+      return group === undefined || group.deployments.length === 0 ? undefined : group
+    }
+
+    const withWildcards = (model: string): ModelGroup | undefined => {
+      if (model !== EVERY_MODEL) materialise(model)
+      return regroup(model)
     }
 
     /** What of an addition contradicts what is there: an address or a model cannot change under way. */
@@ -180,10 +187,12 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
           }
           emitChange(known.id, "updated")
         }
-        regroup(deployment.model)
+        withWildcards(deployment.model)
       }
       if (config.deployments.some(({ model }) => model === EVERY_MODEL)) {
-        for (const model of groups.keys()) regroup(model)
+        for (const model of groups.keys()) {
+          if (groupOf(model) !== undefined) withWildcards(model)
+        }
       }
     }
 
@@ -191,8 +200,8 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
 
     /** The group of a model that only wildcards serve, made when the model is first asked for. */
     const wildcardGroup = (model: string): ModelGroup | undefined => {
-      const wildcards = groups.get(EVERY_MODEL)
-      return wildcards === undefined || materialised.size >= MAX_MATERIALISED ? wildcards : regroup(model)
+      const wildcards = groupOf(EVERY_MODEL)
+      return wildcards === undefined || materialised.size >= MAX_MATERIALISED ? wildcards : withWildcards(model)
     }
 
     const forget = (id: string): void => {
@@ -217,8 +226,8 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
       all: () => [...deployments.values()],
       resources: () => [...resources.values()],
       resource: (name) => resources.get(name),
-      group: (model) => groups.get(model) ?? wildcardGroup(model),
-      models: () => [...groups.keys()],
+      group: (model) => groupOf(model) ?? wildcardGroup(model),
+      models: () => [...groups.keys()].filter((model) => groupOf(model) !== undefined),
       settings,
       events,
       add: (input) =>

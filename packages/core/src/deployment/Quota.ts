@@ -189,7 +189,8 @@ export class Quota {
     const delta = Math.min(used, MAX_CHARGE) - reservation.tokens
     if (delta <= 0 && !this.provisioned) return
     this.tokens.amend(now, reservation.second, delta)
-    this.freeTokens -= delta
+    // a bound from below: what comes back may have left the window already
+    if (delta > 0) this.freeTokens -= delta
   }
 
   /** Ends a reservation that the service surely did not count: it never arrived, or was throttled. */

@@ -105,7 +105,7 @@ const headersOf = (headers: CallOptions["headers"]): Readonly<Record<string, str
 export const make = (asked: Asked, facts: Facts, options: CallOptions | undefined): LlmRequest => ({
   ...asked,
   ...facts,
-  session: sessionOf(options?.session ?? facts.session),
+  session: sessionOf(options?.session) ?? sessionOf(facts.session),
   headers: asked.headers ?? headersOf(options?.headers),
   attempts: options?.attempts,
   schedule: options?.schedule,

@@ -1,0 +1,93 @@
+import { assert, describe, it } from "@effect/vitest"
+import { LoadBalancer } from "@evenkeel/core"
+import * as BalancedHttpClient from "@evenkeel/core/BalancedHttpClient"
+import { Effect, Exit, Layer } from "effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import { TestClock } from "effect/testing"
+import { inspect } from "node:util"
+import { answer, failure, fleet, hello, reasonOf, run, service, settle } from "../../support/Balanced.ts"
+import { azure, completion, scripted, tooLong } from "../../support/Scripted.ts"
+
+/** Arrays in arrays, too deep for anything that recurses. */
+const deep = `${"[".repeat(20_000)}${"]".repeat(20_000)}`
+
+/** Asks for a chat with this body. */
+const post = (body: string) =>
+  HttpClient.execute(
+    HttpClientRequest.bodyText(
+      HttpClientRequest.post("https://api.openai.com/v1/chat/completions"),
+      body,
+      "application/json"
+    )
+  )
+
+describe("a model whose deployments do not exist", () => {
+  it.effect("is unavailable as missing, and not throttled, at first and within thirty seconds", () => {
+    const two = fleet([service("east"), service("west")])
+    for (const { fault } of Object.values(two.services)) {
+      fault("gpt-4o", { kind: "status", error: "deployment-not-found" })
+    }
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const first = yield* failure(lb.chat(hello))
+        assert.strictEqual(reasonOf(first, "Unavailable").limitedBy, "missing")
+        assert.lengthOf(first.attempts, 2)
+        yield* TestClock.adjust("5 seconds")
+        const second = yield* failure(lb.chat(hello))
+        assert.strictEqual(reasonOf(second, "Unavailable").limitedBy, "missing")
+        assert.lengthOf(two.sends, 2)
+      })
+    )
+  })
+})
+
+describe("an error of the balancer", () => {
+  it.effect("lists the request ids of an attempt once", () => {
+    const headers = { "x-request-id": "id-1", "apim-request-id": "id-1", "x-ms-client-request-id": "id-1" }
+    const lbs = scripted([azure("east")], () => ({ ...tooLong, headers }))
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const error = yield* failure(lb.chat(hello))
+      assert.deepStrictEqual(error.attempts.map(({ requestIds }) => requestIds), [["id-1"]])
+      assert.strictEqual(error.message.split("id-1").length, 2)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("is printed once: its message, and not its fields again", () => {
+    const lbs = scripted([azure("east")], () => tooLong)
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const exit = yield* settle(Effect.flip(lb.chat(hello)))
+      assert(Exit.isSuccess(exit))
+      for (const depth of [0, 2, 20]) {
+        const printed = inspect(exit.value, { depth })
+        assert.strictEqual(printed.split("It is too long.").length, 2)
+        assert.strictEqual(printed.split("east/gpt-4o").length, 2)
+        assert.notMatch(printed, /reason:|attempts:|_tag/)
+        assert.include(printed, exit.value.message)
+      }
+    }).pipe(Effect.provide(lbs.layer))
+  })
+})
+
+describe("JSON that is too deep to look into", () => {
+  it.effect("is refused by the balanced client of HTTP, and nothing is sent", () => {
+    const lbs = scripted([azure("east")], () => completion)
+    return Effect.gen(function*() {
+      const { status } = yield* answer(post(`{"model":"gpt-4o","messages":${deep}}`))
+      assert.strictEqual(status, 400)
+      assert.lengthOf(lbs.sends, 0)
+    }).pipe(Effect.provide(BalancedHttpClient.layer.pipe(Layer.provide(lbs.layer))))
+  })
+
+  it.effect("is told as the service's refusal where it comes as an answer", () => {
+    const body = `{"error":{"message":"It is wrong.","param":${deep}}}`
+    const lbs = scripted([azure("east")], () => ({ status: 400, body }))
+    return Effect.gen(function*() {
+      assert.strictEqual((yield* answer(post(JSON.stringify(hello)))).status, 400)
+    }).pipe(Effect.provide(BalancedHttpClient.layer.pipe(Layer.provide(lbs.layer))))
+  })
+})
