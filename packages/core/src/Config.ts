@@ -5,6 +5,7 @@
  * with what would be right. Durations are numbers of milliseconds once decoded. Keys are `Redacted`, and no message
  * shows one.
  */
+import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as SchemaParser from "effect/SchemaParser"
@@ -20,6 +21,7 @@ import {
 import * as ConfigRelations from "./config/ConfigRelations.ts"
 import { ConfigSchema } from "./config/ConfigSchema.ts"
 import * as Endpoint from "./config/Endpoint.ts"
+import { invalidConfig, type LoadBalancerError } from "./LoadBalancerError.ts"
 
 export type {
   ConfigInput,
@@ -208,6 +210,17 @@ export const decode = (
     return Result.fail([{ path: "", message: "cannot be read: reading one of its values failed" }])
   }
 }
+
+/**
+ * The same as an effect that fails with `InvalidConfig`.
+ *
+ * @param source what the mistakes are in, for people
+ */
+export const decodeEffect = (
+  input: unknown,
+  source = "the given object"
+): Effect.Effect<Config, LoadBalancerError> =>
+  Effect.suspend(() => Effect.mapError(Effect.fromResult(decode(input)), (issues) => invalidConfig(source, issues)))
 
 const decodeInput = SchemaParser.decodeUnknownResult(ConfigSchema, { errors: "all", onExcessProperty: "error" })
 

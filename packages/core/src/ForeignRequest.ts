@@ -6,7 +6,7 @@
  * taken whole, so that it can be sent again.
  */
 import { isSafePath, type Resource } from "./deployment/Resource.ts"
-import { mayHaveSideEffects, operationOf, pinOfPath } from "./HttpDoor.ts"
+import { askJson, operationOf, passOn } from "./HttpDoor.ts"
 import type { LoadBalancerError } from "./LoadBalancerError.ts"
 import * as LlmRequest from "./request/LlmRequest.ts"
 
@@ -75,46 +75,14 @@ export const stainlessTimeout = (seconds: string | null | undefined): number | u
 
 /** The request that is meant, or what is wrong with it. */
 export const read = (foreign: Foreign): LlmRequest.LlmRequest | LoadBalancerError => {
-  try {
-    return readBody(foreign)
-  } catch (cause) {
-    return LlmRequest.notSent(`The body cannot be read (${LlmRequest.describeCause(cause)}); nothing was sent.`)
-  }
-}
-
-const readBody = (foreign: Foreign): LlmRequest.LlmRequest | LoadBalancerError => {
-  const { body, contentType, headers, method, target } = foreign
-  const options: LlmRequest.CallOptions = {
-    session: foreign.session ?? headers["x-session-id"],
-    headers,
-    timeout: foreign.timeout
-  }
-  const operation = operationOf(method, target.path)
-  const asked = { operation, method, ...target, parsesEvents: false }
-  const pin = pinOfPath(target.path)
-  const hasSideEffects = operation === "other" && mayHaveSideEffects(method, target.path)
-  if (body === undefined) {
-    return LlmRequest.make(
-      { ...asked, body: LlmRequest.noBody },
-      { ...LlmRequest.noFacts, pin, hasSideEffects },
-      options
-    )
-  }
+  const { body, contentType, headers, method, target: { path, query }, timeout } = foreign
+  const options: LlmRequest.CallOptions = { session: foreign.session ?? headers["x-session-id"], headers, timeout }
+  if (body === undefined) return passOn(method, path, query, LlmRequest.noBody, options)
   const parameters = contentType?.includes("json") === true ? parse(body) : undefined
-  if (!LlmRequest.isRecord(parameters)) {
-    if (operation !== "other") return LlmRequest.notSent("The body is no JSON object; nothing was sent.")
-    const facts = { ...LlmRequest.noFacts, pin, hasSideEffects }
-    return LlmRequest.make({ ...asked, body: LlmRequest.rawBody(body, contentType) }, facts, options)
-  }
-  const facts = LlmRequest.readFacts(operation, parameters)
-  const isBalanced = facts.model !== undefined
-  if (!isBalanced && LlmRequest.needsModel(operation, parameters)) return LlmRequest.noModel()
-  const sent = isBalanced ? LlmRequest.sentParameters(operation, parameters, facts.stream) : parameters
-  return LlmRequest.make(
-    { ...asked, body: LlmRequest.jsonBody(JSON.stringify(sent)) },
-    { ...facts, pin: facts.pin ?? pin, hasSideEffects: facts.hasSideEffects || hasSideEffects },
-    options
-  )
+  if (LlmRequest.isRecord(parameters)) return askJson(method, path, query, parameters, options)
+  return operationOf(method, path) === "other"
+    ? passOn(method, path, query, LlmRequest.rawBody(body, contentType), options)
+    : LlmRequest.notSent("The body is no JSON object; nothing was sent.")
 }
 
 const parse = (body: string | Uint8Array): unknown => {

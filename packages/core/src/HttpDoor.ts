@@ -53,41 +53,49 @@ export const mayHaveSideEffects = (method: string, path: string): boolean =>
 
 /** The request that a caller of this door means, or what is wrong with it. */
 export const requestOf = (
-  request: HttpRequest,
+  { body, contentType, method: given, path, query = "" }: HttpRequest,
   options: LlmRequest.CallOptions | undefined
 ): LlmRequest.LlmRequest | LoadBalancerError => {
-  const { body, contentType, path, query = "" } = request
-  const method = request.method ?? (body === undefined ? "GET" : "POST")
-  const operation = operationOf(method, path)
-  const asked = { operation, method, path, query, parsesEvents: false }
   if (!isSafePath(path)) return LlmRequest.notSent(`"${path}" is not a path below the API's base; nothing was sent.`)
-  if (body === undefined) {
-    return LlmRequest.make(
-      { ...asked, body: LlmRequest.noBody },
-      { ...LlmRequest.noFacts, pin: pinOfPath(path), hasSideEffects: mayHaveSideEffects(method, path) },
-      options
-    )
-  }
-  if (typeof body === "string" || body instanceof Uint8Array) {
-    const facts = { ...LlmRequest.noFacts, hasSideEffects: mayHaveSideEffects(method, path), pin: pinOfPath(path) }
-    return LlmRequest.make(
-      { ...asked, operation: "other", body: LlmRequest.rawBody(body, contentType) },
-      facts,
-      options
-    )
-  }
+  const method = given ?? (body === undefined ? "GET" : "POST")
+  if (body === undefined) return passOn(method, path, query, LlmRequest.noBody, options)
+  return typeof body === "string" || body instanceof Uint8Array
+    ? passOn(method, path, query, LlmRequest.rawBody(body, contentType), options)
+    : askJson(method, path, query, body, options)
+}
+
+/** A request whose body is not looked into: to any endpoint, and passed on as it is. */
+export const passOn = (
+  method: string,
+  path: string,
+  query: string,
+  body: LlmRequest.RequestBody,
+  options: LlmRequest.CallOptions | undefined
+): LlmRequest.LlmRequest => {
+  const facts = { ...LlmRequest.noFacts, pin: pinOfPath(path), hasSideEffects: mayHaveSideEffects(method, path) }
+  return LlmRequest.make({ operation: "other", method, path, query, body, parsesEvents: false }, facts, options)
+}
+
+/** A request with a JSON object: balanced over the deployments of the model that it names. */
+export const askJson = (
+  method: string,
+  path: string,
+  query: string,
+  parameters: LlmRequest.Parameters,
+  options: LlmRequest.CallOptions | undefined
+): LlmRequest.LlmRequest | LoadBalancerError => {
+  const operation = operationOf(method, path)
   try {
-    const facts = LlmRequest.readFacts(operation, body)
-    if (facts.model === undefined && LlmRequest.needsModel(operation, body)) return LlmRequest.noModel()
-    const sent = JSON.stringify(
-      facts.model === undefined ? body : LlmRequest.sentParameters(operation, body, facts.stream)
-    )
+    const facts = LlmRequest.readFacts(operation, parameters)
+    if (facts.model === undefined && LlmRequest.needsModel(operation, parameters)) return LlmRequest.noModel()
+    const sent = facts.model === undefined
+      ? parameters
+      : LlmRequest.sentParameters(operation, parameters, facts.stream)
+    const body = LlmRequest.jsonBody(JSON.stringify(sent))
+    const pin = facts.pin ?? pinOfPath(path)
     const hasSideEffects = facts.hasSideEffects || (operation === "other" && mayHaveSideEffects(method, path))
-    return LlmRequest.make({ ...asked, body: LlmRequest.jsonBody(sent) }, {
-      ...facts,
-      pin: facts.pin ?? pinOfPath(path),
-      hasSideEffects
-    }, options)
+    const asked = { operation, method, path, query, body, parsesEvents: false }
+    return LlmRequest.make(asked, { ...facts, pin, hasSideEffects }, options)
   } catch (cause) {
     return LlmRequest.notSent(
       `The body cannot be written as JSON (${LlmRequest.describeCause(cause)}); nothing was sent.`

@@ -26,7 +26,6 @@ import * as Layer from "effect/Layer"
 import type * as Pull from "effect/Pull"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
-import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { ChatCompletion, ChatCompletionChunk, ChatCompletionCreateParams } from "openai/resources/chat/completions"
@@ -120,12 +119,8 @@ export class LoadBalancer extends Context.Service<LoadBalancer, {
     config: Config.ConfigInput,
     replace: LayerOptions = {}
   ): Layer.Layer<LoadBalancer | Deployments, Errors.LoadBalancerError, Transport> {
-    return Layer.unwrap(Effect.suspend(() => {
-      const decoded = Config.decode(config)
-      return Result.isSuccess(decoded)
-        ? Effect.succeed(LoadBalancer.layerDecoded(decoded.success, replace))
-        : Effect.fail(invalidConfig("the given object", decoded.failure))
-    }))
+    const decoded = Config.decodeEffect(config)
+    return Layer.unwrap(Effect.map(decoded, (settings) => LoadBalancer.layerDecoded(settings, replace)))
   }
 
   /** Layer of a balancer whose configuration was decoded before, for sources other than an object. */
@@ -148,10 +143,6 @@ export interface LayerOptions {
   readonly healthMonitor?: Layer.Layer<HealthMonitor, never, Deployments | Transport> | undefined
   readonly telemetry?: Layer.Layer<Telemetry> | undefined
 }
-
-/** A configuration error of a source. */
-export const invalidConfig = (source: string, issues: ReadonlyArray<Errors.ConfigIssue>): Errors.LoadBalancerError =>
-  new Errors.LoadBalancerError({ reason: new Errors.InvalidConfig({ source, issues }), attempts: [] })
 
 const EVENTS_HELD = 1024
 

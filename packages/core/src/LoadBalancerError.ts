@@ -207,6 +207,10 @@ export class LoadBalancerError extends Data.TaggedError("LoadBalancerError")<{
   }
 }
 
+/** The error of a configuration source, with all its mistakes. */
+export const invalidConfig = (source: string, issues: ReadonlyArray<ConfigIssue>): LoadBalancerError =>
+  new LoadBalancerError({ reason: new InvalidConfig({ source, issues }), attempts: [] })
+
 const describeAttempt = (attempt: AttemptSummary): string => {
   const ids = attempt.requestIds.length === 0 ? "" : ` [${attempt.requestIds.join(", ")}]`
   return `${attempt.deployment} ${attempt.outcome} (${attempt.reason}) after ${seconds(attempt.duration)}${ids}`

@@ -2,13 +2,12 @@
  * The balancer wired for Node: undici, Entra ID, and configuration from a file or the environment.
  */
 import type { Config, ConfigInput } from "@evenkeel/core/Config"
-import { decode } from "@evenkeel/core/Config"
+import { decodeEffect } from "@evenkeel/core/Config"
 import type { Deployments } from "@evenkeel/core/deployment/Deployments"
-import { invalidConfig, type LayerOptions, LoadBalancer } from "@evenkeel/core/LoadBalancer"
-import type { LoadBalancerError } from "@evenkeel/core/LoadBalancerError"
+import { type LayerOptions, LoadBalancer } from "@evenkeel/core/LoadBalancer"
+import { invalidConfig, type LoadBalancerError } from "@evenkeel/core/LoadBalancerError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
 import * as ConfigSource from "./ConfigSource.ts"
 import * as EntraId from "./EntraId.ts"
 import * as UndiciTransport from "./UndiciTransport.ts"
@@ -36,12 +35,7 @@ const wire = (settings: Config, replace: LayerOptions = {}) =>
  * ```
  */
 export const layer = (config: ConfigInput, replace: LayerOptions = {}): Live =>
-  Layer.unwrap(Effect.suspend(() => {
-    const decoded = decode(config)
-    return Result.isSuccess(decoded)
-      ? Effect.succeed(wire(decoded.success, replace))
-      : Effect.fail(invalidConfig("the given object", decoded.failure))
-  }))
+  Layer.unwrap(Effect.map(decodeEffect(config), (settings) => wire(settings, replace)))
 
 /**
  * Layer of a balancer whose configuration is read where the process is started: `EVENKEEL_CONFIG`, else the variables

@@ -8,10 +8,9 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
 import * as Config from "../Config.ts"
 import { type Event, EventHub } from "../Event.ts"
-import { InvalidConfig, LoadBalancerError } from "../LoadBalancerError.ts"
+import { invalidConfig, type LoadBalancerError } from "../LoadBalancerError.ts"
 import { monotonicMillis } from "../Time.ts"
 import * as Credential from "./Credential.ts"
 import { Deployment } from "./Deployment.ts"
@@ -231,14 +230,11 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
       settings,
       events,
       add: (input) =>
-        Effect.suspend(() => {
-          const decoded = Config.decode({ resources: [input] })
-          if (Result.isFailure(decoded)) return invalid("the given resource", decoded.failure)
-          const resource = decoded.success.resources[0]!
-          const issues = contradictions(resource)
-          if (issues.length > 0) return invalid("the given resource", issues)
+        Effect.flatMap(Config.decodeEffect({ resources: [input] }, "the given resource"), ({ resources }) => {
+          const issues = contradictions(resources[0]!)
+          if (issues.length > 0) return Effect.fail(invalidConfig("the given resource", issues))
           const now = monotonicMillis(clock)
-          addResource(resource, now, now)
+          addResource(resources[0]!, now, now)
           return Effect.void
         }),
       update: (id, change) =>
@@ -247,17 +243,18 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
           if (known === undefined) return Effect.succeed(false)
           // decoded like any other configuration, so that a mistake is told in the same words
           const carrier = { name: "resource", provider: "compatible", endpoint: "https://resource.invalid" } as const
-          const decoded = Config.decode({ resources: [{ ...carrier, deployments: [{ ...known, ...change }] }] })
-          if (Result.isFailure(decoded)) return invalid("the given change", decoded.failure)
-          const config = decoded.success.resources[0]!.deployments[0]!
-          for (const changed of [id, ...ownOf(id)]) {
-            const deployment = deployments.get(changed)!
-            configs.set(changed, { ...configs.get(changed)!, ...change })
-            deployment.configure({ ...config, name: deployment.name, model: deployment.model })
-            regroup(deployment.model)
-          }
-          emitChange(id, "updated")
-          return Effect.succeed(true)
+          const input = { resources: [{ ...carrier, deployments: [{ ...known, ...change }] }] }
+          return Effect.map(Config.decodeEffect(input, "the given change"), ({ resources }) => {
+            const config = resources[0]!.deployments[0]!
+            for (const changed of [id, ...ownOf(id)]) {
+              const deployment = deployments.get(changed)!
+              configs.set(changed, { ...configs.get(changed)!, ...change })
+              deployment.configure({ ...config, name: deployment.name, model: deployment.model })
+              regroup(deployment.model)
+            }
+            emitChange(id, "updated")
+            return true
+          })
         }),
       drain: (id) =>
         withDeployment(id, () => {
@@ -292,6 +289,3 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
         })
     })
   })
-
-const invalid = (source: string, issues: ReadonlyArray<Config.ConfigIssue>) =>
-  Effect.fail(new LoadBalancerError({ reason: new InvalidConfig({ source, issues }), attempts: [] }))

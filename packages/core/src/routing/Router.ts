@@ -117,11 +117,11 @@ const pickWarm = (
   options: RouterOptions,
   now: number
 ): Deployment => {
-  const bound = Math.max(CALM, options.loadBound * meanUtilisation(candidates))
+  const bound = Math.max(CALM, options.loadBound * fillUtilisations(candidates))
   const { warm } = query
   if (warm !== undefined) {
-    for (const candidate of candidates) {
-      if (candidate.deployment === warm && candidate.utilisation <= bound) return warm
+    for (let i = 0; i < candidates.length; i++) {
+      if (candidates[i]!.deployment === warm && utilisations[i]! <= bound) return warm
     }
   }
   const hash = hashSession(session)
@@ -130,13 +130,14 @@ const pickWarm = (
   let homeScore = -1
   let calm: Candidate | undefined
   let calmScore = -1
-  for (const candidate of candidates) {
+  for (let i = 0; i < candidates.length; i++) {
+    const candidate = candidates[i]!
     const score = rendezvousScore(hash, candidate.deployment, mean)
     if (score > homeScore) {
       homeScore = score
       home = candidate
     }
-    if (score > calmScore && candidate.utilisation <= bound) {
+    if (score > calmScore && utilisations[i]! <= bound) {
       calmScore = score
       calm = candidate
     }
@@ -149,10 +150,19 @@ const pickWarm = (
   return target.deployment
 }
 
-const meanUtilisation = (candidates: ReadonlyArray<Candidate>): number => {
+/** Of the candidates of the choice in hand. */
+let utilisations = new Float64Array(64)
+
+/** Fills `utilisations`, and returns their mean. */
+const fillUtilisations = (candidates: ReadonlyArray<Candidate>): number => {
+  const { length } = candidates
+  if (utilisations.length < length) utilisations = new Float64Array(length * 2)
   let sum = 0
-  for (const candidate of candidates) sum += candidate.utilisation
-  return sum / candidates.length
+  for (let i = 0; i < length; i++) {
+    utilisations[i] = candidates[i]!.utilisation
+    sum += utilisations[i]!
+  }
+  return sum / length
 }
 
 const explainNone = (query: Query, now: number): NoCandidate => {

@@ -116,11 +116,4 @@ export class SessionAffinity {
     }
     return known === undefined || known.deployment === deployment ? undefined : known.deployment
   }
-
-  /** Forgets every session that is warm at a deployment. */
-  forget(deployment: Deployment): void {
-    for (const [key, entry] of this.warm) {
-      if (entry.deployment === deployment) this.warm.delete(key)
-    }
-  }
 }
