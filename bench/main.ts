@@ -2,8 +2,8 @@
 /**
  * `pnpm bench`: what balancing costs. A report, not a test: it fails only when something breaks.
  *
- *     pnpm bench                       two to three minutes
- *     pnpm bench --quick               half a minute
+ *     pnpm bench                       some minutes
+ *     pnpm bench --quick               a minute
  *     pnpm bench --only=calls,choice   some of the suites
  *     pnpm bench --json                the figures as JSON
  */

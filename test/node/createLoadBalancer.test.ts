@@ -3,9 +3,11 @@ import { InvalidConfig, LoadBalancer, LoadBalancerError, Selector } from "@evenk
 import type { Event } from "@evenkeel/core"
 import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
 import * as SimulatedTransport from "@evenkeel/core/simulation/SimulatedTransport"
+import { Transport } from "@evenkeel/core/Transport"
 import { createLoadBalancer, layer } from "@evenkeel/node"
 import * as SimulatorServer from "@evenkeel/node/simulator/SimulatorServer"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { inspect } from "node:util"
 import { eventually, fast, hello, pause, resource, serve } from "../support/Served.ts"
 
@@ -32,6 +34,23 @@ describe("createLoadBalancer", () => {
       return
     }
     assert.fail("It did not throw")
+  })
+
+  it("says so where a layer of its options waits while it is built, and leaves nothing of it", async () => {
+    let released = false
+    const slow = Layer.effect(
+      Transport,
+      Effect.gen(function*() {
+        yield* Effect.acquireRelease(Effect.void, () => Effect.sync(() => released = true))
+        yield* Effect.sleep("1 hour")
+        return Transport.of({ send: () => Effect.never })
+      })
+    )
+    const config = {
+      resources: [{ name: "one", provider: "openai", apiKey: "k", deployments: [{ name: "m" }] }]
+    } as const
+    assert.throws(() => createLoadBalancer(config, { transport: slow }), /A layer in the options waits/)
+    await eventually(() => released)
   })
 
   it("sends nothing before it is asked", async () => {

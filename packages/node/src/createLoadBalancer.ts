@@ -21,6 +21,7 @@ import { type LayerOptions, LoadBalancer } from "@evenkeel/core/LoadBalancer"
 import { invalidConfig } from "@evenkeel/core/LoadBalancerError"
 import type { Snapshot } from "@evenkeel/core/Snapshot"
 import type { Transport } from "@evenkeel/core/Transport"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -62,7 +63,7 @@ export interface LoadBalancerClient extends AsyncDisposable {
 }
 
 /**
- * Options besides the configuration.
+ * Options besides the configuration. Their layers are built at once, so none may wait while it is built.
  */
 export interface LoadBalancerClientOptions extends LayerOptions {
   /** Replaces undici, as for tests in memory. */
@@ -95,6 +96,19 @@ export const createLoadBalancerFromEnvironment = (options: LoadBalancerClientOpt
   return start(read.success, options)
 }
 
+/** A balancer can be used as soon as it is made, so nothing of it is waited for. */
+const buildNow = <A>(layer: Layer.Layer<A>, scope: Scope.Closeable): Context.Context<A> => {
+  const exit = Effect.runSyncExit(Layer.buildWithScope(layer, scope))
+  if (Exit.isSuccess(exit)) return exit.value
+  const error = Cause.squash(exit.cause)
+  if (Cause.isAsyncFiberError(error)) error.fiber.interruptUnsafe()
+  Effect.runFork(Scope.close(scope, exit))
+  if (!Cause.isAsyncFiberError(error)) throw error
+  throw new TypeError(
+    "A layer in the options waits while it is built, and createLoadBalancer does not wait. Build the layer before, or use LoadBalancer.layer in an Effect program."
+  )
+}
+
 const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalancerClient => {
   const scope = Effect.runSync(Scope.make())
   const transport = options.transport ?? UndiciTransport.layer({ connectTimeout: settings.timeouts.connect })
@@ -102,7 +116,7 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
     Layer.provide(transport),
     Layer.provide(Layer.succeed(EntraTokens, EntraId.makeTokens()))
   )
-  const context = Effect.runSync(Layer.buildWithScope(layer, scope))
+  const context = buildNow(layer, scope)
   const run = Effect.runForkWith(context)
   const balancer = Context.get(context, LoadBalancer)
   const deployments = Context.get(context, Deployments)
