@@ -12,7 +12,6 @@
  * ```
  */
 import * as Effect from "effect/Effect"
-import type * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
 import type { HttpClientRequest } from "effect/http/HttpClientRequest"
@@ -22,6 +21,7 @@ import * as Stream from "effect/Stream"
 import type { Answer } from "./attempt/Answer.ts"
 import { Deployments } from "./deployment/Deployments.ts"
 import * as ErrorAnswer from "./ErrorAnswer.ts"
+import * as ForeignBody from "./ForeignBody.ts"
 import * as ForeignRequest from "./ForeignRequest.ts"
 import { answerOf } from "./HttpDoor.ts"
 import { LoadBalancer } from "./LoadBalancer.ts"
@@ -52,43 +52,54 @@ export const layer: Layer.Layer<HttpClient.HttpClient, never, LoadBalancer | Dep
 
 const readRequest = Effect.fnUntraced(
   function*(request: HttpClientRequest, url: URL, deployments: Deployments["Service"]) {
-    const target = ForeignRequest.targetOf(url.href, deployments.resources())
+    const target = ForeignRequest.targetOf(url.href, deployments)
     if (target === undefined) return ForeignRequest.unknownTarget(url.href)
-    const contentType = "contentType" in request.body ? request.body.contentType : undefined
-    return ForeignRequest.read({
-      method: request.method,
-      target,
-      headers: request.headers,
-      body: yield* readBody(request, request.body),
-      contentType: contentType ?? request.headers["content-type"],
-      session: undefined,
-      timeout: ForeignRequest.stainlessTimeout(request.headers["x-stainless-timeout"])
-    })
+    const { headers, method } = request
+    const { body, contentType } = yield* readBody(request)
+    return yield* Effect.promise(() =>
+      ForeignRequest.read({
+        method,
+        target,
+        headers,
+        body,
+        contentType: contentType ?? headers["content-type"],
+        session: undefined,
+        timeout: ForeignRequest.stainlessTimeout(headers["x-stainless-timeout"])
+      })
+    )
   }
 )
 
-const readBody = (
-  request: HttpClientRequest,
-  body: HttpBody.HttpBody
-): Effect.Effect<string | Uint8Array | undefined, HttpClientError.HttpClientError> => {
+/** A body, read whole, and what its writer says it is. */
+interface ReadBody {
+  readonly body: Uint8Array<ArrayBuffer> | FormData | undefined
+  readonly contentType: string | undefined
+}
+
+const readBody = (request: HttpClientRequest): Effect.Effect<ReadBody, HttpClientError.HttpClientError> => {
   const failed = (cause: unknown) =>
     new HttpClientError.HttpClientError({ reason: new HttpClientError.EncodeError({ request, cause }) })
+  const { body } = request
   switch (body._tag) {
     case "Empty":
-      return Effect.succeed(undefined)
-    case "Uint8Array":
-      return Effect.succeed(body.body)
-    case "Raw":
-      return Effect.tryPromise({ try: () => new Response(body.body as BodyInit).bytes(), catch: failed })
+      return Effect.succeed({ body: undefined, contentType: undefined })
     case "FormData":
-      return Effect.tryPromise({ try: () => new Response(body.formData).bytes(), catch: failed })
+      return Effect.succeed({ body: body.formData, contentType: undefined })
+    case "Uint8Array":
+      return Effect.succeed({ body: new Uint8Array(body.body), contentType: body.contentType })
+    case "Raw":
+      return Effect.tryPromise({
+        try: async (signal) => {
+          const carrier = new Response(body.body as BodyInit)
+          const contentType = body.contentType ?? carrier.headers.get("content-type") ?? undefined
+          return { body: await ForeignBody.readAll(carrier, [signal]), contentType }
+        },
+        catch: failed
+      })
     case "Stream":
-      return Effect.mapError(
-        Effect.flatMap(
-          Stream.toReadableStreamEffect(body.stream),
-          (stream) => Effect.tryPromise(() => new Response(stream).bytes())
-        ),
-        failed
+      return Stream.runCollect(body.stream).pipe(
+        Effect.map((chunks) => ({ body: ForeignBody.concat(chunks), contentType: body.contentType })),
+        Effect.mapError(failed)
       )
   }
 }
@@ -103,7 +114,9 @@ const ofTheConnection = new Set(["content-encoding", "content-length", "transfer
 
 /** Headers of an answer for whoever is given its body anew, and which deployment gave it. */
 export const headersOf = ({ deployment, headers }: Answer): Record<string, string> => {
-  const kept: Record<string, string> = { "x-evenkeel-deployment": deployment.id }
+  // a header carries no more than ASCII
+  const id = /[^\x20-\x7e]/.test(deployment.id) ? encodeURI(deployment.id.toWellFormed()) : deployment.id
+  const kept: Record<string, string> = { "x-evenkeel-deployment": id }
   for (const name in headers) {
     if (!ofTheConnection.has(name)) kept[name] = headers[name]!
   }

@@ -21,7 +21,7 @@ import {
 import * as ConfigRelations from "./config/ConfigRelations.ts"
 import { ConfigSchema } from "./config/ConfigSchema.ts"
 import * as Endpoint from "./config/Endpoint.ts"
-import { invalidConfig, type LoadBalancerError } from "./LoadBalancerError.ts"
+import { invalidConfig, type LoadBalancerError, type TimeoutStage } from "./LoadBalancerError.ts"
 
 export type {
   ConfigInput,
@@ -154,6 +154,17 @@ export interface TimeoutsConfig {
   readonly firstEvent: number
   readonly firstContent: number
   readonly idle: number
+}
+
+/** The limit of a stage. */
+export const limitOf = (stage: TimeoutStage): keyof TimeoutsConfig => limits[stage]
+
+const limits: Readonly<Record<TimeoutStage, keyof TimeoutsConfig>> = {
+  connect: "connect",
+  "first-event": "firstEvent",
+  "first-content": "firstContent",
+  idle: "idle",
+  total: "total"
 }
 
 /** @category models */

@@ -14,7 +14,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { Answer } from "./attempt/Answer.ts"
-import { type AttemptEnvironment, type AttemptPlan, execute, type OnOpen } from "./attempt/Attempt.ts"
+import { type AttemptEnvironment, type AttemptPlan, type Ended, execute, type OnOpen } from "./attempt/Attempt.ts"
 import type { Deadlines } from "./attempt/Deadlines.ts"
 import type { AttemptFailure } from "./attempt/GivenStream.ts"
 import type { Outcome } from "./attempt/Outcome.ts"
@@ -187,6 +187,8 @@ export class Dispatcher {
   }
 
   private decide(journey: Journey, tried: ReadonlySet<Deployment> = journey.tried): Decision | NoCandidate {
+    // its last deployment may be gone meanwhile, and a wildcard serve the model that was asked for
+    if (journey.group.deployments.length === 0) this.options.deployments.group(journey.group.model)
     const now = this.now
     const warm = journey.sessionKey === undefined ? undefined : this.affinity.recall(journey.sessionKey, now)
     const query = {
@@ -208,16 +210,16 @@ export class Dispatcher {
 
   /** Reserves, and says what the attempt is to do. */
   private plan(journey: Journey, deployment: Deployment, now: number, isRenewal: boolean): AttemptPlan {
-    const { deadline, group, onOpen, promptTokens, request, timeouts, tokens } = journey
+    const { configured, deadline, group, onOpen, promptTokens, request, timeouts, tokens } = journey
     const permit = deployment.enter(now, tokens)
     journey.tried.add(deployment)
     journey.counted++
     const isWhole = !request.stream && request.operation !== "other"
-    const onEnd = isWhole || !this.narrator.isHeard
-      ? undefined
-      : (outcome: Outcome, usage: Errors.Usage | undefined) =>
-        this.narrator.streamEnded(journey, deployment, permit.firstByteAt, outcome, usage)
-    return { request, permit, group, promptTokens, timeouts, deadline, isRenewal, onOpen, onEnd }
+    const onEnd = isWhole ? undefined : ({ ids, outcome, usage }: Ended) => {
+      if (ids.length > 0) this.owners.remember(ids, deployment.resource.name)
+      if (this.narrator.isHeard) this.narrator.streamEnded(journey, deployment, permit.firstByteAt, outcome, usage)
+    }
+    return { request, permit, group, promptTokens, timeouts, configured, deadline, isRenewal, onOpen, onEnd }
   }
 
   private remember(journey: Journey, answer: Answer, startedAt: number): void {
@@ -418,13 +420,15 @@ export class Dispatcher {
     if (timeout !== undefined) return journey.timedOutIn(timeout)
     if (last?.outcome._tag === "Throttled") {
       const decision = this.decide(journey, noneTried)
-      if (decision._tag === "NoCandidate" && decision.opensAt !== Infinity) {
-        return journey.throttledFor(Math.max(0, decision.opensAt - this.now))
-      }
+      const opensAt = decision._tag === "Decision" ? 0 : decision.opensAt
+      if (opensAt !== Infinity) return journey.throttledFor(Math.max(SHORTEST_RETRY_AFTER, opensAt - this.now))
     }
     return journey.unavailable(limitedBy)
   }
 }
+
+/** What a throttled caller is told to wait, in milliseconds, even where a deployment has just come back. */
+const SHORTEST_RETRY_AFTER = 1000
 
 const noneTried: ReadonlySet<Deployment> = new Set()
 

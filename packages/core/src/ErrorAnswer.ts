@@ -60,6 +60,7 @@ export const make = (error: LoadBalancerError): ErrorAnswer => {
     case "TimedOut":
       return own(504, "timeout", `timeout_${reason.stage.replace("-", "_")}`)
     case "Unavailable":
+      if (reason.limitedBy === "missing") return own(404, "invalid_request_error", "model_not_found")
       return own(503, "service_unavailable_error", `unavailable_${reason.limitedBy.replace("-", "_")}`)
     case "StreamInterrupted":
       return own(502, "stream_interrupted", "stream_interrupted")

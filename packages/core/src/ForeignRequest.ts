@@ -5,15 +5,20 @@
  * Of a URL only path and query are used, and only below a base that is known. A JSON body is parsed once; any other is
  * taken whole, so that it can be sent again.
  */
+import type { Deployments } from "./deployment/Deployments.ts"
 import { isSafePath, type Resource } from "./deployment/Resource.ts"
+import * as ForeignBody from "./ForeignBody.ts"
 import { askJson, operationOf, passOn } from "./HttpDoor.ts"
 import type { LoadBalancerError } from "./LoadBalancerError.ts"
 import * as LlmRequest from "./request/LlmRequest.ts"
 
-/** Path and query below the API's base. */
+/** What of a URL is asked of the API. */
 export interface Target {
+  /** Below the API's base. */
   readonly path: string
   readonly query: string
+  /** The model that is served by the deployment which a classic URL of Azure names. */
+  readonly model: string | undefined
 }
 
 /** Base of URLs that name no host: for clients of our own. */
@@ -22,30 +27,38 @@ export const ownBase = "https://balanced.invalid/v1"
 const openAiBase = "https://api.openai.com/v1"
 
 /** What of a URL is asked of the API, if it is below a base that we know. */
-export const targetOf = (url: string, resources: ReadonlyArray<Resource>): Target | undefined => {
+export const targetOf = (url: string, deployments: Deployments["Service"]): Target | undefined => {
   const found = below(url, ownBase) ?? below(url, openAiBase)
   if (found !== undefined) return found
-  for (const resource of resources) {
+  for (const resource of deployments.resources()) {
     const target = below(url, resource.baseUrl)
     if (target !== undefined) return target
     const classic = resource.classicBaseUrl === undefined ? undefined : below(url, resource.classicBaseUrl)
-    if (classic !== undefined) return withoutDeployment(classic)
+    if (classic !== undefined) return withoutDeployment(classic, resource, deployments)
   }
   return undefined
 }
 
 const below = (url: string, base: string): Target | undefined => {
   if (!url.startsWith(base)) return undefined
-  const mark = url.indexOf("?", base.length)
-  const path = mark === -1 ? url.slice(base.length) : url.slice(base.length, mark)
-  return isSafePath(path) ? { path, query: mark === -1 ? "" : url.slice(mark + 1) } : undefined
+  const whole = url.slice(base.length)
+  const mark = whole.indexOf("?")
+  const path = mark === -1 ? whole : whole.slice(0, mark)
+  return isSafePath(path) ? { path, query: mark === -1 ? "" : whole.slice(mark + 1), model: undefined } : undefined
 }
 
 /** Azure's classic URLs name a deployment and a version, both of which the chosen deployment decides. */
-const withoutDeployment = ({ path, query }: Target): Target => {
+const withoutDeployment = (
+  { path, query }: Target,
+  resource: Resource,
+  deployments: Deployments["Service"]
+): Target => {
   const parameters = new URLSearchParams(query)
   parameters.delete("api-version")
-  return { path: path.replace(/^\/deployments\/[^/]+(?=\/)/, ""), query: parameters.toString() }
+  const [scope, name] = /^\/deployments\/([^/]+)(?=\/)/.exec(path) ?? ["", undefined]
+  const named = name === undefined ? undefined : decodeURIComponent(name)
+  const deployment = deployments.all().find((other) => other.resource === resource && other.name === named)
+  return { path: path.slice(scope.length), query: parameters.toString(), model: deployment?.model ?? named }
 }
 
 /** The refusal of a URL below no base that we know. It shows no more of it than its origin. */
@@ -60,7 +73,7 @@ export interface Foreign {
   readonly target: Target
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>
-  readonly body: string | Uint8Array | undefined
+  readonly body: string | Uint8Array<ArrayBuffer> | FormData | undefined
   readonly contentType: string | undefined
   readonly session: string | undefined
   /** The caller's deadline, in milliseconds. */
@@ -74,15 +87,35 @@ export const stainlessTimeout = (seconds: string | null | undefined): number | u
 }
 
 /** The request that is meant, or what is wrong with it. */
-export const read = (foreign: Foreign): LlmRequest.LlmRequest | LoadBalancerError => {
-  const { body, contentType, headers, method, target: { path, query }, timeout } = foreign
+export const read = async (foreign: Foreign): Promise<LlmRequest.LlmRequest | LoadBalancerError> => {
+  const { body, contentType, headers, method, target, timeout } = foreign
   const options: LlmRequest.CallOptions = { session: foreign.session ?? headers["x-session-id"], headers, timeout }
-  if (body === undefined) return passOn(method, path, query, LlmRequest.noBody, options)
-  const parameters = contentType?.includes("json") === true ? parse(body) : undefined
-  if (LlmRequest.isRecord(parameters)) return askJson(method, path, query, parameters, options)
-  return operationOf(method, path) === "other"
-    ? passOn(method, path, query, LlmRequest.rawBody(body, contentType), options)
-    : LlmRequest.notSent("The body is no JSON object; nothing was sent.")
+  if (body === undefined) return passOn(method, target, LlmRequest.noBody, options)
+  if (body instanceof FormData) return ofForm(method, target, body, options)
+  const type = contentType?.toLowerCase() ?? ""
+  const operation = operationOf(method, target.path)
+  // the three operations take nothing else, whatever the body is said to be
+  const parameters = type.includes("json") || operation !== "other" ? parse(body) : undefined
+  if (LlmRequest.isRecord(parameters)) return askJson(method, target, parameters, options)
+  if (operation !== "other") return LlmRequest.notSent("The body is no JSON object; nothing was sent.")
+  const form = type.startsWith("multipart/form-data") ? await ForeignBody.parseForm(body, contentType!) : undefined
+  return form === undefined
+    ? passOn(method, target, LlmRequest.rawBody(body, contentType), options)
+    : ofForm(method, target, form, options)
+}
+
+/** A form with a model, such as an upload to be transcribed, is balanced like any other request that names one. */
+const ofForm = async (
+  method: string,
+  target: Target,
+  form: FormData,
+  options: LlmRequest.CallOptions
+): Promise<LlmRequest.LlmRequest> => {
+  const given = form.get("model")
+  const model = typeof given === "string" && given !== "" ? given : target.model
+  return model === undefined
+    ? passOn(method, target, await ForeignBody.writeForm(form), options)
+    : passOn(method, { ...target, model }, await ForeignBody.writeModelForm(form, model), options)
 }
 
 const parse = (body: string | Uint8Array): unknown => {

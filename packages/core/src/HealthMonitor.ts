@@ -108,6 +108,7 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
           group,
           promptTokens,
           timeouts: deployments.settings.timeouts,
+          configured: deployments.settings.timeouts,
           deadline: now + settings.timeout,
           isRenewal: false,
           onOpen: undefined,

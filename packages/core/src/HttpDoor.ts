@@ -51,6 +51,13 @@ const harmless = ["/completions", "/images/", "/audio/", "/moderations", "/token
 export const mayHaveSideEffects = (method: string, path: string): boolean =>
   method !== "GET" && method !== "HEAD" && !harmless.some((prefix) => path.startsWith(prefix))
 
+/** Where a request goes: below the API's base, and to the deployments of a model where one is known. */
+interface Target {
+  readonly path: string
+  readonly query: string
+  readonly model: string | undefined
+}
+
 /** The request that a caller of this door means, or what is wrong with it. */
 export const requestOf = (
   { body, contentType, method: given, path, query = "" }: HttpRequest,
@@ -58,34 +65,35 @@ export const requestOf = (
 ): LlmRequest.LlmRequest | LoadBalancerError => {
   if (!isSafePath(path)) return LlmRequest.notSent(`"${path}" is not a path below the API's base; nothing was sent.`)
   const method = given ?? (body === undefined ? "GET" : "POST")
-  if (body === undefined) return passOn(method, path, query, LlmRequest.noBody, options)
+  const target = { path, query, model: undefined }
+  if (body === undefined) return passOn(method, target, LlmRequest.noBody, options)
   return typeof body === "string" || body instanceof Uint8Array
-    ? passOn(method, path, query, LlmRequest.rawBody(body, contentType), options)
-    : askJson(method, path, query, body, options)
+    ? passOn(method, target, LlmRequest.rawBody(body, contentType), options)
+    : askJson(method, target, body, options)
 }
 
 /** A request whose body is not looked into: to any endpoint, and passed on as it is. */
 export const passOn = (
   method: string,
-  path: string,
-  query: string,
+  { model, path, query }: Target,
   body: LlmRequest.RequestBody,
   options: LlmRequest.CallOptions | undefined
 ): LlmRequest.LlmRequest => {
-  const facts = { ...LlmRequest.noFacts, pin: pinOfPath(path), hasSideEffects: mayHaveSideEffects(method, path) }
+  const hasSideEffects = mayHaveSideEffects(method, path)
+  const facts = { ...LlmRequest.noFacts, model, pin: pinOfPath(path), hasSideEffects }
   return LlmRequest.make({ operation: "other", method, path, query, body, parsesEvents: false }, facts, options)
 }
 
 /** A request with a JSON object: balanced over the deployments of the model that it names. */
 export const askJson = (
   method: string,
-  path: string,
-  query: string,
-  parameters: LlmRequest.Parameters,
+  { model, path, query }: Target,
+  given: LlmRequest.Parameters,
   options: LlmRequest.CallOptions | undefined
 ): LlmRequest.LlmRequest | LoadBalancerError => {
   const operation = operationOf(method, path)
   try {
+    const parameters = model !== undefined && given["model"] === undefined ? { ...given, model } : given
     const facts = LlmRequest.readFacts(operation, parameters)
     if (facts.model === undefined && LlmRequest.needsModel(operation, parameters)) return LlmRequest.noModel()
     const sent = facts.model === undefined

@@ -106,7 +106,7 @@ const limitedByText: Readonly<Record<LimitedBy, string>> = {
   budget: "the retry budget is spent",
   "side-effects": "it may have been processed, and sending it again could repeat its side effects",
   "no-deployment": "no deployment is left to try",
-  missing: "the service knows none of them (404 DeploymentNotFound); check their names in the configuration",
+  missing: "the service knows no such deployment, or no such model; check the name and the configuration",
   schedule: "the failover schedule ended",
   closed: "the load balancer was closed"
 }

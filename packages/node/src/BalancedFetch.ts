@@ -1,17 +1,20 @@
 /**
  * A balanced `fetch`, for the official client and for any other that accepts one.
  *
- * It rejects only when the caller aborts, as every fetch does. Its own failures are answers of OpenAI's shape, so that a
+ * It rejects when the caller aborts, as every fetch does, and with what code of the caller's own threw, such as a
+ * selector. Its own failures are answers of OpenAI's shape, so that a
  * client's typed errors come out, with `x-should-retry: false`, because retrying is done. After the first content of a
  * stream a failure becomes an error event: an abort, or a bare end, would finish the caller's loop as if all were well.
  */
 import type { Answer } from "@evenkeel/core/attempt/Answer"
 import { interrupted, StreamBreak } from "@evenkeel/core/attempt/GivenStream"
 import { headersOf } from "@evenkeel/core/BalancedHttpClient"
-import type { Resource } from "@evenkeel/core/deployment/Resource"
+import type { Deployments } from "@evenkeel/core/deployment/Deployments"
+import type { Answered } from "@evenkeel/core/Dispatcher"
 import * as ErrorAnswer from "@evenkeel/core/ErrorAnswer"
+import * as ForeignBody from "@evenkeel/core/ForeignBody"
 import * as ForeignRequest from "@evenkeel/core/ForeignRequest"
-import { bytesOf, mayHaveSideEffects } from "@evenkeel/core/HttpDoor"
+import { bytesOf } from "@evenkeel/core/HttpDoor"
 import type { LoadBalancer } from "@evenkeel/core/LoadBalancer"
 import { LoadBalancerError, Unavailable } from "@evenkeel/core/LoadBalancerError"
 import * as LlmRequest from "@evenkeel/core/request/LlmRequest"
@@ -20,7 +23,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import { type ByteSource, make as leanResponse, readableOf } from "./LeanResponse.ts"
+import { type ByteSource, readableOf } from "./LeanBody.ts"
+import { make as leanResponse } from "./LeanResponse.ts"
 
 /** What the official client's subclass knows of a request before it is serialised. */
 export interface ClientFacts {
@@ -28,6 +32,8 @@ export interface ClientFacts {
   readonly facts: LlmRequest.Facts
   /** Where it goes, where that is one of the three operations: nothing of the URL need be looked at. */
   readonly target: ForeignRequest.Target | undefined
+  /** What was written in place of the caller's body. */
+  readonly body: unknown
 }
 
 /** Keys under which the subclass hands facts over in `init`. */
@@ -46,15 +52,17 @@ export interface BalancedInit extends RequestInit {
 /** What the door needs of a running balancer. */
 export interface FetchOptions {
   readonly balancer: LoadBalancer["Service"]
-  readonly resources: () => ReadonlyArray<Resource>
+  readonly deployments: Deployments["Service"]
   readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+  /** Aborted when the balancer closes. */
+  readonly closing: AbortSignal
 }
 
 /**
  * Makes the balanced fetch.
  */
 export const make = (options: FetchOptions): typeof fetch => {
-  const { balancer, fork, resources } = options
+  const { balancer, closing, deployments, fork } = options
   return async (input, init: BalancedInit = {}) => {
     const asked = input instanceof Request ? new Request(input, init) : undefined
     const url = asked?.url ?? String(input)
@@ -62,13 +70,15 @@ export const make = (options: FetchOptions): typeof fetch => {
     const signal = init.signal ?? (input instanceof Request ? input.signal : undefined)
     signal?.throwIfAborted()
     const known = init[factsKey]
-    const target = known?.target ?? ForeignRequest.targetOf(url, resources())
+    const target = known?.target ?? ForeignRequest.targetOf(url, deployments)
     if (target === undefined) return errorResponse(ForeignRequest.unknownTarget(url))
     const method = (asked?.method ?? init.method ?? "GET").toUpperCase()
     const isForeign = known === undefined
     const request = isForeign
-      ? await untilAborted(foreignRequest(method, target, asked ?? init), signal)
+      ? await foreignRequest(method, target, asked ?? init, signal === undefined ? [closing] : [signal, closing])
       : clientRequest(method, target, init, known)
+    signal?.throwIfAborted()
+    if (closing.aborted) return errorResponse(closed(known?.facts.model))
     if (request instanceof LoadBalancerError) return errorResponse(request)
     return new Promise<Response>((resolve, reject) => {
       let opened: { readonly close: () => void } | undefined
@@ -84,12 +94,12 @@ export const make = (options: FetchOptions): typeof fetch => {
       signal?.addEventListener("abort", abort, { once: true })
       fiber.addObserver((exit) => {
         signal?.removeEventListener("abort", abort)
-        if (Exit.isSuccess(exit)) {
-          resolve(responseOf(exit.value.answer, method, signal, fork, isForeign))
-          return
+        try {
+          resolve(responseOfExit(exit, request, method, signal, fork, isForeign))
+        } catch (cause) {
+          opened?.close()
+          reject(cause)
         }
-        const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-        resolve(errorResponse(error ?? closed(request)))
       })
     })
   }
@@ -98,21 +108,9 @@ export const make = (options: FetchOptions): typeof fetch => {
 const reasonOf = (signal: AbortSignal): unknown =>
   signal.reason ?? new DOMException("This operation was aborted", "AbortError")
 
-/** A body may take a while to be read, or never come. */
-const untilAborted = <A>(reading: Promise<A>, signal: AbortSignal | undefined): Promise<A> => {
-  if (signal === undefined) return reading
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(reasonOf(signal))
-    signal.addEventListener("abort", abort, { once: true })
-    reading.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort))
-  })
-}
-
 /** The error of a request that nobody but its balancer's closing interrupted. */
-const closed = (request: LlmRequest.LlmRequest): LoadBalancerError => {
-  const reason = new Unavailable({ model: request.model ?? "", limitedBy: "closed" })
-  return new LoadBalancerError({ reason, attempts: [] })
-}
+const closed = (model = ""): LoadBalancerError =>
+  new LoadBalancerError({ reason: new Unavailable({ model, limitedBy: "closed" }), attempts: [] })
 
 // --- the request ----------------------------------------------------------------------------------------------------
 
@@ -127,8 +125,9 @@ const clientRequest = (
   const session = init[sessionKey] ?? given("x-session-id") ?? known.facts.session
   const body = typeof init.body === "string" ? LlmRequest.jsonBody(init.body) : LlmRequest.noBody
   const headers = LlmRequest.crossingHeaders(given)
+  const { path, query } = target
   return LlmRequest.make(
-    { operation: known.operation, method, ...target, body, parsesEvents: false, headers },
+    { operation: known.operation, method, path, query, body, parsesEvents: false, headers },
     known.facts,
     { session, timeout: init[timeoutKey] }
   )
@@ -153,66 +152,55 @@ const lookUpIn = (headers: HeadersInit | undefined): (name: string) => string | 
 const foreignRequest = async (
   method: string,
   target: ForeignRequest.Target,
-  init: Request | BalancedInit
+  init: Request | BalancedInit,
+  signals: ReadonlyArray<AbortSignal>
 ): Promise<LlmRequest.LlmRequest | LoadBalancerError> => {
   const headers = new Headers(init.headers ?? {})
   const timeout = timeoutKey in init
     ? (init as BalancedInit)[timeoutKey]
     : ForeignRequest.stainlessTimeout(headers.get("x-stainless-timeout"))
-  if (init.body instanceof FormData) {
-    const model = init.body.get("model")
-    if (typeof model === "string" && model !== "") {
-      return formRequest(method, target, headers, init.body, model, timeout, (init as BalancedInit)[sessionKey])
-    }
-  }
-  const hasBody = init.body !== undefined && init.body !== null
-  const carrier = init instanceof Request ? init : new Response(hasBody ? init.body : null)
+  const { body, contentType } = await readBody(init, signals)
   return ForeignRequest.read({
     method,
     target,
     headers: Object.fromEntries(headers),
-    body: hasBody ? new Uint8Array(await carrier.arrayBuffer()) : undefined,
-    contentType: headers.get("content-type") ?? carrier.headers.get("content-type") ?? undefined,
+    body,
+    contentType: headers.get("content-type") ?? contentType,
     session: (init as BalancedInit)[sessionKey],
     timeout
   })
 }
 
-/** A form with a model, such as an upload to be transcribed: balanced like any other request that names one. */
-const formRequest = async (
-  method: string,
-  target: ForeignRequest.Target,
-  headers: Headers,
-  form: FormData,
-  model: string,
-  timeout: number | undefined,
-  given: string | undefined
-): Promise<LlmRequest.LlmRequest> => {
-  // written once with a mark in the model's place, which each attempt fills with its deployment's name
-  const mark = `evenkeel-${crypto.randomUUID()}`
-  const marked = new FormData()
-  let hasModel = false
-  for (const [name, value] of form) {
-    marked.append(name, name === "model" && !hasModel ? mark : value)
-    hasModel ||= name === "model"
-  }
-  const carrier = new Response(marked)
+const readBody = async (
+  init: Request | BalancedInit,
+  signals: ReadonlyArray<AbortSignal>
+): Promise<Pick<ForeignRequest.Foreign, "body" | "contentType">> => {
+  const { body } = init
+  if (body === undefined || body === null) return { body: undefined, contentType: undefined }
+  if (body instanceof FormData) return { body, contentType: undefined }
+  if (typeof body === "string") return { body, contentType: "text/plain;charset=UTF-8" }
+  const carrier = init instanceof Request ? init : new Response(body)
   const contentType = carrier.headers.get("content-type") ?? undefined
-  const bytes = Buffer.from(await carrier.arrayBuffer())
-  const at = bytes.indexOf(mark)
-  const before = bytes.subarray(0, at)
-  const after = bytes.subarray(at + mark.length)
-  const body: LlmRequest.RequestBody = {
-    contentType,
-    withModel: (name = model) => Buffer.concat([before, Buffer.from(name), after])
-  }
-  const asked = { operation: "other", method, ...target, body, parsesEvents: false } as const
-  const facts = { ...LlmRequest.noFacts, model, hasSideEffects: mayHaveSideEffects(method, target.path) }
-  const session = given ?? headers.get("x-session-id") ?? undefined
-  return LlmRequest.make(asked, facts, { headers: Object.fromEntries(headers), timeout, session })
+  return { body: await ForeignBody.readAll(carrier, signals), contentType }
 }
 
 // --- the answer -----------------------------------------------------------------------------------------------------
+
+/** What became of a request, as an answer. Throws what code of the caller's own threw. */
+const responseOfExit = (
+  exit: Exit.Exit<Answered, LoadBalancerError>,
+  request: LlmRequest.LlmRequest,
+  method: string,
+  signal: AbortSignal | undefined,
+  fork: FetchOptions["fork"],
+  isForeign: boolean
+): Response => {
+  if (Exit.isSuccess(exit)) return responseOf(exit.value.answer, method, signal, fork, isForeign)
+  const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+  if (error !== undefined) return errorResponse(error)
+  if (Cause.hasDies(exit.cause)) throw Cause.squash(exit.cause)
+  return errorResponse(closed(request.model))
+}
 
 const responseOf = (
   answer: Answer,
@@ -237,8 +225,14 @@ const errorResponse = (error: LoadBalancerError): Response => {
 
 const encoder = new TextEncoder()
 
+interface Reader {
+  readonly resolve: (bytes: Uint8Array | undefined) => void
+  readonly reject: (cause: unknown) => void
+}
+
 /**
- * A stream as bytes, with what breaks it told as an error event. One fiber serves all reads: it waits for each.
+ * A stream as bytes, with what breaks it told as an error event. One fiber serves all reads while bytes may come from
+ * the network; what is left after that is read at once, even when the balancer is closed.
  */
 const sourceOf = (
   answer: Exclude<Answer, { readonly _tag: "Whole" }>,
@@ -249,18 +243,15 @@ const sourceOf = (
   const next: Effect.Effect<Uint8Array, StreamBreak | Cause.Done> = answer._tag === "Stream"
     ? Effect.map(answer.stream.next, bytesOf)
     : answer.stream.next
-  let reader:
-    | { readonly resolve: (bytes: Uint8Array | undefined) => void; readonly reject: (cause: unknown) => void }
-    | undefined
+  let reader: Reader | undefined
   let wake: (() => void) | undefined
   let fiber: Fiber.Fiber<void, StreamBreak | Cause.Done> | undefined
   let isOver = false
 
-  /** Gives the one that reads what it waits for. */
-  const give = (bytes: Uint8Array | undefined): void => {
+  const takeReader = (): Reader | undefined => {
     const waiting = reader
     reader = undefined
-    waiting?.resolve(bytes)
+    return waiting
   }
   const finish = (): void => {
     isOver = true
@@ -274,55 +265,57 @@ const sourceOf = (
     demand,
     () =>
       Effect.flatMap(next, (bytes) => {
-        give(bytes)
-        // what is over needs no one to wait; what is left of it is asked for anew
+        takeReader()?.resolve(bytes)
         return stream.isOver ? Effect.void : serve
       })
   )
-  const onEnd = (ended: typeof fiber, exit: Exit.Exit<void, StreamBreak | Cause.Done>): void => {
-    // ended by its reader or by its caller's abort, who know; or put to rest, to be asked anew
-    if (isOver || ended !== fiber) return
-    fiber = undefined
-    wake = undefined
-    if (Exit.isSuccess(exit)) return
-    finish()
-    const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-    if (error === undefined) lastWord = encodeError({ error: closedBody })
-    else if (error instanceof StreamBreak && !error.isTold) {
-      if (answer._tag === "Raw") {
-        const waiting = reader
-        reader = undefined
-        waiting?.reject(new TypeError("terminated", { cause: interrupted(error) }))
-        return
-      }
-      lastWord = encodeError(errorEvent(error))
-    }
-    if (reader !== undefined) giveLast()
+  const start = (): void => {
+    const started = fork(serve)
+    fiber = started
+    started.addObserver((exit) => {
+      if (started !== fiber) return
+      fiber = undefined
+      wake = undefined
+      if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) conclude(exit.cause)
+      // interrupted by closing: how the stream ended is known as soon as it is over
+      else if (reader !== undefined && stream.isOver) serveRest()
+    })
   }
-  let lastWord: Uint8Array | undefined
-  const giveLast = (): void => {
-    const bytes = lastWord
-    lastWord = undefined
-    give(bytes)
+  /** Gives the one that waits what was read before the stream was over, or how it ended. */
+  const serveRest = (): void => {
+    const exit = Effect.runSyncExit(next)
+    if (Exit.isSuccess(exit)) takeReader()?.resolve(exit.value)
+    else conclude(exit.cause)
+  }
+  const conclude = (cause: Cause.Cause<StreamBreak | Cause.Done>): void => {
+    finish()
+    const error = Option.getOrUndefined(Cause.findErrorOption(cause))
+    if (error === undefined) takeReader()?.reject(Cause.squash(cause))
+    else if (!(error instanceof StreamBreak) || error.isTold) takeReader()?.resolve(undefined)
+    else if (answer._tag === "Raw") takeReader()?.reject(new TypeError("terminated", { cause: interrupted(error) }))
+    else takeReader()?.resolve(encodeError(errorEvent(error)))
   }
   const abort = (): void => {
     finish()
-    const waiting = reader
-    reader = undefined
-    waiting?.reject(reasonOf(signal!))
+    takeReader()?.reject(reasonOf(signal!))
     stop()
   }
   const stop = (): void => {
-    fiber?.interruptUnsafe()
+    const stopped = fiber
+    fiber = undefined
+    stopped?.interruptUnsafe()
     stream.close()
   }
   const rest = (): void => {
     signal?.removeEventListener("abort", abort)
-    if (reader !== undefined) return
-    const resting = fiber
-    fiber = undefined
-    wake = undefined
-    resting?.interruptUnsafe()
+    if (reader === undefined) {
+      const resting = fiber
+      fiber = undefined
+      wake = undefined
+      resting?.interruptUnsafe()
+    } else if (fiber === undefined) {
+      serveRest()
+    }
   }
   if (!stream.isOver) {
     signal?.addEventListener("abort", abort, { once: true })
@@ -332,12 +325,11 @@ const sourceOf = (
     next: () =>
       new Promise((resolve, reject) => {
         if (signal?.aborted === true) return reject(reasonOf(signal))
+        if (isOver) return resolve(undefined)
         reader = { resolve, reject }
-        if (isOver) return giveLast()
         if (fiber === undefined) {
-          const started = fork(serve)
-          fiber = started
-          started.addObserver((exit) => onEnd(started, exit))
+          if (stream.isOver) serveRest()
+          else start()
           return
         }
         const serving = wake
@@ -346,7 +338,7 @@ const sourceOf = (
       }),
     cancel: () => {
       finish()
-      give(undefined)
+      takeReader()?.resolve(undefined)
       stop()
     }
   }
@@ -354,24 +346,14 @@ const sourceOf = (
 
 const encodeError = (body: unknown): Uint8Array => encoder.encode(`event: error\ndata: ${JSON.stringify(body)}\n\n`)
 
-const closedBody = {
-  message: "The load balancer was closed.",
-  type: "stream_interrupted",
-  code: "stream_interrupted",
-  param: null
-}
-
 /** The error event of a broken stream: the service's own words where it had some. */
 const errorEvent = (broken: StreamBreak): unknown => {
   const { outcome } = broken.failure
   const body = "body" in outcome && LlmRequest.isRecord(outcome.body) ? outcome.body : undefined
   if (body !== undefined && (LlmRequest.isRecord(body["error"]) || typeof body["message"] === "string")) return body
+  const { attempts, message } = interrupted(broken)
+  const { delivered } = broken
   return {
-    error: {
-      message: interrupted(broken).message,
-      type: "stream_interrupted",
-      code: "stream_interrupted",
-      param: null
-    }
+    error: { message, type: "stream_interrupted", code: "stream_interrupted", param: null, attempts, delivered }
   }
 }

@@ -31,7 +31,7 @@ interface Prepared {
 /** How much longer than the balancer's own deadline the client's timer runs, in milliseconds: it must never be first. */
 const TIMER_MARGIN = 60_000
 
-/** A client's `timeout` that nobody set: each call then has its model's own deadline. */
+/** The longest timer there is. As a client's `timeout`: nobody set one, and each call has its model's own deadline. */
 const NO_TIMEOUT = 2_147_483_647
 
 const deadlineKey: unique symbol = Symbol("evenkeel/deadline")
@@ -57,10 +57,13 @@ class BalancedOpenAI extends OpenAI {
     options.maxRetries = 0
     const given = options.fetchOptions ?? {}
     const own = options.timeout ?? (this.timeout === NO_TIMEOUT ? undefined : this.timeout)
-    // the next page of a list copies its options, the client's timer included
+    // the next page copies the client's timer too
     const timeout = timeoutKey in given ? given[timeoutKey] : own
-    const facts = given[factsKey] ?? takeFacts(options)
-    options.timeout = (timeout ?? this.#deadlineOf(facts?.facts.model)) + TIMER_MARGIN
+    // the next page of a list copies its options, and a caller may send its own again with another body
+    const facts = given[factsKey]?.body === options.body ? given[factsKey] : takeFacts(options)
+    // one that is no number is the balancer's to understand, or to refuse
+    const timer = (timeout ?? this.#deadlineOf(facts?.facts.model)) + TIMER_MARGIN
+    options.timeout = timer < NO_TIMEOUT ? timer : NO_TIMEOUT
     options.fetchOptions = facts === undefined
       ? { ...given, [timeoutKey]: timeout }
       : { ...given, [timeoutKey]: timeout, [factsKey]: facts }
@@ -114,12 +117,11 @@ const takeFacts = (options: Prepared): ClientFacts | undefined => {
   if (isPlain && options.__metadata?.["captureResponseParser"] === undefined) {
     options.body = JSON.stringify(sent)
     options.headers = { ...(headers as object | undefined), "content-type": "application/json" }
-    options.stream = facts.stream
   } else {
     options.body = sent
   }
-  const target = options.query === undefined ? { path: options.path, query: "" } : undefined
-  return { operation, facts, target }
+  const target = options.query === undefined ? { path: options.path, query: "", model: undefined } : undefined
+  return { operation, facts, target, body: options.body }
 }
 
 /**

@@ -2,163 +2,12 @@
  * A `Response` for the official client: the same to look at, without what the platform's own costs to build.
  *
  * It is an instance of `Response`, and everything that can be asked of one is answered; what is seldom asked for (clone,
- * blob, form data, a real `ReadableStream`) is answered by a real one, built then. Measured in docs/performance.md.
+ * blob, form data) is answered by a real one, built then. Measured in docs/performance.md.
  */
-
 import type { InspectOptions } from "node:util"
-
-type Inspect = (value: unknown, options: InspectOptions) => string
-
-/** Bytes as a door gives them out: `undefined` is the end. */
-export interface ByteSource {
-  readonly next: () => Promise<Uint8Array | undefined>
-  readonly cancel: (reason?: unknown) => void
-}
-
-const underlying = (source: ByteSource): UnderlyingDefaultSource<Uint8Array> => ({
-  async pull(controller) {
-    const bytes = await source.next()
-    if (bytes === undefined) controller.close()
-    else controller.enqueue(bytes)
-  },
-  cancel: (reason) => source.cancel(reason)
-})
-
-/** A `ReadableStream` over a source, that pulls nothing ahead of its reader. */
-export const readableOf = (source: ByteSource): ReadableStream<Uint8Array> =>
-  new ReadableStream(underlying(source), { highWaterMark: 0 })
-
-/** How these print: what they inherit would look for the platform's private fields. */
-const inspectKey = Symbol.for("nodejs.util.inspect.custom")
-
-/** Headers as they came, under lower-case names: what `Headers` answers, without its checks of each. */
-class LeanHeaders {
-  readonly #values: Record<string, string>
-  #sorted: ReadonlyArray<string> | undefined
-
-  constructor(values: Readonly<Record<string, string>>) {
-    this.#values = values
-  }
-
-  get(name: string): string | null {
-    return this.#values[name.toLowerCase()] ?? null
-  }
-
-  has(name: string): boolean {
-    return this.#values[name.toLowerCase()] !== undefined
-  }
-
-  getSetCookie(): Array<string> {
-    const value = this.get("set-cookie")
-    return value === null ? [] : [value]
-  }
-
-  set(name: string, value: string): void {
-    this.#sorted = undefined
-    this.#values[name.toLowerCase()] = String(value)
-  }
-
-  append(name: string, value: string): void {
-    const known = this.get(name)
-    this.set(name, known === null ? value : `${known}, ${value}`)
-  }
-
-  delete(name: string): void {
-    this.#sorted = undefined
-    delete this.#values[name.toLowerCase()]
-  }
-
-  forEach(callback: (value: string, name: string, parent: Headers) => void, thisArg?: unknown): void {
-    for (const [name, value] of this.entries()) callback.call(thisArg, value, name, this as unknown as Headers)
-  }
-
-  entries(): IterableIterator<[string, string]> {
-    return this.#names().map((name): [string, string] => [name, this.#values[name]!]).values()
-  }
-
-  keys(): IterableIterator<string> {
-    return this.#names().values()
-  }
-
-  values(): IterableIterator<string> {
-    return this.#names().map((name) => this.#values[name]!).values()
-  }
-
-  [Symbol.iterator](): IterableIterator<[string, string]> {
-    return this.entries()
-  }
-
-  #names(): ReadonlyArray<string> {
-    return this.#sorted ??= Object.keys(this.#values).toSorted()
-  }
-
-  get [Symbol.toStringTag](): string {
-    return "Headers"
-  }
-
-  [inspectKey](_depth: number, options: InspectOptions, inspect: Inspect): string {
-    return `Headers ${inspect(Object.fromEntries(this), options)}`
-  }
-}
-Object.setPrototypeOf(LeanHeaders.prototype, Headers.prototype)
-
-/**
- * A real `ReadableStream`, whose ordinary reader asks the source directly: the platform's own queue and promises cost
- * more than everything else on the way of a chunk.
- */
-class LeanBody extends ReadableStream<Uint8Array> {
-  readonly #source: ByteSource
-  #isReading = false
-  #isDisturbed = false
-
-  constructor(source: ByteSource) {
-    super(underlying(source), { highWaterMark: 0 })
-    this.#source = source
-  }
-
-  /** Whether any of it was read, or it was given up. */
-  get isDisturbed(): boolean {
-    return this.#isDisturbed || super.locked
-  }
-
-  override get locked(): boolean {
-    return this.#isReading || super.locked
-  }
-
-  override getReader(options?: ReadableStreamGetReaderOptions): never {
-    if (options?.mode !== undefined || super.locked) return super.getReader(options as never) as never
-    if (this.#isReading) throw new TypeError("Invalid state: ReadableStream is locked")
-    this.#isReading = true
-    this.#isDisturbed = true
-    const source = this.#source
-    const { promise: closed, resolve: finish } = Promise.withResolvers<void>()
-    return {
-      closed,
-      read: async () => {
-        const value = await source.next()
-        if (value !== undefined) return { done: false, value }
-        finish()
-        return { done: true, value: undefined }
-      },
-      cancel: async (reason?: unknown) => {
-        source.cancel(reason)
-        finish()
-      },
-      releaseLock: () => {
-        this.#isReading = false
-      }
-    } as never
-  }
-
-  override cancel(reason?: unknown): Promise<void> {
-    this.#isDisturbed = true
-    return super.cancel(reason)
-  }
-
-  [inspectKey](): string {
-    return `ReadableStream { locked: ${this.locked} }`
-  }
-}
+import { type Inspect, inspectKey } from "./Inspect.ts"
+import { type ByteSource, isDisturbed, LeanBody, readableOf } from "./LeanBody.ts"
+import { LeanHeaders } from "./LeanHeaders.ts"
 
 type Content = string | ByteSource
 
@@ -196,11 +45,11 @@ class LeanResponse {
   }
 
   get bodyUsed(): boolean {
-    return this.#isUsed || (this.#body instanceof LeanBody ? this.#body.isDisturbed : this.#body?.locked === true)
+    return this.#isUsed || (this.#body !== undefined && isDisturbed(this.#body))
   }
 
   get body(): ReadableStream<Uint8Array> {
-    return this.#body ??= new LeanBody(typeof this.#content === "string" ? once(this.#content) : this.#content)
+    return this.#body ??= new LeanBody(typeof this.#content === "string" ? this.#once(this.#content) : this.#content)
   }
 
   async text(): Promise<string> {
@@ -248,6 +97,21 @@ class LeanResponse {
     return `Response ${inspect({ status, ok, headers, bodyUsed }, options)}`
   }
 
+  #once(text: string): ByteSource {
+    // what `text` gave out already is not there a second time
+    let left = this.#isUsed ? undefined : new TextEncoder().encode(text)
+    return {
+      next: async () => {
+        const bytes = left
+        left = undefined
+        return bytes
+      },
+      cancel: () => {
+        left = undefined
+      }
+    }
+  }
+
   /** A response of the platform takes over the body. */
   #real(): Response {
     if (this.bodyUsed) throw new TypeError("Body is unusable: Body has already been read")
@@ -257,20 +121,6 @@ class LeanResponse {
   }
 }
 Object.setPrototypeOf(LeanResponse.prototype, Response.prototype)
-
-const once = (text: string): ByteSource => {
-  let left: Uint8Array | undefined = new TextEncoder().encode(text)
-  return {
-    next: async () => {
-      const bytes = left
-      left = undefined
-      return bytes
-    },
-    cancel: () => {
-      left = undefined
-    }
-  }
-}
 
 /**
  * Makes a response of a text, or of bytes as they come.

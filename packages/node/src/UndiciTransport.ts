@@ -90,7 +90,8 @@ export const make = (options: UndiciTransportOptions = {}): Effect.Effect<Transp
             poolOf(request).dispatch({
               path: request.path,
               method: request.method,
-              headers: request.headers,
+              // what comes is given out as it is
+              headers: { ...request.headers, "accept-encoding": "identity" },
               body: request.body ?? null
             }, exchange)
           } catch (cause) {
@@ -134,11 +135,19 @@ class Exchange implements Undici.Dispatcher.DispatchHandler, TransportResponse {
   }
 
   onResponseStart(
-    _controller: Undici.Dispatcher.DispatchController,
+    controller: Undici.Dispatcher.DispatchController,
     status: number,
     headers: Readonly<Record<string, string | Array<string> | undefined>>
   ): void {
     if (status < 200 || this.state !== "waiting") return
+    const encoding = headers["content-encoding"] ?? "identity"
+    if (status < 300 && encoding !== "identity") {
+      this.error = new TransportError({ kind: "protocol", code: `content-encoding ${String(encoding)}` })
+      this.onFail(this.error)
+      this.state = "aborted"
+      controller.abort(abandoned)
+      return
+    }
     this.state = "open"
     this.status = status
     this.headers = flat(headers)
@@ -228,7 +237,9 @@ class Exchange implements Undici.Dispatcher.DispatchHandler, TransportResponse {
     if (this.error !== undefined) return Effect.fail(this.error)
     const { chunks } = this
     this.chunks = []
-    return Effect.succeed((chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)).toString("utf8"))
+    const text = (chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)).toString("utf8")
+    // a byte order mark is no part of a text
+    return Effect.succeed(text.startsWith("\uFEFF") ? text.slice(1) : text)
   }
 }
 

@@ -122,6 +122,7 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
   const deployments = Context.get(context, Deployments)
 
   let closing: Promise<void> | undefined
+  const closingSignal = new AbortController()
   const running = new Set<Fiber.Fiber<unknown, unknown>>()
   const fork = <A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> => {
     const fiber = closing === undefined ? run(effect) : run(Effect.interrupt)
@@ -129,7 +130,7 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
     fiber.addObserver(() => running.delete(fiber))
     return fiber
   }
-  const fetch = BalancedFetch.make({ balancer, resources: deployments.resources, fork })
+  const fetch = BalancedFetch.make({ balancer, deployments, fork, closing: closingSignal.signal })
   const openai = BalancedOpenAI.make(
     fetch,
     (model) => (model === undefined ? settings.timeouts : settings.modelTimeouts[model] ?? settings.timeouts).total
@@ -137,6 +138,7 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
   const closers = new Set<() => void>()
   const close = () =>
     closing ??= (async () => {
+      closingSignal.abort()
       for (const fiber of running) fiber.interruptUnsafe()
       for (const stop of closers) stop()
       await Effect.runPromise(Scope.close(scope, Exit.void))

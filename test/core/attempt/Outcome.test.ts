@@ -109,7 +109,6 @@ describe("a refusal", () => {
     ["an item of elsewhere", 404, error({ message: "Item with id 'rs_1' not found." }), "not-here"],
     ["a wrong parameter", 400, error({ code: "unsupported_parameter", type: "invalid_request_error" }), "no"],
     ["a wrong path", 404, error({ code: "404", message: "Resource not found" }), "no"],
-    ["an unknown model", 404, error({ code: "model_not_found", message: "The model `x` does not exist" }), "no"],
     ["a method that is not allowed", 405, "", "no"],
     ["a body that is too large", 413, "<html>Request Entity Too Large</html>", "no"],
     ["a wrong content type", 415, error({ message: "no" }), "no"],

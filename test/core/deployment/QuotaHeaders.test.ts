@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { settle } from "@evenkeel/core/attempt/Settlement"
+import { defaults } from "@evenkeel/core/Config"
 import { type Permit } from "@evenkeel/core/deployment/Deployment"
 import { Quota, type QuotaOptions } from "@evenkeel/core/deployment/Quota"
 import { parseRateLimits, type RateLimits } from "@evenkeel/core/deployment/RateLimitHeaders"
@@ -219,6 +220,7 @@ const throttle = (permits: ReadonlyArray<Permit>, now: number): void => {
       group: makeGroup([permit.deployment]),
       request: chat,
       promptTokens: 1000,
+      configured: defaults.timeouts,
       usage: undefined,
       now,
       wallNow: now,

@@ -39,6 +39,14 @@ export interface AttemptEnvironment {
 /** Told of a stream before it is handed over, so that whoever stops meanwhile can close it. */
 export type OnOpen = (stream: { readonly close: () => void }) => void
 
+/** How an attempt ended. */
+export interface Ended {
+  readonly outcome: Outcome.Outcome
+  readonly usage: Usage | undefined
+  /** Ids that only its resource knows. */
+  readonly ids: ReadonlyArray<string>
+}
+
 /** What one attempt is to do. */
 export interface AttemptPlan {
   readonly request: LlmRequest
@@ -46,13 +54,15 @@ export interface AttemptPlan {
   readonly group: ModelGroup
   readonly promptTokens: number
   readonly timeouts: TimeoutsConfig
+  /** Time limits without the request's own. */
+  readonly configured: TimeoutsConfig
   /** The request's deadline: a time of the monotonic clock. */
   readonly deadline: number
   /** Whether the credential was renewed for this attempt, so that another 401 is final. */
   readonly isRenewal: boolean
   readonly onOpen: OnOpen | undefined
-  /** Told the outcome when the attempt ends, which for a stream is long after it succeeded. */
-  readonly onEnd: ((outcome: Outcome.Outcome, usage: Usage | undefined) => void) | undefined
+  /** Told when the attempt ends, which for a stream is long after it succeeded. */
+  readonly onEnd: ((ended: Ended) => void) | undefined
 }
 
 /**
@@ -97,6 +107,7 @@ class Attempt implements Source, Limited {
   private open: Pick<TransportResponse, "abort"> | undefined
   private response: TransportResponse | undefined
   usage: Usage | undefined
+  private ids: ReadonlyArray<string> = []
   private endedAt: number | undefined
   private stage: TimeoutStage = "total"
   private stageEndsAt = Infinity
@@ -124,7 +135,7 @@ class Attempt implements Source, Limited {
 
   private send(): Effect.Effect<TransportResponse, Outcome.Unanswered> {
     const { credential } = this.deployment.resource
-    if (credential.fixed !== undefined) return this.dispatch(credential.fixed)
+    if (credential.fixed !== undefined) return this.dispatch(credential.fixed())
     const limit = this.plan.timeouts.connect
     const late = new CredentialError({ message: `none within ${limit / 1000} s` })
     const headers = Effect.timeoutOrElse(credential.headers, { duration: limit, orElse: () => Effect.fail(late) })
@@ -206,7 +217,7 @@ class Attempt implements Source, Limited {
         text,
         json,
         usage: this.usage,
-        ids: this.plan.request.operation === "responses" ? idsOf(json) : []
+        ids: this.plan.request.isStored ? idsOf(json) : []
       })
     })
   }
@@ -265,12 +276,14 @@ class Attempt implements Source, Limited {
     this.stageEndsAt = Infinity
     const stream = new GivenStream(this, response, reader, held)
     this.given = stream
+    // more of them may come until its end
+    if (this.plan.request.isStored) this.ids = reader.ids
     this.plan.onOpen?.(stream)
     const answer: StreamAnswer = {
       ...this.answerBase(response, now - this.plan.permit.startedAt),
       _tag: "Stream",
       stream,
-      ids: reader.ids
+      ids: this.ids
     }
     return Effect.succeed(answer)
   }
@@ -343,9 +356,10 @@ class Attempt implements Source, Limited {
   // --- settle -------------------------------------------------------------------------------------------------------
 
   settled(now: number): Settled {
-    const { group, permit, promptTokens, request } = this.plan
+    const { configured, group, permit, promptTokens, request } = this.plan
     return {
       permit,
+      configured,
       group,
       request,
       promptTokens,
@@ -373,7 +387,7 @@ class Attempt implements Source, Limited {
         usage: this.usage
       })
     }
-    this.plan.onEnd?.(outcome, this.usage)
+    this.plan.onEnd?.({ outcome, usage: this.usage, ids: this.ids })
   }
 
   /** However the attempt ended, it is settled, and nothing of it is left open but a stream that is being given out. */

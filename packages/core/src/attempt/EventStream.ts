@@ -194,7 +194,7 @@ export class EventReader {
 
   private readonly readChat = (event: Sse.Event): Meaning => {
     const { data } = event
-    if (data === "[DONE]") {
+    if (data.startsWith("[DONE]")) {
       if (!this.finished) {
         this.failure = broken(this.isCommitted ? "stream cut short" : "empty stream", 200)
         return "error"
@@ -209,6 +209,7 @@ export class EventReader {
     const chunk = this.parse(event)
     if (chunk === undefined) return "error"
     if (isRecord(chunk["error"]) || event.event === "error") return this.fail(chunk)
+    if (this.ids.length === 0 && typeof chunk["id"] === "string") this.ids.push(chunk["id"])
     const usage = readUsage(chunk["usage"])
     if (usage !== undefined) this.usage = usage
     const choices = chunk["choices"]
@@ -235,7 +236,7 @@ export class EventReader {
       this.isFailureTold = this.isCommitted
       return this.fail(this.bareFailure)
     }
-    if (event.data === "[DONE]") return "preamble"
+    if (event.data.startsWith("[DONE]")) return "preamble"
     if (!this.parsesAll && this.isCommitted && name.startsWith("response.") && !decisive.has(name)) return "content"
     const value = this.parse(event)
     if (value === undefined) return "error"
@@ -298,7 +299,8 @@ const decisive = new Set([
  * begin with a quote, the commonest byte of JSON, which would make each search five times as long.
  */
 const mayFinish = (data: string): boolean =>
-  data.includes("finish_reason\":\"") || data.includes("finish_reason\": \"") || !data.includes("finish_reason\":")
+  (!data.includes("finish_reason\":null") && !data.includes("finish_reason\": null"))
+  || data.includes("finish_reason\":\"") || data.includes("finish_reason\": \"")
 
 const endsEvent = (text: string): boolean => text.endsWith("\n\n") || text.endsWith("\r\n\r\n") || text.endsWith("\r\r")
 

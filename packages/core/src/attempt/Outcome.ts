@@ -37,7 +37,7 @@ export interface Failed {
   /**
    * - `count`: one more failure for the breaker.
    * - `open`: opens it at once; a repetition does not mend a wrong key or an empty account.
-   * - `missing`: the deployment does not exist (404): it cools down, and people are told.
+   * - `missing`: the deployment, or the model, does not exist there: it cools down, and people are told.
    * - `renew`: counts against nobody yet; the credential is renewed and the attempt repeated once.
    */
   readonly effect: "count" | "open" | "missing" | "renew"
@@ -93,6 +93,9 @@ const spendingCodes = new Set([
   "billing_hard_limit_reached",
   "billing_not_active"
 ])
+
+/** Azure's word and OpenAI's, which comes with 404, or with 403 where a project may not use the model. */
+const missingCodes = new Set(["deploymentnotfound", "model_not_found"])
 
 const throttleCodes = new Set(["429", "rate_limit_exceeded", "too_many_requests", "slow_down", "toomanyrequests"])
 
@@ -154,6 +157,9 @@ const fromError = (
   if (spendingCodes.has(code ?? "") || spendingCodes.has(error.type ?? "")) {
     return failed({ reason, status, scope: "resource", effect: "open", unprocessed: true, body })
   }
+  if (missingCodes.has(code ?? "") && (status === 404 || status === 403)) {
+    return failed({ reason, status, effect: "missing", unprocessed: true, body })
+  }
   switch (status) {
     case 429:
       return { _tag: "Throttled", reason, status, wait: parseWait(headers, error.message, wallNow), body }
@@ -161,9 +167,6 @@ const fromError = (
     case 403:
       return failed({ reason, status, scope: "resource", effect: "open", unprocessed: true, body })
     case 404:
-      if (code === "deploymentnotfound") {
-        return failed({ reason, status, effect: "missing", unprocessed: true, body })
-      }
       return refused(status, headers, body, error, isStoredReference(error) ? "not-here" : "no")
     case 408:
     case 409:
@@ -232,6 +235,7 @@ const statusOfCode = (code: string): number => {
     case "authentication_error":
       return 401
     case "deploymentnotfound":
+    case "model_not_found":
       return 404
   }
   return 500

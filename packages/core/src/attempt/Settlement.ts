@@ -3,11 +3,12 @@
  *
  * Called once for each attempt, in one synchronous block, whatever way it ended.
  */
+import { limitOf, type TimeoutsConfig } from "../Config.ts"
 import type { Deployment, Permit } from "../deployment/Deployment.ts"
 import { type LatencyKind, sizeOf } from "../deployment/Latency.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import type { EventHub } from "../Event.ts"
-import type { Usage } from "../LoadBalancerError.ts"
+import type { TimeoutStage, Usage } from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import type { Failed, Outcome } from "./Outcome.ts"
 
@@ -17,6 +18,8 @@ export interface Settled {
   readonly group: ModelGroup
   readonly request: LlmRequest
   readonly promptTokens: number
+  /** Time limits without the request's own. */
+  readonly configured: TimeoutsConfig
   readonly usage: Usage | undefined
   readonly now: number
   readonly wallNow: number
@@ -174,18 +177,23 @@ const failed = (settled: Settled, outcome: Failed): void => {
     return
   }
   if (outcome.timeout !== undefined) {
-    timedOut(settled, outcome.reason)
+    timedOut(settled, outcome.timeout, outcome.reason)
     return
   }
   failDeployment(settled, outcome.reason)
 }
 
-/** A time limit says something about a deployment only when its peers are well; otherwise everything may be slow. */
-const timedOut = (settled: Settled, reason: string): void => {
-  const { group, now, permit } = settled
+/**
+ * A time limit says something about a deployment only when its peers are well; otherwise everything may be slow. One
+ * that the caller made shorter says nothing.
+ */
+const timedOut = (settled: Settled, stage: TimeoutStage, reason: string): void => {
+  const { configured, group, now, permit, request } = settled
   const { deployment } = permit
+  const limit = limitOf(stage)
+  const isImpatient = (request.timeouts?.[limit] ?? Infinity) < configured[limit]
   if (permit.firstByteAt === undefined) observeWait(settled)
-  if (group.hasHealthyPeer(deployment, now)) failDeployment(settled, reason)
+  if (!isImpatient && group.hasHealthyPeer(deployment, now)) failDeployment(settled, reason)
   else deployment.breaker.release(permit.epoch)
 }
 

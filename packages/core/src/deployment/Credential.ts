@@ -38,8 +38,8 @@ type AuthHeaders = Readonly<Record<string, string>>
  * Headers that authenticate one attempt.
  */
 export interface Credential {
-  /** Headers that never change; `undefined` when a token has to be asked for. */
-  readonly fixed: AuthHeaders | undefined
+  /** Headers that never change; `undefined` when a token has to be asked for. A function, so that nothing prints them. */
+  readonly fixed: (() => AuthHeaders) | undefined
   readonly headers: Effect.Effect<AuthHeaders, CredentialError>
   /** Whether asking again may give another credential, so that a 401 is worth one repetition. */
   readonly isRenewable: boolean
@@ -54,8 +54,8 @@ const withoutSecrets = (cause: unknown): string => {
 }
 
 const fixed = (headers: AuthHeaders): Credential => ({
-  fixed: headers,
-  headers: Effect.succeed(headers),
+  fixed: () => headers,
+  headers: Effect.sync(() => headers),
   isRenewable: false,
   renew: () => {}
 })

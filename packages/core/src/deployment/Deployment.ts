@@ -44,7 +44,7 @@ export interface DeploymentTotals {
  * Live state of one deployment. Times are milliseconds of a monotonic clock.
  */
 export class Deployment {
-  /** `resource/deployment`, unique in the live set. */
+  /** `resource/deployment`, or `resource/*:model` where that is taken; unique in the live set. */
   readonly id: string
   readonly name: string
   readonly model: string
@@ -81,8 +81,14 @@ export class Deployment {
   private readonly slowStartFloor: number
   private readonly addedAt: number
 
-  constructor(config: DeploymentConfig, resource: Resource, settings: Config, addedAt: number) {
-    this.id = `${resource.name}/${config.name}`
+  constructor(
+    config: DeploymentConfig,
+    resource: Resource,
+    settings: Config,
+    addedAt: number,
+    id = `${resource.name}/${config.name}`
+  ) {
+    this.id = id
     this.name = config.name
     this.model = config.model
     this.provisioned = config.provisioned

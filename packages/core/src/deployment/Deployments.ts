@@ -69,8 +69,20 @@ export class Deployments extends Context.Service<Deployments, {
   }
 }
 
-/** What may be changed of a deployment while it runs. */
+/**
+ * What may be changed of a deployment while it runs. What is left out stays; a limit that is `undefined` is not known any
+ * more.
+ */
 export type DeploymentChange = Partial<Pick<Config.DeploymentConfig, "tier" | "weight" | "tpm" | "rpm">>
+
+const changeable: ReadonlySet<string> = new Set<keyof DeploymentChange>(["tier", "weight", "tpm", "rpm"])
+
+/** A tier or a weight is never unknown, so one that is `undefined` was left out. */
+const withoutUndefined = ({ tier, weight, ...limits }: DeploymentChange): DeploymentChange => ({
+  ...limits,
+  ...(tier === undefined ? {} : { tier }),
+  ...(weight === undefined ? {} : { weight })
+})
 
 const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
   Effect.gen(function*() {
@@ -94,8 +106,13 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
     const ownOf = (id: string): ReadonlyArray<string> =>
       [...materialised].filter(([, wildcard]) => wildcard === id).map(([own]) => own)
 
-    const insert = (config: Config.DeploymentConfig, resource: Resource, addedAt: number): Deployment => {
-      const deployment = new Deployment(config, resource, settings, addedAt)
+    const insert = (
+      config: Config.DeploymentConfig,
+      resource: Resource,
+      addedAt: number,
+      id?: string
+    ): Deployment => {
+      const deployment = new Deployment(config, resource, settings, addedAt, id)
       deployments.set(deployment.id, deployment)
       configs.set(deployment.id, config)
       return deployment
@@ -104,9 +121,13 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
     /** A wildcard deployment has one of its own for each model that is asked for, with quota and health of its own. */
     const materialise = (model: string): void => {
       for (const wildcard of groups.get(EVERY_MODEL)?.deployments ?? []) {
-        const id = `${wildcard.resource.name}/${model}`
+        if (materialised.size >= MAX_MATERIALISED) return
+        const plain = `${wildcard.resource.name}/${model}`
+        const namesake = deployments.get(plain)
+        // a deployment of that name may serve another model
+        const id = namesake === undefined || namesake.model === model ? plain : `${wildcard.id}:${model}`
         if (deployments.has(id)) continue
-        const own = insert({ ...configs.get(wildcard.id)!, name: model, model }, wildcard.resource, -Infinity)
+        const own = insert({ ...configs.get(wildcard.id)!, name: model, model }, wildcard.resource, -Infinity, id)
         own.draining = wildcard.draining
         materialised.set(id, wildcard.id)
       }
@@ -149,9 +170,10 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
         issues.push({ path: key, message })
       }
       config.deployments.forEach((deployment, i) => {
-        const there = configs.get(`${config.name}/${deployment.name}`)
+        const id = `${config.name}/${deployment.name}`
+        const there = configs.get(id)
         for (const key of ["model", "provisioned"] as const) {
-          if (there === undefined || there[key] === deployment[key]) continue
+          if (there === undefined || there[key] === deployment[key] || materialised.has(id)) continue
           issues.push({
             path: `deployments[${i}].${key}`,
             message: "cannot change under way; remove the deployment first"
@@ -159,6 +181,16 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
         }
       })
       return issues
+    }
+
+    const forget = (id: string): void => {
+      const deployment = deployments.get(id)!
+      deployment.draining = true
+      deployments.delete(id)
+      configs.delete(id)
+      materialised.delete(id)
+      regroup(deployment.model)
+      emitChange(id, "removed")
     }
 
     const addResource = (config: Config.ResourceConfig, addedAt: number, now: number): void => {
@@ -176,6 +208,12 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
         const known = deployments.get(`${config.name}/${deployment.name}`)
         if (known === undefined) {
           emitChange(insert(deployment, resource, addedAt).id, "added")
+        } else if (known.model !== deployment.model || known.provisioned !== deployment.provisioned) {
+          // what a wildcard became gives way
+          known.draining = true
+          materialised.delete(known.id)
+          emitChange(insert(deployment, resource, addedAt).id, "added")
+          withWildcards(known.model)
         } else {
           // named explicitly, it no longer comes and goes with a wildcard
           materialised.delete(known.id)
@@ -201,16 +239,6 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
     const wildcardGroup = (model: string): ModelGroup | undefined => {
       const wildcards = groupOf(EVERY_MODEL)
       return wildcards === undefined || materialised.size >= MAX_MATERIALISED ? wildcards : withWildcards(model)
-    }
-
-    const forget = (id: string): void => {
-      const deployment = deployments.get(id)!
-      deployment.draining = true
-      deployments.delete(id)
-      configs.delete(id)
-      materialised.delete(id)
-      regroup(deployment.model)
-      emitChange(id, "removed")
     }
 
     const withDeployment = (id: string, change: (deployment: Deployment) => void) =>
@@ -243,17 +271,27 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
           if (known === undefined) return Effect.succeed(false)
           // decoded like any other configuration, so that a mistake is told in the same words
           const carrier = { name: "resource", provider: "compatible", endpoint: "https://resource.invalid" } as const
-          const input = { resources: [{ ...carrier, deployments: [{ ...known, ...change }] }] }
-          return Effect.map(Config.decodeEffect(input, "the given change"), ({ resources }) => {
+          const wanted = withoutUndefined(change)
+          const input = { resources: [{ ...carrier, deployments: [{ ...known, ...wanted }] }] }
+          return Effect.flatMap(Config.decodeEffect(input, "the given change"), ({ resources }) => {
+            const fixed = Object.keys(wanted).filter((key) => !changeable.has(key))
+            if (fixed.length > 0) {
+              const issues = fixed.map((path) => ({ path, message: "cannot change under way" }))
+              return Effect.fail(invalidConfig("the given change", issues))
+            }
             const config = resources[0]!.deployments[0]!
+            const decoded = Object.fromEntries(
+              Object.keys(wanted).map((key) => [key, config[key as keyof typeof config]])
+            )
             for (const changed of [id, ...ownOf(id)]) {
               const deployment = deployments.get(changed)!
-              configs.set(changed, { ...configs.get(changed)!, ...change })
-              deployment.configure({ ...config, name: deployment.name, model: deployment.model })
+              const own = { ...configs.get(changed)!, ...decoded }
+              configs.set(changed, own)
+              deployment.configure(own)
               regroup(deployment.model)
             }
             emitChange(id, "updated")
-            return true
+            return Effect.succeed(true)
           })
         }),
       drain: (id) =>

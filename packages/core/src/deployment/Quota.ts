@@ -78,9 +78,9 @@ export class Quota {
   private sliceLimit = Infinity
   /**
    * Tokens and requests that surely fit: what did at the last full look, less what was taken since. Use only fades as
-   * time passes, so this stays a lower bound, and most looks need nothing else.
+   * time passes, so this stays a lower bound, and most looks need nothing else. Below zero nothing surely fits.
    */
-  private freeTokens = 0
+  private freeTokens = -1
   private freeRequests = 0
   private readonly tokens = new SlidingWindow(WINDOW_SECONDS)
   private readonly requests = new SlidingWindow(WINDOW_SECONDS)
@@ -218,7 +218,7 @@ export class Quota {
       this.othersTokens = beyond(this.tokenLimit, limits.remainingTokens, reservation.ownTokens)
       this.othersTokensAt = now
     }
-    this.freeTokens = 0
+    this.freeTokens = -1
     if (limits.remainingRequests !== undefined) {
       this.othersRequests = beyond(this.requestLimit, limits.remainingRequests, reservation.ownRequests)
       this.othersRequestsAt = now
@@ -247,7 +247,7 @@ export class Quota {
   observeOthers(now: number, tokens: number, requests: number): void {
     this.othersTokens = tokens > 0 ? Math.min(MAX_CHARGE, tokens) : 0
     this.othersRequests = requests > 0 ? Math.min(MAX_CHARGE, requests) : 0
-    this.freeTokens = 0
+    this.freeTokens = -1
     this.othersTokensAt = now
     this.othersRequestsAt = now
   }
@@ -261,7 +261,7 @@ export class Quota {
 
   /** Works out what follows from a change of limits, so that every choice need not. */
   private refresh(): void {
-    this.freeTokens = 0
+    this.freeTokens = -1
     const known = Math.min(this.configuredTokens, this.toldTokens)
     this.tokenLimit = known === Infinity ? this.learnedTokens : known
     this.requestLimit = Math.min(this.configuredRequests, this.toldRequests)

@@ -52,6 +52,30 @@ const hasControl = (text: string): boolean => {
   return false
 }
 
+/** Parameters under which services take keys. One that was meant for a resource must not reach another. */
+const credentials = new Set([
+  "api-key",
+  "api_key",
+  "apikey",
+  "key",
+  "subscription-key",
+  "ocp-apim-subscription-key",
+  "access_token",
+  "token",
+  "code",
+  "sig"
+])
+
+/** A caller's query without keys, without a fragment, and without a version where the resource has one of its own. */
+const crossingQuery = (query: string, hasVersion: boolean): string =>
+  query.split("#", 1)[0]!.split("&").filter((parameter) => {
+    const name = (parameter.split("=", 1)[0]!).toLowerCase().replaceAll(
+      /%(?:2d|5f)/g,
+      (code) => code === "%2d" ? "-" : "_"
+    )
+    return !credentials.has(name) && !(hasVersion && name === "api-version")
+  }).join("&")
+
 /**
  * Live state of a resource.
  */
@@ -131,7 +155,8 @@ export class Resource {
       ? `/deployments/${encodeURIComponent(deployment)}`
       : ""
     const version = this.apiVersion === undefined ? "" : `api-version=${encodeURIComponent(this.apiVersion)}`
-    const search = query === "" ? version : version === "" ? query : `${query}&${version}`
+    const asked = query === "" ? "" : crossingQuery(query, this.apiVersion !== undefined)
+    const search = asked === "" ? version : version === "" ? asked : `${asked}&${version}`
     const whole = `${this.base}${scope}${path}${search === "" ? "" : `?${search}`}`
     const url = new URL(whole, this.origin)
     if (url.origin !== this.origin || !url.pathname.startsWith(`${this.base}/`)) {

@@ -2,7 +2,7 @@
  * One request while it is under way: what it may do, and what it has tried.
  */
 import type { OnOpen } from "../attempt/Attempt.ts"
-import type { Config, TimeoutsConfig } from "../Config.ts"
+import { type Config, limitOf, type TimeoutsConfig } from "../Config.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import * as Errors from "../LoadBalancerError.ts"
@@ -17,6 +17,8 @@ export class Journey {
   readonly onOpen: OnOpen | undefined
   readonly startedAt: number
   readonly deadline: number
+  /** Time limits without the request's own, and with them. */
+  readonly configured: TimeoutsConfig
   readonly timeouts: TimeoutsConfig
   readonly promptTokens: number
   readonly tokens: number
@@ -47,8 +49,8 @@ export class Journey {
     this.onOpen = onOpen
     this.group = group
     this.startedAt = startedAt
-    const own = settings.modelTimeouts[group.model] ?? settings.timeouts
-    this.timeouts = request.timeouts === undefined ? own : { ...own, ...request.timeouts }
+    this.configured = settings.modelTimeouts[group.model] ?? settings.timeouts
+    this.timeouts = request.timeouts === undefined ? this.configured : { ...this.configured, ...request.timeouts }
     this.deadline = startedAt + (request.timeout ?? this.timeouts.total)
     this.promptTokens = group.estimate.prompt(request.characters)
     this.tokens = this.promptTokens + (request.outputLimit ?? group.estimate.unlimitedOutput)
@@ -63,7 +65,7 @@ export class Journey {
 
   /** A stage of its last attempt took too long. */
   timedOutIn(stage: Errors.TimeoutStage): Errors.LoadBalancerErrorReason {
-    return new Errors.TimedOut({ model: this.group.model, stage, limit: this.timeouts[limits[stage]] })
+    return new Errors.TimedOut({ model: this.group.model, stage, limit: this.timeouts[limitOf(stage)] })
   }
 
   /** Everything is throttled, the first for `wait` milliseconds more. */
@@ -75,12 +77,4 @@ export class Journey {
   unavailable(limitedBy: Errors.LimitedBy): Errors.LoadBalancerErrorReason {
     return new Errors.Unavailable({ model: this.group.model, limitedBy })
   }
-}
-
-const limits: Readonly<Record<Errors.TimeoutStage, keyof TimeoutsConfig>> = {
-  connect: "connect",
-  "first-event": "firstEvent",
-  "first-content": "firstContent",
-  idle: "idle",
-  total: "total"
 }

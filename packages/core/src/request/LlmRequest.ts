@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Hash from "effect/Hash"
 import type { Schedule } from "effect/Schedule"
 import type { TimeoutsConfig } from "../Config.ts"
+import { defaults } from "../config/ConfigDefaults.ts"
 import type { Setback } from "../failover/Failover.ts"
 import { LoadBalancerError, Rejected } from "../LoadBalancerError.ts"
 import { countCharacters } from "./TokenEstimate.ts"
@@ -21,8 +22,11 @@ export interface CallOptions {
   readonly session?: string | undefined
   /** Total deadline of this call, in milliseconds or as a duration. Default: `timeouts.total`. */
   readonly timeout?: Duration.Input | undefined
-  /** Time limits of this call's stages, in milliseconds. Default: `timeouts` of the model, else of the balancer. */
-  readonly timeouts?: Partial<TimeoutsConfig> | undefined
+  /**
+   * Time limits of this call's stages, in milliseconds or as durations. Default: `timeouts` of the model, else of the
+   * balancer.
+   */
+  readonly timeouts?: { readonly [Stage in keyof TimeoutsConfig]?: Duration.Input | undefined } | undefined
   /** Attempts of this call, the first one included. Default: `failover.attempts`. */
   readonly attempts?: number | undefined
   /** Replaces the schedule of failover and retry for this call. */
@@ -62,6 +66,8 @@ export interface LlmRequest {
   readonly outputLimit: number | undefined
   readonly session: string | undefined
   readonly pin: HardPin | undefined
+  /** Whether the answer may be asked for later, by its id, which only the resource that made it knows. */
+  readonly isStored: boolean
   /** Whether repeating it could do more than cost twice, so that it is only repeated when surely not processed. */
   readonly hasSideEffects: boolean
   readonly body: RequestBody
@@ -110,8 +116,16 @@ export const make = (asked: Asked, facts: Facts, options: CallOptions | undefine
   attempts: options?.attempts,
   schedule: options?.schedule,
   timeout: options?.timeout === undefined ? undefined : millisOf(options.timeout),
-  timeouts: options?.timeouts
+  timeouts: options?.timeouts === undefined ? undefined : limitsOf(options.timeouts)
 })
+
+const limitsOf = (given: NonNullable<CallOptions["timeouts"]>): Partial<TimeoutsConfig> => {
+  const limits: Record<string, number> = {}
+  for (const [stage, limit] of Object.entries(given)) {
+    if (limit !== undefined) limits[stage] = millisOf(limit)
+  }
+  return limits
+}
 
 const LONG_SESSION = 256
 
@@ -131,11 +145,15 @@ const millisOf = (duration: Duration.Input): number => {
 }
 
 /** What is wrong with a request before it is sent, whichever door it came by. */
-export const problemOf = ({ attempts, headers, method, timeout }: LlmRequest): LoadBalancerError | undefined => {
-  if (timeout !== undefined && !(timeout > 0 && timeout < Infinity)) {
-    return notSent(
-      "`timeout` is no positive duration: give milliseconds, or a text such as \"30 seconds\"; nothing was sent."
-    )
+export const problemOf = (request: LlmRequest): LoadBalancerError | undefined => {
+  const { attempts, headers, method, timeout, timeouts } = request
+  if (timeout !== undefined && !isPositive(timeout)) return noDuration("timeout")
+  for (const stage in timeouts) {
+    if (!Object.hasOwn(defaults.timeouts, stage)) {
+      const known = Object.keys(defaults.timeouts).join(", ")
+      return notSent(`\`timeouts.${stage}\` is no time limit: there are ${known}; nothing was sent.`)
+    }
+    if (!isPositive(timeouts[stage as keyof TimeoutsConfig])) return noDuration(`timeouts.${stage}`)
   }
   if (attempts !== undefined && !(Number.isInteger(attempts) && attempts >= 1)) {
     return notSent("`attempts` is no whole number from 1 on; nothing was sent.")
@@ -148,6 +166,13 @@ export const problemOf = ({ attempts, headers, method, timeout }: LlmRequest): L
   }
   return undefined
 }
+
+const isPositive = (millis: number | undefined): boolean => millis !== undefined && millis > 0 && millis < Infinity
+
+const noDuration = (option: string): LoadBalancerError =>
+  notSent(
+    `\`${option}\` is no positive duration: give milliseconds, or a text such as "30 seconds"; nothing was sent.`
+  )
 
 const isHeaderValue = (value: string): boolean => {
   for (let i = 0; i < value.length; i++) {
@@ -166,6 +191,7 @@ export const noFacts: Facts = {
   outputLimit: 0,
   session: undefined,
   pin: undefined,
+  isStored: false,
   hasSideEffects: false
 }
 
@@ -257,6 +283,7 @@ export interface Facts {
   readonly outputLimit: number | undefined
   readonly session: string | undefined
   readonly pin: HardPin | undefined
+  readonly isStored: boolean
   readonly hasSideEffects: boolean
 }
 
@@ -269,7 +296,7 @@ const text = (value: unknown): string | undefined => typeof value === "string" &
  * Reads the facts of parameters. Nothing is validated: that is the service's work, and whatever is odd is passed on.
  */
 export const readFacts = (operation: Operation, parameters: Parameters): Facts => {
-  const stream = parameters["stream"] === true
+  const stream = parameters["stream"] === true && operation !== "embeddings"
   const choices = positive(parameters["n"]) ?? 1
   const limit = positive(parameters["max_completion_tokens"]) ?? positive(parameters["max_tokens"])
     ?? positive(parameters["max_output_tokens"])
@@ -281,6 +308,7 @@ export const readFacts = (operation: Operation, parameters: Parameters): Facts =
     outputLimit: operation === "embeddings" ? 0 : limit === undefined ? undefined : limit * choices,
     session: text(parameters["prompt_cache_key"]),
     pin: operation === "responses" ? readPin(parameters) : undefined,
+    isStored: operation === "responses" || (operation === "chat" && parameters["store"] === true),
     hasSideEffects: operation === "responses"
       && (parameters["background"] === true || parameters["store"] === true)
   }
@@ -343,7 +371,7 @@ export const sentParameters = (operation: Operation, parameters: Parameters, str
   const sent: Record<string, unknown> = { ...parameters, model: undefined }
   if (operation === "embeddings") return sent
   if (stream) sent["stream"] = true
-  else delete sent["stream"]
+  else if (sent["stream"] === true) delete sent["stream"]
   if (operation === "chat") {
     const options = parameters["stream_options"]
     if (stream) sent["stream_options"] = { ...(isRecord(options) ? options : {}), include_usage: true }

@@ -103,7 +103,9 @@ const pick = (
   random: () => number
 ): Deployment => {
   if (query.session !== undefined) return pickWarm(candidates, query, query.session, options, now)
-  return options.policy(candidates, random).deployment
+  const chosen: unknown = options.policy(candidates, random)
+  if (chosen instanceof Candidate) return chosen.deployment
+  throw new TypeError("The selector gave no candidate: it must return one of those that it is given.")
 }
 
 /**
