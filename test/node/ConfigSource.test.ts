@@ -174,6 +174,15 @@ describe("EVENKEEL_CONFIG", () => {
     assert.strictEqual(digits.resources[0]!.name, "5")
   })
 
+  it.each(["{ name: m, rpm: ${RPM} }", "{ name: m, rpm: ${RPM}, tpm: 5 }"])(
+    "says that a reference in braces is to be quoted (%#)",
+    (deployment) => {
+      const text =
+        "resources:\n  - name: o\n    provider: openai\n    apiKey: k\n    deployments:\n      - { name: m, rpm: ${RPM} }\n"
+      assert.include(issuesOf({ EVENKEEL_CONFIG: text, RPM: "5" }).join("\n"), "must be quoted: \"${NAME}\"")
+    }
+  )
+
   it.each([
     ["resources:\n  - name: a\n   provider: azure\n", "is not YAML: unexpected indentation of 3 spaces on line 3"],
     ["resources:\n\t- name: a\n", "is not YAML: tabs cannot be used for YAML indentation on line 2"],
@@ -266,6 +275,10 @@ describe("the environment alone", () => {
     [{ ...azure, AZURE_OPENAI_DEPLOYMENTS: "=x" }, ["AZURE_OPENAI_DEPLOYMENTS: entry 1 is neither"]],
     [{ ...azure, AZURE_OPENAI_DEPLOYMENTS: "," }, ["AZURE_OPENAI_DEPLOYMENTS: has no entry"]],
     [{ ...azure, AZURE_OPENAI_DEPLOYMENTS: "*" }, ["AZURE_OPENAI_DEPLOYMENTS: Azure answers under"]],
+    [
+      { ...azure, AZURE_OPENAI_API_KEY: undefined, AZURE_OPENAI_KEY: secret },
+      ["AZURE_OPENAI_KEY: is not read; did you mean AZURE_OPENAI_API_KEY?", "set, but not read: AZURE_OPENAI_KEY"]
+    ],
     [{ OPENAI_API_KEY: `${secret}\n${secret}` }, ["OPENAI_API_KEY: expected the key"]]
   ])("never falls back from Azure, and names what is wrong (%#)", (environment, starts) => {
     // an OpenAI key that lies about changes nothing

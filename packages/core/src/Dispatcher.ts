@@ -282,7 +282,10 @@ export class Dispatcher {
         }
         const { body, code, headers, message, status } = outcome
         const fields = { status, code, description: message, body, headers }
-        return { stop: code === "content_filter" ? new Errors.ContentFiltered(fields) : new Errors.Rejected(fields) }
+        const stop = code === "content_filter"
+          ? new Errors.ContentFiltered(fields)
+          : new Errors.Rejected({ ...fields, by: "service" })
+        return { stop }
       }
       case "Failed": {
         if (outcome.effect === "renew" && !journey.renewed.has(deployment.resource.name)) {

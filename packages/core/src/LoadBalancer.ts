@@ -207,7 +207,8 @@ const make: Effect.Effect<
   return LoadBalancer.of({
     chat: (params, options) => whole("chat", "/chat/completions", params, options),
     chatStream: (params, options) => streamed("chat", "/chat/completions", params, options),
-    responses: (params, options) => whole("responses", "/responses", params, options),
+    responses: (params, options) =>
+      Effect.map(whole<Response>("responses", "/responses", params, options), withOutputText),
     responsesStream: (params, options) => streamed("responses", "/responses", params, options),
     embeddings: (params, options) => whole("embeddings", "/embeddings", params, options),
     request: (request, options) =>
@@ -235,6 +236,16 @@ const make: Effect.Effect<
       ), { bufferSize: EVENTS_HELD, strategy: "sliding" })
   })
 })
+
+/** All of a response's text in one, which the official client adds to what the service sends. */
+const withOutputText = (response: Response): Response => {
+  const messages = recordsOf(response.output).filter((item) => item["type"] === "message")
+  const texts = messages.flatMap(({ content }) => recordsOf(content)).filter((part) => part["type"] === "output_text")
+  return { ...response, output_text: texts.map(({ text }) => String(text)).join("") }
+}
+
+const recordsOf = (value: unknown): ReadonlyArray<Record<string, unknown>> =>
+  Array.isArray(value) ? value.filter(LlmRequest.isRecord) : []
 
 const requestOf = (
   operation: LlmRequest.Operation,

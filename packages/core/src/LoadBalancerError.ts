@@ -121,17 +121,19 @@ export class Unavailable extends Data.TaggedError("Unavailable")<{
   }
 }
 
-/** The service refused this request for what it says, and would refuse it anywhere. */
+/** This request was refused for what it says: by the service, as it would be anywhere, or by the balancer, unsent. */
 export class Rejected extends Data.TaggedError("Rejected")<{
   readonly status: number
   readonly code: string | undefined
-  /** The service's own message. */
+  /** The service's own message, or the balancer's. */
   readonly description: string
   /** The service's body as it came, parsed where it was JSON. */
   readonly body: unknown
   readonly headers: Readonly<Record<string, string>>
+  readonly by: "service" | "balancer"
 }> {
   override get message(): string {
+    if (this.by === "balancer") return this.description
     const code = this.code === undefined ? "" : ` (${this.code})`
     return `The service refused the request with status ${this.status}${code}: ${this.description}`
   }
@@ -196,6 +198,15 @@ export class LoadBalancerError extends Data.TaggedError("LoadBalancerError")<{
   readonly reason: LoadBalancerErrorReason
   readonly attempts: ReadonlyArray<AttemptSummary>
 }> {
+  constructor(fields: {
+    readonly reason: LoadBalancerErrorReason
+    readonly attempts: ReadonlyArray<AttemptSummary>
+  }) {
+    super(fields)
+    // a reason is a value that nobody throws: where it was made says nothing, and Node would print it all twice
+    fields.reason.stack = fields.reason._tag
+  }
+
   override get message(): string {
     if (this.attempts.length === 0) return this.reason.message
     return `${this.reason.message} Attempts: ${this.attempts.map(describeAttempt).join("; ")}.`

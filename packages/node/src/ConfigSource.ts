@@ -150,6 +150,11 @@ const fromAzureVariables = (environment: Environment): Loaded => {
   const apiVersion = optional("AZURE_OPENAI_API_VERSION", "give a date such as 2024-10-21, or unset it for the v1 API")
   const deployments = list === undefined ? [] : readDeployments(list, issues)
   const unread = Object.keys(environment).filter((name) => name.startsWith("AZURE_OPENAI_") && !understood.has(name))
+  const key = unread.find((name) => name.includes("KEY"))
+  // without a key Entra ID would be used, which is not what this says
+  if (apiKey === undefined && key !== undefined) {
+    issues.push({ path: key, message: "is not read; did you mean AZURE_OPENAI_API_KEY?" })
+  }
   if (issues.length > 0 && unread.length > 0) {
     issues.push({ path: "", message: `set, but not read: ${unread.toSorted().join(", ")}` })
   }

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { type ConfigInput, LoadBalancer } from "@evenkeel/core"
 import { Effect, Stream } from "effect"
 import { answer, failure, fleet, hello, reasonOf, run, sent, service, stateOf, steady } from "../../support/Balanced.ts"
+import { azure, scripted } from "../../support/Scripted.ts"
 
 const embedder = {
   name: "east",
@@ -130,6 +131,20 @@ describe("LoadBalancer endpoints", () => {
         ])
       })
     )
+  })
+
+  it.effect("has the text of a whole response in one, as its type says", () => {
+    const message = (...texts: ReadonlyArray<string>) => ({
+      type: "message",
+      content: texts.map((text) => ({ type: "output_text", text }))
+    })
+    const output = [{ type: "reasoning", summary: [] }, message("Hel", "lo"), null, message("!")]
+    const lbs = scripted([azure("east")], () => ({ status: 200, body: { id: "resp_1", object: "response", output } }))
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const response = yield* answer(lb.responses({ model: "gpt-4o", input: "Say hello." }))
+      assert.strictEqual(response.output_text, "Hello!")
+    }).pipe(Effect.provide(lbs.layer))
   })
 
   it.effect.each([

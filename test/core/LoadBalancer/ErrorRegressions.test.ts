@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
 import * as BalancedHttpClient from "@evenkeel/core/BalancedHttpClient"
+import { invalidConfig } from "@evenkeel/core/LoadBalancerError"
 import { Effect, Exit, Layer } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -69,6 +70,28 @@ describe("an error of the balancer", () => {
         assert.notMatch(printed, /reason:|attempts:|_tag/)
         assert.include(printed, exit.value.message)
       }
+    }).pipe(Effect.provide(lbs.layer))
+  })
+})
+
+describe("an error that nobody catches", () => {
+  it("says its mistakes as a message and as data, as Node prints it", () => {
+    const error = invalidConfig("the given object", [{ path: "resources", message: "is missing" }])
+    // as Node prints what ends a process
+    const printed = inspect(error, { customInspect: false })
+    assert.isAtMost(printed.split("is missing").length - 1, 2, printed)
+  })
+})
+
+describe("a request that the balancer refuses", () => {
+  it.effect("is not said to have been refused by the service", () => {
+    const lbs = scripted([azure("east")], () => completion)
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const error = yield* Effect.flip(lb.chat(hello, { timeout: 0 }))
+      assert.match(error.message, /^`timeout` is no positive duration.*nothing was sent\.$/)
+      assert(error.reason._tag === "Rejected")
+      assert.strictEqual(error.reason.by, "balancer")
     }).pipe(Effect.provide(lbs.layer))
   })
 })

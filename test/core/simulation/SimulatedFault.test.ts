@@ -23,6 +23,17 @@ describe("switching", () => {
     assert.deepStrictEqual(service.faults(), { "*": [], gpt: [] })
   })
 
+  it.each([
+    [{ kind: "malformed" }, /how/],
+    [{ kind: "trottle" }, /kind|Expected/],
+    [{ kind: "slow", factr: 2, factor: 2 }, /factr/],
+    [{ kind: "throttle", error: "no such error" }, /error/]
+  ])("is refused where it is no fault (%#)", (fault, names) => {
+    const service = makeService()
+    assert.throws(() => service.fault("gpt", fault as never), names)
+    assert.deepStrictEqual(service.faults(), { "*": [], gpt: [] })
+  })
+
   it("strikes as likely as it was told to", () => {
     const service = makeService()
     service.fault("gpt", { kind: "status", status: 500, probability: 0.3 })

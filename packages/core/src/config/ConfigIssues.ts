@@ -164,7 +164,9 @@ export const suggest = (word: string, known: ReadonlyArray<string>): string | un
 const unknownKey = (path: Path, known: ReadonlyArray<string>): ConfigIssue => {
   const key = path.at(-1)
   const meant = typeof key === "string" ? suggest(key, known) : undefined
-  const hint = meant !== undefined
+  const hint = typeof key === "string" && key.includes("${")
+    ? "a reference in braces must be quoted: \"${NAME}\""
+    : meant !== undefined
     ? `did you mean \`${meant}\`?`
     : known.length === 0
     ? "there is nothing to set here yet"

@@ -231,7 +231,7 @@ const lowerCase = (headers: Readonly<Record<string, string>>): Readonly<Record<s
 /** The error of a request that was wrong before it was sent, in the words and shape of the service. */
 export const notSent = (description: string): LoadBalancerError => {
   const body = { error: { message: description, type: "invalid_request_error", param: null, code: "invalid_request" } }
-  const reason = new Rejected({ status: 400, code: "invalid_request", description, body, headers: {} })
+  const reason = new Rejected({ status: 400, code: "invalid_request", description, body, headers: {}, by: "balancer" })
   return new LoadBalancerError({ reason, attempts: [] })
 }
 

@@ -96,13 +96,16 @@ export interface FaultSet {
   readonly draw: (random: () => number) => ReadonlyArray<SimulatedFault>
 }
 
+/** Plain JavaScript, or a file, may give anything. */
+const check = Schema.decodeUnknownSync(SimulatedFault, { onExcessProperty: "error" })
+
 /**
  * Creates a set without faults.
  */
 export const makeSet = (): FaultSet => {
   let on: Array<{ readonly fault: SimulatedFault; left: number }> = []
   return {
-    add: (fault) => void on.push({ fault, left: fault.times ?? Infinity }),
+    add: (fault) => void on.push({ fault: check(fault), left: fault.times ?? Infinity }),
     clear: () => void (on = []),
     list: () => on.map(({ fault, left }) => left === Infinity ? fault : { ...fault, times: left }),
     draw: (random) => {

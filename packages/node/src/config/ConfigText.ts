@@ -27,7 +27,8 @@ export const parse = (text: string): Result.Result<unknown, string> => {
   try {
     return Result.succeed(Yaml.parse(text))
   } catch (cause) {
-    return Result.fail(`is not YAML: ${yamlMistake(cause, text)}`)
+    const hint = /\{[^}\n"']*:\s*\$\{/.test(text) ? `; a reference in braces must be quoted: "\${NAME}"` : ""
+    return Result.fail(`is not YAML: ${yamlMistake(cause, text)}${hint}`)
   }
 }
 
