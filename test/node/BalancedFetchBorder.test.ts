@@ -175,7 +175,16 @@ const allowed = {
 }
 
 /** Headers that every request has, whoever asks. */
-const always = ["accept", "api-key", "connection", "content-length", "content-type", "host", "user-agent"]
+const always = [
+  "accept",
+  "accept-encoding",
+  "api-key",
+  "connection",
+  "content-length",
+  "content-type",
+  "host",
+  "user-agent"
+]
 
 describe("a request header", () => {
   it("arrives if it may cross the border, and not otherwise", async () => {

@@ -178,7 +178,7 @@ describe("EVENKEEL_CONFIG", () => {
     "says that a reference in braces is to be quoted (%#)",
     (deployment) => {
       const text =
-        "resources:\n  - name: o\n    provider: openai\n    apiKey: k\n    deployments:\n      - { name: m, rpm: ${RPM} }\n"
+        `resources:\n  - name: o\n    provider: openai\n    apiKey: k\n    deployments:\n      - ${deployment}\n`
       assert.include(issuesOf({ EVENKEEL_CONFIG: text, RPM: "5" }).join("\n"), "must be quoted: \"${NAME}\"")
     }
   )

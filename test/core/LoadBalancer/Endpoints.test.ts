@@ -15,6 +15,11 @@ const embedder = {
 const collect = (stream: Stream.Stream<Uint8Array, unknown>) =>
   Effect.map(Stream.runCollect(stream), (chunks) => Buffer.concat(chunks).toString())
 
+const message = (...texts: ReadonlyArray<string>) => ({
+  type: "message",
+  content: texts.map((text) => ({ type: "output_text", text }))
+})
+
 describe("LoadBalancer endpoints", () => {
   it.effect("embeddings are balanced, counted, and fail over", () => {
     const two = fleet([embedder, { ...embedder, name: "west" }], { tiers: { east: 1, west: 2 } })
@@ -134,10 +139,6 @@ describe("LoadBalancer endpoints", () => {
   })
 
   it.effect("has the text of a whole response in one, as its type says", () => {
-    const message = (...texts: ReadonlyArray<string>) => ({
-      type: "message",
-      content: texts.map((text) => ({ type: "output_text", text }))
-    })
     const output = [{ type: "reasoning", summary: [] }, message("Hel", "lo"), null, message("!")]
     const lbs = scripted([azure("east")], () => ({ status: 200, body: { id: "resp_1", object: "response", output } }))
     return Effect.gen(function*() {
