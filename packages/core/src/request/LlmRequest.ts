@@ -44,22 +44,15 @@ export interface HardPin {
 }
 
 /**
- * A request as the balancer sees it.
+ * The facts of a request's parameters: everything that routing reads of a body.
  */
-export interface LlmRequest {
-  readonly operation: Operation
-  readonly method: string
-  /** Below the API's base, such as `/chat/completions`. */
-  readonly path: string
-  readonly query: string
+export interface Facts {
   /** The model as the caller named it; `undefined` for endpoints that name none. */
   readonly model: string | undefined
   /** Whether an event stream was asked for. */
   readonly stream: boolean
   /** Whether the extra usage chunk of a chat stream is for us alone, and taken out. */
   readonly hidesUsage: boolean
-  /** Whether the door gives out parsed events, so that each is parsed, and one that is no JSON breaks the stream. */
-  readonly parsesEvents: boolean
   /** Characters that count as prompt. */
   readonly characters: number
   /** Output tokens that the caller allowed, times the choices; `undefined` when no limit was set. */
@@ -70,6 +63,19 @@ export interface LlmRequest {
   readonly isStored: boolean
   /** Whether repeating it could do more than cost twice, so that it is only repeated when surely not processed. */
   readonly hasSideEffects: boolean
+}
+
+/**
+ * A request as the balancer sees it.
+ */
+export interface LlmRequest extends Facts {
+  readonly operation: Operation
+  readonly method: string
+  /** Below the API's base, such as `/chat/completions`. */
+  readonly path: string
+  readonly query: string
+  /** Whether the door gives out parsed events, so that each is parsed, and one that is no JSON breaks the stream. */
+  readonly parsesEvents: boolean
   readonly body: RequestBody
   /** Extra headers that may cross the border. */
   readonly headers: Readonly<Record<string, string>> | undefined
@@ -270,21 +276,6 @@ export const jsonBody = (withoutModel: string): RequestBody => {
 /** Parameters as any of the three operations has them; what is not one of these fields is only passed on. */
 export interface Parameters {
   readonly [key: string]: unknown
-}
-
-/**
- * The facts of a request's parameters: everything that routing reads of a body.
- */
-export interface Facts {
-  readonly model: string | undefined
-  readonly stream: boolean
-  readonly hidesUsage: boolean
-  readonly characters: number
-  readonly outputLimit: number | undefined
-  readonly session: string | undefined
-  readonly pin: HardPin | undefined
-  readonly isStored: boolean
-  readonly hasSideEffects: boolean
 }
 
 const positive = (value: unknown): number | undefined =>
