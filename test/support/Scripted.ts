@@ -1,7 +1,14 @@
 /**
  * A balancer over a transport of canned answers, for what the simulated service does not say.
  */
-import { type ConfigInput, type Deployments, HealthMonitor, LoadBalancer, type LoadBalancerError } from "@evenkeel/core"
+import {
+  type ConfigInput,
+  type Deployments,
+  HealthMonitor,
+  type LayerOptions,
+  LoadBalancer,
+  type LoadBalancerError
+} from "@evenkeel/core"
 import { Transport, type TransportRequest } from "@evenkeel/core/Transport"
 import { Cause, Effect, Layer, Random } from "effect"
 
@@ -55,7 +62,8 @@ export const azure = (
 export const scripted = (
   resources: ReadonlyArray<ResourceInput>,
   reply: (request: TransportRequest) => Canned,
-  config: Omit<Partial<ConfigInput>, "resources"> = {}
+  config: Omit<Partial<ConfigInput>, "resources"> = {},
+  replace: LayerOptions = {}
 ): Scripted => {
   const sends: Array<TransportRequest> = []
   const transport = Layer.succeed(Transport, {
@@ -78,7 +86,7 @@ export const scripted = (
         }
       })
   })
-  const layer = LoadBalancer.layer({ resources, ...config }, { healthMonitor: HealthMonitor.layerNone })
+  const layer = LoadBalancer.layer({ resources, ...config }, { healthMonitor: HealthMonitor.layerNone, ...replace })
   // a balancer takes its random source when its layer is built
   const built = Layer.build(Layer.provide(layer, transport))
   return { sends, layer: Layer.effectContext(Random.withSeed(built, 1)) }

@@ -28,9 +28,11 @@ import { Narrator } from "./failover/Narrator.ts"
 import { RetryBudget } from "./failover/RetryBudget.ts"
 import * as Errors from "./LoadBalancerError.ts"
 import { type LlmRequest, problemOf } from "./request/LlmRequest.ts"
+import { explain } from "./routing/Explain.ts"
+import type { Explanation } from "./routing/Explanation.ts"
 import type { Policy } from "./routing/Policy.ts"
 import { ResourceOwners } from "./routing/ResourceOwners.ts"
-import { decide, type Decision, healthyShare, type NoCandidate } from "./routing/Router.ts"
+import { decide, type Decision, healthyShare, type NoCandidate, type Query } from "./routing/Router.ts"
 import { SessionAffinity } from "./routing/SessionAffinity.ts"
 import { monotonicMillis } from "./Time.ts"
 
@@ -44,6 +46,8 @@ export interface DispatcherOptions {
   readonly clock: Clock
   readonly random: () => number
   readonly deadlines: Deadlines
+  /** Told why each attempt goes where it goes. */
+  readonly explain: ((explanation: Explanation) => void) | undefined
 }
 
 /** An answer, and how many attempts it took. */
@@ -59,6 +63,9 @@ const failure = (reason: Errors.LoadBalancerErrorReason, attempts: ReadonlyArray
 type Trouble =
   | { readonly _tag: "Attempt"; readonly failure: AttemptFailure }
   | { readonly _tag: "NoCandidate"; readonly none: NoCandidate }
+
+/** What may overrule routing: the same deployment again, with a new credential; or, where all are failing, the best bet. */
+type Overruling = Deployment | "panic" | undefined
 
 /** What a failed attempt itself says about the next: what ends the request, or an attempt that mends it. */
 interface Repair {
@@ -97,24 +104,30 @@ export class Dispatcher {
   /** Sends a request to the best deployment, and to others while that helps. */
   dispatch(request: LlmRequest, onOpen?: OnOpen): Effect.Effect<Answered, Errors.LoadBalancerError> {
     return Effect.suspend(() => {
-      const problem = problemOf(request)
-      if (problem !== undefined) return Effect.fail(problem)
-      const { deployments } = this.options
-      const group = request.model === undefined ? this.groupOfOwner(request) : deployments.group(request.model)
-      if (group === undefined) {
-        const known = deployments.models().filter((model) => model !== "*")
-        return Effect.fail(failure(new Errors.UnknownModel({ model: request.model ?? "", known }), []))
-      }
-      const now = this.now
-      const journey = new Journey(request, group, this.settings, now, onOpen)
-      if (this.isClosed) return Effect.fail(failure(journey.unavailable("closed"), []))
-      this.budget.deposit(now)
-      this.pin(journey)
+      const journey = this.begin(request, onOpen)
+      if (journey instanceof Errors.LoadBalancerError) return Effect.fail(journey)
+      this.budget.deposit(journey.startedAt)
       const answer = Effect.catch(this.attempt(journey), (trouble) => this.recover(journey, trouble))
       return this.narrator.isHeard
         ? Effect.onExit(answer, (exit) => Effect.sync(() => this.narrator.failed(journey, exit)))
         : answer
     })
+  }
+
+  /** A request's way begins, unless something is wrong with it. */
+  private begin(request: LlmRequest, onOpen: OnOpen | undefined): Journey | Errors.LoadBalancerError {
+    const problem = problemOf(request)
+    if (problem !== undefined) return problem
+    const { deployments } = this.options
+    const group = request.model === undefined ? this.groupOfOwner(request) : deployments.group(request.model)
+    if (group === undefined) {
+      const known = deployments.models().filter((model) => model !== "*")
+      return failure(new Errors.UnknownModel({ model: request.model ?? "", known }), [])
+    }
+    const journey = new Journey(request, group, this.settings, this.now, onOpen)
+    if (this.isClosed) return failure(journey.unavailable("closed"), [])
+    this.pin(journey)
+    return journey
   }
 
   get now(): number {
@@ -152,18 +165,18 @@ export class Dispatcher {
   // --- one attempt --------------------------------------------------------------------------------------------------
 
   /**
-   * One attempt, at the deployment that `choose` gives. Decision and reservation are one synchronous block, so that
-   * concurrent requests see each other.
+   * One attempt, where routing says. Decision and reservation are one synchronous block, so that concurrent requests see
+   * each other.
    */
   private attempt(
     journey: Journey,
-    choose: () => Decision | NoCandidate = () => this.decide(journey),
-    isRenewal = false
+    overruling: Overruling = undefined
   ): Effect.Effect<Answered, Trouble> {
+    const isRenewal = overruling !== undefined && overruling !== "panic"
     let none: NoCandidate | undefined
     let startedAt = 0
     const begin = (): AttemptPlan | undefined => {
-      const decision = choose()
+      const decision = this.choose(journey, overruling)
       if (decision._tag === "NoCandidate") {
         none = decision
         return undefined
@@ -186,12 +199,68 @@ export class Dispatcher {
     })
   }
 
+  /** Decides where the next attempt goes, what may overrule routing included, and says why to whoever wants to know. */
+  private choose(journey: Journey, overruling: Overruling): Decision | NoCandidate {
+    const tell = this.explainerOf(journey)
+    if (tell === undefined) return this.overrule(journey, this.decide(journey), overruling)
+    const now = this.now
+    const query = this.queryOf(journey, journey.tried, now)
+    const { decision, explanation } = explain(query, this.routing, now, this.options.random, journey.counted + 1)
+    const chosen = this.overrule(journey, decision, overruling)
+    if (chosen === decision || chosen._tag === "NoCandidate") tell(explanation)
+    else tell(explanation.with(chosen.deployment.id, overruling === "panic" ? "panic" : "renewed"))
+    return chosen
+  }
+
+  private overrule(
+    journey: Journey,
+    decision: Decision | NoCandidate,
+    overruling: Overruling
+  ): Decision | NoCandidate {
+    if (overruling === undefined) return decision
+    if (overruling !== "panic") return { _tag: "Decision", deployment: overruling, isRepeat: true }
+    if (decision._tag === "Decision" || decision.bestBet === undefined || !this.mayPanic(journey, decision)) {
+      return decision
+    }
+    this.narrator.panicked(journey, decision.bestBet)
+    return { _tag: "Decision", deployment: decision.bestBet, isRepeat: false }
+  }
+
+  /** Whoever wants to know why: the caller, or telemetry. What they throw is their own affair. */
+  private explainerOf({ request }: Journey): ((explanation: Explanation) => void) | undefined {
+    const { explain: own } = request
+    const { explain: all } = this.options
+    if (own === undefined && all === undefined) return undefined
+    return (explanation) => {
+      for (const tell of [own, all]) {
+        try {
+          tell?.(explanation)
+        } catch {
+          // an explanation that nobody understands must not fail a request
+        }
+      }
+    }
+  }
+
+  /** Where a request would go now. Nothing is reserved or sent. */
+  explain(request: LlmRequest): Explanation | Errors.LoadBalancerError {
+    const journey = this.begin(request, undefined)
+    if (journey instanceof Errors.LoadBalancerError) return journey
+    const now = this.now
+    const query = this.queryOf(journey, noneTried, now)
+    return explain(query, this.routing, now, this.options.random, 1).explanation
+  }
+
   private decide(journey: Journey, tried: ReadonlySet<Deployment> = journey.tried): Decision | NoCandidate {
+    const now = this.now
+    return decide(this.queryOf(journey, tried, now), this.routing, now, this.options.random)
+  }
+
+  private queryOf(journey: Journey, tried: ReadonlySet<Deployment>, now: number): Query {
     // its last deployment may be gone meanwhile, and a wildcard serve the model that was asked for
     if (journey.group.deployments.length === 0) this.options.deployments.group(journey.group.model)
-    const now = this.now
     const warm = journey.sessionKey === undefined ? undefined : this.affinity.recall(journey.sessionKey, now)
-    const query = {
+    return {
       group: journey.group,
       demand: {
         tokens: journey.tokens,
@@ -205,7 +274,6 @@ export class Dispatcher {
       session: journey.request.session,
       warm
     }
-    return decide(query, this.routing, now, this.options.random)
   }
 
   /** Reserves, and says what the attempt is to do. */
@@ -249,7 +317,7 @@ export class Dispatcher {
         if (next === undefined) {
           const stop = yield* this.prepare(journey, last, step)
           if (stop !== undefined) return yield* failure(stop, journey.attempts)
-          next = this.begin(journey)
+          next = this.attempt(journey, "panic")
         }
         if (this.isClosed) return yield* failure(journey.unavailable("closed"), journey.attempts)
         const exit = yield* Effect.exit(next)
@@ -292,7 +360,7 @@ export class Dispatcher {
           journey.renewed.add(deployment.resource.name)
           deployment.resource.credential.renew()
           journey.counted--
-          return { mend: this.attempt(journey, () => ({ _tag: "Decision", deployment, isRepeat: true }), true) }
+          return { mend: this.attempt(journey, deployment) }
         }
         if (request.hasSideEffects && !outcome.unprocessed) {
           return { stop: journey.unavailable("side-effects") }
@@ -379,18 +447,6 @@ export class Dispatcher {
     if (!isFree && !this.budget.withdraw(this.now)) return this.finalReason(journey, last, "budget")
     return undefined
   }).bind(this)
-
-  /** The next attempt: where routing says, or the best bet of an outage. */
-  private begin(journey: Journey): Effect.Effect<Answered, Trouble> {
-    return this.attempt(journey, () => {
-      const decision = this.decide(journey)
-      if (decision._tag === "Decision" || decision.bestBet === undefined || !this.mayPanic(journey, decision)) {
-        return decision
-      }
-      this.narrator.panicked(journey, decision.bestBet)
-      return { _tag: "Decision", deployment: decision.bestBet, isRepeat: false }
-    })
-  }
 
   /**
    * Whether to use a failing deployment rather than none: when all are failing; or when those that are not are told to

@@ -42,6 +42,7 @@ import { HealthMonitor } from "./HealthMonitor.ts"
 import { answerOf, type HttpAnswer, type HttpRequest, requestOf as httpRequestOf } from "./HttpDoor.ts"
 import * as Errors from "./LoadBalancerError.ts"
 import * as LlmRequest from "./request/LlmRequest.ts"
+import type { Explanation } from "./routing/Explanation.ts"
 import { Selector } from "./routing/Selector.ts"
 import * as Snapshot from "./Snapshot.ts"
 import { Telemetry } from "./telemetry/Telemetry.ts"
@@ -53,6 +54,9 @@ export type ChatParams = Omit<ChatCompletionCreateParams, "stream">
 
 /** Parameters of a response: the official client's, without `stream`, which the method says. */
 export type ResponsesParams = Omit<ResponseCreateParams, "stream">
+
+/** Parameters of any request that names a model; the model alone stands for a small one. */
+export type ExplainParams = { readonly model: string } & Readonly<Record<string, unknown>>
 
 /**
  * Service that balances requests over deployments.
@@ -93,6 +97,15 @@ export class LoadBalancer extends Context.Service<LoadBalancer, {
     request: LlmRequest.LlmRequest,
     onOpen?: OnOpen
   ) => Effect.Effect<Answered, Errors.LoadBalancerError>
+  /**
+   * Where a request with these parameters would go now, and why. Nothing is sent; a policy with a memory of its own, such
+   * as round robin, takes it for a choice. To hear why real attempts went where they did, give a call the option
+   * `explain`, or `Telemetry` an `explain`.
+   */
+  readonly explain: (
+    params: ExplainParams,
+    options?: LlmRequest.CallOptions
+  ) => Effect.Effect<Explanation, Errors.LoadBalancerError>
   /** The state of everything, as plain data. */
   readonly snapshot: Effect.Effect<Snapshot.Snapshot>
   /** What happens from now on. A reader that is slower than 1,024 events loses the oldest. */
@@ -170,7 +183,8 @@ const make: Effect.Effect<
     transport,
     clock,
     random: () => random.nextDoubleUnsafe(),
-    deadlines
+    deadlines,
+    explain: telemetry.explain
   })
 
   const listening = new Set<Queue.Queue<Event, Cause.Done>>()
@@ -215,6 +229,12 @@ const make: Effect.Effect<
       Effect.suspend(() => {
         const asked = httpRequestOf(request, options)
         return asked instanceof Errors.LoadBalancerError ? Effect.fail(asked) : answerLater(dispatcher, asked)
+      }),
+    explain: (params, options) =>
+      Effect.suspend(() => {
+        const request = explainedRequest(params, options)
+        const explained = request instanceof Errors.LoadBalancerError ? request : dispatcher.explain(request)
+        return explained instanceof Errors.LoadBalancerError ? Effect.fail(explained) : Effect.succeed(explained)
       }),
     dispatch: (request, onOpen) => dispatcher.dispatch(request, onOpen),
     snapshot: Effect.sync(() => {
@@ -265,6 +285,12 @@ const requestOf = (
     return LlmRequest.notSent(`The parameters cannot be written as JSON (${why}); nothing was sent.`)
   }
 }
+
+/** The request that is meant, by the fields that it has. */
+const explainedRequest = (params: ExplainParams, options: LlmRequest.CallOptions | undefined) =>
+  LlmRequest.isRecord(params) && "messages" in params
+    ? requestOf("chat", "/chat/completions", params, false, options)
+    : requestOf("responses", "/responses", params, false, options)
 
 /** An answer whose body is read later. It is given up if the fiber that asked fails or is interrupted before its end. */
 const answerLater = (

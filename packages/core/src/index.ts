@@ -18,7 +18,13 @@ export { type Setback } from "./failover/Failover.ts"
 export { HealthMonitor } from "./HealthMonitor.ts"
 export * as HttpClientTransport from "./HttpClientTransport.ts"
 export { type HttpAnswer, type HttpRequest } from "./HttpDoor.ts"
-export { type ChatParams, type LayerOptions, LoadBalancer, type ResponsesParams } from "./LoadBalancer.ts"
+export {
+  type ChatParams,
+  type ExplainParams,
+  type LayerOptions,
+  LoadBalancer,
+  type ResponsesParams
+} from "./LoadBalancer.ts"
 export {
   type AttemptSummary,
   type ConfigIssue,
@@ -37,6 +43,8 @@ export {
   type Usage
 } from "./LoadBalancerError.ts"
 export { type CallOptions } from "./request/LlmRequest.ts"
+export { replay } from "./routing/Explain.ts"
+export { type Because, type ExplainedDeployment, type Explanation } from "./routing/Explanation.ts"
 export * as Policy from "./routing/Policy.ts"
 export { Selector } from "./routing/Selector.ts"
 export { type DeploymentSnapshot, type ResourceSnapshot, type Snapshot } from "./Snapshot.ts"

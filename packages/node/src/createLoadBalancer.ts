@@ -17,8 +17,10 @@ import type { Config, ConfigInput } from "@evenkeel/core/Config"
 import { EntraTokens } from "@evenkeel/core/deployment/Credential"
 import { Deployments } from "@evenkeel/core/deployment/Deployments"
 import type { Event } from "@evenkeel/core/Event"
-import { type LayerOptions, LoadBalancer } from "@evenkeel/core/LoadBalancer"
+import { type ExplainParams, type LayerOptions, LoadBalancer } from "@evenkeel/core/LoadBalancer"
 import { invalidConfig } from "@evenkeel/core/LoadBalancerError"
+import type { CallOptions } from "@evenkeel/core/request/LlmRequest"
+import type { Explanation } from "@evenkeel/core/routing/Explanation"
 import type { Snapshot } from "@evenkeel/core/Snapshot"
 import type { Transport } from "@evenkeel/core/Transport"
 import * as Cause from "effect/Cause"
@@ -47,6 +49,8 @@ export interface LoadBalancerClient extends AsyncDisposable {
   readonly session: (id: string) => OpenAI
   /** A balanced fetch, for any client that accepts one. Give it URLs of any configured resource, or of api.openai.com. */
   readonly fetch: typeof fetch
+  /** Where a request with these parameters would go now, and why. `String` of it is a paragraph. Nothing is sent. */
+  readonly explain: (params: ExplainParams, options?: CallOptions) => Explanation
   /** The state of everything, as plain data. */
   readonly snapshot: () => Snapshot
   /** What happens from now on; a reader that is slower than 1,024 events loses the oldest. Ends with `close`. */
@@ -147,6 +151,7 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
     openai,
     session: (id) => BalancedOpenAI.inSession(openai, id),
     fetch,
+    explain: (params, options) => Effect.runSync(balancer.explain(params, options)),
     snapshot: () => Effect.runSync(balancer.snapshot),
     events: () => eventsOf(deployments.events, closers, closing !== undefined),
     deployments: {

@@ -9,6 +9,7 @@ import type { TimeoutsConfig } from "../Config.ts"
 import { defaults } from "../config/ConfigDefaults.ts"
 import type { Setback } from "../failover/Failover.ts"
 import { LoadBalancerError, Rejected } from "../LoadBalancerError.ts"
+import type { Explanation } from "../routing/Explanation.ts"
 import { countCharacters } from "./TokenEstimate.ts"
 
 /** What is asked for. `other` is any endpoint that the balancer only passes on. */
@@ -31,6 +32,8 @@ export interface CallOptions {
   readonly attempts?: number | undefined
   /** Replaces the schedule of failover and retry for this call. */
   readonly schedule?: Schedule<unknown, Setback> | undefined
+  /** Told why each attempt of this call goes where it goes. */
+  readonly explain?: ((explanation: Explanation) => void) | undefined
   /** Extra request headers. Only those that may cross the border are sent; see docs/guide.md. */
   readonly headers?: Readonly<Record<string, string>> | undefined
 }
@@ -81,6 +84,7 @@ export interface LlmRequest extends Facts {
   readonly headers: Readonly<Record<string, string>> | undefined
   readonly attempts: number | undefined
   readonly schedule: Schedule<unknown, Setback> | undefined
+  readonly explain: ((explanation: Explanation) => void) | undefined
   readonly timeout: number | undefined
   readonly timeouts: Partial<TimeoutsConfig> | undefined
 }
@@ -121,6 +125,7 @@ export const make = (asked: Asked, facts: Facts, options: CallOptions | undefine
   headers: asked.headers ?? headersOf(options?.headers),
   attempts: options?.attempts,
   schedule: options?.schedule,
+  explain: options?.explain,
   timeout: options?.timeout === undefined ? undefined : millisOf(options.timeout),
   timeouts: options?.timeouts === undefined ? undefined : limitsOf(options.timeouts)
 })

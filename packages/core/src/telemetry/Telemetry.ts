@@ -5,19 +5,25 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Event } from "../Event.ts"
+import type { Explanation } from "../routing/Explanation.ts"
 
 /**
  * Service that is told what happens. `observe` must not throw and must not wait; `undefined` costs nothing.
  */
 export class Telemetry extends Context.Service<Telemetry, {
   readonly observe: ((event: Event) => void) | undefined
+  /** Told why each attempt goes where it goes, which costs several times what the choice does. */
+  readonly explain?: ((explanation: Explanation) => void) | undefined
 }>()("@evenkeel/core/telemetry/Telemetry") {
   /** Tells nobody. */
   static readonly layerNoop: Layer.Layer<Telemetry> = Layer.sync(Telemetry, () => ({ observe: undefined }))
 
-  /** Tells a function. */
-  static layer(observe: (event: Event) => void): Layer.Layer<Telemetry> {
-    return Layer.succeed(Telemetry, { observe })
+  /** Tells a function what happens, and another, if there is one, why each attempt goes where it goes. */
+  static layer(
+    observe: ((event: Event) => void) | undefined,
+    explain?: (explanation: Explanation) => void
+  ): Layer.Layer<Telemetry> {
+    return Layer.succeed(Telemetry, { observe, explain })
   }
 
   /**

@@ -1,0 +1,143 @@
+/**
+ * Makes an explanation of a choice, and plays one again.
+ *
+ * It costs several times what the choice does, so it is made only for whoever asks.
+ */
+import type { Deployment } from "../deployment/Deployment.ts"
+import { type Because, type ExplainedDeployment, Explanation } from "./Explanation.ts"
+import { refusalOf } from "./Gate.ts"
+import { Candidate, type Policy } from "./Policy.ts"
+import { decide, type Decision, type NoCandidate, type Query, type RouterOptions } from "./Router.ts"
+import { hashSession, meanConfiguredCapacity, rendezvousScore } from "./SessionAffinity.ts"
+
+/** Decides as `decide` does, and says why. */
+export const explain = (
+  query: Query,
+  options: RouterOptions,
+  now: number,
+  random: () => number,
+  attempt: number
+): { readonly decision: Decision | NoCandidate; readonly explanation: Explanation } => {
+  const draws: Array<number> = []
+  const compared = new Set<Deployment>()
+  const before = query.group.deployments.map((deployment) => stateOf(deployment, query, now))
+  const decision = decide(query, { ...options, policy: observed(options.policy, compared) }, now, () => {
+    const drawn = random()
+    draws.push(drawn)
+    return drawn
+  })
+  const winner = decision._tag === "Decision" ? decision.deployment : undefined
+  const explanation = new Explanation({
+    model: query.group.model,
+    attempt,
+    tokens: query.demand.tokens,
+    session: query.session,
+    warm: query.warm?.id,
+    deployments: before.map((state, i) => ({ ...state, isCompared: compared.has(query.group.deployments[i]!) })),
+    draws,
+    winner: winner?.id,
+    because: winner === undefined ? undefined : becauseOf(winner, query, before),
+    opensIn: decision._tag === "NoCandidate" && decision.opensAt !== Infinity ? decision.opensAt - now : undefined
+  })
+  return { decision, explanation }
+}
+
+/** A candidate that notes that it was looked at. */
+class ObservedCandidate extends Candidate {
+  private readonly seen: Set<Deployment>
+
+  constructor(deployment: Deployment, now: number, seen: Set<Deployment>) {
+    super(deployment, { now })
+    this.seen = seen
+  }
+
+  override get utilisation(): number {
+    this.seen.add(this.deployment)
+    return super.utilisation
+  }
+
+  override get latency(): number {
+    this.seen.add(this.deployment)
+    return super.latency
+  }
+}
+
+const observed = (policy: Policy, seen: Set<Deployment>): Policy => (candidates, random) =>
+  policy(candidates.map(({ deployment, now }) => new ObservedCandidate(deployment, now, seen)), random)
+
+const stateOf = (
+  deployment: Deployment,
+  query: Query,
+  now: number
+): Omit<ExplainedDeployment, "isCompared"> => ({
+  id: deployment.id,
+  tier: deployment.tier,
+  refusal: refusalOf(deployment, query.demand, now),
+  isTried: query.tried.has(deployment),
+  capacity: deployment.quota.capacity > 0 ? deployment.quota.capacity : undefined,
+  weight: deployment.weight,
+  warmth: deployment.warmth(now),
+  utilisation: deployment.quota.utilisation(now),
+  latency: deployment.latency.ratio(now),
+  inFlight: deployment.inFlight,
+  waiting: deployment.waiting
+})
+
+const becauseOf = (
+  winner: Deployment,
+  query: Query,
+  states: ReadonlyArray<Pick<ExplainedDeployment, "tier" | "refusal" | "isTried">>
+): Because => {
+  if (query.session !== undefined) {
+    if (winner === query.warm) return "warm"
+    return winner === homeOf(query.session, query, winner.tier) ? "home" : "displaced"
+  }
+  const isTried = query.tried.has(winner)
+  const passed = states.filter((state) =>
+    state.refusal === undefined && state.tier === winner.tier && state.isTried === isTried
+  )
+  return passed.length === 1 ? "only-candidate" : "policy"
+}
+
+const homeOf = (session: string, query: Query, tier: number): Deployment | undefined => {
+  const hash = hashSession(session)
+  const { deployments } = query.group
+  const mean = meanConfiguredCapacity(deployments)
+  let home: Deployment | undefined
+  let best = -1
+  for (const deployment of deployments) {
+    const score = deployment.tier === tier ? rendezvousScore(hash, deployment, mean) : -1
+    if (score <= best) continue
+    best = score
+    home = deployment
+  }
+  return home
+}
+
+/**
+ * Plays a policy's choice again from what was noted, and returns the winner: the same, unless the policy is another.
+ * Only choices that the policy made can be played.
+ */
+export const replay = (explanation: Explanation, policy: Policy): string | undefined => {
+  const { because, deployments, draws, winner } = explanation
+  const won = deployments.find(({ id }) => id === winner)
+  if (won === undefined || (because !== "policy" && because !== "only-candidate")) return undefined
+  const candidates = deployments
+    .filter(({ isTried, refusal, tier }) => refusal === undefined && tier === won.tier && isTried === won.isTried)
+    .map((state) => new Candidate(frozen(state), { now: 0 }))
+  let drawn = 0
+  return policy(candidates, () => draws[drawn++] ?? 0).id
+}
+
+/** What a policy may read of a deployment, as it was. */
+const frozen = (state: ExplainedDeployment): Deployment =>
+  ({
+    id: state.id,
+    tier: state.tier,
+    weight: state.weight,
+    inFlight: state.inFlight,
+    waiting: state.waiting,
+    warmth: () => state.warmth,
+    quota: { capacity: state.capacity ?? NaN, utilisation: () => state.utilisation },
+    latency: { ratio: () => state.latency }
+  }) as unknown as Deployment
