@@ -152,6 +152,7 @@ const holds = (error: LoadBalancerError, { at, request }: Ended, scenario: Scena
   switch (reason._tag) {
     case "TimedOut":
       return reason.stage !== "total" || at - begun >= reason.limit || fate === "hurries"
+    case "Throttled":
     case "Unavailable":
       switch (reason.limitedBy) {
         case "attempts":

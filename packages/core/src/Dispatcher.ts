@@ -479,8 +479,9 @@ export class Dispatcher {
     if (timeout !== undefined) return journey.timedOutIn(timeout)
     if (last?.outcome._tag === "Throttled") {
       const decision = this.decide(journey, noneTried)
-      const opensAt = decision._tag === "Decision" ? 0 : decision.opensAt
-      if (opensAt !== Infinity) return journey.throttledFor(Math.max(SHORTEST_RETRY_AFTER, opensAt - this.now))
+      if (decision._tag === "Decision") return journey.throttledFor(SHORTEST_RETRY_AFTER, limitedBy)
+      const wait = Math.max(SHORTEST_RETRY_AFTER, decision.opensAt - this.now)
+      if (wait !== Infinity) return journey.throttledFor(wait)
     }
     return journey.unavailable(limitedBy)
   }

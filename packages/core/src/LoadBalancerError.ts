@@ -87,17 +87,6 @@ export class UnknownModel extends Data.TaggedError("UnknownModel")<{
   }
 }
 
-/** Every deployment is over its quota or told to wait. */
-export class Throttled extends Data.TaggedError("Throttled")<{
-  readonly model: string
-  /** Milliseconds until the first deployment may be back. */
-  readonly retryAfter: number
-}> {
-  override get message(): string {
-    return `Every deployment of "${this.model}" is throttled; the first may be back in ${seconds(this.retryAfter)}.`
-  }
-}
-
 /** What ended the search for a deployment that answers. */
 export type LimitedBy = "attempts" | "budget" | "side-effects" | "no-deployment" | "missing" | "schedule" | "closed"
 
@@ -109,6 +98,24 @@ const limitedByText: Readonly<Record<LimitedBy, string>> = {
   missing: "the service knows no such deployment, or no such model; check the name and the configuration",
   schedule: "the failover schedule ended",
   closed: "the load balancer was closed"
+}
+
+/** Every deployment is over its quota or told to wait; or the last attempt was, and no more could be made. */
+export class Throttled extends Data.TaggedError("Throttled")<{
+  readonly model: string
+  /** Milliseconds until the first deployment may be back. */
+  readonly retryAfter: number
+  /** What ended the search, where a deployment was left that may not have been throttled. */
+  readonly limitedBy: LimitedBy | undefined
+}> {
+  override get message(): string {
+    const wait = seconds(this.retryAfter)
+    return this.limitedBy === undefined
+      ? `Every deployment of "${this.model}" is throttled; the first may be back in ${wait}.`
+      : `The last attempt for "${this.model}" was throttled, and ${
+        limitedByText[this.limitedBy]
+      }; try again in ${wait}.`
+  }
 }
 
 /** No deployment answered. */

@@ -68,9 +68,9 @@ export class Journey {
     return new Errors.TimedOut({ model: this.group.model, stage, limit: this.timeouts[limitOf(stage)] })
   }
 
-  /** Everything is throttled, the first for `wait` milliseconds more. */
-  throttledFor(wait: number): Errors.LoadBalancerErrorReason {
-    return new Errors.Throttled({ model: this.group.model, retryAfter: Math.ceil(wait) })
+  /** Everything is throttled, the first for `wait` milliseconds more; or the last attempt was, and something ended the search. */
+  throttledFor(wait: number, limitedBy?: Errors.LimitedBy): Errors.LoadBalancerErrorReason {
+    return new Errors.Throttled({ model: this.group.model, retryAfter: Math.ceil(wait), limitedBy })
   }
 
   /** Nothing answered, and something ended the search. */
