@@ -141,6 +141,7 @@ export interface HealthCheckConfig {
 export interface FailoverConfig {
   readonly attempts: number
   readonly maxWait: number
+  readonly maxWaiting: number
   readonly budgetRatio: number
   readonly budgetPerSecond: number
   readonly backoff: number

@@ -107,7 +107,10 @@ export class Dispatcher {
       const journey = this.begin(request, onOpen)
       if (journey instanceof Errors.LoadBalancerError) return Effect.fail(journey)
       this.budget.deposit(journey.startedAt)
-      const answer = Effect.catch(this.attempt(journey), (trouble) => this.recover(journey, trouble))
+      const answer = Effect.catch(
+        this.attempt(journey),
+        (trouble) => Effect.onExit(this.recover(journey, trouble), () => Effect.sync(() => journey.leaveLine()))
+      )
       return this.narrator.isHeard
         ? Effect.onExit(answer, (exit) => Effect.sync(() => this.narrator.failed(journey, exit)))
         : answer
@@ -201,6 +204,7 @@ export class Dispatcher {
 
   /** Decides where the next attempt goes, what may overrule routing included, and says why to whoever wants to know. */
   private choose(journey: Journey, overruling: Overruling): Decision | NoCandidate {
+    if (this.mustQueue(journey)) return queued
     const tell = this.explainerOf(journey)
     if (tell === undefined) return this.overrule(journey, this.decide(journey), overruling)
     const now = this.now
@@ -280,6 +284,8 @@ export class Dispatcher {
   private plan(journey: Journey, deployment: Deployment, now: number, isRenewal: boolean): AttemptPlan {
     const { configured, deadline, group, onOpen, promptTokens, request, timeouts, tokens } = journey
     const permit = deployment.enter(now, tokens)
+    // in the same moment, so that nobody overtakes
+    journey.leaveLine()
     journey.tried.add(deployment)
     journey.counted++
     const isWhole = !request.stream && request.operation !== "other"
@@ -396,7 +402,7 @@ export class Dispatcher {
   ) {
     const now = this.now
     if (now >= journey.deadline) return journey.deadlinePassed
-    const decision = this.decide(journey)
+    const decision = this.mustQueue(journey) ? queued : this.decide(journey)
     // at least a moment, so that a request that finds nothing never goes round without waiting
     const wait = decision._tag === "Decision" ? 0 : Math.max(1, decision.opensAt - now)
     const bestBet = decision._tag === "NoCandidate" && this.mayPanic(journey, decision) ? decision.bestBet : undefined
@@ -438,15 +444,51 @@ export class Dispatcher {
           : journey.throttledFor(wait)
       }
       if (isToldToWait) {
-        journey.waited += delay
         this.narrator.waiting(journey, delay)
+        const stop = yield* this.waitInLine(journey, delay)
+        if (stop !== undefined) return stop
+      } else {
+        yield* Effect.sleep(Math.ceil(delay))
       }
-      yield* Effect.sleep(Math.ceil(delay))
     }
     // taken when it is spent, not when it is planned: others may have drawn on it meanwhile
     if (!isFree && !this.budget.withdraw(this.now)) return this.finalReason(journey, last, "budget")
     return undefined
   }).bind(this)
+
+  /**
+   * Waits in line for as long as it is told to, or less where a deployment is back sooner. Returns why the request ends,
+   * if its patience does first.
+   */
+  private readonly waitInLine = Effect.fnUntraced(function*(this: Dispatcher, journey: Journey, delay: number) {
+    const { line } = journey.group
+    const { maxWait, maxWaiting } = this.settings.failover
+    const began = this.now
+    if (journey.resources !== undefined) {
+      // nobody else waits for just this resource
+      yield* Effect.sleep(Math.ceil(delay))
+      journey.waited += this.now - began
+      return undefined
+    }
+    if (journey.place === undefined && line.length >= maxWaiting) return this.throttled(journey)
+    journey.place ??= line.enter()
+    const patience = Math.min(maxWait - journey.waited, journey.deadline - began)
+    const isFirst = yield* Effect.timeoutOption(journey.place.turn, Math.ceil(patience))
+    let now = this.now
+    while (Option.isSome(isFirst) && now < began + delay && this.decide(journey)._tag === "NoCandidate") {
+      yield* Effect.sleep(Math.ceil(Math.min(LOOK_EVERY, began + delay - now)))
+      now = this.now
+    }
+    journey.waited += now - began
+    if (Option.isSome(isFirst)) return undefined
+    return now >= journey.deadline ? journey.deadlinePassed : this.throttled(journey)
+  }).bind(this)
+
+  /** Whether others came before and still wait. A request that was sent already does not go to the end of the line. */
+  private mustQueue({ counted, group, place, request, resources }: Journey): boolean {
+    return group.line.length > 0 && place === undefined && counted === 0 && resources === undefined
+      && request.model !== undefined
+  }
 
   /**
    * Whether to use a failing deployment rather than none: when all are failing; or when those that are not are told to
@@ -477,18 +519,33 @@ export class Dispatcher {
   ): Errors.LoadBalancerErrorReason {
     const timeout = last?.outcome._tag === "Failed" ? last.outcome.timeout : undefined
     if (timeout !== undefined) return journey.timedOutIn(timeout)
-    if (last?.outcome._tag === "Throttled") {
-      const decision = this.decide(journey, noneTried)
-      if (decision._tag === "Decision") return journey.throttledFor(SHORTEST_RETRY_AFTER, limitedBy)
-      const wait = Math.max(SHORTEST_RETRY_AFTER, decision.opensAt - this.now)
-      if (wait !== Infinity) return journey.throttledFor(wait)
-    }
-    return journey.unavailable(limitedBy)
+    return last?.outcome._tag === "Throttled" ? this.throttled(journey, limitedBy) : journey.unavailable(limitedBy)
+  }
+
+  /** It was throttled, and told when to come back, as far as anybody knows. */
+  private throttled(journey: Journey, limitedBy: Errors.LimitedBy = "waiting"): Errors.LoadBalancerErrorReason {
+    const decision = this.decide(journey, noneTried)
+    if (decision._tag === "Decision") return journey.throttledFor(SHORTEST_RETRY_AFTER, limitedBy)
+    const wait = Math.max(SHORTEST_RETRY_AFTER, decision.opensAt - this.now)
+    return wait === Infinity ? journey.unavailable(limitedBy) : journey.throttledFor(wait)
   }
 }
 
 /** What a throttled caller is told to wait, in milliseconds, even where a deployment has just come back. */
 const SHORTEST_RETRY_AFTER = 1000
+
+/** How often the first in line looks whether a deployment is back before it was told to be, in milliseconds. */
+const LOOK_EVERY = 250
+
+/** Others came before, and still wait. */
+const queued: NoCandidate = {
+  _tag: "NoCandidate",
+  opensAt: -Infinity,
+  isOutage: false,
+  isMissing: false,
+  bestBet: undefined,
+  refusals: []
+}
 
 const noneTried: ReadonlySet<Deployment> = new Set()
 

@@ -88,11 +88,20 @@ export class UnknownModel extends Data.TaggedError("UnknownModel")<{
 }
 
 /** What ended the search for a deployment that answers. */
-export type LimitedBy = "attempts" | "budget" | "side-effects" | "no-deployment" | "missing" | "schedule" | "closed"
+export type LimitedBy =
+  | "attempts"
+  | "budget"
+  | "waiting"
+  | "side-effects"
+  | "no-deployment"
+  | "missing"
+  | "schedule"
+  | "closed"
 
 const limitedByText: Readonly<Record<LimitedBy, string>> = {
   attempts: "all attempts were used",
   budget: "the retry budget is spent",
+  waiting: "too many were waiting before it",
   "side-effects": "it may have been processed, and sending it again could repeat its side effects",
   "no-deployment": "no deployment is left to try",
   missing: "the service knows no such deployment, or no such model; check the name and the configuration",
@@ -112,9 +121,7 @@ export class Throttled extends Data.TaggedError("Throttled")<{
     const wait = seconds(this.retryAfter)
     return this.limitedBy === undefined
       ? `Every deployment of "${this.model}" is throttled; the first may be back in ${wait}.`
-      : `The last attempt for "${this.model}" was throttled, and ${
-        limitedByText[this.limitedBy]
-      }; try again in ${wait}.`
+      : `The request to "${this.model}" was throttled, and ${limitedByText[this.limitedBy]}; try again in ${wait}.`
   }
 }
 

@@ -37,20 +37,52 @@ const ended: ReadResult = { done: true, value: undefined }
 
 const locked = (): TypeError => new TypeError("Invalid state: ReadableStream is locked")
 
+const released = (): TypeError => new TypeError("Invalid state: Reader released")
+
+/** A source that is asked for one thing at a time, and keeps what was asked for by a reader that left. */
+class SharedSource implements ByteSource {
+  private readonly source: ByteSource
+  private asked: Promise<Uint8Array | undefined> | undefined
+
+  constructor(source: ByteSource) {
+    this.source = source
+  }
+
+  /** What comes next: the same until it is taken. */
+  peek(): Promise<Uint8Array | undefined> {
+    return this.asked ??= this.source.next()
+  }
+
+  take(): void {
+    this.asked = undefined
+  }
+
+  async next(): Promise<Uint8Array | undefined> {
+    const bytes = await this.peek()
+    this.take()
+    return bytes
+  }
+
+  cancel(reason?: unknown): void {
+    this.source.cancel(reason)
+  }
+}
+
 /**
  * A body. Whoever does more with it than to read it gets what the platform does.
  */
 export class LeanBody extends ReadableStream<Uint8Array> {
-  readonly #source: ByteSource
+  readonly #source: SharedSource
   #reader: LeanReader | undefined
   #isRead = false
 
-  constructor(source: ByteSource) {
+  constructor(given: ByteSource) {
+    const source = new SharedSource(given)
     super(underlying(source), { highWaterMark: 0 })
     this.#source = source
   }
 
-  /** Whether its own reader was asked for. */
+  /** Whether its own reader read any of it. */
   get isRead(): boolean {
     return this.#isRead
   }
@@ -62,16 +94,20 @@ export class LeanBody extends ReadableStream<Uint8Array> {
   override getReader(options?: ReadableStreamGetReaderOptions): never {
     if (this.#reader !== undefined) throw locked()
     if (options?.mode !== undefined || super.locked) return super.getReader(options as never) as never
-    this.#isRead = true
-    this.#reader = new LeanReader(this.#source, () => {
-      this.#reader = undefined
-    })
+    this.#reader = new LeanReader(
+      this.#source,
+      () => {
+        this.#isRead = true
+      },
+      () => {
+        this.#reader = undefined
+      }
+    )
     return this.#reader as never
   }
 
   override cancel(reason?: unknown): Promise<void> {
-    if (this.#reader !== undefined) return Promise.reject(locked())
-    return super.cancel(reason)
+    return this.#reader === undefined ? super.cancel(reason) : Promise.reject(locked())
   }
 
   override tee(): [ReadableStream<Uint8Array>, ReadableStream<Uint8Array>] {
@@ -102,19 +138,25 @@ export class LeanBody extends ReadableStream<Uint8Array> {
   }
 }
 
+interface Read {
+  readonly resolve: (result: ReadResult) => void
+  readonly reject: (cause: unknown) => void
+}
+
 /** The ordinary reader of a body. */
 class LeanReader {
-  readonly #source: ByteSource
+  readonly #source: SharedSource
+  readonly #onUse: () => void
   readonly #onRelease: () => void
   readonly #closed = Promise.withResolvers<void>()
-  /** The last read that was asked for, and how many have not been answered yet. */
-  #last: Promise<ReadResult> | undefined
-  #waiting = 0
+  /** Reads that wait, in their order. */
+  #reads: Array<Read> = []
   #failure: { readonly cause: unknown } | undefined
   #isReleased = false
 
-  constructor(source: ByteSource, onRelease: () => void) {
+  constructor(source: SharedSource, onUse: () => void, onRelease: () => void) {
     this.#source = source
+    this.#onUse = onUse
     this.#onRelease = onRelease
     // nobody has to look at it
     this.#closed.promise.catch(() => {})
@@ -126,30 +168,45 @@ class LeanReader {
 
   read(): Promise<ReadResult> {
     if (this.#isReleased) return Promise.reject(released())
-    // a source is asked for one thing at a time
-    this.#last = this.#last !== undefined && this.#waiting > 0 ? this.#last.then(() => this.#next()) : this.#next()
-    this.#waiting++
-    return this.#last
+    if (this.#failure !== undefined) return Promise.reject(this.#failure.cause)
+    this.#onUse()
+    return new Promise((resolve, reject) => {
+      this.#reads.push({ resolve, reject })
+      if (this.#reads.length === 1) this.#serve()
+    })
   }
 
-  async #next(): Promise<ReadResult> {
-    try {
-      if (this.#failure !== undefined) throw this.#failure.cause
-      const value = await this.#source.next()
-      if (value !== undefined) return { done: false, value }
-      this.#closed.resolve()
-      return ended
-    } catch (cause) {
-      this.#failure = { cause }
-      this.#closed.reject(cause)
-      throw cause
-    } finally {
-      this.#waiting--
-    }
+  #serve(): void {
+    this.#source.peek().then((value) => this.#give(value), (cause: unknown) => this.#fail(cause))
+  }
+
+  #give(value: Uint8Array | undefined): void {
+    const read = this.#reads.shift()
+    // released meanwhile: it is the next reader's
+    if (read === undefined) return
+    this.#source.take()
+    if (value === undefined) this.#closed.resolve()
+    read.resolve(value === undefined ? ended : { done: false, value })
+    if (this.#reads.length > 0) this.#serve()
+  }
+
+  #fail(cause: unknown): void {
+    if (this.#isReleased) return
+    this.#source.take()
+    this.#failure = { cause }
+    this.#closed.reject(cause)
+    this.#rejectAll(cause)
+  }
+
+  #rejectAll(cause: unknown): void {
+    const reads = this.#reads
+    this.#reads = []
+    for (const { reject } of reads) reject(cause)
   }
 
   cancel(reason?: unknown): Promise<void> {
     if (this.#isReleased) return Promise.reject(released())
+    this.#onUse()
     this.#source.cancel(reason)
     this.#closed.resolve()
     return Promise.resolve()
@@ -159,8 +216,7 @@ class LeanReader {
     if (this.#isReleased) return
     this.#isReleased = true
     this.#closed.reject(released())
+    this.#rejectAll(released())
     this.#onRelease()
   }
 }
-
-const released = (): TypeError => new TypeError("Invalid state: Reader released")

@@ -118,6 +118,8 @@ class Exchange implements Undici.Dispatcher.DispatchHandler, TransportResponse {
   private chunks: Array<Buffer> = []
   private unread = 0
   private readsWhole = false
+  /** Whether the body is compressed, though nobody asked for that. */
+  private isEncoded = false
   private state: "waiting" | "open" | "ended" | "aborted" = "waiting"
   private error: TransportError | undefined
   /** Called when there is something to read: bytes, the end, or an error. */
@@ -141,7 +143,8 @@ class Exchange implements Undici.Dispatcher.DispatchHandler, TransportResponse {
   ): void {
     if (status < 200 || this.state !== "waiting") return
     const encoding = headers["content-encoding"] ?? "identity"
-    if (status < 300 && encoding !== "identity") {
+    this.isEncoded = String(encoding).toLowerCase() !== "identity"
+    if (status < 300 && this.isEncoded) {
       this.error = new TransportError({ kind: "protocol", code: `content-encoding ${String(encoding)}` })
       this.onFail(this.error)
       this.state = "aborted"
@@ -237,6 +240,8 @@ class Exchange implements Undici.Dispatcher.DispatchHandler, TransportResponse {
     if (this.error !== undefined) return Effect.fail(this.error)
     const { chunks } = this
     this.chunks = []
+    // of a refusal the status and the headers say most
+    if (this.isEncoded) return Effect.succeed("")
     const text = (chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)).toString("utf8")
     // a byte order mark is no part of a text
     return Effect.succeed(text.startsWith("\uFEFF") ? text.slice(1) : text)

@@ -19,6 +19,7 @@ export const defaults = {
   failover: {
     attempts: 3,
     maxWait: 10_000,
+    maxWaiting: 1_000,
     budgetRatio: 0.2,
     budgetPerSecond: 1,
     backoff: 500,

@@ -162,6 +162,10 @@ const health = Schema.Struct({
 const failover = Schema.Struct({
   attempts: withDefault(count, defaults.failover.attempts),
   maxWait: withDefault(duration({ zero: true }), defaults.failover.maxWait),
+  maxWaiting: withDefault(
+    number("a whole number from 0 on", (value) => Number.isInteger(value) && value >= 0),
+    defaults.failover.maxWaiting
+  ),
   budgetRatio: withDefault(ratio, defaults.failover.budgetRatio),
   budgetPerSecond: withDefault(
     number("a number of 0 or more", (value) => value >= 0),

@@ -122,20 +122,23 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
     const materialise = (model: string): void => {
       for (const wildcard of groups.get(EVERY_MODEL)?.deployments ?? []) {
         if (materialised.size >= MAX_MATERIALISED) return
+        // a resource that has a deployment for the model serves it by that
+        if (serversOf(model).some(({ resource }) => resource === wildcard.resource)) continue
         const plain = `${wildcard.resource.name}/${model}`
-        const namesake = deployments.get(plain)
         // a deployment of that name may serve another model
-        const id = namesake === undefined || namesake.model === model ? plain : `${wildcard.id}:${model}`
-        if (deployments.has(id)) continue
+        const id = deployments.has(plain) ? `${wildcard.id}:${model}` : plain
         const own = insert({ ...configs.get(wildcard.id)!, name: model, model }, wildcard.resource, -Infinity, id)
         own.draining = wildcard.draining
         materialised.set(id, wildcard.id)
       }
     }
 
+    const serversOf = (model: string): ReadonlyArray<Deployment> =>
+      [...deployments.values()].filter((deployment) => deployment.model === model)
+
     /** A group outlives its last deployment: a request that waits meanwhile finds the one that is added next. */
     const regroup = (model: string): ModelGroup | undefined => {
-      const members = [...deployments.values()].filter((deployment) => deployment.model === model)
+      const members = serversOf(model)
       let group = groups.get(model)
       if (group === undefined) {
         if (members.length === 0) return undefined
@@ -223,6 +226,10 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
             configs.set(id, { ...deployment, name: configs.get(id)!.name, model: configs.get(id)!.model })
           }
           emitChange(known.id, "updated")
+        }
+        // what the resource's wildcard became for the model gives way too
+        for (const other of serversOf(deployment.model)) {
+          if (other.resource === resource && materialised.has(other.id)) forget(other.id)
         }
         withWildcards(deployment.model)
       }

@@ -5,6 +5,7 @@
 import { TokenEstimate } from "../request/TokenEstimate.ts"
 import type { Deployment } from "./Deployment.ts"
 import { ExpectedLatency } from "./Latency.ts"
+import { WaitingLine } from "./WaitingLine.ts"
 
 const RECENTLY = 30_000
 
@@ -15,6 +16,8 @@ export class ModelGroup {
   readonly model: string
   readonly estimate = new TokenEstimate()
   readonly expected = new ExpectedLatency()
+  /** Requests that wait for a deployment to come back. */
+  readonly line = new WaitingLine()
   /** In order of tier. Replaced whole when the set changes. */
   deployments: ReadonlyArray<Deployment> = []
   /** Whether any of them is not provisioned. */

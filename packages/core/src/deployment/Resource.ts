@@ -69,12 +69,17 @@ const credentials = new Set([
 /** A caller's query without keys, without a fragment, and without a version where the resource has one of its own. */
 const crossingQuery = (query: string, hasVersion: boolean): string =>
   query.split("#", 1)[0]!.split("&").filter((parameter) => {
-    const name = (parameter.split("=", 1)[0]!).toLowerCase().replaceAll(
-      /%(?:2d|5f)/g,
-      (code) => code === "%2d" ? "-" : "_"
-    )
+    const name = decoded(parameter.split("=", 1)[0]!).toLowerCase()
     return !credentials.has(name) && !(hasVersion && name === "api-version")
   }).join("&")
+
+const decoded = (text: string): string => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
 
 /**
  * Live state of a resource.

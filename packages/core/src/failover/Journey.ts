@@ -5,6 +5,7 @@ import type { OnOpen } from "../attempt/Attempt.ts"
 import { type Config, limitOf, type TimeoutsConfig } from "../Config.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
+import type { Place } from "../deployment/WaitingLine.ts"
 import * as Errors from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 
@@ -37,6 +38,8 @@ export class Journey {
   /** Whether the prompt was too long for a provisioned deployment. */
   isStandardOnly = false
   readonly renewed = new Set<string>()
+  /** Its place in the line of those who wait. */
+  place: Place | undefined
 
   constructor(
     request: LlmRequest,
@@ -56,6 +59,12 @@ export class Journey {
     this.tokens = this.promptTokens + (request.outputLimit ?? group.estimate.unlimitedOutput)
     this.maxAttempts = request.attempts ?? settings.failover.attempts
     this.sessionKey = request.session === undefined ? undefined : `${group.model}\u0000${request.session}`
+  }
+
+  /** It waits no more. */
+  leaveLine(): void {
+    this.place?.leave()
+    this.place = undefined
   }
 
   /** Its own deadline passed. */

@@ -131,6 +131,8 @@ export const make = (asked: Asked, facts: Facts, options: CallOptions | undefine
 })
 
 const limitsOf = (given: NonNullable<CallOptions["timeouts"]>): Partial<TimeoutsConfig> => {
+  // what is no object has no limit that is one
+  if (!isRecord(given)) return { [String(given)]: NaN }
   const limits: Record<string, number> = {}
   for (const [stage, limit] of Object.entries(given)) {
     if (limit !== undefined) limits[stage] = millisOf(limit)

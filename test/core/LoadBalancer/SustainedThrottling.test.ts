@@ -1,0 +1,92 @@
+import { assert, describe, it } from "@effect/vitest"
+import { LoadBalancer } from "@evenkeel/core"
+import * as BalancedHttpClient from "@evenkeel/core/BalancedHttpClient"
+import { Effect, Layer } from "effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import { answer, failure, hello, reasonOf, routeOf } from "../../support/Balanced.ts"
+import { azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
+
+const throttled = (millis: number): Canned => ({
+  status: 429,
+  headers: { "retry-after-ms": String(millis) },
+  body: { error: { message: "Too many requests.", type: "too_many_requests", code: "429" } }
+})
+
+describe("a request whose every attempt is throttled", () => {
+  for (const millis of [250, 500, 1000, 2000, 4000, 60_000]) {
+    for (const count of [1, 2, 3]) {
+      it.effect(`is throttled, and told to wait a while: ${count} deployments, ${millis} ms`, () => {
+        const names = ["a", "b", "c"].slice(0, count)
+        const lbs = scripted(names.map((name) => azure(name)), () => throttled(millis))
+        return Effect.gen(function*() {
+          const lb = yield* LoadBalancer
+          for (let i = 0; i < 4; i++) {
+            const error = yield* failure(lb.chat(hello))
+            const { retryAfter } = reasonOf(error, "Throttled")
+            assert.isAtLeast(retryAfter, millis === 60_000 ? 30_000 : 1000)
+            assert.isTrue(Number.isInteger(retryAfter))
+            assert.isTrue(routeOf(error).every((step) => step.endsWith(" throttled")), routeOf(error).join())
+          }
+        }).pipe(Effect.provide(lbs.layer))
+      })
+    }
+  }
+
+  it.effect("is throttled among many, though they spend the retry budget", () => {
+    const lbs = scripted([azure("a"), azure("b")], () => throttled(2000))
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const asking = Array.from({ length: 20 }, () => Effect.flip(lb.chat(hello)))
+      const errors = yield* answer(Effect.all(asking, { concurrency: "unbounded" }))
+      assert.lengthOf(errors, 20)
+      for (const error of errors) assert.isAtLeast(reasonOf(error, "Throttled").retryAfter, 1000)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("is a 429 with a wait for a program that speaks HTTP", () => {
+    const lbs = scripted([azure("a"), azure("b")], () => throttled(500))
+    return Effect.gen(function*() {
+      const url = "https://api.openai.com/v1/chat/completions"
+      const request = HttpClientRequest.bodyText(HttpClientRequest.post(url), JSON.stringify(hello), "application/json")
+      const { headers, status } = yield* answer(HttpClient.execute(request))
+      assert.strictEqual(status, 429)
+      assert.isAtLeast(Number(headers["retry-after"]), 1)
+      assert.isAtLeast(Number(headers["retry-after-ms"]), 1000)
+    }).pipe(Effect.provide(BalancedHttpClient.layer.pipe(Layer.provide(lbs.layer))))
+  })
+
+  it.effect("is throttled where another was tried that failed before", () => {
+    const lbs = scripted(
+      [azure("a"), azure("b", { tier: 2 })],
+      ({ resource }) => resource === "a" ? { status: 500 } : throttled(500)
+    )
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const error = yield* failure(lb.chat(hello, { attempts: 2 }))
+      assert.deepStrictEqual(routeOf(error), ["a failed", "b throttled"])
+      assert.isAtLeast(reasonOf(error, "Throttled").retryAfter, 1000)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("is answered once the throttling is over", () => {
+    let sends = 0
+    const lbs = scripted([azure("a"), azure("b")], () => ++sends > 2 ? completion : throttled(500))
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const { choices } = yield* answer(lb.chat(hello))
+      assert.strictEqual(choices[0]!.message.content, "Hello.")
+      assert.lengthOf(lbs.sends, 3)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+})
+
+describe("a request whose last attempt failed otherwise", () => {
+  it.effect("is not told as throttled", () => {
+    const lbs = scripted([azure("a"), azure("b")], () => ({ status: 503 }))
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      assert.strictEqual(reasonOf(yield* failure(lb.chat(hello)), "Unavailable").limitedBy, "attempts")
+    }).pipe(Effect.provide(lbs.layer))
+  })
+})

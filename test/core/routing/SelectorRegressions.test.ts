@@ -1,0 +1,103 @@
+import { assert, describe, it } from "@effect/vitest"
+import { LoadBalancer, Policy, Selector } from "@evenkeel/core"
+import * as BalancedHttpClient from "@evenkeel/core/BalancedHttpClient"
+import { Cause, Effect, Exit, Layer, Stream } from "effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import { answer, fleet, hello, run, service, settle, stateOf } from "../../support/Balanced.ts"
+
+const both = () => [service("a"), service("b")]
+
+/** Selectors that give none of the candidates, as plain JavaScript may. */
+const wrong: ReadonlyArray<readonly [string, (candidates: ReadonlyArray<Policy.Candidate>) => unknown]> = [
+  ["nothing", () => undefined],
+  ["an id", ([first]) => first!.id],
+  ["a promise", async ([first]) => first],
+  ["a deployment", ([first]) => first!.deployment],
+  ["what a factory of a policy gives", Policy.roundRobin as () => unknown]
+]
+
+/** What an effect died with. */
+const defectOf = <A, E>(exit: Exit.Exit<A, E>): unknown => {
+  assert(Exit.isFailure(exit), "it did not fail")
+  assert.isTrue(Cause.hasDies(exit.cause), Cause.pretty(exit.cause))
+  return Cause.squash(exit.cause)
+}
+
+describe("a selector that throws", () => {
+  it.effect("ends the request with what it threw, at every door, and sends nothing", () => {
+    const boom = new Error("boom")
+    const selector = Selector.layer(() => {
+      throw boom
+    })
+    const two = fleet(both(), {}, { selector })
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const exits: ReadonlyArray<Exit.Exit<unknown, unknown>> = [
+          yield* settle(lb.chat(hello)),
+          yield* settle(Stream.runDrain(lb.chatStream(hello))),
+          yield* settle(lb.responses({ model: "gpt-4o", input: "Hello." })),
+          yield* settle(lb.embeddings({ model: "gpt-4o", input: "Hello." }))
+        ]
+        for (const exit of exits) assert.strictEqual(defectOf(exit), boom)
+        assert.lengthOf(two.sends, 0)
+        for (const name of ["a", "b"]) assert.deepInclude(yield* stateOf(name), { inFlight: 0, state: "healthy" })
+      })
+    )
+  })
+
+  it.effect("ends a request of the balanced HttpClient with what it threw", () => {
+    const boom = new Error("boom")
+    const selector = Selector.layer(() => {
+      throw boom
+    })
+    const two = fleet(both(), {}, { selector })
+    const request = HttpClientRequest.bodyText(
+      HttpClientRequest.post("https://api.openai.com/v1/chat/completions"),
+      JSON.stringify(hello),
+      "application/json"
+    )
+    return Effect.gen(function*() {
+      assert.strictEqual(defectOf(yield* settle(HttpClient.execute(request))), boom)
+    }).pipe(Effect.provide(BalancedHttpClient.layer.pipe(Layer.provide(two.layer))))
+  })
+
+  it.effect("leaves the balancer open for the next request", () => {
+    let isBroken = true
+    const selector = Selector.layer((candidates) => {
+      if (isBroken) throw new Error("boom")
+      return candidates[0]!
+    })
+    const two = fleet(both(), {}, { selector })
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        defectOf(yield* settle(lb.chat(hello)))
+        isBroken = false
+        yield* answer(lb.chat(hello))
+      })
+    )
+  })
+})
+
+describe("a selector that gives no candidate", () => {
+  for (const [name, choose] of wrong) {
+    it.effect(`is said to be wrong: it gives ${name}`, () => {
+      const two = fleet(both(), {}, { selector: Selector.layer(choose as Policy.Policy) })
+      return run(
+        two,
+        Effect.gen(function*() {
+          const lb = yield* LoadBalancer
+          const defect = defectOf(yield* settle(lb.chat(hello)))
+          assert.instanceOf(defect, TypeError)
+          assert.match((defect as Error).message, /selector/)
+          assert.lengthOf(two.sends, 0)
+          for (const name of ["a", "b"]) assert.deepInclude(yield* stateOf(name), { inFlight: 0, state: "healthy" })
+        })
+      )
+    })
+  }
+})

@@ -1,0 +1,167 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { ConfigInput } from "@evenkeel/core"
+import { createLoadBalancer } from "@evenkeel/node"
+import {
+  balancing,
+  base,
+  chatUrl,
+  completion,
+  errorOf,
+  hello,
+  post,
+  service,
+  within
+} from "../support/PlainBalancer.ts"
+import { json, listen, type PlainServer } from "../support/PlainServer.ts"
+import { messages } from "../support/Served.ts"
+
+const version = "2024-10-21"
+
+/** A resource of Azure's classic API. */
+const classic = (name: string, address: string, more: object = {}): ConfigInput["resources"][number] => ({
+  name,
+  provider: "azure",
+  endpoint: address,
+  apiVersion: version,
+  apiKey: `${name}-key`,
+  deployments: [{ name: "m", ...more }]
+})
+
+const list = () => listen((_, response) => json(response, { object: "list", data: [] }))
+
+/** Where a request of a server went. */
+const urlOf = ({ received }: PlainServer, i = 0): URL => new URL(received[i]!.url, "http://127.0.0.1")
+
+describe("a key in a URL", () => {
+  for (
+    const name of [
+      "api-key",
+      "Api-Key",
+      "key",
+      "subscription-key",
+      "code",
+      "sig",
+      "access_token",
+      "api%2Dkey",
+      "%61pi-key"
+    ]
+  ) {
+    it(`is sent to no resource, and what is beside it is: ${name}`, async () => {
+      await using a = await listen((_, response) => json(response, {}, 500))
+      await using b = await listen(completion)
+      await using lb = createLoadBalancer(balancing(service("a", a.url), service("b", b.url, { tier: 2 })))
+      const response = await lb.fetch(`${a.url}/v1/chat/completions?x=1&${name}=THE-KEY&y=2`, post(hello))
+      assert.strictEqual(response.status, 200)
+      for (const server of [a, b]) {
+        assert.notInclude(server.received[0]!.url, "THE-KEY")
+        assert.strictEqual(urlOf(server).search, "?x=1&y=2")
+      }
+    })
+  }
+})
+
+describe("a URL of Azure's classic API", () => {
+  it("asks for the model of the deployment that it names, where its body names none", async () => {
+    await using east = await listen(completion)
+    await using lb = createLoadBalancer(balancing(classic("east", east.url, { name: "served", model: "best" })))
+    const url = `${east.url}/openai/deployments/served/chat/completions?api-version=${version}`
+    assert.strictEqual((await lb.fetch(url, post({ messages }))).status, 200)
+    assert.strictEqual(urlOf(east).pathname, "/openai/deployments/served/chat/completions")
+    assert.strictEqual(lb.snapshot().deployments[0]!.totals.succeeded, 1)
+  })
+
+  it("is served by another resource with a deployment of that model", async () => {
+    await using east = await listen((_, response) => json(response, {}, 500))
+    await using west = await listen(completion)
+    await using lb = createLoadBalancer(
+      balancing(
+        classic("east", east.url, { name: "served", model: "best" }),
+        classic("west", west.url, { name: "other", model: "best", tier: 2 })
+      )
+    )
+    const url = `${east.url}/openai/deployments/served/chat/completions?api-version=${version}`
+    assert.strictEqual((await lb.fetch(url, post({ messages }))).status, 200)
+    assert.strictEqual(urlOf(west).pathname, "/openai/deployments/other/chat/completions")
+  })
+
+  it("gives way to the model that its body names", async () => {
+    await using east = await listen(completion)
+    const deployments = [{ name: "served", model: "best" }, { name: "m" }]
+    await using lb = createLoadBalancer(balancing({ ...classic("east", east.url), deployments }))
+    const url = `${east.url}/openai/deployments/served/chat/completions`
+    assert.strictEqual((await lb.fetch(url, post(hello))).status, 200)
+    assert.strictEqual(urlOf(east).pathname, "/openai/deployments/m/chat/completions")
+  })
+
+  it("fills in the model of a form that names none", async () => {
+    await using east = await listen((_, response) => json(response, { text: "Hello." }))
+    await using lb = createLoadBalancer(balancing(classic("east", east.url, { name: "served", model: "whisper" })))
+    const form = new FormData()
+    form.append("file", new File(["RIFF"], "x.wav"))
+    const url = `${east.url}/openai/deployments/served/audio/transcriptions?api-version=${version}`
+    const response = await lb.fetch(url, { method: "POST", body: form })
+    assert.deepStrictEqual([response.status, await response.json()], [200, { text: "Hello." }])
+    assert.strictEqual(urlOf(east).pathname, "/openai/deployments/served/audio/transcriptions")
+    assert.strictEqual(lb.snapshot().deployments[0]!.totals.succeeded, 1)
+  })
+
+  it("that cannot be decoded is refused, and nothing is sent", async () => {
+    await using east = await listen(completion)
+    await using lb = createLoadBalancer(balancing(classic("east", east.url)))
+    const asking = within(lb.fetch(`${east.url}/openai/deployments/%zz/chat/completions`, post(hello)))
+    assert.propertyVal(await asking, "status", 400)
+    assert.lengthOf(east.received, 0)
+  })
+})
+
+describe("a version of the API", () => {
+  const versioned = [
+    "/openai/v1/models?api-version=preview",
+    `/openai/models?api-version=${version}`,
+    "/openai/models?API-Version=2023-05-15&limit=1"
+  ]
+  for (const path of versioned) {
+    it(`is the resource's own, and given once: ${path}`, async () => {
+      await using east = await list()
+      await using lb = createLoadBalancer(balancing(classic("east", east.url)))
+      assert.strictEqual((await lb.fetch(`${east.url}${path}`)).status, 200)
+      const parameters = [...urlOf(east).searchParams].filter(([name]) => name.toLowerCase() === "api-version")
+      assert.deepStrictEqual(parameters, [["api-version", version]])
+    })
+  }
+
+  it("is kept where a fragment follows the query", async () => {
+    await using east = await list()
+    await using lb = createLoadBalancer(balancing(classic("east", east.url)))
+    await lb.fetch(`${base}/models?limit=1#x`)
+    assert.strictEqual(urlOf(east).search, `?limit=1&api-version=${version}`)
+  })
+
+  it("is passed on to a resource that has none of its own", async () => {
+    await using server = await list()
+    await using lb = createLoadBalancer(balancing(service("r", server.url)))
+    await lb.fetch(`${base}/models?api-version=preview`)
+    assert.strictEqual(urlOf(server).search, "?api-version=preview")
+  })
+})
+
+describe("a fragment", () => {
+  it("in a path is refused, and nothing is sent", async () => {
+    await using server = await list()
+    await using lb = createLoadBalancer(balancing(service("r", server.url)))
+    const response = await lb.fetch(`${base}/models#x`)
+    assert.deepStrictEqual([response.status, (await errorOf(response)).code], [400, "invalid_request"])
+    assert.lengthOf(server.received, 0)
+  })
+})
+
+describe("a model that every service says not to know", () => {
+  it("is a 404 with the service's code", async () => {
+    const error = { message: "There is no such model.", type: "invalid_request_error", code: "model_not_found" }
+    await using server = await listen((_, response) => json(response, { error }, 404))
+    await using lb = createLoadBalancer(balancing(service("a", server.url), service("b", server.url)))
+    const response = await lb.fetch(chatUrl, post(hello))
+    assert.deepStrictEqual([response.status, (await errorOf(response)).code], [404, "model_not_found"])
+    assert.lengthOf(server.received, 2)
+  })
+})

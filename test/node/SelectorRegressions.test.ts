@@ -1,0 +1,67 @@
+import { assert, describe, it } from "@effect/vitest"
+import { type Policy, Selector } from "@evenkeel/core"
+import { createLoadBalancer } from "@evenkeel/node"
+import { APIConnectionError } from "openai"
+import { balancing, chatUrl, completion, hello, post, service, within } from "../support/PlainBalancer.ts"
+import { listen } from "../support/PlainServer.ts"
+import { failureAs, failureOf, inFlight } from "../support/Served.ts"
+
+const boom = new Error("boom")
+
+const throwing = Selector.layer(() => {
+  throw boom
+})
+
+describe("a selector that throws", () => {
+  for (const stream of [false, true]) {
+    it(`is what lb.fetch is rejected with: ${stream ? "streamed" : "whole"}`, async () => {
+      await using server = await listen(completion)
+      await using lb = createLoadBalancer(balancing(service("r", server.url)), { selector: throwing })
+      assert.strictEqual(await failureOf(lb.fetch(chatUrl, post({ ...hello, stream }))), boom)
+      assert.strictEqual(inFlight(lb), 0)
+      assert.lengthOf(server.received, 0)
+    })
+
+    it(`is the cause of what lb.openai is rejected with: ${stream ? "streamed" : "whole"}`, async () => {
+      await using server = await listen(completion)
+      await using lb = createLoadBalancer(balancing(service("r", server.url)), { selector: throwing })
+      const error = await failureAs(lb.openai.chat.completions.create({ ...hello, stream }), APIConnectionError)
+      assert.strictEqual(error.cause, boom)
+      assert.notMatch(error.message, /closed/)
+      assert.strictEqual(inFlight(lb), 0)
+    })
+  }
+
+  it("does not end the balancer", async () => {
+    await using server = await listen(completion)
+    let isBroken = true
+    const selector = Selector.layer((candidates) => {
+      if (isBroken) throw boom
+      return candidates[0]!
+    })
+    await using lb = createLoadBalancer(balancing(service("r", server.url)), { selector })
+    await failureOf(lb.fetch(chatUrl, post(hello)))
+    isBroken = false
+    assert.propertyVal(await within(lb.fetch(chatUrl, post(hello))), "status", 200)
+  })
+})
+
+describe("a selector that gives no candidate", () => {
+  const wrong: ReadonlyArray<readonly [string, (candidates: ReadonlyArray<Policy.Candidate>) => unknown]> = [
+    ["nothing", () => undefined],
+    ["an id", ([first]) => first!.id],
+    ["a promise", async ([first]) => first]
+  ]
+  for (const [name, choose] of wrong) {
+    it(`is said to be wrong: it gives ${name}`, async () => {
+      await using server = await listen(completion)
+      const selector = Selector.layer(choose as Policy.Policy)
+      await using lb = createLoadBalancer(balancing(service("r", server.url)), { selector })
+      const error = await failureAs(lb.fetch(chatUrl, post(hello)), TypeError)
+      assert.match(error.message, /selector/)
+      const { cause } = await failureAs(lb.openai.chat.completions.create(hello), APIConnectionError)
+      assert.match((cause as Error).message, /selector/)
+      assert.strictEqual(inFlight(lb), 0)
+    })
+  }
+})
