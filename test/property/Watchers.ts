@@ -36,7 +36,9 @@ const assertNothingInFlight = (wrong: Array<string>, { deployments, services }: 
 
 export const nothingStays: Guarantee = (wrong, { checks }) => ({
   onQuiet: (live) =>
-    Effect.sync(() => {
+    Effect.gen(function*() {
+      const { models } = yield* live.lb.snapshot
+      for (const { name, waiting } of models) if (waiting !== 0) wrong.push(`${name}: ${waiting} wait in line`)
       // a check may be under way at any time
       if (checks !== "none") return
       assertNothingInFlight(wrong, live)

@@ -47,10 +47,18 @@ export interface ResourceSnapshot {
   readonly opensIn: number | undefined
 }
 
+/** State of one model. */
+export interface ModelSnapshot {
+  readonly name: string
+  /** Requests that wait for a deployment to come back. */
+  readonly waiting: number
+}
+
 /** State of a balancer. */
 export interface Snapshot {
   readonly resources: ReadonlyArray<ResourceSnapshot>
   readonly deployments: ReadonlyArray<DeploymentSnapshot>
+  readonly models: ReadonlyArray<ModelSnapshot>
   readonly sessions: number
   /** Retries that the budget would grant now. */
   readonly retriesLeft: number
@@ -73,6 +81,7 @@ export const take = (
     opensIn: breaker.state === "closed" ? undefined : Math.max(0, breaker.openUntil - now)
   })),
   deployments: deployments.all().map((deployment) => snapshotOf(deployment, now)),
+  models: deployments.models().map((name) => ({ name, waiting: deployments.group(name)?.line.length ?? 0 })),
   sessions,
   retriesLeft
 })

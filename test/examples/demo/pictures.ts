@@ -45,6 +45,7 @@ export const deployment = (id: string, change: Partial<DeploymentSnapshot> = {})
 export const snapshot = (...deployments: ReadonlyArray<DeploymentSnapshot>): Snapshot => ({
   resources: [],
   deployments,
+  models: [],
   sessions: 0,
   retriesLeft: 10
 })

@@ -1,0 +1,127 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deployments, LoadBalancer } from "@evenkeel/core"
+import { Clock, Effect, Exit, Fiber } from "effect"
+import { TestClock } from "effect/testing"
+import { answer, hello, reasonOf, settle } from "../../support/Balanced.ts"
+import { asked, azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
+
+const throttled = (seconds: number): Canned => ({ status: 429, headers: { "retry-after": String(seconds) } })
+
+/** A question that can be told from the others. */
+const ask = (name: string) => ({ ...hello, messages: [{ role: "user" as const, content: `It is ${name}.` }] })
+
+const nameOf = (body: unknown): string => /It is (\w+)\./.exec(String(body))?.[1] ?? ""
+
+/** A balancer over one deployment that throttles the first send for some seconds, and has room for one a slice after that. */
+const narrow = (seconds: number, config: Parameters<typeof scripted>[2] = {}) => {
+  let sends = 0
+  return scripted([azure("east", { rpm: 6 })], () => sends++ === 0 ? throttled(seconds) : completion, config)
+}
+
+const waitingNow = Effect.gen(function*() {
+  const lb = yield* LoadBalancer
+  const { models } = yield* lb.snapshot
+  return models.find(({ name }) => name === "gpt-4o")!.waiting
+})
+
+describe("requests that wait because everything is throttled", () => {
+  it.effect("are served in the order in which they came, and nobody overtakes them", () => {
+    const lbs = narrow(3, { failover: { maxWait: "2 minutes" } })
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const asking: Array<Fiber.Fiber<unknown, unknown>> = []
+      for (const name of ["a", "b", "c", "d", "e"]) {
+        asking.push(yield* Effect.forkChild(lb.chat(ask(name)), { startImmediately: true }))
+        yield* TestClock.adjust("800 millis")
+      }
+      // the last of them come when the deployment is back, and others still wait
+      yield* answer(Effect.all(asking.map(Fiber.join)))
+      const served = lbs.sends.map(({ body }) => nameOf(body))
+      assert.deepStrictEqual(served, ["a", "a", "b", "c", "d", "e"])
+      assert.strictEqual(yield* waitingNow, 0)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("are not overtaken by a smaller one that would fit now", () => {
+    const lbs = scripted([azure("east", { tpm: 1000 })], () => completion, { failover: { maxWait: "2 minutes" } })
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      yield* answer(lb.chat({ ...ask("first"), max_tokens: 600 }))
+      const asking = []
+      for (const [name, size] of [["large", 600], ["small", 100]] as const) {
+        asking.push(yield* Effect.forkChild(lb.chat({ ...ask(name), max_tokens: size }), { startImmediately: true }))
+        yield* TestClock.adjust("1 second")
+      }
+      yield* answer(Effect.all(asking.map(Fiber.join)))
+      assert.deepStrictEqual(lbs.sends.map(({ body }) => nameOf(body)), ["first", "large", "small"])
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("leave the line when they are interrupted, and hold nobody up", () => {
+    const lbs = narrow(5)
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const first = yield* Effect.forkChild(lb.chat(ask("first")), { startImmediately: true })
+      const second = yield* Effect.forkChild(lb.chat(ask("second")), { startImmediately: true })
+      const third = yield* Effect.forkChild(lb.chat(ask("third")), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* waitingNow, 3)
+      yield* Fiber.interrupt(first)
+      yield* Fiber.interrupt(second)
+      assert.strictEqual(yield* waitingNow, 1)
+      yield* answer(Fiber.join(third))
+      assert.deepStrictEqual(lbs.sends.map(({ body }) => nameOf(body)), ["first", "third"])
+      assert.strictEqual(yield* waitingNow, 0)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("are at most so many; those beyond are told at once, and when to come back", () => {
+    const lbs = narrow(8, { failover: { maxWaiting: 2 } })
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const asking = []
+      for (const name of ["a", "b", "c"]) {
+        asking.push(yield* Effect.forkChild(Effect.exit(lb.chat(ask(name))), { startImmediately: true }))
+      }
+      const exit = yield* Fiber.join(asking[2]!)
+      const { retryAfter } = reasonOf(yield* Effect.flip(exit), "Throttled")
+      assert.isAtLeast(retryAfter, 7000)
+      assert.isAtMost(retryAfter, 8000)
+      assert.strictEqual(yield* waitingNow, 2)
+      assert.isTrue(Exit.isSuccess(yield* answer(Fiber.join(asking[0]!))))
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("do so no longer than maxWait, wherever they stand in line", () => {
+    const lbs = scripted([azure("east")], () => throttled(9), { failover: { maxWait: "10 seconds", attempts: 1 } })
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      yield* settle(lb.chat(ask("taught")))
+      const began = yield* Clock.currentTimeMillis
+      const asking = []
+      for (const name of ["a", "b", "c"]) {
+        asking.push(yield* Effect.forkChild(Effect.exit(lb.chat(ask(name))), { startImmediately: true }))
+      }
+      for (const fiber of asking) {
+        const exit = yield* answer(Fiber.join(fiber))
+        reasonOf(yield* Effect.flip(exit), "Throttled")
+      }
+      assert.isAtMost((yield* Clock.currentTimeMillis) - began, 11_000)
+      assert.strictEqual(yield* waitingNow, 0)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("go on soon where a deployment is added meanwhile", () => {
+    const lbs = scripted([azure("east")], ({ resource }) => resource === "east" ? throttled(9) : completion)
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const members = yield* Deployments
+      const fiber = yield* Effect.forkChild(lb.chat(ask("a")), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      yield* members.add(azure("west"))
+      yield* TestClock.adjust("300 millis")
+      assert.deepStrictEqual(asked(lbs), ["east", "west"])
+      yield* Fiber.join(fiber)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+})
