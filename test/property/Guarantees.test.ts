@@ -5,8 +5,8 @@ import { play } from "./Play.ts"
 import { Scenario } from "./Scenario.ts"
 import * as Watchers from "./Watchers.ts"
 
-/** `EVENKEEL_PROPERTY_RUNS=2000 EVENKEEL_PROPERTY_SEED=7` looks longer, and elsewhere. */
-const runs = Number(process.env["EVENKEEL_PROPERTY_RUNS"] ?? 100)
+/** `pnpm test:long` looks longer; `EVENKEEL_PROPERTY_SEED=7` looks elsewhere. */
+const runs = Number(process.env["EVENKEEL_PROPERTY_RUNS"] ?? 1000)
 const seed = process.env["EVENKEEL_PROPERTY_SEED"] ?? "evenkeel"
 
 const never = () => Infinity

@@ -62,7 +62,8 @@ const failure = (reason: Errors.LoadBalancerErrorReason, attempts: ReadonlyArray
 /** Why a request's next attempt could not be begun, or how its last one ended. */
 type Trouble =
   | { readonly _tag: "Attempt"; readonly failure: AttemptFailure }
-  | { readonly _tag: "NoCandidate"; readonly none: NoCandidate }
+  | { readonly _tag: "NoCandidate" }
+  | { readonly _tag: "NoBudget" }
 
 /** What may overrule routing: the same deployment again, with a new credential; or, where all are failing, the best bet. */
 type Overruling = Deployment | "panic" | undefined
@@ -176,21 +177,24 @@ export class Dispatcher {
     overruling: Overruling = undefined
   ): Effect.Effect<Answered, Trouble> {
     const isRenewal = overruling !== undefined && overruling !== "panic"
-    let none: NoCandidate | undefined
+    let none: Exclude<Trouble["_tag"], "Attempt"> = "NoCandidate"
     let startedAt = 0
     const begin = (): AttemptPlan | undefined => {
       const decision = this.choose(journey, overruling)
-      if (decision._tag === "NoCandidate") {
-        none = decision
+      if (decision._tag === "NoCandidate") return undefined
+      startedAt = this.now
+      // in the moment in which it is spent, however long the request waited since it was planned
+      if (journey.owesRetry && !this.budget.withdraw(startedAt)) {
+        none = "NoBudget"
         return undefined
       }
-      startedAt = this.now
+      journey.owesRetry = false
       return this.plan(journey, decision.deployment, startedAt, isRenewal)
     }
     return Effect.matchEffect(execute(begin, this.environment), {
       onFailure: (failed) =>
         Effect.fail<Trouble>(
-          failed === undefined ? { _tag: "NoCandidate", none: none! } : { _tag: "Attempt", failure: failed }
+          failed === undefined ? { _tag: none } : { _tag: "Attempt", failure: failed }
         ),
       onSuccess: (answer) => {
         this.remember(journey, answer, startedAt)
@@ -312,7 +316,11 @@ export class Dispatcher {
       const step = yield* Schedule.toStep(journey.request.schedule ?? this.schedule)
       let trouble = first
       while (true) {
+        if (trouble._tag === "NoBudget") {
+          return yield* failure(this.finalReason(journey, journey.last, "budget"), journey.attempts)
+        }
         const last = trouble._tag === "Attempt" ? trouble.failure : undefined
+        journey.last = last ?? journey.last
         let next: Effect.Effect<Answered, Trouble> | undefined
         if (last !== undefined) {
           journey.attempts.push(last.summary)
@@ -412,8 +420,6 @@ export class Dispatcher {
       : bestBet !== undefined && !journey.tried.has(bestBet)
     if (last !== undefined && journey.counted >= journey.maxAttempts) return this.finalReason(journey, last, "attempts")
     let delay = bestBet === undefined ? wait : 0
-    // the first attempt is no retry, however long it waits for a deployment
-    let isFree = true
     if (last !== undefined) {
       const setback: Failover.Setback = {
         kind: last.outcome._tag === "Throttled" ? "throttled" : isTimeout(last.outcome) ? "timed-out" : "failed",
@@ -428,15 +434,15 @@ export class Dispatcher {
       if (this.now >= journey.deadline) return journey.deadlinePassed
       if (Exit.isFailure(stepped)) return this.finalReason(journey, last, "schedule")
       delay = Duration.toMillis(stepped.value[1])
-      isFree = this.isFree(journey, last, hasAnother && bestBet === undefined)
-      if (!isFree && this.budget.left(now) < 1) return this.finalReason(journey, last, "budget")
+      journey.owesRetry = !this.isFree(journey, last, hasAnother && bestBet === undefined)
+      if (journey.owesRetry && this.budget.left(now) < 1) return this.finalReason(journey, last, "budget")
       this.narrator.failedOver(journey, last, delay)
     }
     if (delay > 0) {
       const isToldToWait = wait > 0 && bestBet === undefined
       const isTooLong = isToldToWait && journey.waited + delay > this.settings.failover.maxWait
       if (isTooLong || now + delay >= journey.deadline) {
-        if (!isToldToWait) return journey.deadlinePassed
+        if (!isToldToWait || decision === queued) return journey.deadlinePassed
         if (decision._tag === "NoCandidate" && decision.isMissing) return journey.unavailable("missing")
         // what failed last is no throttling, even where others are
         return last?.outcome._tag === "Failed"
@@ -451,8 +457,6 @@ export class Dispatcher {
         yield* Effect.sleep(Math.ceil(delay))
       }
     }
-    // taken when it is spent, not when it is planned: others may have drawn on it meanwhile
-    if (!isFree && !this.budget.withdraw(this.now)) return this.finalReason(journey, last, "budget")
     return undefined
   }).bind(this)
 
@@ -470,7 +474,7 @@ export class Dispatcher {
       journey.waited += this.now - began
       return undefined
     }
-    if (journey.place === undefined && line.length >= maxWaiting) return this.throttled(journey)
+    if (journey.place === undefined && line.length >= maxWaiting) return this.overtake(journey)
     journey.place ??= line.enter()
     const patience = Math.min(maxWait - journey.waited, journey.deadline - began)
     const isFirst = yield* Effect.timeoutOption(journey.place.turn, Math.ceil(patience))
@@ -481,12 +485,18 @@ export class Dispatcher {
     }
     journey.waited += now - began
     if (Option.isSome(isFirst)) return undefined
-    return now >= journey.deadline ? journey.deadlinePassed : this.throttled(journey)
+    return now >= journey.deadline ? journey.deadlinePassed : this.overtake(journey)
   }).bind(this)
 
+  /** It can wait no longer. Where those before it wait for more than it needs, it goes ahead of them; else it ends. */
+  private overtake(journey: Journey): Errors.LoadBalancerErrorReason | undefined {
+    journey.mayOvertake = true
+    return this.decide(journey)._tag === "Decision" ? undefined : this.throttled(journey)
+  }
+
   /** Whether others came before and still wait. A request that was sent already does not go to the end of the line. */
-  private mustQueue({ counted, group, place, request, resources }: Journey): boolean {
-    return group.line.length > 0 && place === undefined && counted === 0 && resources === undefined
+  private mustQueue({ counted, group, mayOvertake, place, request, resources }: Journey): boolean {
+    return group.line.length > 0 && place === undefined && !mayOvertake && counted === 0 && resources === undefined
       && request.model !== undefined
   }
 

@@ -2,6 +2,7 @@
  * One request while it is under way: what it may do, and what it has tried.
  */
 import type { OnOpen } from "../attempt/Attempt.ts"
+import type { AttemptFailure } from "../attempt/GivenStream.ts"
 import { type Config, limitOf, type TimeoutsConfig } from "../Config.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
@@ -30,6 +31,10 @@ export class Journey {
   /** Attempts that count: a search for the owner of a stored thing does not. */
   counted = 0
   waited = 0
+  /** Its last attempt, if it was sent before. */
+  last: AttemptFailure | undefined
+  /** Whether its next attempt draws on the retry budget. */
+  owesRetry = false
   timedOut = 0
   /** Resources that may serve it, where not all may. */
   resources: ReadonlySet<string> | undefined
@@ -40,6 +45,8 @@ export class Journey {
   readonly renewed = new Set<string>()
   /** Its place in the line of those who wait. */
   place: Place | undefined
+  /** Whether its patience is over, so that it need not queue where it fits. */
+  mayOvertake = false
 
   constructor(
     request: LlmRequest,
