@@ -287,7 +287,7 @@ export class Dispatcher {
   /** Reserves, and says what the attempt is to do. */
   private plan(journey: Journey, deployment: Deployment, now: number, isRenewal: boolean): AttemptPlan {
     const { configured, deadline, group, onOpen, promptTokens, request, timeouts, tokens } = journey
-    const permit = deployment.enter(now, tokens)
+    const permit = deployment.enter(now, tokens, journey.expected)
     // in the same moment, so that nobody overtakes
     journey.leaveLine()
     journey.tried.add(deployment)

@@ -2,7 +2,8 @@
  * Active checks: a background fiber that asks what no traffic asks.
  *
  * The free check (a list of models, or a path of yours) proves name, TLS and key, so it moves only the resource's
- * breaker. A deployment's breaker closes only by a real request, or by a completion of one token where you pay for it
+ * breaker: one that opened because the resource could not be reached need not wait for its open time. A deployment's
+ * breaker closes only by a real request, or by a completion of one token where you pay for it
  * (`health.check.kind: "completion"`). Only what is idle or down is asked; a check delays no caller, and ends with the
  * layer's scope.
  */
@@ -66,8 +67,9 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
         const now = monotonicMillis(clock)
         const { breaker } = resource
         const lastAnswerAt = Math.max(resource.lastAnswerAt, checkedAt.get(resource) ?? -Infinity)
-        if (!breaker.allows(now) || !isDue(lastAnswerAt, !breaker.isClosed, now)) return Effect.void
-        const epoch = breaker.enter(now)
+        if (!isDue(lastAnswerAt, !breaker.isClosed, now)) return Effect.void
+        const epoch = breaker.allows(now) ? breaker.enter(now) : breaker.enterCheck()
+        if (epoch === undefined) return Effect.void
         let isSettled = false
         const settle = (problem: string | undefined) => {
           if (isSettled) return

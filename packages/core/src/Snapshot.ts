@@ -27,8 +27,10 @@ export interface DeploymentSnapshot {
   readonly requests: { readonly used: number; readonly limit: number | undefined }
   /** The scarcer of both, as a share. */
   readonly utilisation: number
-  /** Latency as a ratio to what is expected of the model. */
+  /** To the first token, or to a whole answer, as a ratio to what is expected of the model. */
   readonly latency: number
+  /** From the first token to the last, likewise. */
+  readonly decoding: number
   /** Share of its weight while it comes back. */
   readonly warmth: number
   /** Cached prompt tokens as a share of all that it billed. */
@@ -107,6 +109,7 @@ const snapshotOf = (deployment: Deployment, now: number): DeploymentSnapshot => 
     requests: { used: quota.requestsUsed(now), limit: finite(quota.requestLimit) },
     utilisation: quota.utilisation(now),
     latency: deployment.latency.ratio(now),
+    decoding: deployment.decoding.ratio(now),
     warmth: deployment.warmth(now),
     cachedShare: totals.promptTokens === 0 ? 0 : totals.cachedTokens / totals.promptTokens,
     totals: { ...totals }

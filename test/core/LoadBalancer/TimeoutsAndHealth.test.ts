@@ -42,7 +42,7 @@ describe("LoadBalancer timeouts and health", () => {
         for (const name of ["east", "west", "north"]) {
           const { latency, state } = yield* stateOf(name)
           assert.strictEqual(state, "healthy")
-          assert.isAbove(latency, 10)
+          assert.isAbove(latency, 2)
         }
       })
     )

@@ -106,15 +106,20 @@ describe("a deployment's latency", () => {
     }
   })
 
-  it("decays more slowly where requests are rare", () => {
+  it("is not raised at once by an attempt that began before one that was heard of", () => {
+    const latency = new Latency()
+    latency.observe(1, 10_000, 9000)
+    latency.observe(8, 11_000, 1000)
+    assert.isBelow(latency.ratio(11_000), 2)
+    latency.observe(8, 12_000, 11_500)
+    assert.strictEqual(latency.ratio(12_000), 8)
+  })
+
+  it("decays more slowly where the model's requests are rare, and not because it is left alone", () => {
     const busy = new Latency()
     const rare = new Latency()
-    for (let i = 0; i < 20; i++) {
-      busy.observe(1, i * 100)
-      rare.observe(1, i * 30_000)
-    }
-    busy.observe(4, 2000)
-    rare.observe(4, 600_000)
+    busy.observe(4, 2000, 2000, 100)
+    rare.observe(4, 600_000, 600_000, 30_000)
     assert.isBelow(busy.ratio(22_000), 1.5)
     assert.isAbove(rare.ratio(620_000), 3.5)
   })

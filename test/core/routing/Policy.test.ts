@@ -121,16 +121,23 @@ const times = (policy: Policy.Policy, candidates: ReadonlyArray<Candidate>): Rea
 describe("power of two choices", () => {
   const policy = Policy.powerOfTwoChoices(0.85)
 
-  it("leaves a hot one for a cold one, however slow that is", () => {
+  it("leaves one that is slower by far, however hot the other is", () => {
     const deployments = makeDeployments([{ tpm: 10_000 }, { tpm: 10_000 }])
-    deployments[1]!.latency.observe(20, 0)
+    deployments[1]!.latency.observe(4.5, 0)
+    const names = times(policy, used(deployments, [0.99, 0.1]))
+    assert.isTrue(names.every((name) => name === "r0"))
+  })
+
+  it("leaves a hot one for a cold one that is slower, but not by far", () => {
+    const deployments = makeDeployments([{ tpm: 10_000 }, { tpm: 10_000 }])
+    deployments[1]!.latency.observe(3.5, 0)
     const names = times(policy, used(deployments, [0.9, 0.2]))
     assert.isTrue(names.every((name) => name === "r1"))
   })
 
-  it("prefers the less used where all are hot, whatever their latency", () => {
+  it("prefers the less used where all are hot, if it is not slower by far", () => {
     const deployments = makeDeployments([{ tpm: 10_000 }, { tpm: 10_000 }])
-    deployments[1]!.latency.observe(20, 0)
+    deployments[1]!.latency.observe(3.5, 0)
     const names = times(policy, used(deployments, [0.99, 0.86]))
     assert.isAbove(names.filter((name) => name === "r1").length, 140)
   })

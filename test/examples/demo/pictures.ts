@@ -25,6 +25,7 @@ export const deployment = (id: string, change: Partial<DeploymentSnapshot> = {})
   requests: { used: 10, limit: 60 },
   utilisation: 0.5,
   latency: 1,
+  decoding: 1,
   warmth: 1,
   cachedShare: 0.75,
   ...change,

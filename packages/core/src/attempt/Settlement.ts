@@ -4,8 +4,8 @@
  * Called once for each attempt, in one synchronous block, whatever way it ended.
  */
 import { limitOf, type TimeoutsConfig } from "../Config.ts"
-import type { Deployment, Permit } from "../deployment/Deployment.ts"
-import { type LatencyKind, sizeOf } from "../deployment/Latency.ts"
+import type { Permit } from "../deployment/Deployment.ts"
+import { type Latency, type LatencyKind, sizeOf } from "../deployment/Latency.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import type { EventHub } from "../Event.ts"
 import type { TimeoutStage, Usage } from "../LoadBalancerError.ts"
@@ -31,18 +31,22 @@ export interface Settled {
 /** Past this many times the slowest hundredth of its peers, an abandoned wait counts as a timeout. */
 const HANG_FACTOR = 3
 
+/** Tokens of a stream from which on its decoding is timed. */
+const MIN_DECODED = 16
+
 /** The stream's first content reached the caller: the deployment is alive, and as fast as this. */
 export const commit = (settled: Settled): void => {
   const { group, now, permit, promptTokens } = settled
   const { deployment } = permit
   deployment.firstByte(permit, now)
+  deployment.heardOf(permit)
   answered(settled)
   aliveAgain(settled)
   deployment.lastSuccessAt = now
   deployment.cooldown.found()
   // how much of the prompt was cached is not known yet: for now the ratio is a lower bound
   const ratio = group.expected.lowerBound("first-token", now - permit.startedAt, sizeOf("first-token", promptTokens))
-  deployment.latency.observeAtLeast(ratio, now)
+  deployment.latency.observeAtLeast(ratio, now, permit.startedAt, gapOf(group))
 }
 
 /** Ends an attempt: applies its outcome once. Returns false when it had ended before. */
@@ -110,6 +114,7 @@ const succeeded = (settled: Settled): void => {
   const { deployment } = permit
   // a stream did this when its content began
   if (permit.firstByteAt === undefined) {
+    deployment.heardOf(permit)
     answered(settled)
     aliveAgain(settled)
     deployment.lastSuccessAt = now
@@ -123,12 +128,18 @@ const succeeded = (settled: Settled): void => {
     group.estimate.learn(request.characters, usage.promptTokens, output)
   }
   const uncached = usage === undefined ? promptTokens : usage.promptTokens - usage.cachedTokens
-  if (permit.firstByteAt !== undefined) {
-    observe(deployment, group, "first-token", permit.firstByteAt - permit.startedAt, uncached, now)
-  } else {
+  group.expected.answered(now)
+  const { firstByteAt, startedAt } = permit
+  if (firstByteAt === undefined) {
     const kind = kindOf(request)
     const size = kind === "answer" ? usage?.completionTokens ?? group.estimate.unlimitedOutput : uncached
-    observe(deployment, group, kind, now - permit.startedAt, size, now)
+    observe(settled, deployment.latency, kind, now - startedAt, size)
+    return
+  }
+  observe(settled, deployment.latency, "first-token", firstByteAt - startedAt, uncached)
+  // a few tokens say little of how fast many come
+  if (usage !== undefined && usage.completionTokens >= MIN_DECODED) {
+    observe(settled, deployment.decoding, "decoding", now - firstByteAt, usage.completionTokens)
   }
 }
 
@@ -146,13 +157,18 @@ const kindOf = (request: LlmRequest): LatencyKind =>
   request.stream || request.operation === "embeddings" ? "first-token" : "answer"
 
 const observe = (
-  deployment: Deployment,
-  group: ModelGroup,
+  { group, now, permit }: Settled,
+  latency: Latency,
   kind: LatencyKind,
   millis: number,
-  tokens: number,
-  now: number
-): void => deployment.latency.observe(group.expected.ratio(kind, millis, sizeOf(kind, tokens)), now)
+  tokens: number
+): void => {
+  const ratio = group.expected.ratio(kind, millis, sizeOf(kind, tokens))
+  latency.observe(ratio, now, permit.startedAt, gapOf(group))
+}
+
+/** Time between two answers of one deployment, where all get their share. */
+const gapOf = ({ deployments, expected }: ModelGroup): number => expected.gap * deployments.length
 
 const failed = (settled: Settled, outcome: Failed): void => {
   const { now, permit } = settled
@@ -217,7 +233,8 @@ const abandoned = (settled: Settled): void => {
 
 /** A wait without an answer is a lower bound of the latency, so that impatient callers do not hide a hang. */
 const observeWait = (settled: Settled): void => {
-  settled.permit.deployment.latency.observeAtLeast(waitRatio(settled), settled.now)
+  const { group, now, permit } = settled
+  permit.deployment.latency.observeAtLeast(waitRatio(settled), now, permit.startedAt, gapOf(group))
 }
 
 const waitRatio = ({ group, now, permit, promptTokens, request }: Settled): number => {

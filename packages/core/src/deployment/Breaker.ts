@@ -41,6 +41,8 @@ export class Breaker {
   private inARow = 0
   private trips = 0
   private probing = false
+  /** Whether it was opened at once, for what no repetition mends. */
+  private isCertain = false
   private current: BreakerState = "closed"
   private until = 0
   private closedAt = -Infinity
@@ -88,6 +90,18 @@ export class Breaker {
     return this.epoch
   }
 
+  /**
+   * Passes an active check, which need not wait for the open time to be over: it costs no caller anything. Returns its
+   * epoch, or nothing when a probe is out already, or when it was opened for what no check can see.
+   */
+  enterCheck(): number | undefined {
+    if (this.probing || this.isCertain) return undefined
+    if (this.current === "closed") return this.epoch
+    this.probing = true
+    if (this.current === "open") this.become("half-open")
+    return this.epoch
+  }
+
   /** The request succeeded, or was refused for its own faults: the other side is alive. Returns the epoch to go on with. */
   succeed(epoch: number, now: number): number {
     if (epoch !== this.epoch) return epoch
@@ -119,6 +133,7 @@ export class Breaker {
   /** Opens at once, whatever was counted: for failures that no repetition mends. */
   trip(now: number, random: number, reason: string): void {
     this.open(now, random, reason)
+    this.isCertain = true
   }
 
   /** The probe ended without telling (throttled or abandoned): its slot is free again. */
@@ -146,6 +161,7 @@ export class Breaker {
     this.hasTripped = true
     this.until = now + full / 2 + (full / 2) * random
     this.probing = false
+    this.isCertain = false
     this.reason = reason
     this.become("open")
   }

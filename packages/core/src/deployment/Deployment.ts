@@ -18,6 +18,8 @@ export interface Permit {
   readonly deployment: Deployment
   readonly reservation: Reservation
   readonly startedAt: number
+  /** Milliseconds that its first token, or its answer, is expected to take; `Infinity` when nobody knows. */
+  readonly expected: number
   /** Epochs of both breakers at entry. */
   epoch: number
   readonly resourceEpoch: number
@@ -53,7 +55,10 @@ export class Deployment {
   readonly quota: Quota
   readonly breaker: Breaker
   readonly cooldown: Cooldown
+  /** To the first token, or to the whole answer. */
   readonly latency = new Latency()
+  /** From the first token to the last. */
+  readonly decoding = new Latency()
   readonly totals: DeploymentTotals = {
     attempts: 0,
     succeeded: 0,
@@ -77,6 +82,8 @@ export class Deployment {
   /** Characters of prompt from which on this deployment refused one as too long. */
   characterCeiling = Infinity
   lastSuccessAt = -Infinity
+  /** Attempts that wait for their first byte, the longest waiting first, but for those that a later one overtook. */
+  private readonly silent = new Set<Permit>()
   private readonly slowStart: number
   private readonly slowStartFloor: number
   private readonly addedAt: number
@@ -126,22 +133,40 @@ export class Deployment {
     return age >= this.slowStart ? 1 : Math.max(this.slowStartFloor, age / this.slowStart)
   }
 
-  /** Begins an attempt: reserves its tokens and takes the breakers' probe slots where they are not closed. */
-  enter(now: number, tokens: number): Permit {
+  /**
+   * Begins an attempt: reserves its tokens and takes the breakers' probe slots where they are not closed.
+   *
+   * @param expected milliseconds until its first token, or its answer; `Infinity` when nobody knows
+   */
+  enter(now: number, tokens: number, expected = Infinity): Permit {
     const reservation = this.quota.reserve(now, tokens)
     this.cooldown.enter(now)
     this.inFlight++
     this.waiting++
     this.totals.attempts++
-    return {
+    const permit: Permit = {
       deployment: this,
       reservation,
       startedAt: now,
+      expected,
       epoch: this.breaker.enter(now),
       resourceEpoch: this.resource.breaker.enter(now),
       firstByteAt: undefined,
       left: false
     }
+    this.silent.add(permit)
+    return permit
+  }
+
+  /**
+   * Slowness as a ratio to what is expected of the model: of first tokens or answers, of decoding, or of what has not
+   * answered yet, whichever is the worst. So a hang is noticed before its first time limit.
+   */
+  slowness(now: number): number {
+    const worst = Math.max(this.latency.ratio(now), this.decoding.ratio(now))
+    if (this.silent.size === 0) return worst
+    const oldest = this.silent.values().next().value!
+    return Math.max(worst, (now - oldest.startedAt) / oldest.expected)
   }
 
   /** The first byte of content arrived: the attempt no longer waits. */
@@ -149,6 +174,15 @@ export class Deployment {
     if (permit.firstByteAt !== undefined) return
     permit.firstByteAt = now
     this.waiting--
+    this.silent.delete(permit)
+  }
+
+  /** It answered: what was sent before and still waits is no sign that it hangs. */
+  heardOf(permit: Permit): void {
+    for (const earlier of this.silent) {
+      if (earlier.startedAt > permit.startedAt) return
+      this.silent.delete(earlier)
+    }
   }
 
   /** Ends an attempt's part in the counts. Returns false when it had ended before. */
@@ -157,6 +191,7 @@ export class Deployment {
     permit.left = true
     this.inFlight--
     if (permit.firstByteAt === undefined) this.waiting--
+    this.silent.delete(permit)
     return true
   }
 

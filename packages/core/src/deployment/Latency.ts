@@ -3,12 +3,15 @@
  *
  * Streamed: time to first token over the uncached prompt. Not streamed: duration over the output tokens. Both become a
  * ratio to what the model's deployments took for the same size, of which each deployment keeps a PeakEWMA: up at once,
- * down slowly. (Finagle's PeakEWMA; the sizes are those of reference simulations, where one unit of prompt is 7,000
+ * down slowly. Streams are timed to their end as well, so that one who decodes slowly is noticed. (Finagle's PeakEWMA; the sizes are those of reference simulations, where one unit of prompt is 7,000
  * tokens.)
  */
 
-/** What was timed. Each kind has an expectation of its own. */
-export type LatencyKind = "first-token" | "answer"
+/**
+ * What was timed, each with an expectation of its own: to the first token, to a whole answer, or from the first token to
+ * the last.
+ */
+export type LatencyKind = "first-token" | "answer" | "decoding"
 
 const PROMPT_UNIT = 7000
 const OUTPUT_UNIT = 50
@@ -17,18 +20,40 @@ const MEMORY = 100
 /**
  * Cost of a request relative to a tiny one of its kind.
  *
- * @param tokens uncached prompt tokens for `first-token`, output tokens for `answer`
+ * @param tokens uncached prompt tokens for `first-token`, output tokens for `answer` and `decoding`
  */
 export const sizeOf = (kind: LatencyKind, tokens: number): number =>
-  1 + Math.max(0, tokens) / (kind === "first-token" ? PROMPT_UNIT : OUTPUT_UNIT)
+  kind === "decoding"
+    ? Math.max(1, tokens) / OUTPUT_UNIT
+    : 1 + Math.max(0, tokens) / (kind === "first-token" ? PROMPT_UNIT : OUTPUT_UNIT)
 
 /**
  * What a model's deployments take for one unit of size: a slow geometric mean for each kind, shared by all of them.
  */
 export class ExpectedLatency {
-  private readonly logs = { "first-token": 0, answer: 0 }
-  private readonly samples = { "first-token": 0, answer: 0 }
-  private readonly spread = { "first-token": new RatioHistogram(), answer: new RatioHistogram() }
+  private readonly logs = { "first-token": 0, answer: 0, decoding: 0 }
+  private readonly samples = { "first-token": 0, answer: 0, decoding: 0 }
+  private readonly spread = {
+    "first-token": new RatioHistogram(),
+    answer: new RatioHistogram(),
+    decoding: new RatioHistogram()
+  }
+  private lastAt: number | undefined
+  private gaps = 0
+  private meanGap = 0
+
+  /** Mean time between two answers of the model, in milliseconds. */
+  get gap(): number {
+    return this.meanGap
+  }
+
+  /** An answer came. */
+  answered(now: number): void {
+    if (this.lastAt !== undefined) {
+      this.meanGap += (Math.max(0, now - this.lastAt) - this.meanGap) / Math.min(++this.gaps, MEMORY)
+    }
+    this.lastAt = now
+  }
 
   /** Takes in a measured time, in milliseconds, and returns it as a ratio to what was expected. */
   ratio(kind: LatencyKind, millis: number, size: number): number {
@@ -89,44 +114,53 @@ class RatioHistogram {
   }
 }
 
+/** As slow as anything is taken to be: what is slower is left no more, and would only be left for longer. */
+const SLOWEST = 20
+
 const DECAY = 10_000
 const STRETCH = 10
 
 /**
  * PeakEWMA of one deployment's latency ratios. It begins at 1, what its peers take, and returns there when nothing is
  * heard: an idle deployment is neither trusted for ever nor starved. The decay of 10 s is stretched to ten times the
- * gap between samples where requests are rare.
+ * time between samples where requests are rare: of the model's, not of its own, since one that is left because it is
+ * slow hears little of itself.
  */
 export class Latency {
   private value = 1
   private at = 0
-  private gap = 0
+  private decay = DECAY
   private samples = 0
+  private newestStart = -Infinity
 
   /** Ratio to the expected latency as of `now`, in milliseconds of a monotonic clock. */
   ratio(now: number): number {
     return this.samples === 0 ? 1 : 1 + (this.value - 1) * this.weight(now)
   }
 
-  /** Takes in a ratio: a higher one at once, a lower one slowly. */
-  observe(ratio: number, now: number): void {
-    if (this.samples === 0) {
-      this.value = ratio
-    } else {
-      if (ratio > this.value) this.value = ratio
-      else this.value = ratio + (this.value - ratio) * this.weight(now)
-      this.gap += (now - this.at - this.gap) / Math.min(this.samples, STRETCH)
-    }
+  /**
+   * Takes in a ratio: a higher one at once, a lower one slowly. One of an attempt that began before another that was
+   * heard of already is older news, and is slow either way.
+   *
+   * @param startedAt when the attempt began
+   * @param gap time between two samples of such a deployment, in milliseconds, where all get their share
+   */
+  observe(measured: number, now: number, startedAt = now, gap = 0): void {
+    const ratio = Math.min(measured, SLOWEST)
+    const isPeak = ratio > this.value && startedAt >= this.newestStart
+    this.value = this.samples === 0 || isPeak ? ratio : ratio + (this.value - ratio) * this.weight(now)
+    this.newestStart = Math.max(this.newestStart, startedAt)
+    this.decay = Math.max(DECAY, STRETCH * gap)
     this.samples++
     this.at = now
   }
 
   /** Takes in a lower bound: it can only raise. */
-  observeAtLeast(ratio: number, now: number): void {
-    if (ratio > this.ratio(now)) this.observe(ratio, now)
+  observeAtLeast(ratio: number, now: number, startedAt = now, gap = 0): void {
+    if (ratio > this.ratio(now)) this.observe(ratio, now, startedAt, gap)
   }
 
   private weight(now: number): number {
-    return Math.exp(-Math.max(0, now - this.at) / Math.max(DECAY, STRETCH * this.gap))
+    return Math.exp(-Math.max(0, now - this.at) / this.decay)
   }
 }

@@ -12,8 +12,10 @@
 import type { RateLimits } from "./RateLimitHeaders.ts"
 import { SlidingWindow } from "./SlidingWindow.ts"
 
-const WINDOW_SECONDS = 60
-const WINDOW = WINDOW_SECONDS * 1000
+const WINDOW = 60_000
+
+/** Width of the minute's buckets: its window is then at most so much too long. */
+const BUCKET = 250
 
 /** Buckets of the shorter slice: its window is then at most a tenth too long. */
 const SLICE_BUCKETS = 10
@@ -38,7 +40,7 @@ const TOKENS_PER_REQUEST = 1000 / 6
 export interface Reservation {
   readonly tokens: number
   /** Buckets that were charged, of the minute and of the slice. */
-  readonly second: number
+  readonly bucket: number
   readonly slice: number
   readonly sentAt: number
   /** The ledger as of this send, itself included, to tell other clients' use from our own. */
@@ -82,8 +84,8 @@ export class Quota {
    */
   private freeTokens = -1
   private freeRequests = 0
-  private readonly tokens = new SlidingWindow(WINDOW_SECONDS)
-  private readonly requests = new SlidingWindow(WINDOW_SECONDS)
+  private readonly tokens = new SlidingWindow(WINDOW / BUCKET, BUCKET)
+  private readonly requests = new SlidingWindow(WINDOW / BUCKET, BUCKET)
   private readonly slice: SlidingWindow
   private readonly sliceMillis: number
   private readonly provisioned: boolean
@@ -168,11 +170,11 @@ export class Quota {
     const charge = Math.min(tokens, this.tokenLimit, MAX_CHARGE)
     this.freeTokens -= charge
     this.freeRequests -= 1
-    const second = this.tokens.add(now, charge)
+    const bucket = this.tokens.add(now, charge)
     this.requests.add(now, 1)
     return {
       tokens: charge,
-      second,
+      bucket,
       slice: this.slice.add(now, 1),
       sentAt: now,
       ownTokens: this.tokens.sum(now),
@@ -188,15 +190,15 @@ export class Quota {
     if (used === undefined) return
     const delta = Math.min(used, MAX_CHARGE) - reservation.tokens
     if (delta <= 0 && !this.provisioned) return
-    this.tokens.amend(now, reservation.second, delta)
+    this.tokens.amend(now, reservation.bucket, delta)
     // a bound from below: what comes back may have left the window already
     if (delta > 0) this.freeTokens -= delta
   }
 
   /** Ends a reservation that the service surely did not count: it never arrived, or was throttled. */
   refund(reservation: Reservation, now: number): void {
-    this.tokens.amend(now, reservation.second, -reservation.tokens)
-    this.requests.amend(now, reservation.second, -1)
+    this.tokens.amend(now, reservation.bucket, -reservation.tokens)
+    this.requests.amend(now, reservation.bucket, -1)
     this.slice.amend(now, reservation.slice, -1)
   }
 
@@ -300,9 +302,17 @@ export class Quota {
   }
 }
 
-/** What others used leaves the window over a minute; when exactly is not known, so evenly. */
+/**
+ * What others used leaves the window over a minute; when exactly is not known, so evenly. Until then they go on to use
+ * as much, most likely: for a while it stays.
+ */
 const fading = (amount: number, since: number, now: number): number =>
-  amount === 0 ? 0 : Math.max(0, Math.floor(amount * (1 - (now - since) / WINDOW)))
+  amount === 0
+    ? 0
+    : Math.max(0, Math.floor(amount * Math.min(1, 1 - (now - since - OTHERS_STAY) / (WINDOW - OTHERS_STAY))))
+
+/** How long others are taken to go on as they were seen to, in milliseconds. */
+const OTHERS_STAY = 15_000
 
 const beyond = (limit: number, remaining: number | undefined, own: number): number =>
   remaining === undefined || limit === Infinity ? 0 : Math.max(0, limit - remaining - own)

@@ -5,10 +5,14 @@ import type { OnOpen } from "../attempt/Attempt.ts"
 import type { AttemptFailure } from "../attempt/GivenStream.ts"
 import { type Config, limitOf, type TimeoutsConfig } from "../Config.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
+import { sizeOf } from "../deployment/Latency.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import type { Place } from "../deployment/WaitingLine.ts"
 import * as Errors from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
+
+/** How many times as long as the average an answer may be before it is suspected. */
+const LONG_ANSWER = 4
 
 /**
  * What is known of a request. Times are milliseconds of the monotonic clock.
@@ -66,6 +70,16 @@ export class Journey {
     this.tokens = this.promptTokens + (request.outputLimit ?? group.estimate.unlimitedOutput)
     this.maxAttempts = request.attempts ?? settings.failover.attempts
     this.sessionKey = request.session === undefined ? undefined : `${group.model}\u0000${request.session}`
+  }
+
+  /** Milliseconds that its first token, or its whole answer, is expected to take. */
+  get expected(): number {
+    const { request: { operation, outputLimit, stream }, group: { estimate, expected } } = this
+    if (operation === "other") return Infinity
+    const kind = stream || operation === "embeddings" ? "first-token" : "answer"
+    // how long an answer will be is not known; the longest that is likely suspects nobody too soon
+    const tokens = kind === "first-token" ? this.promptTokens : outputLimit ?? LONG_ANSWER * estimate.unlimitedOutput
+    return expected.expected(kind, sizeOf(kind, tokens)) ?? Infinity
   }
 
   /** It waits no more. */

@@ -78,7 +78,7 @@ const stateOf = (
   weight: deployment.weight,
   warmth: deployment.warmth(now),
   utilisation: deployment.quota.utilisation(now),
-  latency: deployment.latency.ratio(now),
+  latency: deployment.slowness(now),
   inFlight: deployment.inFlight,
   waiting: deployment.waiting
 })
@@ -139,5 +139,5 @@ const frozen = (state: ExplainedDeployment): Deployment =>
     waiting: state.waiting,
     warmth: () => state.warmth,
     quota: { capacity: state.capacity ?? NaN, utilisation: () => state.utilisation },
-    latency: { ratio: () => state.latency }
+    slowness: () => state.latency
   }) as unknown as Deployment

@@ -56,7 +56,7 @@ export class Candidate {
 
   /** Latency as a ratio to what is expected of the model: 1 is like its peers. */
   get latency(): number {
-    return this.deployment.latency.ratio(this.now)
+    return this.deployment.slowness(this.now)
   }
 
   /** Attempts in flight. */
@@ -129,12 +129,16 @@ const draw = (length: number, sum: number, point: number, except: number): numbe
 /** Drawn twice, a candidate is left only for one that is better by this factor. */
 const CLEARLY_WORSE = 2
 
+/** Slower than the other by this factor, a candidate is left even where the other is hot. */
+const FAR_SLOWER = 4
+
 /**
  * Power of two choices. `hot` is the utilisation above which scarce quota decides instead of latency.
  *
- * One hot: the cold one. Both hot: the lower utilisation. Both cold: the lower
- * `latency x (1 + waiting / share) / (1.02 - max(utilisation, 0.6))^2`, with the share relative to the candidates' mean.
- * Ties are random.
+ * With `w = latency x (1 + waiting / share)`, the share relative to the candidates' mean: one that is slower by a factor
+ * of four is left, whatever the quotas, since to send it what the fast ones have no room for makes it slower still.
+ * Else, one hot: the cold one. Both hot: the lower utilisation. Both cold: the lower
+ * `w / (1.02 - max(utilisation, 0.6))^2`. Ties are random.
  *
  * The same candidate may be drawn twice: it is then taken, unless another is cold where it is hot, or clearly better.
  * Two that must differ would be level whatever their weights where there are only two.
@@ -149,6 +153,11 @@ export const powerOfTwoChoices = (hot: number): Policy => (candidates, random) =
   const second = isTwice ? draw(length, sum - shares[first]!, random(), first) : again
   const a = candidates[first]!
   const b = candidates[second]!
+  const mean = sum / length
+  const wa = a.latency * (1 + a.waiting / (shares[first]! / mean))
+  const wb = b.latency * (1 + b.waiting / (shares[second]! / mean))
+  if (wa > FAR_SLOWER * wb) return b
+  if (wb > FAR_SLOWER * wa) return a
   const ua = a.utilisation
   const ub = b.utilisation
   if (ua > hot || ub > hot) {
@@ -158,17 +167,16 @@ export const powerOfTwoChoices = (hot: number): Policy => (candidates, random) =
     }
     return ua > hot ? b : a
   }
-  const mean = sum / length
-  const sa = score(a, ua, shares[first]! / mean)
-  const sb = score(b, ub, shares[second]! / mean)
+  const sa = wa / scarcity(ua)
+  const sb = wb / scarcity(ub)
   if (isTwice) return sa > CLEARLY_WORSE * sb ? b : a
   return sa === sb ? either(a, b, random) : sa < sb ? a : b
 }
 
 const either = (a: Candidate, b: Candidate, random: () => number): Candidate => random() < 0.5 ? a : b
 
-const score = (candidate: Candidate, utilisation: number, share: number): number =>
-  candidate.latency * (1 + candidate.waiting / share) / (1.02 - Math.max(utilisation, 0.6)) ** 2
+/** What is left of a quota, where it gets scarce. */
+const scarcity = (utilisation: number): number => (1.02 - Math.max(utilisation, 0.6)) ** 2
 
 /** Each in turn, in proportion to weight: smooth weighted round robin. Blind to load; for comparison and for tests. */
 export const roundRobin = (): Policy => {
