@@ -165,6 +165,7 @@ const limits: Readonly<Record<TimeoutStage, keyof TimeoutsConfig>> = {
   "first-event": "firstEvent",
   "first-content": "firstContent",
   idle: "idle",
+  answer: "total",
   total: "total"
 }
 

@@ -14,12 +14,19 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { Answer } from "./attempt/Answer.ts"
-import { type AttemptEnvironment, type AttemptPlan, type Ended, execute, type OnOpen } from "./attempt/Attempt.ts"
+import {
+  type AttemptEnvironment,
+  type AttemptPlan,
+  type Ended,
+  execute,
+  type OnOpen,
+  type Patience
+} from "./attempt/Attempt.ts"
 import type { Deadlines } from "./attempt/Deadlines.ts"
 import type { AttemptFailure } from "./attempt/GivenStream.ts"
 import type { Outcome } from "./attempt/Outcome.ts"
 import type { Config } from "./Config.ts"
-import type { Deployment } from "./deployment/Deployment.ts"
+import type { Deployment, Permit } from "./deployment/Deployment.ts"
 import type { Deployments } from "./deployment/Deployments.ts"
 import type { ModelGroup } from "./deployment/ModelGroup.ts"
 import * as Failover from "./failover/Failover.ts"
@@ -297,7 +304,27 @@ export class Dispatcher {
       if (ids.length > 0) this.owners.remember(ids, deployment.resource.name)
       if (this.narrator.isHeard) this.narrator.streamEnded(journey, deployment, permit.firstByteAt, outcome, usage)
     }
-    return { request, permit, group, promptTokens, timeouts, configured, deadline, isRenewal, onOpen, onEnd }
+    const patience = isWhole ? this.patienceOf(journey, permit) : undefined
+    return { request, permit, group, promptTokens, timeouts, configured, patience, deadline, isRenewal, onOpen, onEnd }
+  }
+
+  /**
+   * A whole answer that takes several times as long as the slowest of its kind may never come. It is given up once, for
+   * another deployment; the second time it may take as long as it likes.
+   */
+  private patienceOf(journey: Journey, permit: Permit): Patience | undefined {
+    const { counted, group, maxAttempts, request: { hasSideEffects, operation }, timeouts } = journey
+    const slowest = group.expected.slowest(operation === "embeddings" ? "first-token" : "answer")
+    if (counted > 1 || maxAttempts === 1 || hasSideEffects || slowest === undefined) return undefined
+    const millis = Math.max(timeouts.firstEvent, HANG_FACTOR * slowest * permit.expected)
+    if (millis === Infinity) return undefined
+    return {
+      millis,
+      hasAnother: () => {
+        const decision = this.decide(journey)
+        return decision._tag === "Decision" && !decision.isRepeat
+      }
+    }
   }
 
   private remember(journey: Journey, answer: Answer, startedAt: number): void {
@@ -543,6 +570,9 @@ export class Dispatcher {
 
 /** What a throttled caller is told to wait, in milliseconds, even where a deployment has just come back. */
 const SHORTEST_RETRY_AFTER = 1000
+
+/** A whole answer is given up past this many times its slowest peers' time. */
+const HANG_FACTOR = 3
 
 /** How often the first in line looks whether a deployment is back before it was told to be, in milliseconds. */
 const LOOK_EVERY = 250

@@ -111,6 +111,7 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
           promptTokens,
           timeouts: deployments.settings.timeouts,
           configured: deployments.settings.timeouts,
+          patience: undefined,
           deadline: now + settings.timeout,
           isRenewal: false,
           onOpen: undefined,

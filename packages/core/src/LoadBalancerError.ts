@@ -45,9 +45,11 @@ export interface Usage {
  * - `first-event`: a streamed answer's headers and first event.
  * - `first-content`: a streamed answer's first content.
  * - `idle`: between two events after that.
+ * - `answer`: a whole answer that took several times as long as the slowest of its peers', while another deployment could
+ *   be asked. Held against nobody, and only once a request.
  * - `total`: the whole request, over all attempts.
  */
-export type TimeoutStage = "connect" | "first-event" | "first-content" | "idle" | "total"
+export type TimeoutStage = "connect" | "first-event" | "first-content" | "idle" | "answer" | "total"
 
 /**
  * One attempt as it ended. Durations are milliseconds.

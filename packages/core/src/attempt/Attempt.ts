@@ -39,6 +39,12 @@ export interface AttemptEnvironment {
 /** Told of a stream before it is handed over, so that whoever stops meanwhile can close it. */
 export type OnOpen = (stream: { readonly close: () => void }) => void
 
+/** A wait that ends only where there is somewhere else to go. */
+export interface Patience {
+  readonly millis: number
+  readonly hasAnother: () => boolean
+}
+
 /** How an attempt ended. */
 export interface Ended {
   readonly outcome: Outcome.Outcome
@@ -56,6 +62,8 @@ export interface AttemptPlan {
   readonly timeouts: TimeoutsConfig
   /** Time limits without the request's own. */
   readonly configured: TimeoutsConfig
+  /** How long to wait for a whole answer before another deployment is asked, while one can be. */
+  readonly patience: Patience | undefined
   /** The request's deadline: a time of the monotonic clock. */
   readonly deadline: number
   /** Whether the credential was renewed for this attempt, so that another 401 is final. */
@@ -120,7 +128,9 @@ class Attempt implements Source, Limited {
     this.plan = plan
     this.environment = environment
     this.deployment = plan.permit.deployment
-    if (plan.request.stream) this.enterStage("first-event", plan.permit.startedAt + plan.timeouts.firstEvent)
+    const { patience, permit: { startedAt }, request, timeouts } = plan
+    if (request.stream) this.enterStage("first-event", startedAt + timeouts.firstEvent)
+    else if (patience !== undefined) this.enterStage("answer", startedAt + patience.millis)
   }
 
   get now(): number {
@@ -323,6 +333,10 @@ class Attempt implements Source, Limited {
 
   /** The stage's time is over: ends the attempt, or breaks what is being given out. */
   expire(): void {
+    if (this.stage === "answer" && this.now < this.plan.deadline && this.plan.patience?.hasAnother() === false) {
+      this.enterStage("answer", this.now + this.plan.patience.millis)
+      return
+    }
     this.expired = this.now >= this.plan.deadline ? "total" : this.stage
     if (this.given === undefined) this.worker?.interruptUnsafe()
     else this.given.expire(outcomeOfStage(this.expired))

@@ -207,7 +207,7 @@ const timedOut = (settled: Settled, stage: TimeoutStage, reason: string): void =
   const { configured, group, now, permit, request } = settled
   const { deployment } = permit
   const limit = limitOf(stage)
-  const isImpatient = (request.timeouts?.[limit] ?? Infinity) < configured[limit]
+  const isImpatient = stage === "answer" || (request.timeouts?.[limit] ?? Infinity) < configured[limit]
   if (permit.firstByteAt === undefined) observeWait(settled)
   if (!isImpatient && group.hasHealthyPeer(deployment, now)) failDeployment(settled, reason)
   else deployment.breaker.release(permit.epoch)

@@ -1,0 +1,143 @@
+import { assert, describe, it } from "@effect/vitest"
+import { LoadBalancer } from "@evenkeel/core"
+import { Clock, Effect, Fiber, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { answer, fleet, hello, run, sent, service, stateOf, steady } from "../../support/Balanced.ts"
+
+/** Fifty words take five seconds. */
+const talkative = {
+  latency: { ...steady, perOutputTokenMs: 100 },
+  reply: () => Array.from({ length: 50 }, (_, i) => `word${i}`).join(" ")
+}
+
+const names = ["east", "west", "north"]
+
+const three = (deployment: Parameters<typeof service>[1] = {}) => fleet(names.map((name) => service(name, deployment)))
+
+const streamed = (lb: LoadBalancer["Service"]) => Stream.runDrain(lb.chatStream(hello))
+
+/** Streams one after the other, as many as there are. */
+const ask = (count: number) =>
+  Effect.gen(function*() {
+    const lb = yield* LoadBalancer
+    for (let i = 0; i < count; i++) yield* answer(streamed(lb))
+  })
+
+describe("a deployment that is slow but alive", () => {
+  for (
+    const [what, fault] of [
+      ["in its first tokens", { kind: "slow", factor: 10 }],
+      ["in the tokens after the first", { kind: "slowDecoding", factor: 10 }]
+    ] as const
+  ) {
+    it.effect(`${what} loses most of its traffic, and is not taken out`, () => {
+      const fleet = three(talkative)
+      return run(
+        fleet,
+        Effect.gen(function*() {
+          yield* ask(30)
+          fleet.services["east"]!.fault("*", fault)
+          const before = sent(fleet)["east"] ?? 0
+          yield* ask(60)
+          assert.isAtMost((sent(fleet)["east"] ?? 0) - before, 12)
+          assert.strictEqual((yield* stateOf("east")).state, "healthy")
+        })
+      )
+    })
+  }
+
+  it.effect("gets its share back when it is fast again", () => {
+    const fleet = three()
+    return run(
+      fleet,
+      Effect.gen(function*() {
+        yield* ask(30)
+        fleet.services["east"]!.fault("*", { kind: "slow", factor: 20 })
+        yield* ask(100)
+        fleet.services["east"]!.clear()
+        yield* TestClock.adjust("1 minute")
+        const before = sent(fleet)["east"]!
+        yield* ask(90)
+        assert.isAtLeast(sent(fleet)["east"]! - before, 15)
+      })
+    )
+  })
+
+  it.effect("is left while it hangs, long before a time limit says so", () => {
+    const fleet = three()
+    return run(
+      fleet,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        yield* ask(30)
+        fleet.services["east"]!.fault("*", { kind: "hang" })
+        const before = sent(fleet)["east"]!
+        const asking: Array<Fiber.Fiber<void, unknown>> = []
+        for (let i = 0; i < 200; i++) {
+          asking.push(yield* Effect.forkChild(streamed(lb), { startImmediately: true }))
+          yield* TestClock.adjust("100 millis")
+        }
+        assert.isAtMost(sent(fleet)["east"]! - before, 20)
+        assert.isAbove((yield* stateOf("east")).waiting, 0)
+        yield* Effect.forEach(asking, Fiber.interrupt)
+      })
+    )
+  })
+})
+
+describe("a whole answer that does not come", () => {
+  const whole = Effect.gen(function*() {
+    const lb = yield* LoadBalancer
+    return yield* answer(lb.chat(hello))
+  })
+
+  it.effect("is asked for elsewhere, once it takes far longer than any, and nobody is blamed", () => {
+    const fleet = three()
+    return run(
+      fleet,
+      Effect.gen(function*() {
+        yield* Effect.replicateEffect(whole, 30)
+        for (const name of names) fleet.services[name]!.fault("*", { kind: "hang", times: 1 })
+        // the first two attempts may be unlucky; the second is waited for to the end
+        fleet.services["east"]!.clear()
+        fleet.services["west"]!.clear()
+        const began = yield* Clock.currentTimeMillis
+        for (let i = 0; i < 6; i++) yield* whole
+        const took = (yield* Clock.currentTimeMillis) - began
+        assert.isAtLeast(took, 60_000)
+        assert.isAtMost(took, 65_000)
+        assert.strictEqual((yield* stateOf("north")).state, "healthy")
+        assert.strictEqual((yield* stateOf("north")).inFlight, 0)
+      })
+    )
+  })
+
+  it.effect("is waited for the second time, as a long one must be able to come", () => {
+    const fleet = three()
+    return run(
+      fleet,
+      Effect.gen(function*() {
+        yield* Effect.replicateEffect(whole, 30)
+        for (const name of names) fleet.services[name]!.fault("*", { kind: "slow", factor: 2000 })
+        const began = yield* Clock.currentTimeMillis
+        yield* whole
+        const took = (yield* Clock.currentTimeMillis) - began
+        assert.isAbove(took, 200_000)
+        assert.deepStrictEqual(fleet.sends.slice(30).length, 2)
+      })
+    )
+  })
+
+  it.effect("is waited for where there is nobody else", () => {
+    const one = fleet([service("east")])
+    return run(
+      one,
+      Effect.gen(function*() {
+        yield* Effect.replicateEffect(whole, 30)
+        one.services["east"]!.fault("*", { kind: "slow", factor: 2000 })
+        yield* whole
+        assert.lengthOf(one.sends, 31)
+      })
+    )
+  })
+})

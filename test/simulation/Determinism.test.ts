@@ -1,0 +1,41 @@
+// oxlint-disable no-await-in-loop -- runs at the same time would only take turns
+import { assert, describe, it } from "@effect/vitest"
+import type { Contender } from "./Client.ts"
+import { evenkeel } from "./Evenkeel.ts"
+import { figuresOf } from "./Figures.ts"
+import { plainContenders } from "./PlainClient.ts"
+import { play } from "./Run.ts"
+import { shortened } from "./Scenario.ts"
+import { scenarioNamed } from "./Scenarios.ts"
+
+/** A minute, warm or not. */
+const short = (name: string) => ({ ...shortened(scenarioNamed(name), 1 / 15), warmUp: 15 })
+
+const trafficOf = async (contender: Contender) => {
+  const { asked } = await play(short("fleet"), contender, 3)
+  return asked.map(({ at, index, streamed }) => ({ at, index, streamed }))
+}
+
+describe("a simulation", { concurrent: false }, () => {
+  for (const name of ["slow", "fleet", "sessions"]) {
+    it(`is the same for the same seed: ${name}`, async () => {
+      for (const contender of [evenkeel, plainContenders[0]!]) {
+        const one = await play(short(name), contender, 7)
+        const other = await play(short(name), contender, 7)
+        assert.deepStrictEqual(figuresOf(one), figuresOf(other))
+        assert.deepStrictEqual(one, other)
+      }
+    })
+  }
+
+  it("is another for another seed", async () => {
+    const one = await play(short("equal"), evenkeel, 1)
+    const other = await play(short("equal"), evenkeel, 2)
+    assert.notDeepEqual(one.sends, other.sends)
+  })
+
+  it("gives every contender the same traffic", async () => {
+    const traffic = await trafficOf(evenkeel)
+    for (const contender of plainContenders) assert.deepStrictEqual(await trafficOf(contender), traffic)
+  })
+})

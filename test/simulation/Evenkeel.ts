@@ -1,0 +1,61 @@
+/**
+ * Evenkeel as a contender: the balancer with its defaults.
+ */
+import { type ConfigInput, Deployments, LoadBalancer } from "@evenkeel/core"
+import * as SimulatedTransport from "@evenkeel/core/simulation/SimulatedTransport"
+import { Transport } from "@evenkeel/core/Transport"
+import { Context, Effect, Layer, Random, Stream } from "effect"
+import { type Contender, parametersOf } from "./Client.ts"
+import type { Place, Scenario } from "./Scenario.ts"
+import { MODEL, type World } from "./World.ts"
+
+type ResourceInput = ConfigInput["resources"][number]
+
+export const evenkeel: Contender = {
+  name: "evenkeel",
+  make: (scenario, world, seed) =>
+    Effect.gen(function*() {
+      const places = scenario.places.filter(({ isLater }) => isLater !== true)
+      const resources = world.services.flatMap(({ name }) => resourceOf(scenario, world, name, places))
+      const layer = LoadBalancer.layer({ resources }).pipe(
+        Layer.provide(Layer.succeed(Transport, SimulatedTransport.make(world.services)))
+      )
+      // built anew for each: a fleet shares nothing
+      const context = yield* Layer.build(Layer.fresh(layer)).pipe(Random.withSeed(seed), Effect.orDie)
+      const lb = Context.get(context, LoadBalancer)
+      const deployments = Context.get(context, Deployments)
+      return {
+        ask: (ask, onFirst) => {
+          const parameters = { model: MODEL, ...parametersOf(ask) }
+          const options = { session: ask.session }
+          if (!ask.streamed) return Effect.asVoid(lb.chat(parameters, options))
+          return Stream.runForEach(
+            lb.chatStream(parameters, options),
+            ({ choices }) => (choices[0]?.delta.content ?? "") === "" ? Effect.void : Effect.sync(onFirst)
+          )
+        },
+        join: (place) =>
+          Effect.orDie(Effect.forEach(resourceOf(scenario, world, place.resource, [place]), deployments.add)),
+        leave: ({ name, resource }) => Effect.asVoid(deployments.remove(`${resource}/${name}`))
+      }
+    })
+}
+
+/** A resource with these of its places; none where it has none of them. */
+const resourceOf = (
+  { isTold }: Scenario,
+  { services }: World,
+  name: string,
+  places: ReadonlyArray<Place>
+): ReadonlyArray<ResourceInput> => {
+  const { apiKey, endpoint, provider } = services.find((service) => service.name === name)!.config()
+  const deployments = places.filter(({ resource }) => resource === name).map(({ name, provisioned, tier, tpm }) => ({
+    name,
+    model: MODEL,
+    provisioned,
+    tier,
+    tpm: isTold ? tpm : undefined,
+    rpm: isTold && provisioned !== true ? (tpm / 1000) * 6 : undefined
+  }))
+  return deployments.length === 0 ? [] : [{ name, provider, endpoint, apiKey, deployments }] as Array<ResourceInput>
+}

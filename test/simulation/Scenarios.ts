@@ -1,0 +1,164 @@
+/**
+ * The scenarios.
+ */
+import type { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
+import type { Change, Place, Scenario, Traffic } from "./Scenario.ts"
+
+const usual: Traffic = {
+  streamed: 0.7,
+  promptTokens: 1000,
+  promptSpread: 0.8,
+  outputLimits: [100, 200, 300, 400, 800, undefined],
+  longShare: 0,
+  longTokens: 0,
+  sessions: 0
+}
+
+const base = {
+  load: 0.7,
+  minutes: 15,
+  traffic: usual,
+  changes: [],
+  balancers: 1,
+  isTold: true,
+  warmUp: 90
+} satisfies Partial<Scenario>
+
+/** Places on a resource each, by their thousands of tokens a minute. */
+const apart = (...thousands: ReadonlyArray<number>): ReadonlyArray<Place> =>
+  thousands.map((tpm, i) => ({ name: `d${i}`, resource: `r${i}`, tpm: tpm * 1000 }))
+
+const equal = apart(200, 200, 200, 200, 200, 200)
+const unequal = apart(480, 340, 190, 120, 50, 50)
+
+/** A fault in the middle third. */
+const during = (fault: SimulatedFault, ...places: ReadonlyArray<string>): ReadonlyArray<Change> => [
+  { at: 1 / 3, kind: "fault", fault, places },
+  { at: 2 / 3, kind: "clear", places }
+]
+
+/** A fault that comes and goes in the middle third. */
+const flapping = (fault: SimulatedFault, times: number, ...places: ReadonlyArray<string>): ReadonlyArray<Change> =>
+  Array.from({ length: times }, (_, i): ReadonlyArray<Change> => [
+    { at: (1 + i / times) / 3, kind: "fault", fault, places },
+    { at: (1 + (i + 0.5) / times) / 3, kind: "clear", places }
+  ]).flat()
+
+const names = (places: ReadonlyArray<Place>): ReadonlyArray<string> => places.map(({ name }) => name)
+
+export const scenarios: ReadonlyArray<Scenario> = [
+  { ...base, name: "equal", about: "six alike, 70 % in use", places: equal },
+  { ...base, name: "unequal-85", about: "quotas of 480 to 50, 85 % in use", places: unequal, load: 0.85 },
+  { ...base, name: "unequal-114", about: "the same, asked for 114 % of all they have", places: unequal, load: 1.14 },
+  {
+    ...base,
+    name: "slow",
+    about: "one of six ten times slower for a third of the time",
+    places: equal,
+    changes: during({ kind: "slow", factor: 10 }, "d0")
+  },
+  {
+    ...base,
+    name: "failing",
+    about: "one of six answers 500 at once for a third of the time",
+    places: equal,
+    changes: during({ kind: "status", status: 500 }, "d0")
+  },
+  {
+    ...base,
+    name: "flapping",
+    about: "one of six answers 503, 15 s on, 15 s off",
+    places: equal,
+    changes: flapping({ kind: "status", status: 503 }, 10, "d0")
+  },
+  {
+    ...base,
+    name: "hanging",
+    about: "one of six never answers for a third of the time",
+    places: equal,
+    changes: during({ kind: "hang" }, "d0")
+  },
+  {
+    ...base,
+    name: "all-slow",
+    about: "all six four times slower for a third of the time",
+    places: equal,
+    changes: during({ kind: "slow", factor: 4 }, ...names(equal))
+  },
+  {
+    ...base,
+    name: "tiers",
+    about: "two provisioned in tier 1, asked for twice what they have; three standard behind them",
+    places: [
+      { name: "d0", resource: "r0", tpm: 200_000, provisioned: true },
+      { name: "d1", resource: "r1", tpm: 200_000, provisioned: true },
+      { name: "d2", resource: "r2", tpm: 300_000, tier: 2 },
+      { name: "d3", resource: "r3", tpm: 300_000, tier: 2 },
+      { name: "d4", resource: "r4", tpm: 300_000, tier: 2 }
+    ],
+    load: 0.62
+  },
+  {
+    ...base,
+    name: "region-lost",
+    about: "three regions of two; one cannot be connected to for a third of the time",
+    places: equal.map((place, i) => ({ ...place, resource: `r${Math.floor(i / 2)}` })),
+    load: 0.55,
+    changes: [
+      {
+        at: 1 / 3,
+        kind: "outage",
+        fault: { kind: "refused", because: "connect-timeout", afterMs: 10_000 },
+        places: ["d0", "d1"]
+      },
+      { at: 2 / 3, kind: "clear", places: ["d0", "d1"] }
+    ]
+  },
+  {
+    ...base,
+    name: "cold-start",
+    about: "no quota is known, nothing was seen; one of six is three times slower from the first request",
+    places: unequal,
+    load: 0.6,
+    minutes: 5,
+    isTold: false,
+    warmUp: 0,
+    changes: [{ at: 0, kind: "fault", fault: { kind: "slow", factor: 3 }, places: ["d1"] }]
+  },
+  {
+    ...base,
+    name: "membership",
+    about: "a sixth one joins after a third of the time, another leaves after two thirds",
+    places: [...equal.slice(0, 5), { ...equal[5]!, isLater: true }],
+    load: 0.65,
+    changes: [
+      { at: 1 / 3, kind: "join", places: ["d5"] },
+      { at: 2 / 3, kind: "leave", places: ["d0"] }
+    ]
+  },
+  {
+    ...base,
+    name: "fleet",
+    about: "twenty balancers that know nothing of each other, 80 % in use",
+    places: unequal,
+    load: 0.8,
+    balancers: 20
+  },
+  {
+    ...base,
+    name: "long-prompts",
+    about: "one prompt in twenty has 20,000 tokens, the others 500",
+    places: apart(400, 400, 400, 400, 400, 400),
+    traffic: { ...usual, promptTokens: 500, longShare: 0.05, longTokens: 20_000 }
+  },
+  {
+    ...base,
+    name: "sessions",
+    about: "200 conversations that grow, all with the same system prompt",
+    places: apart(600, 600, 600, 600, 600, 600),
+    load: 0.6,
+    traffic: { ...usual, sessions: 200 }
+  }
+]
+
+export const scenarioNamed = (name: string): Scenario => scenarios.find((scenario) => scenario.name === name)!
