@@ -29,6 +29,8 @@ export interface Sent {
   readonly at: number
   /** Whether it was sent because everything is failing. */
   readonly isPanic: boolean
+  /** Whether it was sent beside another that is under way. */
+  readonly isHedge: boolean
 }
 
 /** One request as it ended. */
@@ -150,7 +152,8 @@ const configOf = (
     attempts: scenario.attempts,
     maxWait: scenario.maxWait,
     budgetRatio: scenario.budgetRatio / 10,
-    budgetPerSecond: scenario.budgetPerSecond
+    budgetPerSecond: scenario.budgetPerSecond,
+    hedge: scenario.hedges
   },
   health: {
     consecutiveFailures: scenario.consecutiveFailures,
@@ -194,6 +197,7 @@ const watch = (
   now: () => number
 ) => {
   let panicked: string | undefined
+  let isHedge = false
   const watched: Transport["Service"] = {
     send: (request) => {
       const seen = live()
@@ -202,7 +206,9 @@ const watch = (
       if (seen === undefined || deployment === undefined) return transport.send(request)
       const isPanic = panicked === deployment.id
       panicked = undefined
-      const sent = { request: user === undefined ? undefined : Number(user), deployment, at: now(), isPanic }
+      const asked = user === undefined ? undefined : Number(user)
+      const sent = { request: asked, deployment, at: now(), isPanic, isHedge }
+      isHedge = false
       watcher.onSend?.(sent, seen)
       return Effect.tap(
         transport.send(request),
@@ -214,6 +220,7 @@ const watch = (
     transport: watched,
     onEvent: (event: Event) => {
       if (event._tag === "Panicked") panicked = event.deployment
+      if (event._tag === "Hedged") isHedge = true
     }
   }
 }

@@ -90,6 +90,7 @@ export const Scenario = Schema.Struct({
   /** In tenths. */
   budgetRatio: int(0, 5),
   budgetPerSecond: int(0, 1),
+  hedges: Schema.Boolean,
   consecutiveFailures: int(1, 3),
   openFor: int(200, 3000),
   /** Active checks, every second where there are any. */

@@ -83,7 +83,8 @@ export const retriesAreBudgeted: Guarantee = (wrong, scenario) => {
       const isRepeat = before.some(({ sent: { deployment } }) => deployment === sent.deployment)
       // a limit may also come inside a 200; what cannot be told apart is not held against the budget
       const mayBeThrottled = last.status === 429 || last.status === 200
-      if (!isRepeat && (before.length < 2 || mayBeThrottled)) return
+      // a hedge is never free
+      if (!sent.isHedge && !isRepeat && (before.length < 2 || mayBeThrottled)) return
       paid.push(sent.at)
       const recent = paid.filter((at) => at > sent.at - 10_000).length
       // the budget counts whole seconds, and so up to one more

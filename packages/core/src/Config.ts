@@ -142,6 +142,7 @@ export interface FailoverConfig {
   readonly attempts: number
   readonly maxWait: number
   readonly maxWaiting: number
+  readonly hedge: boolean
   readonly budgetRatio: number
   readonly budgetPerSecond: number
   readonly backoff: number

@@ -30,6 +30,7 @@ import type { Deployment, Permit } from "./deployment/Deployment.ts"
 import type { Deployments } from "./deployment/Deployments.ts"
 import type { ModelGroup } from "./deployment/ModelGroup.ts"
 import * as Failover from "./failover/Failover.ts"
+import { hedge } from "./failover/Hedge.ts"
 import { Journey } from "./failover/Journey.ts"
 import { Narrator } from "./failover/Narrator.ts"
 import { RetryBudget } from "./failover/RetryBudget.ts"
@@ -72,8 +73,11 @@ type Trouble =
   | { readonly _tag: "NoCandidate" }
   | { readonly _tag: "NoBudget" }
 
-/** What may overrule routing: the same deployment again, with a new credential; or, where all are failing, the best bet. */
-type Overruling = Deployment | "panic" | undefined
+/**
+ * What an attempt is besides the next one: at the same deployment again, with a new credential; at the best bet, where all
+ * are failing; or beside one that is slow to begin.
+ */
+type Overruling = Deployment | "panic" | "hedge" | undefined
 
 /** What a failed attempt itself says about the next: what ends the request, or an attempt that mends it. */
 interface Repair {
@@ -116,7 +120,7 @@ export class Dispatcher {
       if (journey instanceof Errors.LoadBalancerError) return Effect.fail(journey)
       this.budget.deposit(journey.startedAt)
       const answer = Effect.catch(
-        this.attempt(journey),
+        this.mayHedge(journey) ? this.hedged(journey) : this.attempt(journey),
         (trouble) => Effect.onExit(this.recover(journey, trouble), () => Effect.sync(() => journey.leaveLine()))
       )
       return this.narrator.isHeard
@@ -183,7 +187,7 @@ export class Dispatcher {
     journey: Journey,
     overruling: Overruling = undefined
   ): Effect.Effect<Answered, Trouble> {
-    const isRenewal = overruling !== undefined && overruling !== "panic"
+    const isRenewal = typeof overruling === "object"
     let none: Exclude<Trouble["_tag"], "Attempt"> = "NoCandidate"
     let startedAt = 0
     const begin = (): AttemptPlan | undefined => {
@@ -191,7 +195,7 @@ export class Dispatcher {
       if (decision._tag === "NoCandidate") return undefined
       startedAt = this.now
       // in the moment in which it is spent, however long the request waited since it was planned
-      if (journey.owesRetry && !this.budget.withdraw(startedAt)) {
+      if ((journey.owesRetry || overruling === "hedge") && !this.budget.withdraw(startedAt)) {
         none = "NoBudget"
         return undefined
       }
@@ -222,7 +226,8 @@ export class Dispatcher {
     const query = this.queryOf(journey, journey.tried, now)
     const { decision, explanation } = explain(query, this.routing, now, this.options.random, journey.counted + 1)
     const chosen = this.overrule(journey, decision, overruling)
-    if (chosen === decision || chosen._tag === "NoCandidate") tell(explanation)
+    if (chosen._tag === "Decision" && overruling === "hedge") tell(explanation.with(chosen.deployment.id, "hedge"))
+    else if (chosen === decision || chosen._tag === "NoCandidate") tell(explanation)
     else tell(explanation.with(chosen.deployment.id, overruling === "panic" ? "panic" : "renewed"))
     return chosen
   }
@@ -232,7 +237,7 @@ export class Dispatcher {
     decision: Decision | NoCandidate,
     overruling: Overruling
   ): Decision | NoCandidate {
-    if (overruling === undefined) return decision
+    if (overruling === undefined || overruling === "hedge") return decision
     if (overruling !== "panic") return { _tag: "Decision", deployment: overruling, isRepeat: true }
     if (decision._tag === "Decision" || decision.bestBet === undefined || !this.mayPanic(journey, decision)) {
       return decision
@@ -334,6 +339,38 @@ export class Dispatcher {
     if (sessionKey === undefined) return
     const from = this.affinity.commit(sessionKey, answer.deployment, startedAt, this.now)
     if (from !== undefined) this.narrator.sessionMoved(journey, from, answer.deployment)
+  }
+
+  // --- hedging ------------------------------------------------------------------------------------------------------
+
+  private mayHedge({ maxAttempts, request, resources }: Journey): boolean {
+    return (request.hedge ?? this.settings.failover.hedge) && request.stream && maxAttempts > 1 &&
+      !request.hasSideEffects
+      && resources === undefined
+  }
+
+  /** The first attempt, and another beside it when its first token is late. */
+  private hedged(journey: Journey): Effect.Effect<Answered, Trouble> {
+    const after = journey.lateAfter
+    if (after === undefined) return this.attempt(journey)
+    journey.openSeveral()
+    return hedge<Answered, Trouble>({
+      first: this.attempt(journey),
+      after: Math.ceil(after),
+      second: () => {
+        const decision = this.decide(journey)
+        if (journey.counted === 0 || decision._tag === "NoCandidate" || decision.isRepeat) return undefined
+        if (this.budget.left(this.now) < 1) return undefined
+        this.narrator.hedged(journey, after)
+        return this.attempt(journey, "hedge")
+      },
+      release: ({ answer }) => {
+        if (answer._tag !== "Whole") answer.stream.close()
+      },
+      onFailure: (trouble) => {
+        if (trouble._tag === "Attempt") journey.attempts.push(trouble.failure.summary)
+      }
+    })
   }
 
   // --- after a failure ----------------------------------------------------------------------------------------------

@@ -75,6 +75,14 @@ export interface Waiting {
   readonly delay: number
 }
 
+/** A first token was late, so another deployment is asked beside; `after` is in milliseconds. */
+export interface Hedged {
+  readonly _tag: "Hedged"
+  readonly at: number
+  readonly model: string
+  readonly after: number
+}
+
 /** Nothing passed its gates because everything is failing; the best bet was used all the same. */
 export interface Panicked {
   readonly _tag: "Panicked"
@@ -121,6 +129,7 @@ export type Event =
   | AttemptEnded
   | FailedOver
   | Waiting
+  | Hedged
   | Panicked
   | SessionMoved
   | RequestEnded

@@ -20,6 +20,7 @@ export const defaults = {
     attempts: 3,
     maxWait: 10_000,
     maxWaiting: 1_000,
+    hedge: false,
     budgetRatio: 0.2,
     budgetPerSecond: 1,
     backoff: 500,

@@ -192,6 +192,11 @@ export interface FailoverInput {
   readonly budgetRatio?: number | undefined
   /** Retries a second that are always granted. Default: 1. */
   readonly budgetPerSecond?: number | undefined
+  /**
+   * Whether a stream whose first token comes later than that of 19 in 20 is asked for beside, of another deployment. The
+   * first to begin wins. It costs what the loser had begun, and draws on the retry budget. Default: false.
+   */
+  readonly hedge?: boolean | undefined
   /** First wait before the same deployment is tried again; it doubles. Default: 500 millis. */
   readonly backoff?: DurationInput | undefined
   /** Longest such wait. Default: 8 seconds. */

@@ -171,6 +171,7 @@ const failover = Schema.Struct({
     number("a number of 0 or more", (value) => value >= 0),
     defaults.failover.budgetPerSecond
   ),
+  hedge: withDefault(flag, defaults.failover.hedge),
   backoff: withDefault(duration({ zero: true }), defaults.failover.backoff),
   maxBackoff: withDefault(duration({ zero: true }), defaults.failover.maxBackoff)
 })

@@ -70,6 +70,13 @@ export class ExpectedLatency {
     return this.spread[kind].quantile(0.99)
   }
 
+  /** Milliseconds within which 19 of 20 requests of this size are answered; `undefined` while too few were seen to say. */
+  usual(kind: LatencyKind, size: number): number | undefined {
+    const ratio = this.spread[kind].quantile(0.95)
+    const expected = this.expected(kind, size)
+    return ratio === undefined || expected === undefined ? undefined : ratio * expected
+  }
+
   /** The ratio of a time that is only a lower bound, such as an abandoned wait; it teaches nothing. */
   lowerBound(kind: LatencyKind, millis: number, size: number): number {
     return this.samples[kind] === 0 ? 1 : Math.exp(Math.log(Math.max(millis, 0.01) / size) - this.logs[kind])

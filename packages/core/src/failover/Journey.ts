@@ -20,7 +20,7 @@ const LONG_ANSWER = 4
 export class Journey {
   readonly request: LlmRequest
   readonly group: ModelGroup
-  readonly onOpen: OnOpen | undefined
+  onOpen: OnOpen | undefined
   readonly startedAt: number
   readonly deadline: number
   /** Time limits without the request's own, and with them. */
@@ -80,6 +80,26 @@ export class Journey {
     // how long an answer will be is not known; the longest that is likely suspects nobody too soon
     const tokens = kind === "first-token" ? this.promptTokens : outputLimit ?? LONG_ANSWER * estimate.unlimitedOutput
     return expected.expected(kind, sizeOf(kind, tokens)) ?? Infinity
+  }
+
+  /** Milliseconds after which a first token is late; `undefined` where nobody knows. */
+  get lateAfter(): number | undefined {
+    return this.group.expected.usual("first-token", sizeOf("first-token", this.promptTokens))
+  }
+
+  /** More than one attempt may open a stream: whoever stops then closes all of them. */
+  openSeveral(): void {
+    const { onOpen } = this
+    const opened: Array<{ readonly close: () => void }> = []
+    const all = {
+      close: () => {
+        for (const stream of opened) stream.close()
+      }
+    }
+    this.onOpen = (stream) => {
+      opened.push(stream)
+      if (opened.length === 1) onOpen?.(all)
+    }
   }
 
   /** It waits no more. */

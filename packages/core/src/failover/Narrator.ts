@@ -43,6 +43,10 @@ export class Narrator {
     if (this.isHeard) this.events.emit({ _tag: "Waiting", at: this.at, model: group.model, delay })
   }
 
+  hedged({ group }: Journey, after: number): void {
+    if (this.isHeard) this.events.emit({ _tag: "Hedged", at: this.at, model: group.model, after })
+  }
+
   panicked({ group }: Journey, { id }: Deployment): void {
     if (this.isHeard) this.events.emit({ _tag: "Panicked", at: this.at, model: group.model, deployment: id })
   }

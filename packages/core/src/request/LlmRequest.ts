@@ -30,6 +30,8 @@ export interface CallOptions {
   readonly timeouts?: { readonly [Stage in keyof TimeoutsConfig]?: Duration.Input | undefined } | undefined
   /** Attempts of this call, the first one included. Default: `failover.attempts`. */
   readonly attempts?: number | undefined
+  /** Whether a stream whose first token is late is asked for a second time. Default: `failover.hedge`. */
+  readonly hedge?: boolean | undefined
   /** Replaces the schedule of failover and retry for this call. */
   readonly schedule?: Schedule<unknown, Setback> | undefined
   /** Told why each attempt of this call goes where it goes. */
@@ -83,6 +85,7 @@ export interface LlmRequest extends Facts {
   /** Extra headers that may cross the border. */
   readonly headers: Readonly<Record<string, string>> | undefined
   readonly attempts: number | undefined
+  readonly hedge: boolean | undefined
   readonly schedule: Schedule<unknown, Setback> | undefined
   readonly explain: ((explanation: Explanation) => void) | undefined
   readonly timeout: number | undefined
@@ -124,6 +127,7 @@ export const make = (asked: Asked, facts: Facts, options: CallOptions | undefine
   session: sessionOf(options?.session) ?? sessionOf(facts.session),
   headers: asked.headers ?? headersOf(options?.headers),
   attempts: options?.attempts,
+  hedge: options?.hedge,
   schedule: options?.schedule,
   explain: options?.explain,
   timeout: options?.timeout === undefined ? undefined : millisOf(options.timeout),

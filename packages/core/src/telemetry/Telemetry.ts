@@ -70,6 +70,8 @@ const describe = (event: Event): Effect.Effect<void> | undefined => {
       return Effect.logDebug(`Evenkeel: ${event.model} fails over from ${event.from} (${event.reason})`)
     case "Waiting":
       return Effect.logDebug(`Evenkeel: ${event.model} waits ${seconds(event.delay)} for a deployment`)
+    case "Hedged":
+      return Effect.logDebug(`Evenkeel: ${event.model} is late after ${seconds(event.after)}; another is asked beside`)
     case "SessionMoved":
       return Effect.logDebug(`Evenkeel: a session of ${event.model} moved from ${event.from} to ${event.to}`)
     case "AttemptEnded":
