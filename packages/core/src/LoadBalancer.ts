@@ -190,7 +190,7 @@ const make: Effect.Effect<
   const listening = new Set<Queue.Queue<Event, Cause.Done>>()
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
-      dispatcher.isClosed = true
+      dispatcher.state.isClosed = true
       for (const queue of listening) Queue.endUnsafe(queue)
     })
   )
@@ -239,12 +239,12 @@ const make: Effect.Effect<
     dispatch: (request, onOpen) => dispatcher.dispatch(request, onOpen),
     snapshot: Effect.sync(() => {
       const now = monotonicMillis(clock)
-      return Snapshot.take(deployments, now, dispatcher.affinity.size, dispatcher.budget.left(now))
+      return Snapshot.take(deployments, now, dispatcher.state.affinity.size, dispatcher.state.budget.left(now))
     }),
     events: Stream.callback<Event>((queue) =>
       Effect.acquireRelease(
         Effect.sync(() => {
-          if (dispatcher.isClosed) Queue.endUnsafe(queue)
+          if (dispatcher.state.isClosed) Queue.endUnsafe(queue)
           listening.add(queue)
           return hub.listen((event) => Queue.offerUnsafe(queue, event))
         }),

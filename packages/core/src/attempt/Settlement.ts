@@ -36,14 +36,13 @@ const MIN_DECODED = 16
 
 /** The stream's first content reached the caller: the deployment is alive, and as fast as this. */
 export const commit = (settled: Settled): void => {
-  const { group, now, permit, promptTokens } = settled
+  const { group, now, permit, promptTokens, request } = settled
   const { deployment } = permit
   deployment.firstByte(permit, now)
-  deployment.heardOf(permit)
   answered(settled)
-  aliveAgain(settled)
-  deployment.lastSuccessAt = now
-  deployment.cooldown.found()
+  wellAgain(settled)
+  if (request.operation === "other") return
+  deployment.heardOf(permit)
   // how much of the prompt was cached is not known yet: for now the ratio is a lower bound
   const ratio = group.expected.lowerBound("first-token", now - permit.startedAt, sizeOf("first-token", promptTokens))
   deployment.latency.observeAtLeast(ratio, now, permit.startedAt, gapOf(group))
@@ -102,11 +101,25 @@ const answered = (settled: Settled): void => {
 }
 
 const aliveAgain = (settled: Settled): void => {
-  const { now, permit } = settled
+  const { now, permit, request } = settled
   const { breaker, id } = permit.deployment
+  // an endpoint that names no model says nothing of any deployment
+  if (request.model === undefined) {
+    breaker.release(permit.epoch)
+    return
+  }
   const wasClosed = breaker.isClosed
   permit.epoch = breaker.succeed(permit.epoch, now)
   if (!wasClosed && breaker.isClosed) tellClosed(settled, "deployment", id)
+}
+
+/** Alive, and there, and able to answer. */
+const wellAgain = (settled: Settled): void => {
+  aliveAgain(settled)
+  if (settled.request.model === undefined) return
+  const { deployment } = settled.permit
+  deployment.lastSuccessAt = settled.now
+  deployment.cooldown.found()
 }
 
 const succeeded = (settled: Settled): void => {
@@ -116,9 +129,7 @@ const succeeded = (settled: Settled): void => {
   if (permit.firstByteAt === undefined) {
     deployment.heardOf(permit)
     answered(settled)
-    aliveAgain(settled)
-    deployment.lastSuccessAt = now
-    deployment.cooldown.found()
+    wellAgain(settled)
   }
   billed(settled)
   if (request.operation === "other") return

@@ -20,6 +20,8 @@ export interface Permit {
   readonly startedAt: number
   /** Milliseconds that its first token, or its answer, is expected to take; `Infinity` when nobody knows. */
   readonly expected: number
+  /** What it is timed as. */
+  readonly kind: "first-token" | "answer"
   /** Epochs of both breakers at entry. */
   epoch: number
   readonly resourceEpoch: number
@@ -82,8 +84,11 @@ export class Deployment {
   /** Characters of prompt from which on this deployment refused one as too long. */
   characterCeiling = Infinity
   lastSuccessAt = -Infinity
-  /** Attempts that wait for their first byte, the longest waiting first, but for those that a later one overtook. */
-  private readonly silent = new Set<Permit>()
+  /**
+   * Attempts that wait for their first byte though one is expected, the longest waiting first, but for those that a later
+   * one of their kind overtook.
+   */
+  private readonly silent = { "first-token": new Set<Permit>(), answer: new Set<Permit>() }
   private readonly slowStart: number
   private readonly slowStartFloor: number
   private readonly addedAt: number
@@ -138,7 +143,7 @@ export class Deployment {
    *
    * @param expected milliseconds until its first token, or its answer; `Infinity` when nobody knows
    */
-  enter(now: number, tokens: number, expected = Infinity): Permit {
+  enter(now: number, tokens: number, expected = Infinity, kind: Permit["kind"] = "first-token"): Permit {
     const reservation = this.quota.reserve(now, tokens)
     this.cooldown.enter(now)
     this.inFlight++
@@ -149,12 +154,13 @@ export class Deployment {
       reservation,
       startedAt: now,
       expected,
+      kind,
       epoch: this.breaker.enter(now),
       resourceEpoch: this.resource.breaker.enter(now),
       firstByteAt: undefined,
       left: false
     }
-    this.silent.add(permit)
+    if (expected !== Infinity) this.silent[kind].add(permit)
     return permit
   }
 
@@ -164,9 +170,8 @@ export class Deployment {
    */
   slowness(now: number): number {
     const worst = Math.max(this.latency.ratio(now), this.decoding.ratio(now))
-    if (this.silent.size === 0) return worst
-    const oldest = this.silent.values().next().value!
-    return Math.max(worst, (now - oldest.startedAt) / oldest.expected)
+    if (this.waiting === 0) return worst
+    return Math.max(worst, overdue(this.silent["first-token"], now), overdue(this.silent.answer, now))
   }
 
   /** The first byte of content arrived: the attempt no longer waits. */
@@ -174,14 +179,15 @@ export class Deployment {
     if (permit.firstByteAt !== undefined) return
     permit.firstByteAt = now
     this.waiting--
-    this.silent.delete(permit)
+    this.silent[permit.kind].delete(permit)
   }
 
   /** It answered: what was sent before and still waits is no sign that it hangs. */
   heardOf(permit: Permit): void {
-    for (const earlier of this.silent) {
+    const silent = this.silent[permit.kind]
+    for (const earlier of silent) {
       if (earlier.startedAt > permit.startedAt) return
-      this.silent.delete(earlier)
+      silent.delete(earlier)
     }
   }
 
@@ -191,7 +197,7 @@ export class Deployment {
     permit.left = true
     this.inFlight--
     if (permit.firstByteAt === undefined) this.waiting--
-    this.silent.delete(permit)
+    this.silent[permit.kind].delete(permit)
     return true
   }
 
@@ -201,4 +207,10 @@ export class Deployment {
     this.totals.cachedTokens += usage.cachedTokens
     this.totals.completionTokens += usage.completionTokens
   }
+}
+
+/** How long the longest waiting has waited, as a ratio to what was expected of it. */
+const overdue = (silent: ReadonlySet<Permit>, now: number): number => {
+  const oldest = silent.values().next().value
+  return oldest === undefined ? 0 : (now - oldest.startedAt) / oldest.expected
 }

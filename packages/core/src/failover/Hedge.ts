@@ -13,36 +13,50 @@ export interface HedgeOptions<A, E> {
   readonly after: number
   /** The second try, where there is one: asked for when the first is slow. */
   readonly second: () => Effect.Effect<A, E> | undefined
-  /** Gives up what the loser may have brought all the same. */
+  /** Gives up what a try has brought, though nobody takes it. */
   readonly release: (answer: A) => void
-  /** Told of a failure that the other may still make good. */
-  readonly onFailure: (error: E) => void
+  /** Told of a failure while the other is under way. Returns whether the other may still make it good. */
+  readonly onFailure: (error: E) => boolean
 }
 
 /**
  * Runs the first, and the second beside it when the first is slow. Fails with the failure of the last one under way.
- * Interrupting it interrupts both.
+ * However it ends, nothing of a try that did not win goes on.
  */
 export const hedge = <A, E>(options: HedgeOptions<A, E>): Effect.Effect<A, E> =>
-  Effect.gen(function*() {
-    const first = yield* Effect.forkChild(options.first, { startImmediately: true })
-    const early = yield* Effect.timeoutOption(Fiber.await(first), options.after)
-    if (Option.isSome(early)) return yield* early.value
-    const next = options.second()
-    if (next === undefined) return yield* Fiber.join(first)
-    const second = yield* Effect.forkChild(next, { startImmediately: true })
-    const [winner, exit] = yield* Effect.raceFirst(
-      Effect.map(Fiber.await(first), (exit) => [first, exit] as const),
-      Effect.map(Fiber.await(second), (exit) => [second, exit] as const)
-    )
-    const other = winner === first ? second : first
-    if (Exit.isFailure(exit)) {
+  Effect.suspend(() => {
+    const tries: Array<Fiber.Fiber<A, E>> = []
+    let winner: Fiber.Fiber<A, E> | undefined
+    const start = (effect: Effect.Effect<A, E>) =>
+      Effect.tap(Effect.forkDetach(effect, { startImmediately: true }), (fiber) => Effect.sync(() => tries.push(fiber)))
+    const race = Effect.gen(function*() {
+      const first = yield* Effect.uninterruptible(start(options.first))
+      const early = yield* Effect.timeoutOption(Fiber.await(first), options.after)
+      const next = Option.isSome(early) ? undefined : options.second()
+      if (next === undefined) {
+        winner = first
+        return yield* Fiber.join(first)
+      }
+      const second = yield* Effect.uninterruptible(start(next))
+      const [sooner, exit] = yield* Effect.raceFirst(
+        Effect.map(Fiber.await(first), (exit) => [first, exit] as const),
+        Effect.map(Fiber.await(second), (exit) => [second, exit] as const)
+      )
       const failure = Exit.findErrorOption(exit)
-      if (Option.isSome(failure)) options.onFailure(failure.value)
-      return yield* Fiber.join(other)
-    }
-    yield* Fiber.interrupt(other)
-    const lost = other.pollUnsafe()
-    if (lost !== undefined && Exit.isSuccess(lost)) options.release(lost.value)
-    return exit.value
+      const isOpen = Option.isSome(failure) && options.onFailure(failure.value)
+      winner = isOpen ? (sooner === first ? second : first) : sooner
+      return yield* Fiber.join(winner)
+    })
+    return Effect.onExit(race, (exit) => {
+      const left = tries.filter((fiber) => Exit.isFailure(exit) || fiber !== winner)
+      return Effect.andThen(
+        Fiber.interruptAll(left),
+        Effect.sync(() => {
+          for (const fiber of left) {
+            const ended = fiber.pollUnsafe()
+            if (ended !== undefined && Exit.isSuccess(ended)) options.release(ended.value)
+          }
+        })
+      )
+    })
   })

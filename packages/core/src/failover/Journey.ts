@@ -72,11 +72,16 @@ export class Journey {
     this.sessionKey = request.session === undefined ? undefined : `${group.model}\u0000${request.session}`
   }
 
+  /** What its first answer is timed as. */
+  get latencyKind(): "first-token" | "answer" {
+    const { operation, stream } = this.request
+    return stream || operation === "embeddings" ? "first-token" : "answer"
+  }
+
   /** Milliseconds that its first token, or its whole answer, is expected to take. */
   get expected(): number {
-    const { request: { operation, outputLimit, stream }, group: { estimate, expected } } = this
+    const { group: { estimate, expected }, latencyKind: kind, request: { operation, outputLimit } } = this
     if (operation === "other") return Infinity
-    const kind = stream || operation === "embeddings" ? "first-token" : "answer"
     // how long an answer will be is not known; the longest that is likely suspects nobody too soon
     const tokens = kind === "first-token" ? this.promptTokens : outputLimit ?? LONG_ANSWER * estimate.unlimitedOutput
     return expected.expected(kind, sizeOf(kind, tokens)) ?? Infinity

@@ -35,6 +35,7 @@ export const explain = (
     warm: query.warm?.id,
     deployments: before.map((state, i) => ({ ...state, isCompared: compared.has(query.group.deployments[i]!) })),
     draws,
+    ahead: query.group.line.length,
     winner: winner?.id,
     because: winner === undefined ? undefined : becauseOf(winner, query, before),
     opensIn: decision._tag === "NoCandidate" && decision.opensAt !== Infinity ? decision.opensAt - now : undefined

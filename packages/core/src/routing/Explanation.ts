@@ -62,6 +62,8 @@ export class Explanation {
   /** `undefined` when no deployment passed. */
   readonly winner: string | undefined
   readonly because: Because | undefined
+  /** Requests that wait in line, and come first. */
+  readonly ahead: number
   /** Milliseconds until the first deployment may pass, where none does now and waiting helps. */
   readonly opensIn: number | undefined
 
@@ -75,6 +77,7 @@ export class Explanation {
     this.draws = fields.draws
     this.winner = fields.winner
     this.because = fields.because
+    this.ahead = fields.ahead
     this.opensIn = fields.opensIn
   }
 
@@ -108,7 +111,7 @@ const reasons: Readonly<Record<Because, string>> = {
 }
 
 const describe = (explanation: Explanation): string => {
-  const { attempt, because, deployments, draws, model, opensIn, session, tokens, winner } = explanation
+  const { ahead, attempt, because, deployments, draws, model, opensIn, session, tokens, winner } = explanation
   const won = deployments.find(({ id }) => id === winner)
   const parts = [
     `Attempt ${attempt} of ${model}, about ${tokens} tokens${session === undefined ? "" : `, session ${session}`}:`
@@ -128,6 +131,7 @@ const describe = (explanation: Explanation): string => {
   if (tried.length > 0) parts.push(`Tried before: ${tried.map(({ id }) => id).join(", ")}.`)
   const worse = deployments.filter((other) => won !== undefined && other.refusal === undefined && other.tier > won.tier)
   if (worse.length > 0) parts.push(`Of a worse tier: ${worse.map(({ id }) => id).join(", ")}.`)
+  if (ahead > 0) parts.push(`Waiting in line: ${ahead}.`)
   if (opensIn !== undefined) parts.push(`The first may pass in ${seconds(opensIn)}.`)
   if (draws.length > 0) parts.push(`Drawn: ${draws.map((draw) => draw.toFixed(3)).join(", ")}.`)
   return parts.join(" ")

@@ -1,0 +1,71 @@
+/**
+ * What all requests of a balancer share: the live set, the settings, and what was learned of sessions, owners and retries.
+ */
+import type { Clock } from "effect/Clock"
+import type { AttemptEnvironment } from "../attempt/Attempt.ts"
+import type { Deadlines } from "../attempt/Deadlines.ts"
+import type { Config } from "../Config.ts"
+import type { Deployments } from "../deployment/Deployments.ts"
+import type { Explanation } from "../routing/Explanation.ts"
+import type { Policy } from "../routing/Policy.ts"
+import { ResourceOwners } from "../routing/ResourceOwners.ts"
+import type { RouterOptions } from "../routing/Router.ts"
+import { SessionAffinity } from "../routing/SessionAffinity.ts"
+import { monotonicMillis } from "../Time.ts"
+import { Narrator } from "./Narrator.ts"
+import { RetryBudget } from "./RetryBudget.ts"
+
+/** What a balancer is made of. */
+export interface BalancerOptions {
+  readonly deployments: Deployments["Service"]
+  readonly policy: Policy
+  readonly transport: AttemptEnvironment["transport"]
+  readonly clock: Clock
+  readonly random: () => number
+  readonly deadlines: Deadlines
+  /** Told why each attempt goes where it goes. */
+  readonly explain: ((explanation: Explanation) => void) | undefined
+}
+
+/**
+ * State of a balancer. One for each; all of it is in memory.
+ */
+export class BalancerState {
+  readonly deployments: Deployments["Service"]
+  readonly settings: Config
+  readonly random: () => number
+  readonly explain: ((explanation: Explanation) => void) | undefined
+  readonly environment: AttemptEnvironment
+  readonly narrator: Narrator
+  readonly affinity: SessionAffinity
+  readonly budget: RetryBudget
+  readonly owners = new ResourceOwners()
+  readonly routing: RouterOptions
+  /** Set when the balancer is closed: nothing is sent any more. */
+  isClosed = false
+  private readonly clock: Clock
+
+  constructor({ clock, deadlines, deployments, explain, policy, random, transport }: BalancerOptions) {
+    const { events, settings } = deployments
+    this.deployments = deployments
+    this.settings = settings
+    this.random = random
+    this.explain = explain
+    this.clock = clock
+    this.environment = { transport, clock, random, events, deadlines }
+    this.narrator = new Narrator(events, clock)
+    this.affinity = new SessionAffinity(settings.session)
+    this.budget = new RetryBudget(settings.failover)
+    this.routing = { policy, hot: settings.quota.hot, loadBound: settings.session.loadBound }
+  }
+
+  /** Milliseconds of the monotonic clock. */
+  get now(): number {
+    return monotonicMillis(this.clock)
+  }
+
+  /** Milliseconds since 1970. */
+  get wallNow(): number {
+    return this.clock.currentTimeMillisUnsafe()
+  }
+}

@@ -1,0 +1,278 @@
+/**
+ * A request's next attempt: where it goes, who is told why, and what is remembered when it answered.
+ */
+import * as Effect from "effect/Effect"
+import type { Answer } from "../attempt/Answer.ts"
+import { type AttemptPlan, type Ended, execute, type Patience } from "../attempt/Attempt.ts"
+import type { AttemptFailure } from "../attempt/GivenStream.ts"
+import type { Deployment, Permit } from "../deployment/Deployment.ts"
+import { explain } from "../routing/Explain.ts"
+import type { Explanation } from "../routing/Explanation.ts"
+import { decide, type Decision, healthyShare, type NoCandidate, type Query } from "../routing/Router.ts"
+import type { BalancerState } from "./BalancerState.ts"
+import { hedge } from "./Hedge.ts"
+import type { Journey } from "./Journey.ts"
+
+/** An answer, and how many attempts it took. */
+export interface Answered {
+  readonly answer: Answer
+  readonly attempts: number
+}
+
+/** Why a request's next attempt could not be begun, or how its last one ended. */
+export type Trouble =
+  | { readonly _tag: "Attempt"; readonly failure: AttemptFailure }
+  | { readonly _tag: "NoCandidate" }
+  | { readonly _tag: "NoBudget" }
+
+/**
+ * What an attempt is besides the next one: at the same deployment again, with a new credential; at the best bet, where all
+ * are failing; or beside one that is slow to begin.
+ */
+export type Overruling = Deployment | "panic" | "hedge" | undefined
+
+/**
+ * Makes attempts.
+ */
+export class NextAttempt {
+  private readonly state: BalancerState
+
+  constructor(state: BalancerState) {
+    this.state = state
+  }
+
+  /**
+   * One attempt, where routing says. Decision and reservation are one synchronous block, so that concurrent requests see
+   * each other.
+   */
+  attempt(
+    journey: Journey,
+    overruling: Overruling = undefined
+  ): Effect.Effect<Answered, Trouble> {
+    const isRenewal = typeof overruling === "object"
+    let none: Exclude<Trouble["_tag"], "Attempt"> = "NoCandidate"
+    let startedAt = 0
+    const begin = (): AttemptPlan | undefined => {
+      const decision = this.choose(journey, overruling)
+      if (decision._tag === "NoCandidate") return undefined
+      startedAt = this.state.now
+      // in the moment in which it is spent, however long the request waited since it was planned
+      if ((journey.owesRetry || overruling === "hedge") && !this.state.budget.withdraw(startedAt)) {
+        none = "NoBudget"
+        return undefined
+      }
+      journey.owesRetry = false
+      return this.plan(journey, decision.deployment, startedAt, isRenewal)
+    }
+    return Effect.matchEffect(execute(begin, this.state.environment), {
+      onFailure: (failed) =>
+        Effect.fail<Trouble>(
+          failed === undefined ? { _tag: none } : { _tag: "Attempt", failure: failed }
+        ),
+      onSuccess: (answer) => {
+        this.remember(journey, answer, startedAt)
+        if (answer._tag === "Whole") {
+          this.state.narrator.answered(journey, answer.deployment, answer.firstByte, answer.usage)
+        }
+        return Effect.succeed({ answer, attempts: journey.counted })
+      }
+    })
+  }
+
+  /** Decides where the next attempt goes, what may overrule routing included, and says why to whoever wants to know. */
+  private choose(journey: Journey, overruling: Overruling): Decision | NoCandidate {
+    if (this.mustQueue(journey)) return queued
+    const tell = this.explainerOf(journey)
+    if (tell === undefined) return this.overrule(journey, this.decide(journey), overruling)
+    const now = this.state.now
+    const query = this.queryOf(journey, journey.tried, now)
+    const { decision, explanation } = explain(query, this.state.routing, now, this.state.random, journey.counted + 1)
+    const chosen = this.overrule(journey, decision, overruling)
+    if (chosen._tag === "Decision" && overruling === "hedge") tell(explanation.with(chosen.deployment.id, "hedge"))
+    else if (chosen === decision || chosen._tag === "NoCandidate") tell(explanation)
+    else tell(explanation.with(chosen.deployment.id, overruling === "panic" ? "panic" : "renewed"))
+    return chosen
+  }
+
+  private overrule(
+    journey: Journey,
+    decision: Decision | NoCandidate,
+    overruling: Overruling
+  ): Decision | NoCandidate {
+    if (overruling === undefined || overruling === "hedge") return decision
+    if (overruling !== "panic") return { _tag: "Decision", deployment: overruling, isRepeat: true }
+    if (decision._tag === "Decision" || decision.bestBet === undefined || !this.mayPanic(journey, decision)) {
+      return decision
+    }
+    this.state.narrator.panicked(journey, decision.bestBet)
+    return { _tag: "Decision", deployment: decision.bestBet, isRepeat: false }
+  }
+
+  /**
+   * Whether to use a failing deployment rather than none: when all are failing; or when those that are not are told to
+   * wait for longer than this request may.
+   */
+  mayPanic(journey: Journey, none: NoCandidate): boolean {
+    if (none.bestBet === undefined) return false
+    if (none.isOutage) return true
+    const now = this.state.now
+    const wait = none.opensAt - now
+    const fits = journey.waited + wait <= this.state.settings.failover.maxWait && now + wait < journey.deadline
+    return !fits && !journey.tried.has(none.bestBet)
+  }
+
+  /** Whether others came before and still wait. A request that was sent already does not go to the end of the line. */
+  mustQueue({ group, mayOvertake, place, request, resources, tried }: Journey): boolean {
+    return group.line.length > 0 && place === undefined && !mayOvertake && tried.size === 0 && resources === undefined
+      && request.model !== undefined
+  }
+
+  /** Whoever wants to know why: the caller, or telemetry. What they throw is their own affair. */
+  private explainerOf({ request }: Journey): ((explanation: Explanation) => void) | undefined {
+    const { explain: own } = request
+    const { explain: all } = this.state
+    if (own === undefined && all === undefined) return undefined
+    return (explanation) => {
+      for (const tell of [own, all]) {
+        try {
+          tell?.(explanation)
+        } catch {
+          // an explanation that nobody understands must not fail a request
+        }
+      }
+    }
+  }
+
+  decide(journey: Journey, tried: ReadonlySet<Deployment> = journey.tried): Decision | NoCandidate {
+    const now = this.state.now
+    return decide(this.queryOf(journey, tried, now), this.state.routing, now, this.state.random)
+  }
+
+  queryOf(journey: Journey, tried: ReadonlySet<Deployment>, now: number): Query {
+    // its last deployment may be gone meanwhile, and a wildcard serve the model that was asked for
+    if (journey.group.deployments.length === 0) this.state.deployments.group(journey.group.model)
+    const warm = journey.sessionKey === undefined ? undefined : this.state.affinity.recall(journey.sessionKey, now)
+    return {
+      group: journey.group,
+      demand: {
+        tokens: journey.tokens,
+        characters: journey.request.characters,
+        isStandardOnly: journey.isStandardOnly,
+        hasStandard: journey.group.hasStandard,
+        namesModel: journey.request.model !== undefined,
+        resources: journey.resources
+      },
+      tried,
+      session: journey.request.session,
+      warm
+    }
+  }
+
+  /** Reserves, and says what the attempt is to do. */
+  private plan(journey: Journey, deployment: Deployment, now: number, isRenewal: boolean): AttemptPlan {
+    const { configured, deadline, group, onOpen, promptTokens, request, timeouts, tokens } = journey
+    const permit = deployment.enter(now, tokens, journey.expected, journey.latencyKind)
+    // in the same moment, so that nobody overtakes
+    journey.leaveLine()
+    journey.tried.add(deployment)
+    journey.counted++
+    const isWhole = !request.stream && request.operation !== "other"
+    const onEnd = isWhole ? undefined : ({ ids, outcome, usage }: Ended) => {
+      if (ids.length > 0) this.state.owners.remember(ids, deployment.resource.name)
+      if (this.state.narrator.isHeard) {
+        this.state.narrator.streamEnded(journey, deployment, permit.firstByteAt, outcome, usage)
+      }
+    }
+    const patience = isWhole ? this.patienceOf(journey, permit) : undefined
+    return { request, permit, group, promptTokens, timeouts, configured, patience, deadline, isRenewal, onOpen, onEnd }
+  }
+
+  /**
+   * A whole answer that takes several times as long as the slowest of its kind may never come. It is given up once, for
+   * another deployment; the second time it may take as long as it likes.
+   */
+  private patienceOf(journey: Journey, permit: Permit): Patience | undefined {
+    const { counted, group, maxAttempts, request: { hasSideEffects, operation, schedule }, timeouts } = journey
+    const slowest = group.expected.slowest(operation === "embeddings" ? "first-token" : "answer")
+    const mayFailOver = maxAttempts > 1 && !hasSideEffects && schedule === undefined
+    if (counted > 1 || !mayFailOver || slowest === undefined) return undefined
+    const millis = Math.max(timeouts.firstEvent, HANG_FACTOR * slowest * permit.expected)
+    if (millis === Infinity) return undefined
+    return {
+      millis,
+      hasAnother: () => {
+        if (healthyShare(group) < 0.5 && this.state.budget.left(this.state.now) < 1) return false
+        try {
+          const decision = this.decide(journey)
+          return decision._tag === "Decision" && !decision.isRepeat
+        } catch {
+          // a selector of the caller's own; it will be heard of when it is asked to choose
+          return false
+        }
+      }
+    }
+  }
+
+  private remember(journey: Journey, answer: Answer, startedAt: number): void {
+    const { request, sessionKey } = journey
+    if (answer.ids.length > 0) this.state.owners.remember(answer.ids, answer.deployment.resource.name)
+    if (request.pin !== undefined) this.state.owners.remember(request.pin.ids, answer.deployment.resource.name)
+    if (sessionKey === undefined) return
+    const from = this.state.affinity.commit(sessionKey, answer.deployment, startedAt, this.state.now)
+    if (from !== undefined) this.state.narrator.sessionMoved(journey, from, answer.deployment)
+  }
+
+  mayHedge({ maxAttempts, request, resources }: Journey): boolean {
+    return (request.hedge ?? this.state.settings.failover.hedge) && request.stream && maxAttempts > 1 &&
+      !request.hasSideEffects
+      && resources === undefined
+  }
+
+  /** The first attempt, and another beside it when its first token is late. */
+  hedged(journey: Journey): Effect.Effect<Answered, Trouble> {
+    const after = journey.lateAfter
+    if (after === undefined) return this.attempt(journey)
+    journey.openSeveral()
+    return hedge<Answered, Trouble>({
+      first: this.attempt(journey),
+      after: Math.ceil(after),
+      second: () => {
+        const decision = this.decide(journey)
+        if (journey.counted === 0 || decision._tag === "NoCandidate" || decision.isRepeat) return undefined
+        if (this.state.budget.left(this.state.now) < 1) return undefined
+        this.state.narrator.hedged(journey, after)
+        return this.attempt(journey, "hedge")
+      },
+      release: ({ answer }) => {
+        if (answer._tag !== "Whole") answer.stream.close()
+      },
+      onFailure: (trouble) => {
+        if (trouble._tag !== "Attempt") return true
+        const { outcome, summary } = trouble.failure
+        // what the service will not do, it will not do elsewhere
+        if (outcome._tag === "Refused") return false
+        journey.attempts.push(summary)
+        if (outcome._tag === "Failed" && outcome.timeout !== undefined && outcome.timeout !== "connect") {
+          journey.timedOut++
+        }
+        return true
+      }
+    })
+  }
+}
+
+/** A whole answer is given up past this many times its slowest peers' time. */
+const HANG_FACTOR = 3
+
+/** Others came before, and still wait. */
+export const queued: NoCandidate = {
+  _tag: "NoCandidate",
+  opensAt: -Infinity,
+  isOutage: false,
+  isMissing: false,
+  bestBet: undefined,
+  refusals: []
+}
+
+/** For what is asked of a request that has not been sent. */
+export const noneTried: ReadonlySet<Deployment> = new Set()

@@ -1,0 +1,273 @@
+/**
+ * What follows a failed attempt: what it says about the next one, how long to wait for that, and why a request ends.
+ */
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import type { AttemptFailure } from "../attempt/GivenStream.ts"
+import type { Outcome } from "../attempt/Outcome.ts"
+import type { Deployment } from "../deployment/Deployment.ts"
+import * as Errors from "../LoadBalancerError.ts"
+import { healthyShare } from "../routing/Router.ts"
+import type { BalancerState } from "./BalancerState.ts"
+import * as Failover from "./Failover.ts"
+import type { Journey } from "./Journey.ts"
+import { type Answered, type NextAttempt, noneTried, queued, type Trouble } from "./NextAttempt.ts"
+
+/** What a failed attempt itself says about the next: what ends the request, or an attempt that mends it. */
+interface Repair {
+  readonly stop?: Errors.LoadBalancerErrorReason
+  readonly mend?: Effect.Effect<Answered, Trouble>
+}
+
+const failure = (reason: Errors.LoadBalancerErrorReason, attempts: ReadonlyArray<Errors.AttemptSummary>) =>
+  new Errors.LoadBalancerError({ reason, attempts })
+
+/**
+ * Gets requests over failures, within attempts, deadline and retry budget.
+ */
+export class Recovery {
+  private readonly state: BalancerState
+  private readonly next: NextAttempt
+  private readonly schedule: Schedule.Schedule<unknown, Failover.Setback>
+
+  constructor(state: BalancerState, next: NextAttempt) {
+    this.state = state
+    this.next = next
+    this.schedule = Failover.schedule(state.settings.failover)
+  }
+
+  readonly recover: (journey: Journey, first: Trouble) => Effect.Effect<Answered, Errors.LoadBalancerError> = Effect
+    .fnUntraced(function*(this: Recovery, journey: Journey, first: Trouble) {
+      const step = yield* Schedule.toStep(journey.request.schedule ?? this.schedule)
+      let trouble = first
+      while (true) {
+        if (trouble._tag === "NoBudget") {
+          return yield* failure(this.finalReason(journey, journey.last, "budget"), journey.attempts)
+        }
+        const last = trouble._tag === "Attempt" ? trouble.failure : undefined
+        journey.last = last ?? journey.last
+        let next: Effect.Effect<Answered, Trouble> | undefined
+        if (last !== undefined) {
+          journey.attempts.push(last.summary)
+          const { stop, mend } = this.repair(journey, last)
+          if (stop !== undefined) return yield* failure(stop, journey.attempts)
+          next = mend
+        }
+        if (next === undefined) {
+          const stop = yield* this.prepare(journey, last, step)
+          if (stop !== undefined) return yield* failure(stop, journey.attempts)
+          next = this.next.attempt(journey, "panic")
+        }
+        if (this.state.isClosed) return yield* failure(journey.unavailable("closed"), journey.attempts)
+        const exit = yield* Effect.exit(next)
+        if (Exit.isSuccess(exit)) return exit.value
+        const found = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+        if (found === undefined) return yield* Effect.failCause(exit.cause as Cause.Cause<never>)
+        trouble = found
+      }
+    }).bind(this)
+
+  /** Reads what only this failure can say; where it says nothing, any deployment may do. */
+  private repair(journey: Journey, last: AttemptFailure): Repair {
+    const { group, request } = journey
+    const { deployment, outcome } = last
+    switch (outcome._tag) {
+      case "Abandoned":
+        return { stop: this.state.isClosed ? journey.unavailable("closed") : journey.deadlinePassed }
+      case "Refused": {
+        if (outcome.elsewhere === "not-here" && journey.isSearching && this.searchOn(journey, deployment)) {
+          const next = this.next.decide(journey)
+          // a deployment that failed before is retried like any other
+          return next._tag === "Decision" && !next.isRepeat ? { mend: this.next.attempt(journey) } : {}
+        }
+        const standard = outcome.elsewhere === "context-length" && deployment.provisioned
+          ? group.deployments.filter((other) => !other.provisioned && !journey.tried.has(other))
+          : []
+        if (standard.length > 0) {
+          journey.isStandardOnly = true
+          return {}
+        }
+        const { body, code, headers, message, status } = outcome
+        const fields = { status, code, description: message, body, headers }
+        const stop = code === "content_filter"
+          ? new Errors.ContentFiltered(fields)
+          : new Errors.Rejected({ ...fields, by: "service" })
+        return { stop }
+      }
+      case "Failed": {
+        if (outcome.effect === "renew" && !journey.renewed.has(deployment.resource.name)) {
+          journey.renewed.add(deployment.resource.name)
+          deployment.resource.credential.renew()
+          journey.counted--
+          return { mend: this.next.attempt(journey, deployment) }
+        }
+        if (request.hasSideEffects && !outcome.unprocessed) {
+          return { stop: journey.unavailable("side-effects") }
+        }
+        if (outcome.timeout !== undefined && outcome.timeout !== "connect" && ++journey.timedOut > 1) {
+          return { stop: this.finalReason(journey, last, "attempts") }
+        }
+        return {}
+      }
+      case "Throttled":
+        return {}
+    }
+  }
+
+  /** Excludes a resource that does not know what the request refers to. Returns whether another is left to ask. */
+  private searchOn(journey: Journey, deployment: Deployment): boolean {
+    journey.counted--
+    const left = new Set<string>()
+    for (const { resource } of journey.group.deployments) {
+      if (journey.resources === undefined || journey.resources.has(resource.name)) left.add(resource.name)
+    }
+    left.delete(deployment.resource.name)
+    journey.resources = left
+    return left.size > 0
+  }
+
+  /** Waits for as long as the schedule says, within what bounds it. Returns why the request ends, if it does. */
+  private readonly prepare = Effect.fnUntraced(function*(
+    this: Recovery,
+    journey: Journey,
+    last: AttemptFailure | undefined,
+    step: Effect.Success<ReturnType<typeof Schedule.toStep<unknown, Failover.Setback, never, never>>>
+  ) {
+    const now = this.state.now
+    if (now >= journey.deadline) return journey.deadlinePassed
+    const decision = this.next.mustQueue(journey) ? queued : this.next.decide(journey)
+    // at least a moment, so that a request that finds nothing never goes round without waiting
+    const wait = decision._tag === "Decision" ? 0 : Math.max(1, decision.opensAt - now)
+    const bestBet = decision._tag === "NoCandidate" && this.next.mayPanic(journey, decision)
+      ? decision.bestBet
+      : undefined
+    if (wait === Infinity && bestBet === undefined) return this.finalReason(journey, last, "no-deployment")
+    const hasAnother = decision._tag === "Decision"
+      ? !decision.isRepeat
+      : bestBet !== undefined && !journey.tried.has(bestBet)
+    if (last !== undefined && journey.counted >= journey.maxAttempts) return this.finalReason(journey, last, "attempts")
+    let delay = bestBet === undefined ? wait : 0
+    if (last !== undefined) {
+      const setback: Failover.Setback = {
+        kind: last.outcome._tag === "Throttled" ? "throttled" : isTimeout(last.outcome) ? "timed-out" : "failed",
+        reason: last.outcome.reason,
+        attempts: journey.counted,
+        maxAttempts: journey.maxAttempts,
+        hasAnother,
+        wait: delay
+      }
+      const stepping = step(this.state.wallNow, setback)
+      const stepped = yield* Effect.exit(Effect.timeout(stepping, Math.ceil(journey.deadline - now)))
+      if (this.state.now >= journey.deadline) return journey.deadlinePassed
+      if (Exit.isFailure(stepped)) return this.finalReason(journey, last, "schedule")
+      delay = Duration.toMillis(stepped.value[1])
+      journey.owesRetry = !this.isFree(journey, last, hasAnother && bestBet === undefined)
+      if (journey.owesRetry && this.state.budget.left(now) < 1) return this.finalReason(journey, last, "budget")
+      this.state.narrator.failedOver(journey, last, delay)
+    }
+    if (delay > 0) {
+      const isToldToWait = wait > 0 && bestBet === undefined
+      const isTooLong = isToldToWait && journey.waited + delay > this.state.settings.failover.maxWait
+      if (isTooLong || now + delay >= journey.deadline) {
+        if (!isToldToWait || decision === queued) return journey.deadlinePassed
+        if (decision._tag === "NoCandidate" && decision.isMissing) return journey.unavailable("missing")
+        // what failed last is no throttling, even where others are
+        return last?.outcome._tag === "Failed"
+          ? this.finalReason(journey, last, "no-deployment")
+          : journey.throttledFor(wait)
+      }
+      if (isToldToWait) {
+        this.state.narrator.waiting(journey, delay)
+        const stop = yield* this.waitInLine(journey, delay)
+        if (stop !== undefined) return stop
+      } else {
+        yield* Effect.sleep(Math.ceil(delay))
+      }
+    }
+    return undefined
+  }).bind(this)
+
+  /**
+   * Waits in line for as long as it is told to, or less where a deployment is back sooner. Returns why the request ends,
+   * if its patience does first.
+   */
+  private readonly waitInLine = Effect.fnUntraced(function*(this: Recovery, journey: Journey, delay: number) {
+    const { line } = journey.group
+    const { maxWait, maxWaiting } = this.state.settings.failover
+    const began = this.state.now
+    if (journey.resources !== undefined) {
+      // nobody else waits for just this resource
+      yield* Effect.sleep(Math.ceil(delay))
+      journey.waited += this.state.now - began
+      return undefined
+    }
+    if (journey.place === undefined && line.length >= maxWaiting) return this.overtake(journey)
+    journey.place ??= line.enter()
+    const patience = Math.min(maxWait - journey.waited, journey.deadline - began)
+    const isFirst = yield* Effect.timeoutOption(journey.place.turn, Math.ceil(patience))
+    let now = this.state.now
+    while (Option.isSome(isFirst) && now < began + delay && !this.isBackSooner(journey)) {
+      yield* Effect.sleep(Math.ceil(Math.min(LOOK_EVERY, began + delay - now)))
+      now = this.state.now
+    }
+    journey.waited += now - began
+    if (Option.isSome(isFirst)) return undefined
+    return now >= journey.deadline ? journey.deadlinePassed : this.overtake(journey)
+  }).bind(this)
+
+  /** Whether a deployment can be asked before it was told to be: any, or after a failure one that was not asked yet. */
+  private isBackSooner(journey: Journey): boolean {
+    const decision = this.next.decide(journey)
+    return decision._tag === "Decision" && (journey.last === undefined || !decision.isRepeat)
+  }
+
+  /** It can wait no longer. Where those before it wait for more than it needs, it goes ahead of them; else it ends. */
+  private overtake(journey: Journey): Errors.LoadBalancerErrorReason | undefined {
+    journey.mayOvertake = true
+    const decision = this.next.decide(journey)
+    if (decision._tag === "Decision") return undefined
+    if (decision.isMissing) return journey.unavailable("missing")
+    return journey.last?.outcome._tag === "Failed"
+      ? this.finalReason(journey, journey.last, "waiting")
+      : this.throttled(journey)
+  }
+
+  /**
+   * Retries that cost no budget: away from a throttled deployment, and each request's first to a deployment with quota,
+   * while at least half of the candidates are healthy.
+   */
+  private isFree(journey: Journey, last: AttemptFailure, hasAnother: boolean): boolean {
+    if (!hasAnother || healthyShare(journey.group) < 0.5) return false
+    return last.outcome._tag === "Throttled" || journey.counted === 1
+  }
+
+  private finalReason(
+    journey: Journey,
+    last: AttemptFailure | undefined,
+    limitedBy: Errors.LimitedBy
+  ): Errors.LoadBalancerErrorReason {
+    const timeout = last?.outcome._tag === "Failed" ? last.outcome.timeout : undefined
+    if (timeout !== undefined && timeout !== "answer") return journey.timedOutIn(timeout)
+    return last?.outcome._tag === "Throttled" ? this.throttled(journey, limitedBy) : journey.unavailable(limitedBy)
+  }
+
+  /** It was throttled, and told when to come back, as far as anybody knows. */
+  private throttled(journey: Journey, limitedBy: Errors.LimitedBy = "waiting"): Errors.LoadBalancerErrorReason {
+    const decision = this.next.decide(journey, noneTried)
+    if (decision._tag === "Decision") return journey.throttledFor(SHORTEST_RETRY_AFTER, limitedBy)
+    const wait = Math.max(SHORTEST_RETRY_AFTER, decision.opensAt - this.state.now)
+    return wait === Infinity ? journey.unavailable(limitedBy) : journey.throttledFor(wait)
+  }
+}
+
+/** What a throttled caller is told to wait, in milliseconds, even where a deployment has just come back. */
+const SHORTEST_RETRY_AFTER = 1000
+
+/** How often the first in line looks whether a deployment is back before it was told to be, in milliseconds. */
+const LOOK_EVERY = 250
+
+const isTimeout = (outcome: Outcome): boolean => outcome._tag === "Failed" && outcome.timeout !== undefined

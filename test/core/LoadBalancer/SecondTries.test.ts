@@ -1,0 +1,169 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deployments, LoadBalancer, Selector } from "@evenkeel/core"
+import { Clock, Effect, Exit, Fiber, Schedule, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { answer, failure, hello, reasonOf, settle, stateOf } from "../../support/Balanced.ts"
+import { azure, completion, scripted } from "../../support/Scripted.ts"
+import { timed, type TimedReply } from "../../support/Timed.ts"
+
+const usual: TimedReply = { after: 100 }
+
+/** A script that can be changed once it is known what is usual. */
+const changing = () => {
+  let next: () => TimedReply = () => usual
+  return { reply: () => next(), become: (reply: () => TimedReply) => void (next = reply) }
+}
+
+const streamed = Effect.gen(function*() {
+  const lb = yield* LoadBalancer
+  return yield* answer(Stream.runDrain(lb.chatStream(hello, { hedge: true })))
+})
+
+const whole = Effect.gen(function*() {
+  const lb = yield* LoadBalancer
+  return yield* answer(lb.chat(hello))
+})
+
+describe("a hedged stream", () => {
+  it.effect("leaves no attempt under way when it is interrupted, however long its caller takes to end", () => {
+    const script = changing()
+    const lbs = timed(["east", "west"], script.reply)
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      yield* Effect.replicateEffect(streamed, 40)
+      script.become(() => ({ after: 5000 }))
+      const caller = Effect.ensuring(Stream.runDrain(lb.chatStream(hello, { hedge: true })), Effect.sleep("1 minute"))
+      const fiber = yield* Effect.forkChild(caller, { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      assert.lengthOf(lbs.sends, 42)
+      yield* Effect.forkChild(Fiber.interrupt(fiber), { startImmediately: true })
+      yield* TestClock.adjust("100 millis")
+      for (const name of ["east", "west"]) assert.strictEqual((yield* stateOf(name)).inFlight, 0)
+      yield* TestClock.adjust("2 minutes")
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("that timed out on both sides is not sent again", () => {
+    const script = changing()
+    const lbs = timed(["east", "west", "north"], script.reply)
+    return Effect.gen(function*() {
+      yield* Effect.replicateEffect(streamed, 40)
+      script.become(() => ({ after: "never" }))
+      reasonOf(yield* Effect.flip(streamed), "TimedOut")
+      assert.lengthOf(lbs.sends, 42)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("that one side refuses is not sent again, whatever becomes of the other", () => {
+    const script = changing()
+    const lbs = timed(["east", "west", "north"], script.reply)
+    return Effect.gen(function*() {
+      yield* Effect.replicateEffect(streamed, 40)
+      const replies: Array<TimedReply> = [
+        { after: 1000, status: 400, body: { error: { message: "No.", code: "unsupported_value" } } },
+        { after: 2000, status: 503 }
+      ]
+      script.become(() => replies.shift() ?? usual)
+      reasonOf(yield* Effect.flip(streamed), "Rejected")
+      assert.lengthOf(lbs.sends, 42)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+})
+
+describe("a whole answer that takes long", () => {
+  for (
+    const [what, options] of [
+      ["the budget has nothing for another try", {}],
+      ["the caller's schedule allows none", { schedule: Schedule.recurs(0) }]
+    ] as const
+  ) {
+    it.effect(`is waited for where ${what}`, () => {
+      const script = changing()
+      const names = ["a", "b", "c", "d", "e"]
+      const lbs = timed(names, script.reply, { failover: { budgetRatio: 0, budgetPerSecond: 0 } })
+      return Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const members = yield* Deployments
+        yield* Effect.replicateEffect(whole, 30)
+        script.become(() => ({ after: 90_000 }))
+        const fiber = yield* Effect.forkChild(lb.chat(hello, options), { startImmediately: true })
+        for (let i = 0; i < 10; i++) {
+          for (const name of ["c", "d", "e"]) yield* members.observe(`${name}/gpt-4o`, { health: "failing" })
+          yield* TestClock.adjust("10 seconds")
+        }
+        yield* Fiber.join(fiber)
+        assert.lengthOf(lbs.sends, 31)
+      }).pipe(Effect.provide(lbs.layer))
+    })
+  }
+
+  it.effect("keeps its deadline, and others theirs, though a selector throws when another is looked for", () => {
+    const script = changing()
+    let isBroken = false
+    const selector = Selector.layer((candidates) => {
+      if (isBroken) throw new Error("mine")
+      return candidates[0]!
+    })
+    const lbs = timed(["east", "west"], script.reply, {}, { selector })
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      yield* Effect.replicateEffect(whole, 30)
+      script.become(() => ({ after: "never" }))
+      const asking = [lb.chat(hello, { timeout: "100 seconds" }), lb.chat(hello, { timeout: "70 seconds" })]
+      const fibers = []
+      for (const ask of asking) fibers.push(yield* Effect.forkChild(Effect.exit(ask), { startImmediately: true }))
+      isBroken = true
+      yield* TestClock.adjust("2 minutes")
+      for (const fiber of fibers) reasonOf(yield* Effect.flip(yield* Fiber.join(fiber)), "TimedOut")
+    }).pipe(Effect.provide(lbs.layer))
+  })
+})
+
+describe("waiting", () => {
+  it.effect("is as long as the caller's own schedule says, where that is longer than the service's word", () => {
+    let sends = 0
+    const lbs = scripted(
+      [azure("east")],
+      () => sends++ === 0 ? { status: 429, headers: { "retry-after": "1" } } : completion,
+      { failover: { maxWait: "1 minute" } }
+    )
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const began = yield* Clock.currentTimeMillis
+      yield* answer(lb.chat(hello, { schedule: Schedule.spaced("8 seconds") }))
+      assert.isAtLeast((yield* Clock.currentTimeMillis) - began, 8000)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("that is not allowed ends in what is wrong, which may be no throttling", () => {
+    const missing = { status: 404, body: { error: { code: "DeploymentNotFound", message: "no" } } }
+    const lbs = scripted([azure("east")], () => missing, { failover: { maxWait: "40 seconds", maxWaiting: 0 } })
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      assert.strictEqual(reasonOf(yield* failure(lb.chat(hello)), "Unavailable").limitedBy, "missing")
+    }).pipe(Effect.provide(lbs.layer))
+  })
+})
+
+describe("a list of models", () => {
+  it.effect("says nothing of a deployment: neither that it hangs no more, nor that it is well", () => {
+    const lbs = scripted([azure("east")], () => completion)
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const members = yield* Deployments
+      const [deployment] = members.all()
+      for (let i = 0; i < 5; i++) yield* answer(lb.chat(hello))
+      const permit = deployment!.enter(yield* Clock.currentTimeMillis, 1, 100)
+      yield* TestClock.adjust("20 seconds")
+      yield* lb.request({ path: "/models" })
+      assert.isAbove(deployment!.slowness(yield* Clock.currentTimeMillis), 10)
+      deployment!.leave(permit)
+      yield* members.observe(deployment!.id, { health: "failing" })
+      yield* TestClock.adjust("20 seconds")
+      yield* lb.request({ path: "/models" })
+      assert.notStrictEqual(deployment!.breaker.state, "closed")
+      assert.isTrue(Exit.isSuccess(yield* settle(lb.chat(hello))))
+      assert.strictEqual(deployment!.breaker.state, "closed")
+    }).pipe(Effect.provide(lbs.layer))
+  })
+})
