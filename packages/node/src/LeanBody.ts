@@ -64,6 +64,7 @@ class SharedSource implements ByteSource {
   }
 
   cancel(reason?: unknown): void {
+    this.asked = undefined
     this.source.cancel(reason)
   }
 }

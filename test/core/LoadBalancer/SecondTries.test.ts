@@ -8,10 +8,12 @@ import { timed, type TimedReply } from "../../support/Timed.ts"
 
 const usual: TimedReply = { after: 100 }
 
+const asUsual = (): TimedReply => usual
+
 /** A script that can be changed once it is known what is usual. */
 const changing = () => {
-  let next: () => TimedReply = () => usual
-  return { reply: () => next(), become: (reply: () => TimedReply) => void (next = reply) }
+  let current = asUsual
+  return { reply: () => current(), become: (reply: () => TimedReply) => void (current = reply) }
 }
 
 const streamed = Effect.gen(function*() {

@@ -57,6 +57,34 @@ describe("requests that wait because everything is throttled", () => {
     }).pipe(Effect.provide(lbs.layer))
   })
 
+  it.effect("are not starved by those that may only go to one resource", () => {
+    const stored = {
+      status: 200,
+      body: { id: "resp_1", object: "response", output: [], usage: { input_tokens: 1, output_tokens: 1 } }
+    }
+    const lbs = scripted(
+      [azure("east", { tpm: 1000 })],
+      ({ path }) => path.includes("responses") ? stored : completion,
+      { failover: { maxWait: "2 minutes" } }
+    )
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const first = { model: "gpt-4o", input: "It is first.", max_output_tokens: 600 }
+      yield* answer(lb.responses(first))
+      const large = yield* Effect.forkChild(lb.chat({ ...ask("large"), max_tokens: 600 }), { startImmediately: true })
+      const pinned = { model: "gpt-4o", input: "It is pinned.", previous_response_id: "resp_1", max_output_tokens: 90 }
+      const asking = []
+      for (let i = 0; i < 70; i++) {
+        asking.push(yield* Effect.forkChild(Effect.exit(lb.responses(pinned)), { startImmediately: true }))
+        yield* TestClock.adjust("1 second")
+      }
+      yield* Fiber.join(large)
+      assert.deepStrictEqual(lbs.sends.slice(0, 2).map(({ body }) => nameOf(body)), ["first", "large"])
+      yield* Effect.forEach(asking, Fiber.interrupt)
+      assert.strictEqual(yield* waitingNow, 0)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
   it.effect("leave the line when they are interrupted, and hold nobody up", () => {
     const lbs = narrow(5)
     return Effect.gen(function*() {

@@ -72,7 +72,11 @@ export class Deadlines {
         continue
       }
       this.live.delete(limited)
-      limited.expire()
+      try {
+        limited.expire()
+      } catch {
+        // what fails there must not cost the others their limits
+      }
     }
     // what expired may have begun something nearer
     if (next < this.wakesAt) this.sleepUntil(next)

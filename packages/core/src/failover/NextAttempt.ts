@@ -122,8 +122,8 @@ export class NextAttempt {
   }
 
   /** Whether others came before and still wait. A request that was sent already does not go to the end of the line. */
-  mustQueue({ group, mayOvertake, place, request, resources, tried }: Journey): boolean {
-    return group.line.length > 0 && place === undefined && !mayOvertake && tried.size === 0 && resources === undefined
+  mustQueue({ group, mayOvertake, place, request, tried }: Journey): boolean {
+    return group.line.length > 0 && place === undefined && !mayOvertake && tried.size === 0
       && request.model !== undefined
   }
 
@@ -249,8 +249,8 @@ export class NextAttempt {
       onFailure: (trouble) => {
         if (trouble._tag !== "Attempt") return true
         const { outcome, summary } = trouble.failure
-        // what the service will not do, it will not do elsewhere
-        if (outcome._tag === "Refused") return false
+        // what the service will not do, it will not do elsewhere; and a credential is renewed at once
+        if (outcome._tag === "Refused" || (outcome._tag === "Failed" && outcome.effect === "renew")) return false
         journey.attempts.push(summary)
         if (outcome._tag === "Failed" && outcome.timeout !== undefined && outcome.timeout !== "connect") {
           journey.timedOut++

@@ -199,8 +199,9 @@ export class Recovery {
     const { line } = journey.group
     const { maxWait, maxWaiting } = this.state.settings.failover
     const began = this.state.now
-    if (journey.resources !== undefined) {
-      // nobody else waits for just this resource
+    const isPinned = journey.resources !== undefined
+    if (isPinned && !this.next.mustQueue(journey)) {
+      // nobody else waits for just this resource, so it holds nobody up
       yield* Effect.sleep(Math.ceil(delay))
       journey.waited += this.state.now - began
       return undefined
@@ -210,6 +211,12 @@ export class Recovery {
     const patience = Math.min(maxWait - journey.waited, journey.deadline - began)
     const isFirst = yield* Effect.timeoutOption(journey.place.turn, Math.ceil(patience))
     let now = this.state.now
+    if (isPinned) {
+      journey.leaveLine()
+      journey.mayOvertake = true
+      journey.waited += now - began
+      return undefined
+    }
     while (Option.isSome(isFirst) && now < began + delay && !this.isBackSooner(journey)) {
       yield* Effect.sleep(Math.ceil(Math.min(LOOK_EVERY, began + delay - now)))
       now = this.state.now
