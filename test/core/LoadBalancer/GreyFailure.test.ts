@@ -46,6 +46,31 @@ describe("a deployment that is slow but alive", () => {
     })
   }
 
+  it.effect("is left even by the sessions that are warm there, and they stay where they went", () => {
+    const fleet = three()
+    return run(
+      fleet,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const converse = Effect.gen(function*() {
+          const before = sent(fleet)
+          for (let i = 0; i < 10; i++) yield* answer(Stream.runDrain(lb.chatStream(hello, { session: "s" })))
+          const after = sent(fleet)
+          return names.filter((name) => (after[name] ?? 0) - (before[name] ?? 0) > 5)
+        })
+        yield* ask(30)
+        const [warm] = yield* converse
+        fleet.services[warm!]!.fault("*", { kind: "slow", factor: 10 })
+        const moved = yield* converse
+        assert.lengthOf(moved, 1)
+        assert.notInclude(moved, warm)
+        fleet.services[warm!]!.clear()
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual(yield* converse, moved)
+      })
+    )
+  })
+
   it.effect("gets its share back when it is fast again", () => {
     const fleet = three()
     return run(

@@ -109,8 +109,8 @@ const pick = (
 }
 
 /**
- * Where the session's cache is warm, unless that is too busy; else the first in rendezvous order that is not; else the
- * session's home, busy as it is. A warm place in a worse tier is left once a candidate of the better tier is not hot.
+ * Where the session's cache is warm, unless that is too busy or slower by far; else the first in rendezvous order that is
+ * neither; else the session's home, such as it is. A warm place in a worse tier is left once a candidate of the better tier is not hot.
  */
 const pickWarm = (
   candidates: ReadonlyArray<Candidate>,
@@ -123,7 +123,10 @@ const pickWarm = (
   const { warm } = query
   if (warm !== undefined) {
     for (let i = 0; i < candidates.length; i++) {
-      if (candidates[i]!.deployment === warm && utilisations[i]! <= bound) return warm
+      const candidate = candidates[i]!
+      if (candidate.deployment !== warm || utilisations[i]! > bound) continue
+      // a warm cache is not worth an answer that is slower by far, where others are not
+      if (!isSlow(candidate) || candidates.every(isSlow)) return warm
     }
   }
   const hash = hashSession(session)
@@ -139,7 +142,7 @@ const pickWarm = (
       homeScore = score
       home = candidate
     }
-    if (score > calmScore && utilisations[i]! <= bound) {
+    if (score > calmScore && utilisations[i]! <= bound && !isSlow(candidate)) {
       calmScore = score
       calm = candidate
     }
@@ -151,6 +154,11 @@ const pickWarm = (
   }
   return target.deployment
 }
+
+/** Slower than is expected of the model by this factor, a deployment is left even by the sessions that are warm there. */
+const FAR_SLOWER = 4
+
+const isSlow = (candidate: Candidate): boolean => candidate.latency > FAR_SLOWER
 
 /** Of the candidates of the choice in hand. */
 let utilisations = new Float64Array(64)
