@@ -7,7 +7,7 @@
  * The first attempt is the whole of it for almost every request; what follows a failure is in `failover/Recovery`.
  */
 import * as Effect from "effect/Effect"
-import type { OnOpen } from "./attempt/Attempt.ts"
+import type { OnOpen } from "./attempt/AttemptPlan.ts"
 import type { ModelGroup } from "./deployment/ModelGroup.ts"
 import { type BalancerOptions, BalancerState } from "./failover/BalancerState.ts"
 import { Journey } from "./failover/Journey.ts"

@@ -205,6 +205,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler, TransportResponse {
   discard(): void {
     this.chunks = []
     if (this.state !== "open" || this.discardTimer !== undefined) return
+    // of the socket, after the request's own fiber: it must not keep the process alive
     this.discardTimer = setTimeout(() => this.abort(), DISCARD_WITHIN)
     this.discardTimer.unref()
     this.controller?.resume()

@@ -5,73 +5,24 @@
  * interrupted. A streamed one succeeds when its content begins, and is settled when its stream ends.
  */
 import * as Cause from "effect/Cause"
-import type { Clock } from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import type { TimeoutsConfig } from "../Config.ts"
 import { CredentialError } from "../deployment/Credential.ts"
-import type { Deployment, Permit } from "../deployment/Deployment.ts"
-import type { ModelGroup } from "../deployment/ModelGroup.ts"
+import type { Deployment } from "../deployment/Deployment.ts"
 import { parseRateLimits } from "../deployment/RateLimitHeaders.ts"
-import type { EventHub } from "../Event.ts"
 import type { AttemptSummary, TimeoutStage, Usage } from "../LoadBalancerError.ts"
 import { isRecord, type LlmRequest } from "../request/LlmRequest.ts"
 import { monotonicMillis } from "../Time.ts"
-import type { Transport, TransportRequest, TransportResponse } from "../Transport.ts"
+import type { TransportRequest, TransportResponse } from "../Transport.ts"
 import type { Answer, AnswerBase, RawAnswer, StreamAnswer } from "./Answer.ts"
-import type { Deadlines, Limited } from "./Deadlines.ts"
+import type { AttemptEnvironment, AttemptPlan } from "./AttemptPlan.ts"
+import type { Limited } from "./Deadlines.ts"
 import { type Batch, EventReader, idsOf } from "./EventStream.ts"
 import { type AttemptFailure, GivenBytes, GivenStream, type Source } from "./GivenStream.ts"
 import * as Outcome from "./Outcome.ts"
 import { commit, settle, type Settled } from "./Settlement.ts"
-
-/** What every attempt of a balancer shares. */
-export interface AttemptEnvironment {
-  readonly transport: Transport["Service"]
-  readonly clock: Clock
-  readonly random: () => number
-  readonly events: EventHub
-  readonly deadlines: Deadlines
-}
-
-/** Told of a stream before it is handed over, so that whoever stops meanwhile can close it. */
-export type OnOpen = (stream: { readonly close: () => void }) => void
-
-/** A wait that ends only where there is somewhere else to go. */
-export interface Patience {
-  readonly millis: number
-  readonly hasAnother: () => boolean
-}
-
-/** How an attempt ended. */
-export interface Ended {
-  readonly outcome: Outcome.Outcome
-  readonly usage: Usage | undefined
-  /** Ids that only its resource knows. */
-  readonly ids: ReadonlyArray<string>
-}
-
-/** What one attempt is to do. */
-export interface AttemptPlan {
-  readonly request: LlmRequest
-  readonly permit: Permit
-  readonly group: ModelGroup
-  readonly promptTokens: number
-  readonly timeouts: TimeoutsConfig
-  /** Time limits without the request's own. */
-  readonly configured: TimeoutsConfig
-  /** How long to wait for a whole answer before another deployment is asked, while one can be. */
-  readonly patience: Patience | undefined
-  /** The request's deadline: a time of the monotonic clock. */
-  readonly deadline: number
-  /** Whether the credential was renewed for this attempt, so that another 401 is final. */
-  readonly isRenewal: boolean
-  readonly onOpen: OnOpen | undefined
-  /** Told when the attempt ends, which for a stream is long after it succeeded. */
-  readonly onEnd: ((ended: Ended) => void) | undefined
-}
 
 /**
  * Makes one attempt. `begin` decides and reserves, in one synchronous block; the permit that it takes is given back in

@@ -5,7 +5,7 @@
  */
 import { limitOf, type TimeoutsConfig } from "../Config.ts"
 import type { Permit } from "../deployment/Deployment.ts"
-import { type Latency, type LatencyKind, sizeOf } from "../deployment/Latency.ts"
+import { HANG_FACTOR, type Latency, type LatencyKind, sizeOf } from "../deployment/Latency.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import type { EventHub } from "../Event.ts"
 import type { TimeoutStage, Usage } from "../LoadBalancerError.ts"
@@ -28,9 +28,6 @@ export interface Settled {
   readonly events: EventHub
 }
 
-/** Past this many times the slowest hundredth of its peers, an abandoned wait counts as a timeout. */
-const HANG_FACTOR = 3
-
 /** Tokens of a stream from which on its decoding is timed. */
 const MIN_DECODED = 16
 
@@ -43,7 +40,7 @@ export const commit = (settled: Settled): void => {
   wellAgain(settled)
   if (request.operation === "other") return
   deployment.heardOf(permit)
-  // how much of the prompt was cached is not known yet: for now the ratio is a lower bound
+  // how much of the prompt was cached is told only at the end, so this ratio is a lower bound
   const ratio = group.expected.lowerBound("first-token", now - permit.startedAt, sizeOf("first-token", promptTokens))
   deployment.latency.observeAtLeast(ratio, now, permit.startedAt, gapOf(group))
 }

@@ -17,6 +17,12 @@ const PROMPT_UNIT = 7000
 const OUTPUT_UNIT = 50
 const MEMORY = 100
 
+/** Past this many times what the slowest hundredth takes, something hangs. */
+export const HANG_FACTOR = 3
+
+/** Slower than another by this factor, a deployment is left whatever else speaks for it. */
+export const FAR_SLOWER = 4
+
 /**
  * Cost of a request relative to a tiny one of its kind.
  *

@@ -2,7 +2,7 @@
  * What all requests of a balancer share: the live set, the settings, and what was learned of sessions, owners and retries.
  */
 import type { Clock } from "effect/Clock"
-import type { AttemptEnvironment } from "../attempt/Attempt.ts"
+import type { AttemptEnvironment } from "../attempt/AttemptPlan.ts"
 import type { Deadlines } from "../attempt/Deadlines.ts"
 import type { Config } from "../Config.ts"
 import type { Deployments } from "../deployment/Deployments.ts"

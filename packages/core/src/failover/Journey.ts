@@ -1,7 +1,7 @@
 /**
  * One request while it is under way: what it may do, and what it has tried.
  */
-import type { OnOpen } from "../attempt/Attempt.ts"
+import type { OnOpen } from "../attempt/AttemptPlan.ts"
 import type { AttemptFailure } from "../attempt/GivenStream.ts"
 import { type Config, limitOf, type TimeoutsConfig } from "../Config.ts"
 import type { Deployment } from "../deployment/Deployment.ts"

@@ -3,9 +3,11 @@
  */
 import * as Effect from "effect/Effect"
 import type { Answer } from "../attempt/Answer.ts"
-import { type AttemptPlan, type Ended, execute, type Patience } from "../attempt/Attempt.ts"
+import { execute } from "../attempt/Attempt.ts"
+import type { AttemptPlan, Ended, Patience } from "../attempt/AttemptPlan.ts"
 import type { AttemptFailure } from "../attempt/GivenStream.ts"
 import type { Deployment, Permit } from "../deployment/Deployment.ts"
+import { HANG_FACTOR } from "../deployment/Latency.ts"
 import { explain } from "../routing/Explain.ts"
 import type { Explanation } from "../routing/Explanation.ts"
 import { decide, type Decision, healthyShare, type NoCandidate, type Query } from "../routing/Router.ts"
@@ -260,9 +262,6 @@ export class NextAttempt {
     })
   }
 }
-
-/** A whole answer is given up past this many times its slowest peers' time. */
-const HANG_FACTOR = 3
 
 /** Others came before, and still wait. */
 export const queued: NoCandidate = {

@@ -6,6 +6,7 @@
  * The formula is explained in docs/architecture.md.)
  */
 import type { Deployment } from "../deployment/Deployment.ts"
+import { FAR_SLOWER } from "../deployment/Latency.ts"
 
 /** When a choice is made. */
 export interface Moment {
@@ -128,9 +129,6 @@ const draw = (length: number, sum: number, point: number, except: number): numbe
 
 /** Drawn twice, a candidate is left only for one that is better by this factor. */
 const CLEARLY_WORSE = 2
-
-/** Slower than the other by this factor, a candidate is left even where the other is hot. */
-const FAR_SLOWER = 4
 
 /**
  * Power of two choices. `hot` is the utilisation above which scarce quota decides instead of latency.

@@ -5,6 +5,7 @@
  * concurrent requests see each other.
  */
 import type { Deployment } from "../deployment/Deployment.ts"
+import { FAR_SLOWER } from "../deployment/Latency.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import { type Demand, isFailing, opensAt, type Refusal, refusalOf } from "./Gate.ts"
 import { Candidate, type Policy } from "./Policy.ts"
@@ -155,9 +156,7 @@ const pickWarm = (
   return target.deployment
 }
 
-/** Slower than is expected of the model by this factor, a deployment is left even by the sessions that are warm there. */
-const FAR_SLOWER = 4
-
+/** So slow, for what is expected of the model, that even sessions that are warm there leave. */
 const isSlow = (candidate: Candidate): boolean => candidate.latency > FAR_SLOWER
 
 /** Of the candidates of the choice in hand. */

@@ -1,0 +1,59 @@
+/**
+ * What an attempt is to do, what it shares with all others, and what it tells when it ends.
+ */
+import type { Clock } from "effect/Clock"
+import type { TimeoutsConfig } from "../Config.ts"
+import type { Permit } from "../deployment/Deployment.ts"
+import type { ModelGroup } from "../deployment/ModelGroup.ts"
+import type { EventHub } from "../Event.ts"
+import type { Usage } from "../LoadBalancerError.ts"
+import type { LlmRequest } from "../request/LlmRequest.ts"
+import type { Transport } from "../Transport.ts"
+import type { Deadlines } from "./Deadlines.ts"
+import type { Outcome } from "./Outcome.ts"
+
+/** What every attempt of a balancer shares. */
+export interface AttemptEnvironment {
+  readonly transport: Transport["Service"]
+  readonly clock: Clock
+  readonly random: () => number
+  readonly events: EventHub
+  readonly deadlines: Deadlines
+}
+
+/** Told of a stream before it is handed over, so that whoever stops meanwhile can close it. */
+export type OnOpen = (stream: { readonly close: () => void }) => void
+
+/** A wait that ends only where there is somewhere else to go. */
+export interface Patience {
+  readonly millis: number
+  readonly hasAnother: () => boolean
+}
+
+/** How an attempt ended. */
+export interface Ended {
+  readonly outcome: Outcome
+  readonly usage: Usage | undefined
+  /** Ids that only its resource knows. */
+  readonly ids: ReadonlyArray<string>
+}
+
+/** What one attempt is to do. */
+export interface AttemptPlan {
+  readonly request: LlmRequest
+  readonly permit: Permit
+  readonly group: ModelGroup
+  readonly promptTokens: number
+  readonly timeouts: TimeoutsConfig
+  /** Time limits without the request's own. */
+  readonly configured: TimeoutsConfig
+  /** How long to wait for a whole answer before another deployment is asked, while one can be. */
+  readonly patience: Patience | undefined
+  /** The request's deadline: a time of the monotonic clock. */
+  readonly deadline: number
+  /** Whether the credential was renewed for this attempt, so that another 401 is final. */
+  readonly isRenewal: boolean
+  readonly onOpen: OnOpen | undefined
+  /** Told when the attempt ends, which for a stream is long after it succeeded. */
+  readonly onEnd: ((ended: Ended) => void) | undefined
+}
