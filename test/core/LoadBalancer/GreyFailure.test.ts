@@ -71,6 +71,37 @@ describe("a deployment that is slow but alive", () => {
     )
   })
 
+  it.effect("once only, or to many at once, is left by no session", () => {
+    const fleet = three()
+    return run(
+      fleet,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const converse = (sessions: number, turns: number) =>
+          Effect.gen(function*() {
+            const before = sent(fleet)
+            for (let turn = 0; turn < turns; turn++) {
+              yield* answer(Effect.forEach(
+                Array.from({ length: sessions }, (_, i) => i),
+                () => Stream.runDrain(lb.chatStream(hello, { session: "s" })),
+                { concurrency: "unbounded" }
+              ))
+            }
+            const after = sent(fleet)
+            return names.filter((name) => (after[name] ?? 0) - (before[name] ?? 0) > 0)
+          })
+        yield* ask(30)
+        const [home, ...others] = yield* converse(1, 10)
+        assert.isEmpty(others)
+        for (const [times, atOnce] of [[1, 1], [5, 5]] as const) {
+          fleet.services[home!]!.fault("*", { kind: "slow", factor: 30, times })
+          assert.deepStrictEqual(yield* converse(atOnce, 1), [home])
+          assert.deepStrictEqual(yield* converse(1, 10), [home])
+        }
+      })
+    )
+  })
+
   it.effect("gets its share back when it is fast again", () => {
     const fleet = three()
     return run(

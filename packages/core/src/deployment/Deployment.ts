@@ -9,7 +9,7 @@ import type { Config, DeploymentConfig } from "../Config.ts"
 import type { Usage } from "../LoadBalancerError.ts"
 import { Breaker } from "./Breaker.ts"
 import { Cooldown } from "./Cooldown.ts"
-import { Latency } from "./Latency.ts"
+import { FAR_SLOWER, Latency, NO_ACCIDENT } from "./Latency.ts"
 import { Quota, type Reservation } from "./Quota.ts"
 import type { Resource } from "./Resource.ts"
 
@@ -174,6 +174,16 @@ export class Deployment {
     return Math.max(worst, overdue(this.silent["first-token"], now), overdue(this.silent.answer, now))
   }
 
+  /**
+   * Whether it is slower than expected by far, and not by accident: several answers in a row, or several waits at once.
+   * One that is slow may be of its own prompt; it is not worth the warm caches of all the sessions that live here.
+   */
+  isFarSlower(now: number): boolean {
+    if (this.latency.isFarSlower(now) || this.decoding.isFarSlower(now)) return true
+    if (this.waiting < NO_ACCIDENT) return false
+    return areOverdue(this.silent["first-token"], now) || areOverdue(this.silent.answer, now)
+  }
+
   /** The first byte of content arrived: the attempt no longer waits. */
   firstByte(permit: Permit, now: number): void {
     if (permit.firstByteAt !== undefined) return
@@ -213,4 +223,13 @@ export class Deployment {
 const overdue = (silent: ReadonlySet<Permit>, now: number): number => {
   const oldest = silent.values().next().value
   return oldest === undefined ? 0 : (now - oldest.startedAt) / oldest.expected
+}
+
+const areOverdue = (silent: ReadonlySet<Permit>, now: number): boolean => {
+  let overdue = 0
+  for (const permit of silent) {
+    if (now - permit.startedAt <= FAR_SLOWER * permit.expected) return false
+    if (++overdue === NO_ACCIDENT) return true
+  }
+  return false
 }

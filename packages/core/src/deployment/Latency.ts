@@ -23,6 +23,9 @@ export const HANG_FACTOR = 3
 /** Slower than another by this factor, a deployment is left whatever else speaks for it. */
 export const FAR_SLOWER = 4
 
+/** So many answers in a row, or waits at once, that are far slower are no accident. */
+export const NO_ACCIDENT = 3
+
 /**
  * Cost of a request relative to a tiny one of its kind.
  *
@@ -145,6 +148,9 @@ export class Latency {
   private decay = DECAY
   private samples = 0
   private newestStart = -Infinity
+  /** Far slower ones in a row, each begun after the one before was heard of: what strikes many at once is one accident. */
+  private farSlower = 0
+  private farSlowerAt = -Infinity
 
   /** Ratio to the expected latency as of `now`, in milliseconds of a monotonic clock. */
   ratio(now: number): number {
@@ -166,11 +172,26 @@ export class Latency {
     this.decay = Math.max(DECAY, STRETCH * gap)
     this.samples++
     this.at = now
+    this.count(measured, now, startedAt)
   }
 
   /** Takes in a lower bound: it can only raise. */
   observeAtLeast(ratio: number, now: number, startedAt = now, gap = 0): void {
     if (ratio > this.ratio(now)) this.observe(ratio, now, startedAt, gap)
+    else if (ratio > FAR_SLOWER) this.count(ratio, now, startedAt)
+  }
+
+  /** Whether it is slower than expected by far, and not by accident. */
+  isFarSlower(now: number): boolean {
+    return this.farSlower >= NO_ACCIDENT && this.ratio(now) > FAR_SLOWER
+  }
+
+  private count(measured: number, now: number, startedAt: number): void {
+    if (measured <= FAR_SLOWER) this.farSlower = 0
+    else if (this.farSlower === 0 || startedAt >= this.farSlowerAt) {
+      this.farSlower++
+      this.farSlowerAt = now
+    }
   }
 
   private weight(now: number): number {

@@ -5,7 +5,6 @@
  * concurrent requests see each other.
  */
 import type { Deployment } from "../deployment/Deployment.ts"
-import { FAR_SLOWER } from "../deployment/Latency.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import { type Demand, isFailing, opensAt, type Refusal, refusalOf } from "./Gate.ts"
 import { Candidate, type Policy } from "./Policy.ts"
@@ -157,7 +156,7 @@ const pickWarm = (
 }
 
 /** So slow, for what is expected of the model, that even sessions that are warm there leave. */
-const isSlow = (candidate: Candidate): boolean => candidate.latency > FAR_SLOWER
+const isSlow = (candidate: Candidate): boolean => candidate.deployment.isFarSlower(candidate.now)
 
 /** Of the candidates of the choice in hand. */
 let utilisations = new Float64Array(64)
