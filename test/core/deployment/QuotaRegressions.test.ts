@@ -25,6 +25,7 @@ const told = (limits: Partial<RateLimits>): RateLimits => ({
   remainingTokens: undefined,
   remainingRequests: undefined,
   utilisation: undefined,
+  spilled: undefined,
   ...limits
 })
 

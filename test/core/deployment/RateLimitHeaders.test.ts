@@ -120,8 +120,23 @@ describe("the limits of an answer", () => {
       limitRequests: 60,
       remainingTokens: 0,
       remainingRequests: 59,
-      utilisation: 0.87
+      utilisation: 0.87,
+      spilled: undefined
     })
+  })
+
+  it("are another deployment's where the service spilled the request over, for want of room or because it was too long", () => {
+    const spilled = (error?: string) =>
+      parseRateLimits({
+        "x-ms-spillover-from-deployment": "ptu",
+        ...error === undefined ? {} : { "x-ms-spillover-error": error }
+      }).spilled
+    assert.deepStrictEqual([spilled("429"), spilled("503"), spilled("400"), spilled()], [
+      "full",
+      "full",
+      "unfit",
+      "full"
+    ])
   })
 
   it("are unknown, not exhausted, at -1 and at a limit of 0", () => {

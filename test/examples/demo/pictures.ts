@@ -36,6 +36,7 @@ export const deployment = (id: string, change: Partial<DeploymentSnapshot> = {})
     failed: 0,
     refused: 0,
     abandoned: 0,
+    spilled: 0,
     promptTokens: 40_000,
     cachedTokens: 30_000,
     completionTokens: 4_000,

@@ -53,6 +53,7 @@ export const settle = (settled: Settled, outcome: Outcome): boolean => {
   switch (outcome._tag) {
     case "Success":
       deployment.totals.succeeded++
+      if (permit.reservation.spilled) deployment.totals.spilled++
       succeeded(settled)
       break
     case "Throttled": {

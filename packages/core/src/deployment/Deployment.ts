@@ -39,6 +39,8 @@ export interface DeploymentTotals {
   failed: number
   refused: number
   abandoned: number
+  /** Of those that succeeded: what the service itself passed on to a standard deployment, for want of room. */
+  spilled: number
   promptTokens: number
   cachedTokens: number
   completionTokens: number
@@ -68,6 +70,7 @@ export class Deployment {
     failed: 0,
     refused: 0,
     abandoned: 0,
+    spilled: 0,
     promptTokens: 0,
     cachedTokens: 0,
     completionTokens: 0

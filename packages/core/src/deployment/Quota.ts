@@ -46,6 +46,8 @@ export interface Reservation {
   /** The ledger as of this send, itself included, to tell other clients' use from our own. */
   readonly ownTokens: number
   readonly ownRequests: number
+  /** Another deployment of the service took it over: this one counts nothing. */
+  spilled: boolean
 }
 
 /**
@@ -178,7 +180,8 @@ export class Quota {
       slice: this.slice.add(now, 1),
       sentAt: now,
       ownTokens: this.tokens.sum(now),
-      ownRequests: this.requests.sum(now)
+      ownRequests: this.requests.sum(now),
+      spilled: false
     }
   }
 
@@ -187,6 +190,7 @@ export class Quota {
    * Standard: upward only. Provisioned: both ways.
    */
   settle(reservation: Reservation, now: number, used: number | undefined): void {
+    if (reservation.spilled) return this.refund(reservation, now)
     if (used === undefined) return
     const delta = Math.min(used, MAX_CHARGE) - reservation.tokens
     if (delta <= 0 && !this.provisioned) return
@@ -202,11 +206,20 @@ export class Quota {
     this.slice.amend(now, reservation.slice, -1)
   }
 
+  /** The service spilled a request over to another deployment: there was no more room here, unless it was too long. */
+  private spill(reservation: Reservation, isFull: boolean, now: number): void {
+    reservation.spilled = true
+    if (!isFull) return
+    this.toldUtilisation = 1
+    this.toldUtilisationAt = now
+  }
+
   /**
    * Takes in what an answer said of the limits, compared with our ledger as of that answer's send. An answer to an
    * earlier send than the last one applied, or to one longer ago than `headerMaxAge`, says nothing about now.
    */
   observe(limits: RateLimits, reservation: Reservation, now: number): void {
+    if (limits.spilled !== undefined) return this.spill(reservation, limits.spilled === "full", now)
     if (reservation.sentAt < this.lastApplied || now - reservation.sentAt > this.headerMaxAge) return
     this.lastApplied = reservation.sentAt
     if (limits.limitTokens !== undefined && limits.limitTokens >= 1) this.toldTokens = limits.limitTokens

@@ -15,6 +15,11 @@ export interface RateLimits {
   readonly remainingRequests: number | undefined
   /** `azure-openai-deployment-utilization` of a provisioned deployment, as a share: `87%` is 0.87. */
   readonly utilisation: number | undefined
+  /**
+   * Why the service spilled the request over to a standard deployment (`x-ms-spillover-from-deployment`), whose limits
+   * these are then: `full` when the provisioned one could take no more, `unfit` when it was too long for it.
+   */
+  readonly spilled: "full" | "unfit" | undefined
 }
 
 type Headers = Readonly<Record<string, string>>
@@ -42,9 +47,18 @@ export const parseRateLimits = (headers: Headers): RateLimits => {
     limitRequests: limit(headers["x-ratelimit-limit-requests"]),
     remainingTokens: count(headers["x-ratelimit-remaining-tokens"]),
     remainingRequests: count(headers["x-ratelimit-remaining-requests"]),
-    utilisation: percent === undefined ? undefined : percent / 100
+    utilisation: percent === undefined ? undefined : percent / 100,
+    spilled: spilledBecause(headers)
   }
 }
+
+/** The header that says why is for information, and its meaning has changed: only what is clear is taken from it. */
+const spilledBecause = (headers: Headers): RateLimits["spilled"] =>
+  headers["x-ms-spillover-from-deployment"] === undefined
+    ? undefined
+    : headers["x-ms-spillover-error"] === "400"
+    ? "unfit"
+    : "full"
 
 const unitMillis: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1000, ms: 1, us: 0.001, "µs": 0.001 }
 
