@@ -106,6 +106,12 @@ describe("the wait of a throttled answer (C1)", () => {
   })
 })
 
+const spilled = (error?: string) =>
+  parseRateLimits({
+    "x-ms-spillover-from-deployment": "ptu",
+    ...error === undefined ? {} : { "x-ms-spillover-error": error }
+  }).spilled
+
 describe("the limits of an answer", () => {
   it("are read where they were sent", () => {
     const limits = parseRateLimits({
@@ -126,11 +132,6 @@ describe("the limits of an answer", () => {
   })
 
   it("are another deployment's where the service spilled the request over, for want of room or because it was too long", () => {
-    const spilled = (error?: string) =>
-      parseRateLimits({
-        "x-ms-spillover-from-deployment": "ptu",
-        ...error === undefined ? {} : { "x-ms-spillover-error": error }
-      }).spilled
     assert.deepStrictEqual([spilled("429"), spilled("503"), spilled("400"), spilled()], [
       "full",
       "full",
