@@ -281,6 +281,17 @@ describe("the server", () => {
     agent.destroy()
   })
 
+  it("counts the connections to a resource and to all, until they are closed", async () => {
+    await using simulator = await start()
+    assert.strictEqual(simulator.connections(), 0)
+    const connect = (name: string) => Net.connect(Number(new URL(urlOf(simulator, name)).port), "127.0.0.1")
+    const sockets = [connect("east"), connect("east"), connect("oai")]
+    await eventually(() => simulator.connections("east") === 2 && simulator.connections("oai") === 1)
+    assert.strictEqual(simulator.connections(), 3)
+    for (const socket of sockets) socket.destroy()
+    await eventually(() => simulator.connections() === 0)
+  })
+
   it("closes every socket, and can be closed twice", async () => {
     const simulator = await start()
     const { port } = new URL(urlOf(simulator))

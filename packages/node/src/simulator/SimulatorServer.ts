@@ -60,6 +60,8 @@ export interface Simulator extends AsyncDisposable {
   readonly resources: ReadonlyArray<SimulatorResource>
   /** The model behind a resource: its faults, limits and counters. */
   readonly service: (name: string) => SimulatedService.SimulatedService
+  /** Connections that are open to a resource, or to all of them. */
+  readonly connections: (name?: string) => number
   /** Stops listening and breaks every connection of a resource: connecting is refused from then on. */
   readonly down: (name: string) => Promise<void>
   /** Listens again, on the same port. */
@@ -139,6 +141,9 @@ export const startSimulator = async (options: SimulatorOptions): Promise<Simulat
       }
     }),
     service: (name) => find(name).service,
+    connections: (name) =>
+      (name === undefined ? Array.from(listeners.values()) : [find(name)])
+        .reduce((sum, listener) => sum + listener.connections(), 0),
     down: (name) => find(name).close(),
     up: (name) => find(name).listen(find(name).port()),
     close,
@@ -149,6 +154,7 @@ export const startSimulator = async (options: SimulatorOptions): Promise<Simulat
 interface Listener {
   readonly service: SimulatedService.SimulatedService
   readonly port: () => number
+  readonly connections: () => number
   readonly listen: (port: number) => Promise<void>
   readonly close: () => Promise<void>
 }
@@ -179,6 +185,7 @@ const makeListener = (service: SimulatedService.SimulatedService, random: () => 
   return {
     service,
     port: () => port,
+    connections: () => sockets.size,
     listen: (wanted) =>
       new Promise((resolve, reject) => {
         server.once("error", reject)

@@ -1,0 +1,80 @@
+/**
+ * The two balancers that share the service, as two processes would: one used through Effect, one through promises.
+ */
+import type { ConfigInput, Snapshot } from "@evenkeel/core"
+import type { ResourceInput } from "@evenkeel/core/Config"
+import { Deployments } from "@evenkeel/core/deployment/Deployments"
+import type { Event } from "@evenkeel/core/Event"
+import { LoadBalancer } from "@evenkeel/core/LoadBalancer"
+import { Telemetry } from "@evenkeel/core/telemetry/Telemetry"
+import { createLoadBalancer, type LoadBalancerClient } from "@evenkeel/node"
+import { layer } from "@evenkeel/node/LoadBalancerLive"
+import { Context, Effect, Exit, Layer, Metric, Scope } from "effect"
+import { config, type World } from "./World.ts"
+
+/** What both have in common. */
+export interface Balancer {
+  readonly name: string
+  readonly snapshot: () => Snapshot
+  readonly add: (resource: ResourceInput) => Promise<unknown>
+  readonly drain: (id: string) => Promise<unknown>
+  readonly remove: (id: string) => Promise<unknown>
+  readonly update: (id: string, change: { readonly tier?: number; readonly weight?: number }) => Promise<unknown>
+  readonly close: () => Promise<void>
+}
+
+export interface EffectBalancer extends Balancer {
+  readonly lb: LoadBalancer["Service"]
+  /** Runs as an application would that has the balancer in its context. */
+  readonly run: <A, E>(effect: Effect.Effect<A, E>, signal: AbortSignal) => Promise<Exit.Exit<A, E>>
+  /** Fibers that were started and have not ended. */
+  readonly fibers: () => number
+}
+
+export interface PromiseBalancer extends Balancer {
+  readonly client: LoadBalancerClient
+}
+
+type Observe = (event: Event) => void
+
+const configFor = (world: World, check: NonNullable<ConfigInput["health"]>["check"], hedge: boolean): ConfigInput => ({
+  ...config,
+  resources: world.resources.map(world.configOf),
+  health: { ...config.health, check: { ...config.health.check, ...check } },
+  failover: { ...config.failover, hedge }
+})
+
+/** Asks completions of what is idle or down, and hedges. */
+export const effectBalancer = async (world: World, observe: Observe): Promise<EffectBalancer> => {
+  let fibers = 0
+  const counter = Layer.succeed(Metric.FiberRuntimeMetrics, {
+    recordFiberStart: () => void fibers++,
+    recordFiberEnd: () => void fibers--
+  })
+  const scope = Effect.runSync(Scope.make())
+  const layers = layer(configFor(world, { kind: "completion" }, true), { telemetry: Telemetry.layer(observe) })
+  const context = await Effect.runPromise(Layer.buildWithScope(Layer.provideMerge(layers, counter), scope))
+  const lb = Context.get(context, LoadBalancer)
+  const deployments = Context.get(context, Deployments)
+  const run = Effect.runPromiseExitWith(context)
+  return {
+    name: "effect",
+    lb,
+    run: (effect, signal) => run(effect, { signal }),
+    fibers: () => fibers,
+    snapshot: () => Effect.runSync(lb.snapshot),
+    add: (resource) => Effect.runPromise(deployments.add(resource)),
+    drain: (id) => Effect.runPromise(deployments.drain(id)),
+    remove: (id) => Effect.runPromise(deployments.remove(id)),
+    update: (id, change) => Effect.runPromise(deployments.update(id, change)),
+    close: () => Effect.runPromise(Scope.close(scope, Exit.void))
+  }
+}
+
+/** Asks for the list of models of what is idle or down, and does not hedge. */
+export const promiseBalancer = (world: World, observe: Observe): PromiseBalancer => {
+  const client = createLoadBalancer(configFor(world, { kind: "models" }, false), {
+    telemetry: Telemetry.layer(observe)
+  })
+  return { name: "promise", client, snapshot: client.snapshot, ...client.deployments, close: client.close }
+}

@@ -1,0 +1,47 @@
+/**
+ * How a call ended, told by what its door gave or threw: only what the library documents has a name.
+ */
+import { LoadBalancerError } from "@evenkeel/core"
+import { APIConnectionError, APIError, APIUserAbortError } from "openai"
+
+/** An error that `fetch` told, as a status with a body or as an event of a stream. */
+export class ToldError extends Error {
+  readonly code: string | undefined
+  constructor(body: unknown) {
+    const told = body as { readonly error?: { readonly code?: unknown }; readonly code?: unknown } | null
+    const code = told?.error?.code ?? told?.code
+    super(`told: ${JSON.stringify(body)}`)
+    this.code = typeof code === "string" ? code : undefined
+  }
+}
+
+/** An event that is no JSON, which the doors that give bytes leave to their client to notice. */
+export class UnreadableEvent extends Error {}
+
+/** What the simulated service says inside of a stream. */
+export const SERVICE_CODE = "server_error"
+
+/** The name of a documented error, or nothing for one that must not reach a caller. */
+export const nameOf = (error: unknown): string | undefined => {
+  if (error instanceof LoadBalancerError) return documented.has(error.reason._tag) ? error.reason._tag : undefined
+  if (error instanceof UnreadableEvent) return "unreadable event"
+  if (error instanceof APIUserAbortError || error instanceof APIConnectionError) return undefined
+  if (error instanceof APIError) return nameOfCode(error.code ?? undefined)
+  return error instanceof ToldError ? nameOfCode(error.code) : undefined
+}
+
+/** What may be the answer to a good request that meets nothing but faults. */
+const documented = new Set(["Throttled", "Unavailable", "TimedOut", "StreamInterrupted"])
+
+const nameOfCode = (code: string | undefined): string | undefined => {
+  if (code === undefined) return undefined
+  if (code === "rate_limit_exceeded") return "Throttled"
+  if (code.startsWith("timeout_")) return "TimedOut"
+  if (code.startsWith("unavailable_")) return "Unavailable"
+  // after the first content the service's own words are given on
+  return code === "stream_interrupted" || code === SERVICE_CODE ? "StreamInterrupted" : undefined
+}
+
+/** Whether a door says that the caller left. */
+export const isAbort = (error: unknown, reason: unknown): boolean =>
+  error === reason || error instanceof APIUserAbortError

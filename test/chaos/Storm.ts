@@ -1,0 +1,72 @@
+// oxlint-disable no-await-in-loop -- strikes are dealt one after the other
+/**
+ * A storm: strikes dealt from a shuffled deck, several at a time, each until it was met. What was not met is dealt again.
+ */
+import { setTimeout as sleep } from "node:timers/promises"
+import { EVERYWHERE, type StrikeKind, strikeKinds, type Struck } from "./Strikes.ts"
+
+/** Requests that a strike should meet before it ends. */
+const ENOUGH = 3
+
+export class Storm {
+  private readonly struck: Struck
+  private readonly taken = new Set<string>()
+  private deck: Array<StrikeKind> = []
+
+  constructor(struck: Struck) {
+    this.struck = struck
+  }
+
+  /** Ends when every strike has ended, some while after so many milliseconds. */
+  async rage(millis: number): Promise<void> {
+    const { random } = this.struck
+    const until = performance.now() + millis
+    const beat = Math.min(600, millis / strikeKinds.length)
+    const strikes: Array<Promise<void>> = []
+    while (performance.now() < until) {
+      const strike = this.deal()
+      if (strike !== undefined) strikes.push(strike)
+      await sleep(beat * (0.5 + random()))
+    }
+    await Promise.all(strikes)
+  }
+
+  /** Begins the next of the deck that finds a place. */
+  private deal(): Promise<void> | undefined {
+    if (this.deck.length === 0) this.deck = shuffled(strikeKinds, this.struck.random)
+    for (const [i, kind] of this.deck.entries()) {
+      const place = kind.place(this.struck, (place) => this.isFree(place))
+      if (place === undefined) continue
+      this.deck.splice(i, 1)
+      return this.strike(kind, place)
+    }
+    return undefined
+  }
+
+  private async strike(kind: StrikeKind, place: string): Promise<void> {
+    const { random, tally } = this.struck
+    this.taken.add(place)
+    const strike = await kind.begin(this.struck, place)
+    const least = performance.now() + 200 + random() * 1_000
+    const most = least + 1_000
+    while (performance.now() < least || (strike.met() < ENOUGH && performance.now() < most)) await sleep(50)
+    const met = strike.met()
+    await strike.end()
+    this.taken.delete(place)
+    tally.struck.add(kind.name, met)
+    if (met === 0) this.deck.push(kind)
+  }
+
+  private isFree(place: string): boolean {
+    return !this.taken.has(place) && !(place.endsWith(`/*`) && this.taken.has(EVERYWHERE))
+  }
+}
+
+const shuffled = <A>(items: ReadonlyArray<A>, random: () => number): Array<A> => {
+  const left = [...items]
+  for (let i = left.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1))
+    ;[left[i], left[j]] = [left[j]!, left[i]!]
+  }
+  return left
+}
