@@ -64,7 +64,7 @@ export class EventReader {
   private readonly parser: Sse.Parser
   private readonly read: (event: Sse.Event) => Meaning
   private readonly hidesUsage: boolean
-  private readonly parsesAll: boolean
+  private parsesAll: boolean
   private readonly headers: Readonly<Record<string, string>>
   private readonly wallNow: () => number
 
@@ -110,6 +110,8 @@ export class EventReader {
   /** The bytes ended: an end without the protocol's own end is a failure. */
   end(): Batch {
     this.removed = 0
+    // what is left may be half an event, which nobody may be given
+    this.parsesAll = true
     // a last event may lack its blank line
     const tooLarge = this.parser.feed(`${this.decoder.decode()}\n\n`)
     if (tooLarge !== undefined) this.failure ??= broken("an event that is too large", 200)
