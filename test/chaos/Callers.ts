@@ -14,7 +14,10 @@ import { TOTAL_MILLIS } from "./World.ts"
 const MARGIN_MILLIS = 5_000
 
 /** How long a call may take to end once its caller aborted it. */
-const ABORT_MILLIS = 3_000
+const ABORT_MILLIS = 2_000
+
+/** How long a door may take: a conversation is two calls. */
+const limitOf = (door: string): number => TOTAL_MILLIS * (door.endsWith("conversation") ? 2 : 1) + MARGIN_MILLIS
 
 const SESSIONS = 200
 
@@ -127,12 +130,12 @@ export class Callers {
       pause: () => isSlowReader && pieces % 8 === 0 ? sleep(20) as Promise<void> : Promise.resolve(),
       finish: () => void (isFinished = true)
     }).then(() => undefined, (error: unknown) => ({ error }))
-    const failed = await this.inTime(ended, wrong)
+    const failed = await this.inTime(ended, limitOf(name) + MARGIN_MILLIS, wrong)
     clearTimeout(abort)
 
     tally.doors.add(name)
     if (abortedAt !== undefined && performance.now() - abortedAt > ABORT_MILLIS) wrong("ended long after its abort")
-    if (performance.now() - began > TOTAL_MILLIS + MARGIN_MILLIS) wrong("ended long after its limit")
+    if (performance.now() - began > limitOf(name)) wrong("ended long after its limit")
     if (ids.size > 1) wrong(`is of several generations: ${[...ids].join(", ")}`)
     // an embedding says nothing but whose it is
     const flaw = name.endsWith("embeddings") && heard === `${question.id}/`
@@ -176,13 +179,13 @@ export class Callers {
   }
 
   /** A call that does not end is told of, and left behind. */
-  private async inTime<A>(ended: Promise<A>, wrong: (what: string) => void): Promise<A | undefined> {
+  private async inTime<A>(ended: Promise<A>, limit: number, wrong: (what: string) => void): Promise<A | undefined> {
     let timer: NodeJS.Timeout | undefined
     const overdue = new Promise<undefined>((resolve) => {
       timer = setTimeout(() => {
         wrong("never ended")
         resolve(undefined)
-      }, TOTAL_MILLIS + 2 * MARGIN_MILLIS)
+      }, limit)
     })
     const first = await Promise.race([ended, overdue])
     clearTimeout(timer)

@@ -43,6 +43,7 @@ export const doors = (balancers: Balancers): ReadonlyArray<readonly [name: strin
   ["openai chat", 4, openaiChat(balancers.promise)],
   ["openai responses", 2, openaiResponses(balancers.promise)],
   ["openai embeddings", 2, openaiEmbeddings(balancers.promise)],
+  ["openai conversation", 3, openaiConversation(balancers.promise)],
   ["fetch chat stream", 8, fetchStream(balancers.promise)],
   ["fetch chat", 4, fetchWhole(balancers.promise)]
 ]
@@ -162,7 +163,13 @@ const openaiChatStream = (balancer: PromiseBalancer): Door => async (call) => {
 
 const openaiResponsesStream = (balancer: PromiseBalancer): Door => async (call) => {
   const { signal } = call
-  const stream = await clientOf(balancer, call).responses.create({ ...responseOf(call), stream: true }, { signal })
+  await readEvents(
+    call,
+    await clientOf(balancer, call).responses.create({ ...responseOf(call), stream: true }, { signal })
+  )
+}
+
+const readEvents = async (call: Call, stream: AsyncIterable<ResponseStreamEvent>): Promise<void> => {
   let hasFailed = false
   await read(call, stream, (call, event) => {
     hasFailed ||= event.type === "response.failed"
@@ -170,6 +177,21 @@ const openaiResponsesStream = (balancer: PromiseBalancer): Door => async (call) 
   })
   // given on as the service's last word, after which the official client ends the loop
   if (hasFailed) throw new ToldError({ error: { code: SERVICE_CODE } })
+}
+
+/** A stored response and one that goes on from it, which only the resource that made the first can give. */
+const openaiConversation = (balancer: PromiseBalancer): Door => async (call) => {
+  const { signal } = call
+  const { responses } = clientOf(balancer, call)
+  const stored = { ...responseOf(call), store: true }
+  const first = await responses.create(stored, { signal })
+  try {
+    const stream = await responses.create({ ...stored, previous_response_id: first.id, stream: true }, { signal })
+    await readEvents(call, stream)
+  } finally {
+    // the service would keep them all; nobody waits for it
+    void responses.delete(first.id).catch(() => {})
+  }
 }
 
 const openaiChat = (balancer: PromiseBalancer): Door => async (call) => {

@@ -5,6 +5,8 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { EVERYWHERE, type StrikeKind, strikeKinds, type Struck } from "./Strikes.ts"
 
+const LINGER_MILLIS = 30_000
+
 /** Requests that a strike should meet before it ends. */
 const ENOUGH = 3
 
@@ -19,20 +21,32 @@ export class Storm {
 
   /** Ends when every strike has ended, some while after so many milliseconds. */
   async rage(millis: number): Promise<void> {
-    const { random } = this.struck
     const until = performance.now() + millis
     const beat = Math.min(600, millis / strikeKinds.length)
     const strikes: Array<Promise<void>> = []
     while (performance.now() < until) {
-      const strike = this.deal()
-      if (strike !== undefined) strikes.push(strike)
-      await sleep(beat * (0.5 + random()))
+      strikes.push(this.deal())
+      await sleep(beat * (0.5 + this.struck.random()))
     }
     await Promise.all(strikes)
   }
 
-  /** Begins the next of the deck that finds a place. */
-  private deal(): Promise<void> | undefined {
+  /** Goes on with what no request has met yet, though not for ever. */
+  async linger(): Promise<void> {
+    const until = performance.now() + LINGER_MILLIS
+    while (this.unmet().length > 0 && performance.now() < until) {
+      this.deck = shuffled(this.unmet(), this.struck.random)
+      await Promise.all([...this.deck.map(() => this.deal()), sleep(50)])
+    }
+    this.deck = []
+  }
+
+  private unmet(): ReadonlyArray<StrikeKind> {
+    return strikeKinds.filter(({ name }) => this.struck.tally.struck.of(name) === 0)
+  }
+
+  /** Begins the next of the deck that finds a place, and ends with it. */
+  private async deal(): Promise<void> {
     if (this.deck.length === 0) this.deck = shuffled(strikeKinds, this.struck.random)
     for (const [i, kind] of this.deck.entries()) {
       const place = kind.place(this.struck, (place) => this.isFree(place))
@@ -40,7 +54,6 @@ export class Storm {
       this.deck.splice(i, 1)
       return this.strike(kind, place)
     }
-    return undefined
   }
 
   private async strike(kind: StrikeKind, place: string): Promise<void> {

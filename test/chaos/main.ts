@@ -53,6 +53,7 @@ for (let round = 1; round <= rounds; round++) {
   callers.isCalm = false
   callers.start()
   await storm.rage(stormMillis)
+  if (round === rounds) await storm.linger()
   await Rest.recovered(tally, balancers, world, when)
   callers.isCalm = true
   await sleep(1_000)
