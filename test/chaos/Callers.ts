@@ -88,11 +88,11 @@ export class Callers {
     return {
       door,
       name,
-      question: { id: `q${this.serial++}`, words: 20 + Math.floor(random() * 60) },
+      question: { id: `q${this.serial++}`, words: 15 + Math.floor(random() * 45) },
       session: random() < 0.3 ? `session-${Math.floor(random() * SESSIONS)}` : undefined,
       leaving: {
         abortAfter: how < 0.1 ? random() * random() * 3_000 : undefined,
-        breakAfterPieces: how > 0.92 ? Math.ceil(random() * 30) : Infinity
+        breakAfterPieces: how > 0.92 ? Math.ceil(random() * 15) : Infinity
       },
       isSlowReader: random() < 0.05
     }

@@ -12,10 +12,12 @@ export interface Measured {
   readonly fibers: ReadonlyArray<number>
   /** The most connections that were open at once, and those that were left after closing. */
   readonly connections: { readonly most: number; readonly left: number }
+  /** How long the process did not get to its work, in nanoseconds: on a busy machine time limits pass for that alone. */
+  readonly pauses: { readonly percentile: (percentage: number) => number; readonly max: number }
 }
 
 export const summaryOf = (settings: ChaosSettings, tally: Tally, measured: Measured): string => {
-  const { connections, fibers, heaps, seconds } = measured
+  const { connections, fibers, heaps, pauses, seconds } = measured
   const { doors, errors, events, left, reasons, struck, underWay, whole } = tally
   const mean = underWay.reduce((sum, count) => sum + count, 0) / Math.max(1, underWay.length)
   const verdict = tally.verdict()
@@ -33,11 +35,16 @@ export const summaryOf = (settings: ChaosSettings, tally: Tally, measured: Measu
     table("Attempts that failed", reasons, 24),
     `Heap at rest, MB: ${heaps.map((heap) => (heap / 1e6).toFixed(1)).join(", ")}`,
     `Fibers at rest: ${fibers.join(", ")}`,
+    `Pauses of the process, ms: ${millis(pauses.percentile(50))} median, ${millis(pauses.percentile(99))} p99, ${
+      millis(pauses.max)
+    } longest`,
     `Connections: ${connections.most} at most, ${connections.left} after closing`,
     "",
     verdict.length === 0 ? "Everything held." : `WRONG:\n${verdict.map((what) => `  - ${what}`).join("\n")}`
   ].join("\n")
 }
+
+const millis = (nanoseconds: number): string => (nanoseconds / 1e6).toFixed(0)
 
 const table = (title: string, counts: Counts, most = Infinity): string => {
   const entries = counts.entries()

@@ -12,6 +12,9 @@ export interface ChaosSettings {
   readonly stormMillis: number
 }
 
+/** Below this a run has neighbours, the other tests, whose share of the machine it must leave them. */
+const SHORT_SECONDS = 30
+
 /** What a calm takes of a round, about. */
 const CALM_MILLIS = 8_000
 
@@ -26,13 +29,13 @@ export const settingsOf = (environment: Readonly<Record<string, string | undefin
     }
     return number
   }
-  const seconds = numberOf("EVENKEEL_CHAOS_SECONDS", 10, 3_600)
+  const seconds = numberOf("EVENKEEL_CHAOS_SECONDS", 6, 3_600)
   const rounds = Math.min(20, Math.max(2, Math.round(seconds / 20)))
   const roundMillis = seconds * 1_000 / rounds
   return {
     seed: numberOf("EVENKEEL_CHAOS_SEED", 1, 2 ** 31),
     seconds,
-    calls: numberOf("EVENKEEL_CHAOS_CALLS", 200, 2_000),
+    calls: numberOf("EVENKEEL_CHAOS_CALLS", seconds < SHORT_SECONDS ? 80 : 200, 2_000),
     rounds,
     stormMillis: Math.max(roundMillis * 0.5, roundMillis - CALM_MILLIS)
   }

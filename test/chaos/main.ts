@@ -4,6 +4,7 @@
  * held.
  */
 import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
+import { monitorEventLoopDelay } from "node:perf_hooks"
 import { setTimeout as sleep } from "node:timers/promises"
 import { effectBalancer, promiseBalancer } from "./Balancers.ts"
 import { Callers } from "./Callers.ts"
@@ -40,6 +41,8 @@ const balancers = [effect, promise]
 const callers = new Callers(doors({ effect, promise }), tally, seed, calls)
 const storm = new Storm({ world, balancers, tally, random: SeededRandom.make(SeededRandom.hash("storm", seed)) })
 
+const pauses = monitorEventLoopDelay({ resolution: 20 })
+pauses.enable()
 let mostConnections = 0
 const gauge = setInterval(() => {
   mostConnections = Math.max(mostConnections, world.simulator.connections())
@@ -56,7 +59,7 @@ for (let round = 1; round <= rounds; round++) {
   if (round === rounds) await storm.linger()
   await Rest.recovered(tally, balancers, world, when)
   callers.isCalm = true
-  await sleep(1_000)
+  await sleep(600)
   await callers.stop()
   await Rest.nothingLeft(tally, balancers, world, when)
   await Rest.noFiberLeft(tally, effect, when)
@@ -73,6 +76,7 @@ const stopped = callers.stop()
 await Promise.all(balancers.map((balancer) => balancer.close()))
 await stopped
 clearInterval(gauge)
+pauses.disable()
 await Rest.noSocketLeft(tally, world)
 await Rest.nothingLeft(tally, balancers, world, "after closing")
 await Rest.noFiberLeft(tally, effect, "after closing", 0)
@@ -82,5 +86,5 @@ await Rest.nothingKept(tally)
 
 const seconds = (performance.now() - began) / 1000
 tellShortfalls(tally, settings, heaps)
-console.log(`\n${summaryOf(settings, tally, { seconds, heaps, fibers, connections })}`)
+console.log(`\n${summaryOf(settings, tally, { seconds, heaps, fibers, connections, pauses })}`)
 process.exitCode = tally.verdict().length === 0 ? 0 : 1
