@@ -7,6 +7,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { inspect } from "node:util"
+import { check } from "../support/Check.ts"
 
 // what users type and what the schema takes are the same type, both ways
 type Encoded = typeof ConfigSchema.Encoded
@@ -533,7 +534,7 @@ const isSound = (input: unknown): void => {
 }
 
 describe("Config.decode, any input", () => {
-  it.prop("takes anything", [Schema.Unknown], ([input]) => isSound(input), { arbitrary: { runs: 300 } })
+  it.prop("takes anything", [Schema.Unknown], ([input]) => isSound(input), check())
 
   it.prop("takes any JSON as resources", [Schema.Json], ([json]) => {
     isSound(json)
@@ -541,7 +542,7 @@ describe("Config.decode, any input", () => {
     isSound({ resources: [json] })
     isSound(withAzure({ deployments: [json] }))
     isSound({ resources: [azure], timeouts: json, health: { check: json } })
-  }, { arbitrary: { runs: 300 } })
+  }, check())
 
   it.prop(
     "takes a valid configuration with anything wrong in it",
@@ -560,7 +561,7 @@ describe("Config.decode, any input", () => {
       }
       isSound(input)
     },
-    { arbitrary: { runs: 500 } }
+    check()
   )
 
   it("is itself valid", () => {

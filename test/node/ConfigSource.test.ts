@@ -10,6 +10,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { inspect } from "node:util"
+import { check } from "../support/Check.ts"
 
 const secret = "hunter2-Secret"
 
@@ -310,7 +311,7 @@ describe("any environment", () => {
       const result = ConfigSource.read({ EVENKEEL_CONFIG: text.replaceAll("\0", ""), EAST_KEY: secret })
       assert.isTrue(Result.isSuccess(result) || result.failure.message !== "")
     }
-  }, { arbitrary: { runs: 200 } })
+  }, check())
 
   it.prop("shows no content of any variable", [
     Schema.Struct({ key: Schema.Boolean, list: Schema.Boolean, more: Schema.String })
@@ -332,7 +333,7 @@ describe("any environment", () => {
       assert.isTrue(Result.isFailure(error))
       if (Result.isFailure(error)) assert.notInclude(error.failure.message, secret)
     }
-  }, { arbitrary: { runs: 100 } })
+  }, check())
 })
 
 /** Every key that the schema knows. */

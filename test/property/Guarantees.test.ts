@@ -1,13 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { runs, seed } from "../support/Check.ts"
 import { Capacities, utilisations } from "./Level.ts"
 import { play } from "./Play.ts"
 import { Scenario } from "./Scenario.ts"
 import * as Watchers from "./Watchers.ts"
-
-/** `pnpm test:long` looks longer; `EVENKEEL_PROPERTY_SEED=7` looks elsewhere. */
-const runs = Number(process.env["EVENKEEL_PROPERTY_RUNS"] ?? 1000)
-const seed = process.env["EVENKEEL_PROPERTY_SEED"] ?? "evenkeel"
 
 const never = () => Infinity
 

@@ -1,17 +1,19 @@
 /**
- * Options of property tests: repeatable by default, and longer or different by the environment, such as
- * `EVENKEEL_RUNS=20 EVENKEEL_SEED=$RANDOM`.
+ * Options of property tests: repeatable by default; `EVENKEEL_PROPERTY_RUNS=20000` looks longer, and
+ * `EVENKEEL_PROPERTY_SEED=7` elsewhere.
  */
 import { Schema } from "effect"
 
-/** So many runs over inputs of up to so many elements. */
-export const check = (runs: number, size = 40) => ({
-  arbitrary: {
-    runs: runs * Number(process.env["EVENKEEL_RUNS"] ?? 1),
-    size,
-    seed: process.env["EVENKEEL_SEED"] ?? "evenkeel"
-  },
-  timeout: 60_000
+/** Runs of each property. */
+export const runs = Number(process.env["EVENKEEL_PROPERTY_RUNS"] ?? 1000)
+
+/** Where the search begins. */
+export const seed = process.env["EVENKEEL_PROPERTY_SEED"] ?? "evenkeel"
+
+/** The usual runs, over inputs of up to so many elements. */
+export const check = ({ size = 40 }: { readonly size?: number } = {}) => ({
+  arbitrary: { runs, seed, size, maxShrinks: 10_000 },
+  timeout: 60_000 + runs * 60
 })
 
 /** Whole numbers of a range, ends included. */

@@ -88,7 +88,7 @@ export const suite = ({ holds, make, name }: PolicyCase): void => {
       const random = () => points[drawn++ % points.length]!
       for (let i = 0; i < times; i++) assert.include(candidates, policy(candidates, random))
       assert.deepStrictEqual(candidates.map(stateOf), before)
-    }, check(200, 12))
+    }, check({ size: 12 }))
 
     it("takes the only candidate there is (A11)", () => {
       const [only] = makeDeployments([{ tpm: 1000 }])

@@ -83,7 +83,7 @@ describe("a chat stream, cut anywhere", () => {
     const whole = read([bytes], options)
     assert.deepStrictEqual(read(cut(bytes, places), options).state, whole.state)
     assert.deepStrictEqual(read(Array.from(bytes, (_, i) => bytes.subarray(i, i + 1)), options).state, whole.state)
-  }, check(300, 20))
+  }, check({ size: 20 }))
 
   it.prop("gives out bytes that are exactly its events", { steps: Schema.Array(chatStep), newline, places, options }, ({
     newline,
@@ -92,7 +92,7 @@ describe("a chat stream, cut anywhere", () => {
     steps
   }) => {
     assertBytesAreEvents(cut(chatBytes(steps, newline), places), options)
-  }, check(300, 20))
+  }, check({ size: 20 }))
 
   it.prop("loses the hidden usage chunk and nothing else", { steps: Schema.Array(chatStep), places }, ({
     places,
@@ -104,7 +104,7 @@ describe("a chat stream, cut anywhere", () => {
     const usage = chunkOf([], { prompt_tokens: 7, completion_tokens: 3 })
     assert.deepStrictEqual(hidden.events, shown.events.filter(({ data }) => data !== usage))
     assert.deepStrictEqual(hidden.reader.usage, shown.reader.usage)
-  }, check(200, 20))
+  }, check({ size: 20 }))
 
   it.prop("is understood in the same way by a reader that parses no more than it must", {
     steps: Schema.Array(chatStep),
@@ -115,7 +115,7 @@ describe("a chat stream, cut anywhere", () => {
     const lean = read([bytes], { hidesUsage, parsesAll: false })
     const full = read([bytes], { hidesUsage, parsesAll: true })
     assert.deepStrictEqual(lean.state, full.state)
-  }, check(300, 20))
+  }, check({ size: 20 }))
 })
 
 const responsesStep = Schema.Literals([
@@ -171,7 +171,7 @@ describe("a responses stream, cut anywhere", () => {
     assert.deepStrictEqual(read(pieces, given).state, read([bytes], given).state)
     assert.deepStrictEqual(read(pieces, given).state, read(pieces, { ...given, parsesAll: !parsesAll }).state)
     assertBytesAreEvents(pieces, given)
-  }, check(300, 20))
+  }, check({ size: 20 }))
 })
 
 const token = Schema.Union([
@@ -211,7 +211,7 @@ describe("garbage, cut anywhere", () => {
     assert.isTrue(whole.reader.isComplete || whole.reader.failure !== undefined)
     assert.deepStrictEqual(read(cut(bytes, places), given).state, whole.state)
     assertBytesAreEvents(cut(bytes, places), given)
-  }, check(600, 30))
+  }, check({ size: 30 }))
 
   it("may begin a line with half a character, and loses no event by it", () => {
     const [first, second] = [

@@ -245,18 +245,18 @@ describe("any answer", () => {
     if (outcome._tag === "Refused") assert.isTrue(status >= 400 && status < 500 && typeof outcome.message === "string")
     if (status >= 500) assert.strictEqual(outcome._tag, "Failed")
     if (status === 401 || status === 403) assert.strictEqual(scopeOf(outcome), "resource")
-  }, check(500))
+  }, check())
 
   it.prop("inside a stream is one too", { event: anyBody, wait: Schema.String }, ({ event, wait }) => {
     const outcome = Outcome.fromErrorEvent({ "retry-after": wait }, event, 0)
     assert.include(["Throttled", "Failed", "Refused"], outcome._tag)
-  }, check(300))
+  }, check())
 
   it.prop("has a usage with numbers of at least 0, or none", { usage: anyBody }, ({ usage }) => {
     const read = Outcome.readUsage(usage)
     if (read === undefined) return
     for (const value of Object.values(read)) assert.isTrue(Number.isFinite(value) && value >= 0)
-  }, check(200))
+  }, check())
 
   it("has the usage of chat, responses and embeddings", () => {
     const none = { cachedTokens: 0, cacheWriteTokens: 0, completionTokens: 0, reasoningTokens: 0 }

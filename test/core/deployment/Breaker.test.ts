@@ -211,66 +211,144 @@ describe("a half-open breaker", () => {
   })
 })
 
+const answers = Schema.Struct({ op: Schema.Literal("answers"), ok: Schema.Boolean, times: integer(1, 3) })
+
 const step = Schema.Union([
+  answers,
   Schema.Struct({ op: Schema.Literal("enter") }),
+  Schema.Struct({ op: Schema.Literal("enter") }),
+  Schema.Struct({ op: Schema.Literal("check") }),
   Schema.Struct({ op: Schema.Literal("succeed"), which: integer(0, 9) }),
+  Schema.Struct({ op: Schema.Literal("succeed"), which: integer(0, 1) }),
   Schema.Struct({ op: Schema.Literal("fail"), which: integer(0, 9), random: integer(0, 999) }),
   Schema.Struct({ op: Schema.Literal("fail"), which: integer(0, 1), random: integer(0, 999) }),
   Schema.Struct({ op: Schema.Literal("release"), which: integer(0, 9) }),
+  Schema.Struct({ op: Schema.Literal("wait"), millis: integer(0, 3000) }),
   Schema.Struct({ op: Schema.Literal("wait"), millis: integer(0, 12_000) }),
   Schema.Struct({ op: Schema.Literal("wait"), millis: integer(0, 400_000) }),
-  Schema.Struct({ op: Schema.Literal("trip") })
+  Schema.Struct({ op: Schema.Literal("waitUntilOpen"), early: integer(0, 1) }),
+  Schema.Struct({ op: Schema.Literal("waitUntilLivedDown"), late: integer(0, 1) }),
+  Schema.Struct({ op: Schema.Literal("trip"), random: integer(0, 999) }),
+  Schema.Struct({ op: Schema.Literal("reset") })
 ])
+
+const judged = Schema.Union([
+  answers,
+  Schema.Struct({ op: Schema.Literal("wait"), millis: integer(0, 2000) }),
+  Schema.Struct({ op: Schema.Literal("wait"), millis: Schema.Literals([999, 1000, 9000, 9999, 10_000]) })
+])
+
+type Step = typeof step.Type | typeof judged.Type
+
+/** What a request carries, of the breaker and of the model. Which numbers they count by is their own affair. */
+interface Carried {
+  epoch: number
+  modelled: number
+}
+
+/** A breaker and its model, to which the same happens. */
+class Pair {
+  private now = 0
+  private readonly breaker: Breaker
+  private readonly model: BreakerModel
+  private readonly maxOpenFor: number
+  private readonly carried: Array<Carried> = []
+
+  constructor(options: BreakerOptions) {
+    this.breaker = new Breaker(options)
+    this.model = new BreakerModel(options)
+    this.maxOpenFor = options.maxOpenFor
+  }
+
+  play(step: Step, reason: string): void {
+    const { breaker, model, now } = this
+    const one = "which" in step ? this.carried.at(-1 - step.which) : undefined
+    if (step.op === "wait") this.now += step.millis
+    if (step.op === "waitUntilOpen") this.now = Math.max(now, model.until - step.early)
+    if (step.op === "waitUntilLivedDown") this.now = Math.max(now, model.closedAt + this.maxOpenFor + step.late)
+    if (step.op === "enter") this.pass(breaker.enter(now), model.enter(now))
+    if (step.op === "check") this.pass(breaker.enterCheck(), model.enterCheck())
+    if (step.op === "succeed" && one !== undefined) this.succeed(one)
+    if (step.op === "fail" && one !== undefined) this.fail(one, step.random / 1000, reason)
+    for (let i = 0; step.op === "answers" && i < step.times; i++) {
+      const asked = this.pass(breaker.enter(now), model.enter(now))
+      if (asked !== undefined && step.ok) this.succeed(asked)
+      else if (asked !== undefined) this.fail(asked, 0.5, reason)
+    }
+    if (step.op === "release" && one !== undefined) {
+      breaker.release(one.epoch)
+      model.release(one.modelled)
+    }
+    if (step.op === "trip") {
+      breaker.trip(now, step.random / 1000, reason)
+      model.trip(now, step.random / 1000, reason)
+    }
+    if (step.op === "reset") {
+      breaker.reset(now)
+      model.reset(now)
+    }
+  }
+
+  compare(): void {
+    const { breaker, model, now } = this
+    assert.strictEqual(breaker.state, model.state)
+    assert.strictEqual(breaker.isClosed, model.state === "closed")
+    assert.strictEqual(breaker.allows(now), model.allows(now))
+    assert.strictEqual(breaker.openUntil, model.until)
+    assert.strictEqual(breaker.reopenedAt, model.closedAt)
+    assert.strictEqual(breaker.hasTripped, model.hasTripped)
+    assert.strictEqual(breaker.reason, model.reason)
+    assert.isAtMost(breaker.openUntil - now, this.maxOpenFor)
+  }
+
+  private pass(epoch: number | undefined, modelled: number | undefined): Carried | undefined {
+    assert.strictEqual(epoch === undefined, modelled === undefined)
+    if (epoch === undefined || modelled === undefined) return undefined
+    assert.strictEqual(epoch === this.breaker.epoch, modelled !== -1)
+    const carried = { epoch, modelled }
+    this.carried.push(carried)
+    return carried
+  }
+
+  private succeed(one: Carried): void {
+    one.epoch = this.breaker.succeed(one.epoch, this.now)
+    one.modelled = this.model.succeed(one.modelled, this.now)
+  }
+
+  private fail({ epoch, modelled }: Carried, random: number, reason: string): void {
+    const opened = this.breaker.fail(epoch, this.now, random, reason)
+    assert.strictEqual(opened, this.model.fail(modelled, this.now, random, reason))
+  }
+}
+
+const settings = {
+  minimumSamples: integer(1, 8),
+  successRatio: Schema.Literals([0, 0.5, 0.8, 1])
+}
 
 describe("a breaker, over any sequence of operations", () => {
   it.prop("is what the reference model is", {
+    ...settings,
     steps: Schema.Array(step),
     consecutiveFailures: integer(1, 6),
-    minimumSamples: integer(1, 8),
-    successRatio: Schema.Literals([0, 0.5, 0.8, 1])
-  }, ({ consecutiveFailures, minimumSamples, steps, successRatio }) => {
-    const own = { ...options, consecutiveFailures, minimumSamples, successRatio }
-    const breaker = new Breaker(own)
-    const model = new BreakerModel(own)
-    const permits: Array<{ epoch: number; modelled: number }> = []
-    let now = 0
-    for (const it of steps) {
-      const permit = "which" in it ? permits[permits.length - 1 - it.which] : undefined
-      switch (it.op) {
-        case "wait":
-          now += it.millis
-          break
-        case "enter":
-          permits.push({ epoch: breaker.enter(now), modelled: model.enter(now) })
-          break
-        case "succeed":
-          if (permit === undefined) break
-          permit.epoch = breaker.succeed(permit.epoch, now)
-          permit.modelled = model.succeed(permit.modelled, now)
-          break
-        case "fail":
-          if (permit === undefined) break
-          assert.strictEqual(
-            breaker.fail(permit.epoch, now, it.random / 1000, "boom"),
-            model.fail(permit.modelled, now, it.random / 1000)
-          )
-          break
-        case "release":
-          if (permit === undefined) break
-          breaker.release(permit.epoch)
-          model.release(permit.modelled)
-          break
-        case "trip":
-          if (breaker.state === "open") break
-          breaker.trip(now, 0.25, "no key")
-          model.trip(now, 0.25)
-      }
-      assert.strictEqual(breaker.state, model.state)
-      assert.strictEqual(breaker.allows(now), model.allows(now))
-      if (model.state !== "closed") {
-        assert.strictEqual(breaker.openUntil, model.until)
-        assert.isAtMost(breaker.openUntil - now, own.maxOpenFor)
-      }
-    }
-  }, check(500, 60))
+    window: Schema.Literals([1000, 30_000, 300_000]),
+    maxOpenFor: Schema.Literals([12_000, 300_000])
+  }, ({ steps, ...given }) => {
+    const pair = new Pair({ ...options, ...given })
+    steps.forEach((step, i) => {
+      pair.play(step, `reason ${i}`)
+      pair.compare()
+    })
+  }, check({ size: 80 }))
+
+  it.prop("judges the success of its window as the reference model does", {
+    ...settings,
+    steps: Schema.Array(judged)
+  }, ({ steps, ...given }) => {
+    const pair = new Pair({ ...options, ...given, consecutiveFailures: 1000, window: 10_000, openFor: 100 })
+    steps.forEach((step, i) => {
+      pair.play(step, `reason ${i}`)
+      pair.compare()
+    })
+  }, check({ size: 80 }))
 })

@@ -6,9 +6,13 @@ import type { BreakerOptions } from "@evenkeel/core/deployment/Breaker"
 export class BreakerModel {
   state: "closed" | "open" | "half-open" = "closed"
   until = 0
+  closedAt = -Infinity
+  hasTripped = false
+  reason: string | undefined
   private epoch = 0
   private trips = 0
-  private closedAt = -Infinity
+  /** Opened for what no check can see. */
+  private isCertain = false
   private results: Array<{ readonly at: number; readonly ok: boolean }> = []
   private readonly options: BreakerOptions
 
@@ -27,23 +31,26 @@ export class BreakerModel {
     return this.epoch
   }
 
-  succeed(epoch: number, now: number): number {
-    if (epoch !== this.epoch) return epoch
-    if (this.state === "half-open") {
-      this.results = []
-      this.closedAt = now
-      this.become("closed")
-    } else if (this.state === "closed") {
-      this.results.push({ at: now, ok: true })
-    }
+  /** A check may come before its time, but beside no probe, and not where it could see nothing. */
+  enterCheck(): number | undefined {
+    if (this.state === "closed") return this.epoch
+    if (this.state === "half-open" || this.isCertain) return undefined
+    this.become("half-open")
     return this.epoch
   }
 
-  fail(epoch: number, now: number, random: number): boolean {
+  succeed(epoch: number, now: number): number {
+    if (epoch !== this.epoch) return epoch
+    if (this.state === "half-open") this.close(now)
+    else if (this.state === "closed") this.results.push({ at: now, ok: true })
+    return this.epoch
+  }
+
+  fail(epoch: number, now: number, random: number, reason: string): boolean {
     if (epoch !== this.epoch || this.state === "open") return false
     this.results.push({ at: now, ok: false })
     if (this.state === "closed" && !this.isTooMany(now)) return false
-    this.open(now, random)
+    this.open(now, random, reason)
     return true
   }
 
@@ -51,8 +58,14 @@ export class BreakerModel {
     if (epoch === this.epoch && this.state === "half-open") this.become("open")
   }
 
-  trip(now: number, random: number): void {
-    this.open(now, random)
+  trip(now: number, random: number, reason: string): void {
+    this.open(now, random, reason)
+    this.isCertain = true
+  }
+
+  reset(now: number): void {
+    this.close(this.state === "closed" ? this.closedAt : now)
+    this.trips = 0
   }
 
   private isTooMany(now: number): boolean {
@@ -66,12 +79,22 @@ export class BreakerModel {
       && counted.filter(({ ok }) => ok).length / counted.length < successRatio
   }
 
-  private open(now: number, random: number): void {
+  private open(now: number, random: number, reason: string): void {
     const { maxOpenFor, openFor } = this.options
     if (this.state === "closed" && now - this.closedAt > maxOpenFor) this.trips = 0
     const full = Math.min(openFor * 2 ** this.trips++, maxOpenFor)
     this.until = now + full / 2 + (full / 2) * random
+    this.hasTripped = true
+    this.isCertain = false
+    this.reason = reason
     this.become("open")
+  }
+
+  private close(at: number): void {
+    this.results = []
+    this.closedAt = at
+    this.reason = undefined
+    this.become("closed")
   }
 
   private become(state: "closed" | "open" | "half-open"): void {

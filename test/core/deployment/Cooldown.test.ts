@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cooldown } from "@evenkeel/core/deployment/Cooldown"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
+import { CooldownModel } from "./CooldownModel.ts"
 
 const cap = 300_000
 
@@ -76,37 +77,47 @@ describe("a cooldown", () => {
 const operations = Schema.Array(Schema.Union([
   Schema.Struct({ op: Schema.Literal("begin"), wait: Schema.UndefinedOr(integer(0, 2_000_000)) }),
   Schema.Struct({ op: Schema.Literal("begin"), wait: integer(0, 20_000) }),
-  Schema.Struct({ op: Schema.Literal("enter") }),
+  Schema.Struct({ op: Schema.Literal("beginMissing") }),
+  Schema.Struct({ op: Schema.Literal("found") }),
+  Schema.Struct({ op: Schema.Literal("enter"), isPanic: Schema.Boolean }),
+  Schema.Struct({ op: Schema.Literal("waitUntilOpen"), early: integer(0, 1) }),
   Schema.Struct({ op: Schema.Literal("wait"), millis: integer(0, 400_000) }),
   Schema.Struct({ op: Schema.Literal("wait"), millis: integer(0, 10_000) })
 ]))
 
 describe("a cooldown, in any order of events", () => {
-  it.prop("ends at the latest time asked for, and is broken by at most one probe for each cap", { operations }, ({
-    operations
-  }) => {
-    const cooldown = make()
+  it.prop("is what the reference model is", { operations }, ({ operations }) => {
+    const options = { cooldown: 10_000, maxCooldown: cap }
+    const cooldown = new Cooldown(options)
+    const model = new CooldownModel(options)
     let now = 0
-    let latest = 0
-    let blockedSince = -Infinity
-    for (const step of operations) {
+    operations.forEach((step, i) => {
+      const reason = `reason ${i}`
       if (step.op === "wait") now += step.millis
+      if (step.op === "waitUntilOpen") now = Math.max(now, cooldown.opensAt - step.early)
       if (step.op === "begin") {
-        if (now >= latest) blockedSince = now
-        latest = Math.max(latest, now + (step.wait ?? 10_000))
-        assert.strictEqual(cooldown.begin(now, step.wait, "http 429"), latest - now)
+        assert.strictEqual(cooldown.begin(now, step.wait, reason), model.begin(now, step.wait, reason))
       }
-      if (now >= latest) assert.isTrue(cooldown.allows(now))
-      if (step.op === "enter" && cooldown.allows(now)) {
-        if (now < latest) {
-          assert.isAtLeast(now - blockedSince, cap)
-          blockedSince = now
-        }
+      if (step.op === "beginMissing") {
+        assert.strictEqual(cooldown.beginMissing(now, reason), model.beginMissing(now, reason))
+      }
+      if (step.op === "found") {
+        cooldown.found()
+        model.found()
+      }
+      // in a panic requests pass that should not, and hold back the next probe
+      if (step.op === "enter" && (step.isPanic || model.allows(now))) {
         cooldown.enter(now)
+        model.enter(now)
       }
-      assert.strictEqual(cooldown.endsAt, latest)
-      assert.strictEqual(cooldown.allows(now), now >= cooldown.opensAt)
-      if (now < latest) assert.isAtMost(cooldown.opensAt, Math.max(now, blockedSince + cap))
-    }
-  }, check(400, 60))
+      assert.strictEqual(cooldown.endsAt, model.endsAt)
+      if (now < model.endsAt) assert.strictEqual(cooldown.reason, model.reason)
+      assert.strictEqual(cooldown.allows(now), model.allows(now))
+      assert.strictEqual(cooldown.isMissing(now), model.isMissing(now))
+      if (!model.allows(now)) {
+        assert.isTrue(model.allows(cooldown.opensAt))
+        assert.isFalse(model.allows(cooldown.opensAt - 1))
+      }
+    })
+  }, check({ size: 60 }))
 })

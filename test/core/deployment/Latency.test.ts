@@ -77,7 +77,7 @@ describe("what is expected of a model", () => {
         assert.isTrue(Number.isFinite(value) && value > 0)
       }
     }
-  }, check(200))
+  }, check())
 })
 
 describe("a deployment's latency", () => {
@@ -156,5 +156,5 @@ describe("a deployment's latency", () => {
         assert.isAtMost(latency.ratio(later), high + 1e-9)
       }
     }
-  }, check(300))
+  }, check())
 })

@@ -89,7 +89,7 @@ describe("SlidingWindow, against a list of times and amounts", () => {
       assert.isAtLeast(window.sum(now), within(seconds * 1000))
       assert.isAtMost(window.sum(now), within(seconds * 1000 + width))
     }
-  }, check(300))
+  }, check())
 
   it.prop("knows what will be left at any later time, and changes nothing by telling", {
     amounts: Schema.Array(Schema.Struct({ amount: integer(1, 100), wait: integer(0, 9000) })),
@@ -110,5 +110,5 @@ describe("SlidingWindow, against a list of times and amounts", () => {
     const before = window.sum(now)
     for (const wait of ahead) assert.strictEqual(window.sumAt(now + wait), filled().window.sum(now + wait))
     assert.strictEqual(window.sum(now), before)
-  }, check(300))
+  }, check())
 })

@@ -38,5 +38,5 @@ describe("a waiting line", () => {
         if (model.length > 0) assert.isTrue(places[model[0]!]!.hadTurn, "the first has its turn")
         for (const who of model.slice(1)) assert.isFalse(places[who]!.hadTurn, "nobody else had")
       }
-    }), check(300))
+    }), check())
 })

@@ -128,7 +128,7 @@ describe("the facts of a request", () => {
     assert.isTrue(facts.outputLimit === undefined || facts.outputLimit >= 0)
     assert.isTrue(facts.pin === undefined || facts.pin.ids.every((id) => typeof id === "string" && id !== ""))
     for (const flag of [facts.stream, facts.hidesUsage, facts.hasSideEffects]) assert.isBoolean(flag)
-  }, check(300))
+  }, check())
 })
 
 const jsonObject = Schema.Record(Schema.String, Schema.Json)
@@ -149,7 +149,7 @@ describe("a body", () => {
     assert.deepStrictEqual(JSON.parse(sent), { ...rest, model: name })
     assert.deepStrictEqual(JSON.parse(body.withModel(undefined) as string), rest)
     assert.strictEqual(body.withModel(name), sent, "it can be sent again")
-  }, check(300))
+  }, check())
 
   it.prop("changes nothing but the model and what streaming takes", {
     parameters: jsonObject,
@@ -167,7 +167,7 @@ describe("a body", () => {
       delete one["stream_options"]
     }
     assert.deepStrictEqual(sent, expected)
-  }, check(300))
+  }, check())
 
   it("asks a chat stream for its usage, and keeps its other options", () => {
     assert.deepInclude(sentParameters("chat", { model: "m", messages }, true), {

@@ -61,14 +61,14 @@ describe("the characters of a prompt (B5)", () => {
   it.prop("are a number of at least 0, whatever the value", { value: Schema.Json }, ({ value }) => {
     const characters = countCharacters(value)
     assert.isTrue(Number.isFinite(characters) && characters >= 0)
-  }, check(300))
+  }, check())
 
   it.prop("never shrink when something is said besides", {
     messages: Schema.Array(Schema.Json),
     more: Schema.Json
   }, ({ messages, more }) => {
     assert.isAtLeast(countCharacters([...messages, more]), countCharacters(messages))
-  }, check(200))
+  }, check())
 })
 
 describe("an estimate", () => {
@@ -116,5 +116,5 @@ describe("an estimate", () => {
     assert.isAtLeast(estimate.prompt(characters), Math.floor(characters / 16))
     assert.isAtMost(estimate.prompt(characters), characters + 1)
     assert.isTrue(Number.isSafeInteger(estimate.unlimitedOutput) && estimate.unlimitedOutput > 0)
-  }, check(200))
+  }, check())
 })

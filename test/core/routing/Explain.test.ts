@@ -61,7 +61,7 @@ describe("an explanation", () => {
       assert.strictEqual(replay(explanation, policy), decision.deployment.id)
       // and from what is left of it on a log's line
       assert.strictEqual(replay(JSON.parse(JSON.stringify(explanation)), policy), decision.deployment.id)
-    }, check(200))
+    }, check())
   }
 
   it("names the two that were drawn, and no other, as compared", () => {

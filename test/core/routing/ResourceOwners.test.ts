@@ -46,5 +46,5 @@ describe("owners of stored things", () => {
       for (const id of ids) model.set(String(id), resource)
       for (let id = 0; id < 10; id++) assert.strictEqual(owners.find([String(id)]), model.get(String(id)))
     }
-  }, check(100))
+  }, check())
 })

@@ -59,5 +59,5 @@ describe("a choice, over any state of the deployments", () => {
     if (fresh.length === 0) return
     assert.isFalse(decision.isRepeat)
     if (session === undefined) assert.strictEqual(decision.deployment.tier, Math.min(...fresh.map(({ tier }) => tier)))
-  }, check(500))
+  }, check())
 })

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Limiter from "@evenkeel/core/simulation/SimulatedLimiter"
 import * as Schema from "effect/Schema"
+import { check } from "../../support/Check.ts"
 
 describe("a standard deployment", () => {
   it("admits up to the limit exactly, and no further", () => {
@@ -107,7 +108,8 @@ describe("a standard deployment", () => {
         assert.isAtMost(window, 1_000)
         assert.strictEqual(limiter.usage(now).tokens, window)
       }
-    }
+    },
+    check()
   )
 })
 

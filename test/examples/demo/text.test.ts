@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import * as Text from "../../../examples/demo/text.ts"
+import { check } from "../../support/Check.ts"
 import { plain } from "./pictures.ts"
 
 // oxlint-disable-next-line no-control-regex -- that is what a terminal is told with
@@ -21,7 +22,8 @@ describe("a line", () => {
       assert.strictEqual(withoutColor(colored).trimEnd(), drawn)
       // no colour is left on
       assert.strictEqual((colored.match(/\[(?:3\d|1|2)m/g) ?? []).length, (colored.match(/\[0m/g) ?? []).length)
-    }
+    },
+    check()
   )
 
   it("shows by an ellipsis that something is missing", () => {
@@ -36,7 +38,7 @@ describe("a column", () => {
   it.prop("is exactly as wide as it was asked to be", [words, width], ([text, columns]) => {
     assert.strictEqual(Text.left(text, columns).length, columns)
     assert.strictEqual(Text.right(text, columns).length, columns)
-  })
+  }, check())
 })
 
 describe("a bar", () => {
@@ -45,7 +47,7 @@ describe("a bar", () => {
     width
   ], ([share, columns]) => {
     assert.strictEqual(Text.bar(share, columns).length, columns)
-  })
+  }, check())
 
   it.each([[0, "····"], [0.5, "██··"], [0.55, "██▎·"], [1, "████"], [1.7, "████"]])("of %d is %s", (share, drawn) => {
     assert.strictEqual(Text.bar(share, 4), drawn)

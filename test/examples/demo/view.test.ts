@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { renderStatus, renderView } from "../../../examples/demo/view.ts"
+import { check } from "../../support/Check.ts"
 import { deployment, picture, plain, snapshot, troubled } from "./pictures.ts"
 
 const lineOf = (lines: ReadonlyArray<string>, start: string): string =>
@@ -21,7 +22,7 @@ describe("the live view", () => {
     const lines = renderView(picture(), plain(columns, rows))
     assert.isAtMost(lines.length, Math.max(1, rows - 1))
     for (const line of lines) assert.isAtMost(line.length, columns)
-  })
+  }, check())
 
   it("says what is wrong with each, and until when", () => {
     const lines = renderView(picture(), plain(120, 40))

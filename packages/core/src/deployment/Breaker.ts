@@ -171,6 +171,7 @@ export class Breaker {
     this.failures.fill(0)
     this.inARow = 0
     this.probing = false
+    this.isCertain = false
     this.closedAt = now
     this.reason = undefined
     this.become("closed")

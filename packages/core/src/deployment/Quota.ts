@@ -169,7 +169,8 @@ export class Quota {
   /** Charges a request before it is sent. The caller has asked `fits`, or means to overrule it. */
   reserve(now: number, tokens: number): Reservation {
     this.grow(now)
-    const charge = Math.min(tokens, this.tokenLimit, MAX_CHARGE)
+    // whole tokens, so that sums are exact: an empty ledger has to be empty, whatever left it
+    const charge = Math.floor(Math.min(Math.ceil(tokens), this.tokenLimit, MAX_CHARGE))
     this.freeTokens -= charge
     this.freeRequests -= 1
     const bucket = this.tokens.add(now, charge)
@@ -192,7 +193,7 @@ export class Quota {
   settle(reservation: Reservation, now: number, used: number | undefined): void {
     if (reservation.spilled) return this.refund(reservation, now)
     if (used === undefined) return
-    const delta = Math.min(used, MAX_CHARGE) - reservation.tokens
+    const delta = Math.min(Math.ceil(used), MAX_CHARGE) - reservation.tokens
     if (delta <= 0 && !this.provisioned) return
     this.tokens.amend(now, reservation.bucket, delta)
     // a bound from below: what comes back may have left the window already

@@ -1,0 +1,217 @@
+/**
+ * What a ledger should be, as plainly as it can be said: a list of what was sent, and what was last told and when.
+ *
+ * Where other clients fade it is exact only to a token, since whole ones are counted: there it gives bounds.
+ */
+import type { QuotaOptions } from "@evenkeel/core/deployment/Quota"
+import type { RateLimits } from "@evenkeel/core/deployment/RateLimitHeaders"
+
+const MINUTE = 60_000
+const QUARTER = 250
+const MOST = 1e9
+const ROUNDING = 1e-6
+
+/** One request. */
+export interface Sent {
+  readonly at: number
+  /** Whole tokens. */
+  charge: number
+  isCounted: boolean
+  isSpilled: boolean
+  /** What the ledger held as of this send, itself included. */
+  ownTokens: number
+  ownRequests: number
+}
+
+/** What is known not to be less, and not to be more. */
+export interface Bounds {
+  readonly least: number
+  readonly most: number
+}
+
+interface Seen {
+  readonly at: number
+  readonly amount: number
+}
+
+/** A limit that a refusal taught. */
+interface Lesson {
+  readonly at: number
+  readonly from: number
+}
+
+const nobody: Seen = { at: 0, amount: 0 }
+
+export class LedgerModel {
+  private readonly options: QuotaOptions
+  private readonly sent: Array<Sent> = []
+  private configured: { readonly tokens: number; readonly requests: number }
+  private told = { tokens: Infinity, requests: Infinity }
+  private others = { tokens: nobody, requests: nobody }
+  private utilisationTold: Seen | undefined
+  private lastHeardOf = -Infinity
+  private lesson: Lesson | undefined
+  /** A learned limit is looked at when something is sent or refused. */
+  private lookedAt = 0
+
+  constructor(options: QuotaOptions) {
+    this.options = options
+    this.configured = { tokens: options.tpm ?? Infinity, requests: options.rpm ?? Infinity }
+  }
+
+  configure(tpm: number | undefined, rpm: number | undefined): void {
+    this.configured = { tokens: tpm ?? Infinity, requests: rpm ?? Infinity }
+  }
+
+  get tokenLimit(): number {
+    const known = Math.min(this.configured.tokens, this.told.tokens)
+    return known === Infinity ? this.learned : known
+  }
+
+  get requestLimit(): number {
+    return Math.min(this.configured.requests, this.told.requests)
+  }
+
+  /** Six requests are a thousand tokens. */
+  get capacity(): number {
+    if (this.tokenLimit !== Infinity) return this.tokenLimit
+    return this.requestLimit === Infinity ? NaN : (this.requestLimit * 1000) / 6
+  }
+
+  reserve(now: number, tokens: number): Sent {
+    this.lookedAt = now
+    const charge = Math.floor(Math.min(tokens, this.tokenLimit, MOST))
+    const sent: Sent = { at: now, charge, isCounted: true, isSpilled: false, ownTokens: 0, ownRequests: 0 }
+    this.sent.push(sent)
+    sent.ownTokens = this.ownTokens(now)
+    sent.ownRequests = this.lately(now).length
+    return sent
+  }
+
+  settle(sent: Sent, used: number | undefined): void {
+    if (sent.isSpilled) return this.refund(sent)
+    if (used === undefined) return
+    const billed = Math.min(used, MOST)
+    if (this.options.provisioned || billed > sent.charge) sent.charge = billed
+  }
+
+  refund(sent: Sent): void {
+    sent.isCounted = false
+  }
+
+  observe(limits: RateLimits, sent: Sent, now: number): void {
+    if (limits.spilled !== undefined) {
+      sent.isSpilled = true
+      if (limits.spilled === "full") this.utilisationTold = { at: now, amount: 1 }
+      return
+    }
+    if (sent.at < this.lastHeardOf || now - sent.at > this.options.headerMaxAge) return
+    this.lastHeardOf = sent.at
+    const { limitRequests = 0, limitTokens = 0, remainingRequests, remainingTokens, utilisation } = limits
+    if (limitTokens >= 1) this.told.tokens = limitTokens
+    if (limitRequests >= 1) this.told.requests = limitRequests
+    if (utilisation !== undefined) this.utilisationTold = { at: now, amount: utilisation }
+    if (remainingTokens !== undefined) {
+      this.others.tokens = beyond(this.tokenLimit, remainingTokens, sent.ownTokens, now)
+    }
+    if (remainingRequests !== undefined) {
+      this.others.requests = beyond(this.requestLimit, remainingRequests, sent.ownRequests, now)
+    }
+  }
+
+  observeOthers(now: number, tokens: number, requests: number): void {
+    const usable = (amount: number) => ({ at: now, amount: Math.min(MOST, Math.max(0, amount)) })
+    this.others = { tokens: usable(tokens), requests: usable(requests) }
+  }
+
+  throttled(sent: Sent, now: number): void {
+    const isKnown = this.lesson !== undefined && sent.at <= this.lesson.at
+    if (this.options.provisioned || isKnown || this.lately(now).length < 10) return
+    this.lookedAt = now
+    const used = this.ownTokens(now)
+    if (used >= 10) this.lesson = { at: now, from: Math.min(used, this.learned) }
+  }
+
+  othersTokens(now: number): Bounds {
+    return fading(this.others.tokens, now)
+  }
+
+  tokensUsed(now: number): Bounds {
+    return plus(this.ownTokens(now), this.othersTokens(now))
+  }
+
+  requestsUsed(now: number): Bounds {
+    return plus(this.lately(now).length, fading(this.others.requests, now))
+  }
+
+  utilisation(now: number): Bounds {
+    const told = this.utilisationTold
+    const isRecent = told !== undefined && now - told.at <= this.options.headerMaxAge
+    const share = (which: keyof Bounds) =>
+      Math.max(
+        this.tokensUsed(now)[which] / this.tokenLimit,
+        this.requestsUsed(now)[which] / this.requestLimit,
+        isRecent ? told.amount : 0
+      )
+    return { least: share("least"), most: share("most") }
+  }
+
+  /** Nothing where it depends on rounding. */
+  fits(now: number, tokens: number): boolean | undefined {
+    const surely = this.fitsBeside("most", now, tokens)
+    return surely === this.fitsBeside("least", now, tokens) ? surely : undefined
+  }
+
+  private fitsBeside(which: keyof Bounds, now: number, tokens: number): boolean {
+    return this.tokensFit(this.tokensUsed(now)[which], now, tokens) && this.requestFits(which, now)
+  }
+
+  private tokensFit(used: number, now: number, tokens: number): boolean {
+    return this.ownTokens(now) === 0 || used + Math.min(tokens, this.tokenLimit) <= this.tokenLimit
+  }
+
+  private requestFits(which: keyof Bounds, now: number): boolean {
+    if (this.lately(now).length === 0) return true
+    const { requestSlice } = this.options
+    const inSlice = this.within(now, requestSlice, requestSlice / 10).length
+    const perSlice = Math.max(1, Math.ceil((this.requestLimit * requestSlice) / MINUTE))
+    return this.requestsUsed(now)[which] + 1 <= this.requestLimit && inSlice + 1 <= perSlice
+  }
+
+  /** Four fifths of what was sent when it was refused, and 0.2 % of that more with each second. */
+  private get learned(): number {
+    if (this.lesson === undefined) return Infinity
+    const { at, from } = this.lesson
+    return from * (0.8 + 0.002 * ((this.lookedAt - at) / 1000))
+  }
+
+  private ownTokens(now: number): number {
+    return this.lately(now).reduce((sum, { charge }) => sum + charge, 0)
+  }
+
+  private lately(now: number): ReadonlyArray<Sent> {
+    return this.within(now, MINUTE, QUARTER)
+  }
+
+  /** What was sent in so many whole buckets of a width, and in the one in progress. */
+  private within(now: number, window: number, width: number): ReadonlyArray<Sent> {
+    const first = Math.floor(now / width) - Math.round(window / width)
+    return this.sent.filter(({ at, isCounted }) => isCounted && Math.floor(at / width) >= first)
+  }
+}
+
+const plus = (own: number, others: Bounds): Bounds => ({ least: own + others.least, most: own + others.most })
+
+/** What the service counts beyond our own; nobody can tell where the limit is not known. */
+const beyond = (limit: number, remaining: number, own: number, now: number): Seen => ({
+  at: now,
+  amount: limit === Infinity ? 0 : Math.max(0, limit - remaining - own)
+})
+
+/** It stays for 15 s and is gone after 60 s, evenly in between. */
+const fading = ({ amount, at }: Seen, now: number): Bounds => {
+  const gone = Math.min(1, Math.max(0, (now - at - 15_000) / 45_000))
+  const left = amount * (1 - gone)
+  if (gone === 0 && Number.isInteger(left)) return { least: left, most: left }
+  return { least: Math.max(0, left - 1 - ROUNDING), most: left === 0 ? 0 : left + ROUNDING }
+}
