@@ -149,7 +149,13 @@ export const oneProbeAtATime: Guarantee = (wrong) => {
 const isOwnFault = new Set(["Rejected", "ContentFiltered", "StreamInterrupted"])
 
 /** Whether an error's reason holds, as far as it can be told from outside. */
-const holds = (error: LoadBalancerError, { at, request }: Ended, scenario: Scenario, retriesLeft: number): boolean => {
+const holds = (
+  error: LoadBalancerError,
+  { at, request }: Ended,
+  scenario: Scenario,
+  retriesLeft: number,
+  refusedLately: number
+): boolean => {
   const { attempts, reason } = error
   const { at: begun, fate } = scenario.requests[request]!
   switch (reason._tag) {
@@ -163,6 +169,8 @@ const holds = (error: LoadBalancerError, { at, request }: Ended, scenario: Scena
             attempts.filter(({ reason }) => /timeout/.test(reason)).length > 1
         case "budget":
           return retriesLeft < 1
+        case "overload":
+          return refusedLately >= 10
         case "side-effects":
           return fate === "stores"
         default:
@@ -173,17 +181,23 @@ const holds = (error: LoadBalancerError, { at, request }: Ended, scenario: Scena
   }
 }
 
-export const refusalsHaveReasons: Guarantee = (wrong, scenario) => ({
-  onEnd: (ended, { deployments, lb, now }) =>
-    Effect.gen(function*() {
-      const error = errorOf(ended.exit)
-      if (!(error instanceof LoadBalancerError)) return
-      const usable = deployments.filter((deployment) => isUsable(deployment, now()))
-      const { retriesLeft } = yield* lb.snapshot
-      if (usable.length === 0 || holds(error, ended, scenario, retriesLeft)) return
-      wrong.push(`${error.message} (at ${ended.at}, while ${usable.map(({ id }) => id).join(", ")} was usable)`)
-    })
-})
+export const refusalsHaveReasons: Guarantee = (wrong, scenario) => {
+  /** When requests ended that were sent and refused. */
+  const refusedAt: Array<number> = []
+  return {
+    onEnd: (ended, { deployments, lb, now }) =>
+      Effect.gen(function*() {
+        const error = errorOf(ended.exit)
+        if (!(error instanceof LoadBalancerError)) return
+        if (error.reason._tag === "Throttled" && error.attempts.length > 0) refusedAt.push(ended.at)
+        const usable = deployments.filter((deployment) => isUsable(deployment, now()))
+        const { retriesLeft } = yield* lb.snapshot
+        const refusedLately = refusedAt.filter((at) => at > ended.at - 11_000).length
+        if (usable.length === 0 || holds(error, ended, scenario, retriesLeft, refusedLately)) return
+        wrong.push(`${error.message} (at ${ended.at}, while ${usable.map(({ id }) => id).join(", ")} was usable)`)
+      })
+  }
+}
 
 export const generationsNeverMeet: Guarantee = (wrong, scenario) => ({
   onEnd: ({ exit, request, text }) =>

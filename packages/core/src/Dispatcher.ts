@@ -42,11 +42,16 @@ export class Dispatcher {
     return Effect.suspend(() => {
       const journey = this.begin(request, onOpen)
       if (journey instanceof Errors.LoadBalancerError) return Effect.fail(journey)
+      const refusal = this.recovery.refuse(journey)
+      if (refusal !== undefined) return Effect.fail(refusal)
       this.state.budget.deposit(journey.startedAt)
       const answer = Effect.catch(
         this.next.mayHedge(journey) ? this.next.hedged(journey) : this.next.attempt(journey),
         (trouble) =>
-          Effect.onExit(this.recovery.recover(journey, trouble), () => Effect.sync(() => journey.leaveLine()))
+          Effect.onExit(
+            this.recovery.recover(journey, trouble),
+            (exit) => Effect.sync(() => this.recovery.ended(journey, exit))
+          )
       )
       return this.state.narrator.isHeard
         ? Effect.onExit(answer, (exit) => Effect.sync(() => this.state.narrator.failed(journey, exit)))

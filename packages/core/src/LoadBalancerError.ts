@@ -94,6 +94,7 @@ export type LimitedBy =
   | "attempts"
   | "budget"
   | "waiting"
+  | "overload"
   | "side-effects"
   | "no-deployment"
   | "missing"
@@ -104,6 +105,7 @@ const limitedByText: Readonly<Record<LimitedBy, string>> = {
   attempts: "all attempts were used",
   budget: "the retry budget is spent",
   waiting: "too many were waiting before it",
+  overload: "so were most of late, so that it was not sent",
   "side-effects": "it may have been processed, and sending it again could repeat its side effects",
   "no-deployment": "no deployment is left to try",
   missing: "the service knows no such deployment, or no such model; check the name and the configuration",

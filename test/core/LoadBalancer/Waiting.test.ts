@@ -24,6 +24,23 @@ const waitingNow = Effect.gen(function*() {
   return models.find(({ name }) => name === "gpt-4o")!.waiting
 })
 
+/** Asks one after the other, every so often; how long those waited that were served, or told no. */
+const flood = (every: number, count: number) =>
+  Effect.gen(function*() {
+    const lb = yield* LoadBalancer
+    const asking: Array<Fiber.Fiber<readonly [boolean, number]>> = []
+    for (let i = 0; i < count; i++) {
+      const one = Effect.gen(function*() {
+        const began = yield* Clock.currentTimeMillis
+        const exit = yield* Effect.exit(lb.chat(ask("one")))
+        return [Exit.isSuccess(exit), (yield* Clock.currentTimeMillis) - began] as const
+      })
+      asking.push(yield* Effect.forkChild(one, { startImmediately: true }))
+      yield* TestClock.adjust(every)
+    }
+    return yield* answer(Effect.forEach(asking, Fiber.join))
+  })
+
 describe("requests that wait because everything is throttled", () => {
   it.effect("are served in the order in which they came, and nobody overtakes them", () => {
     const lbs = narrow(3, { failover: { maxWait: "2 minutes" } })
@@ -136,6 +153,26 @@ describe("requests that wait because everything is throttled", () => {
       }
       assert.isAtMost((yield* Clock.currentTimeMillis) - began, 11_000)
       assert.strictEqual(yield* waitingNow, 0)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("do so for a short time only where others always wait, and for long again after that", () => {
+    const lbs = scripted([azure("east", { rpm: 60 })], () => completion, { failover: { maxWait: "20 seconds" } })
+    return Effect.gen(function*() {
+      // twice what there is: a request a second
+      const ended = yield* flood(500, 240)
+      const late = ended.slice(120)
+      const served = ended.filter(([isServed]) => isServed).length
+      // slots come ten at a time; whoever waits for the next ten would wait ten seconds
+      assert.isAtLeast(served, 108)
+      const waits = late.map(([, waited]) => waited)
+      assert.isAtMost(waits.reduce((sum, wait) => sum + wait, 0) / waits.length, 4000)
+      assert.isTrue(late.some(([isServed]) => !isServed))
+      // a peak that passes is sat out
+      yield* TestClock.adjust("2 minutes")
+      const peak = yield* flood(0, 18)
+      assert.isTrue(peak.every(([isServed]) => isServed))
+      assert.isTrue(peak.some(([, waited]) => waited > 5000))
     }).pipe(Effect.provide(lbs.layer))
   })
 

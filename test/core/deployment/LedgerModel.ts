@@ -40,14 +40,15 @@ interface Lesson {
   readonly from: number
 }
 
-const nobody: Seen = { at: 0, amount: 0 }
-
 export class LedgerModel {
   private readonly options: QuotaOptions
   private readonly sent: Array<Sent> = []
   private configured: { readonly tokens: number; readonly requests: number }
   private told = { tokens: Infinity, requests: Infinity }
-  private others = { tokens: nobody, requests: nobody }
+  private readonly others: { readonly tokens: Array<Seen>; readonly requests: Array<Seen> } = {
+    tokens: [],
+    requests: []
+  }
   private utilisationTold: Seen | undefined
   private lastHeardOf = -Infinity
   private lesson: Lesson | undefined
@@ -112,16 +113,17 @@ export class LedgerModel {
     if (limitRequests >= 1) this.told.requests = limitRequests
     if (utilisation !== undefined) this.utilisationTold = { at: now, amount: utilisation }
     if (remainingTokens !== undefined) {
-      this.others.tokens = beyond(this.tokenLimit, remainingTokens, sent.ownTokens, now)
+      this.others.tokens.push(beyond(this.tokenLimit, remainingTokens, sent.ownTokens, now))
     }
     if (remainingRequests !== undefined) {
-      this.others.requests = beyond(this.requestLimit, remainingRequests, sent.ownRequests, now)
+      this.others.requests.push(beyond(this.requestLimit, remainingRequests, sent.ownRequests, now))
     }
   }
 
   observeOthers(now: number, tokens: number, requests: number): void {
     const usable = (amount: number) => ({ at: now, amount: Math.min(MOST, Math.max(0, amount)) })
-    this.others = { tokens: usable(tokens), requests: usable(requests) }
+    this.others.tokens.push(usable(tokens))
+    this.others.requests.push(usable(requests))
   }
 
   throttled(sent: Sent, now: number): void {
@@ -133,7 +135,7 @@ export class LedgerModel {
   }
 
   othersTokens(now: number): Bounds {
-    return fading(this.others.tokens, now)
+    return likely(this.others.tokens, now)
   }
 
   tokensUsed(now: number): Bounds {
@@ -141,7 +143,7 @@ export class LedgerModel {
   }
 
   requestsUsed(now: number): Bounds {
-    return plus(this.lately(now).length, fading(this.others.requests, now))
+    return plus(this.lately(now).length, likely(this.others.requests, now))
   }
 
   utilisation(now: number): Bounds {
@@ -163,7 +165,8 @@ export class LedgerModel {
   }
 
   private fitsBeside(which: keyof Bounds, now: number, tokens: number): boolean {
-    return this.tokensFit(this.tokensUsed(now)[which], now, tokens) && this.requestFits(which, now)
+    const tokensUsed = this.ownTokens(now) + fading(this.others.tokens, now)[which]
+    return this.tokensFit(tokensUsed, now, tokens) && this.requestFits(which, now)
   }
 
   private tokensFit(used: number, now: number, tokens: number): boolean {
@@ -175,7 +178,8 @@ export class LedgerModel {
     const { requestSlice } = this.options
     const inSlice = this.within(now, requestSlice, requestSlice / 10).length
     const perSlice = Math.max(1, Math.ceil((this.requestLimit * requestSlice) / MINUTE))
-    return this.requestsUsed(now)[which] + 1 <= this.requestLimit && inSlice + 1 <= perSlice
+    const used = this.lately(now).length + fading(this.others.requests, now)[which]
+    return used + 1 <= this.requestLimit && inSlice + 1 <= perSlice
   }
 
   /** Four fifths of what was sent when it was refused, and 0.2 % of that more with each second. */
@@ -208,10 +212,39 @@ const beyond = (limit: number, remaining: number, own: number, now: number): See
   amount: limit === Infinity ? 0 : Math.max(0, limit - remaining - own)
 })
 
-/** It stays for 15 s and is gone after 60 s, evenly in between. */
-const fading = ({ amount, at }: Seen, now: number): Bounds => {
-  const gone = Math.min(1, Math.max(0, (now - at - 15_000) / 45_000))
-  const left = amount * (1 - gone)
-  if (gone === 0 && Number.isInteger(left)) return { least: left, most: left }
-  return { least: Math.max(0, left - 1 - ROUNDING), most: left === 0 ? 0 : left + ROUNDING }
+/** What was seen last stays for 15 s and is gone after 60 s, evenly in between. */
+const fading = (seen: ReadonlyArray<Seen>, now: number): Bounds => {
+  const last = seen.at(-1)
+  if (last === undefined) return wholeOf(0)
+  return wholeOf(last.amount * (1 - between(now - last.at, 15_000, 60_000)))
 }
+
+/** What was seen last gives way to the mean within 20 s, evenly; the mean stays for two minutes, and is gone after five. */
+const likely = (seen: ReadonlyArray<Seen>, now: number): Bounds => {
+  const last = seen.at(-1)
+  if (last === undefined) return wholeOf(0)
+  const age = now - last.at
+  const aged = between(age, 0, 20_000)
+  const relaxed = (1 - aged) * last.amount + aged * meanOf(seen)
+  return wholeOf(relaxed * (1 - between(age, 120_000, 300_000)))
+}
+
+/** Each weighs as much as the time that it came after, and less by a factor of e with each minute. */
+const meanOf = (seen: ReadonlyArray<Seen>): number => {
+  const until = seen.at(-1)!.at
+  const weightSince = (at: number) => Math.exp(-(until - at) / MINUTE)
+  return seen.reduce((sum, { amount, at }, i) => {
+    const before = seen[i - 1]
+    return sum + amount * (weightSince(at) - (before === undefined ? 0 : weightSince(before.at)))
+  }, 0)
+}
+
+/** How far it is from one to another. */
+const between = (value: number, from: number, to: number): number =>
+  Math.min(1, Math.max(0, (value - from) / (to - from)))
+
+/** Whole ones are counted, cut off. */
+const wholeOf = (amount: number): Bounds =>
+  Number.isInteger(amount)
+    ? { least: amount - (amount === 0 ? 0 : 1), most: amount }
+    : { least: Math.max(0, amount - 1 - ROUNDING), most: amount + ROUNDING }

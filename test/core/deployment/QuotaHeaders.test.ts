@@ -150,15 +150,36 @@ describe("other clients' use", () => {
     assert.isAtLeast(quota.othersTokensUsed(300), 390)
   })
 
-  it("stays for a while, and then leaves the window with time", () => {
+  it("keeps out what it leaves no room for, and leaves the window with time", () => {
     const quota = make()
     quota.observe(limits({ limitTokens: 1000, remainingTokens: 500 }), quota.reserve(0, 100), 0)
-    assert.strictEqual(quota.othersTokensUsed(15_000), 400)
-    assert.strictEqual(quota.othersTokensUsed(30_000), 266)
-    assert.strictEqual(quota.othersTokensUsed(60_000), 0)
+    const roomAt = (now: number): number => {
+      let room = 0
+      while (quota.fits(now, room + 1)) room++
+      return room
+    }
+    // 400 are others', and 100 are our own
+    assert.deepStrictEqual([roomAt(15_000), roomAt(30_000), roomAt(59_900)], [500, 634, 900])
   })
 
-  it.prop("fades and never grows while nothing is heard", {
+  it("counts as load as it was seen last, then as it mostly is, and not for ever", () => {
+    const quota = make()
+    const see = (remainingTokens: number, now: number): void =>
+      quota.observe(limits({ limitTokens: 1000, remainingTokens }), quota.reserve(now, 0), now)
+    for (let now = 0; now < 300_000; now += 5000) see(600, now)
+    see(0, 300_000)
+    // a busy moment of those that mostly use 400
+    const mean = quota.othersTokensUsed(320_000)
+    assert.strictEqual(quota.othersTokensUsed(300_000), 1000)
+    assert.isAtLeast(mean, 400)
+    assert.isAtMost(mean, 460)
+    assert.strictEqual(quota.othersTokensUsed(310_000), Math.floor((1000 + mean) / 2))
+    assert.strictEqual(quota.othersTokensUsed(420_000), mean)
+    assert.isAtMost(quota.othersTokensUsed(510_000), mean / 2 + 1)
+    assert.strictEqual(quota.othersTokensUsed(600_000), 0)
+  })
+
+  it.prop("that was seen once fades and never grows while nothing is heard", {
     remaining: integer(0, 1000),
     own: integer(0, 1000),
     waits: Schema.Array(integer(0, 20_000))
@@ -175,7 +196,7 @@ describe("other clients' use", () => {
       assert.isAtLeast(used, 0)
       last = used
     }
-    assert.strictEqual(quota.othersTokensUsed(60_000 + now), 0)
+    assert.strictEqual(quota.othersTokensUsed(300_000 + now), 0)
   }, check())
 
   it("may be told by another process", () => {

@@ -6,6 +6,20 @@ import { check, integer } from "../../support/Check.ts"
 const step = Schema.Struct({ what: Schema.Literals(["enter", "leave", "giveUp"]), whom: integer(0, 7) })
 
 describe("a waiting line", () => {
+  it("has stood since it was empty last", () => {
+    const line = new WaitingLine()
+    assert.strictEqual(line.standingFor(5), 0)
+    const first = line.enter(10)
+    const second = line.enter(20)
+    assert.deepStrictEqual([line.standingFor(10), line.standingFor(25)], [0, 15])
+    first.leave()
+    assert.strictEqual(line.standingFor(30), 20)
+    second.leave()
+    assert.strictEqual(line.standingFor(40), 0)
+    line.enter(50)
+    assert.strictEqual(line.standingFor(60), 10)
+  })
+
   it.effect.prop("gives the turn to whoever came first and is still there, whoever leaves", {
     steps: Schema.Array(step)
   }, ({ steps }) =>
@@ -19,7 +33,7 @@ describe("a waiting line", () => {
       }
       for (const { what, whom } of steps) {
         if (what === "enter") {
-          const entry = { place: line.enter(), hadTurn: false }
+          const entry = { place: line.enter(0), hadTurn: false }
           const waiting = Effect.andThen(entry.place.turn, Effect.sync(() => entry.hadTurn = true))
           const fiber = yield* Effect.forkChild(Effect.asVoid(waiting), { startImmediately: true })
           places.push(Object.assign(entry, { fiber }))

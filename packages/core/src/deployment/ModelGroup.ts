@@ -5,6 +5,7 @@
 import { TokenEstimate } from "../request/TokenEstimate.ts"
 import type { Deployment } from "./Deployment.ts"
 import { ExpectedLatency } from "./Latency.ts"
+import { Overload } from "./Overload.ts"
 import { WaitingLine } from "./WaitingLine.ts"
 
 const RECENTLY = 30_000
@@ -18,6 +19,7 @@ export class ModelGroup {
   readonly expected = new ExpectedLatency()
   /** Requests that wait for a deployment to come back. */
   readonly line = new WaitingLine()
+  readonly overload = new Overload()
   /** In order of tier. Replaced whole when the set changes. */
   deployments: ReadonlyArray<Deployment> = []
   /** Whether any of them is not provisioned. */

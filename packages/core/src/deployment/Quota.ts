@@ -9,6 +9,7 @@
  * The service's headers are truth where they say more: a lower limit lowers ours, and what its counter shows beyond
  * our own use is other clients' use, which counts as load until it fades from the window.
  */
+import { OthersUse } from "./OthersUse.ts"
 import type { RateLimits } from "./RateLimitHeaders.ts"
 import { SlidingWindow } from "./SlidingWindow.ts"
 
@@ -100,10 +101,8 @@ export class Quota {
   private learnedFrom = 0
   private learnedAt = -Infinity
   private grownAt = 0
-  private othersTokens = 0
-  private othersTokensAt = 0
-  private othersRequests = 0
-  private othersRequestsAt = 0
+  private readonly othersTokens = new OthersUse()
+  private readonly othersRequests = new OthersUse()
   private toldUtilisation = 0
   private toldUtilisationAt = -Infinity
   private lastApplied = -Infinity
@@ -132,12 +131,12 @@ export class Quota {
 
   /** Requests of the last minute: ours, and what other clients were seen to send. */
   requestsUsed(now: number): number {
-    return this.requests.sum(now) + fading(this.othersRequests, this.othersRequestsAt, now)
+    return this.requests.sum(now) + this.othersRequests.likely(now)
   }
 
   /** Tokens of the last minute that other clients were seen to use. */
   othersTokensUsed(now: number): number {
-    return fading(this.othersTokens, this.othersTokensAt, now)
+    return this.othersTokens.likely(now)
   }
 
   /** The scarcer of both quotas as a share used; above 1 when the service counted past it. 0 when no limit is known. */
@@ -231,13 +230,11 @@ export class Quota {
     }
     this.refresh()
     if (limits.remainingTokens !== undefined) {
-      this.othersTokens = beyond(this.tokenLimit, limits.remainingTokens, reservation.ownTokens)
-      this.othersTokensAt = now
+      this.othersTokens.observe(beyond(this.tokenLimit, limits.remainingTokens, reservation.ownTokens), now)
     }
     this.freeTokens = -1
     if (limits.remainingRequests !== undefined) {
-      this.othersRequests = beyond(this.requestLimit, limits.remainingRequests, reservation.ownRequests)
-      this.othersRequestsAt = now
+      this.othersRequests.observe(beyond(this.requestLimit, limits.remainingRequests, reservation.ownRequests), now)
     }
   }
 
@@ -261,11 +258,9 @@ export class Quota {
 
   /** Takes in other clients' use from elsewhere, such as another process of the same fleet. */
   observeOthers(now: number, tokens: number, requests: number): void {
-    this.othersTokens = tokens > 0 ? Math.min(MAX_CHARGE, tokens) : 0
-    this.othersRequests = requests > 0 ? Math.min(MAX_CHARGE, requests) : 0
+    this.othersTokens.observe(tokens > 0 ? Math.min(MAX_CHARGE, tokens) : 0, now)
+    this.othersRequests.observe(requests > 0 ? Math.min(MAX_CHARGE, requests) : 0, now)
     this.freeTokens = -1
-    this.othersTokensAt = now
-    this.othersRequestsAt = now
   }
 
   private grow(now: number): void {
@@ -292,8 +287,8 @@ export class Quota {
   /** A full look, remembered. */
   private look(now: number, tokens: number): boolean {
     const requests = this.requests.sum(now)
-    const others = fading(this.othersRequests, this.othersRequestsAt, now)
-    this.freeTokens = this.tokenLimit - this.tokens.sum(now) - this.othersTokensUsed(now)
+    const others = this.othersRequests.seen(now)
+    this.freeTokens = this.tokenLimit - this.tokens.sum(now) - this.othersTokens.seen(now)
     this.freeRequests = Math.min(this.requestLimit - requests - others, this.sliceLimit - this.slice.sum(now))
     return this.fitsTokens(now, tokens) && this.fitsRequests(now)
   }
@@ -303,7 +298,7 @@ export class Quota {
     if (limit === Infinity) return true
     const own = this.tokens.sumAt(now)
     // an empty ledger admits one, so that nothing starves; a request larger than the limit counts as the limit
-    return own === 0 || own + this.othersTokensUsed(now) + Math.min(tokens, limit) <= limit
+    return own === 0 || own + this.othersTokens.seen(now) + Math.min(tokens, limit) <= limit
   }
 
   private fitsRequests(now: number): boolean {
@@ -311,22 +306,10 @@ export class Quota {
     if (limit === Infinity) return true
     const own = this.requests.sumAt(now)
     if (own === 0) return true
-    const others = fading(this.othersRequests, this.othersRequestsAt, now)
+    const others = this.othersRequests.seen(now)
     return own + others + 1 <= limit && this.slice.sumAt(now) + 1 <= this.sliceLimit
   }
 }
-
-/**
- * What others used leaves the window over a minute; when exactly is not known, so evenly. Until then they go on to use
- * as much, most likely: for a while it stays.
- */
-const fading = (amount: number, since: number, now: number): number =>
-  amount === 0
-    ? 0
-    : Math.max(0, Math.floor(amount * Math.min(1, 1 - (now - since - OTHERS_STAY) / (WINDOW - OTHERS_STAY))))
-
-/** How long others are taken to go on as they were seen to, in milliseconds. */
-const OTHERS_STAY = 15_000
 
 const beyond = (limit: number, remaining: number | undefined, own: number): number =>
   remaining === undefined || limit === Infinity ? 0 : Math.max(0, limit - remaining - own)

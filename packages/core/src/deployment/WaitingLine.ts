@@ -21,15 +21,25 @@ export interface Place {
 export class WaitingLine {
   /** In the order in which they came. */
   private readonly waiting = new Set<Waiter>()
+  private emptyUntil = 0
 
   /** Requests that wait. */
   get length(): number {
     return this.waiting.size
   }
 
+  /**
+   * How long someone was always waiting, in milliseconds. For long, there is no peak to sit out: more is asked for than
+   * there is, and whoever waits makes those after it wait as long.
+   */
+  standingFor(now: number): number {
+    return this.waiting.size === 0 ? 0 : now - this.emptyUntil
+  }
+
   /** Takes the last place. */
-  enter(): Place {
+  enter(now: number): Place {
     const waiter: Waiter = { onTurn: undefined }
+    if (this.waiting.size === 0) this.emptyUntil = now
     this.waiting.add(waiter)
     return {
       turn: Effect.callback<void>((resume) => {

@@ -35,6 +35,8 @@ export class Journey {
   /** Attempts that count: a search for the owner of a stored thing does not. */
   counted = 0
   waited = 0
+  /** How long it may wait in all, as of when it took its place in the line. */
+  longestWait = Infinity
   /** Its last attempt, if it was sent before. */
   last: AttemptFailure | undefined
   /** Whether its next attempt draws on the retry budget. */
@@ -70,6 +72,11 @@ export class Journey {
     this.tokens = this.promptTokens + (request.outputLimit ?? group.estimate.unlimitedOutput)
     this.maxAttempts = request.attempts ?? settings.failover.attempts
     this.sessionKey = request.session === undefined ? undefined : `${group.model}\u0000${request.session}`
+  }
+
+  /** Whether its refusal says that there is too much of the model's load: not where it may only go to one resource. */
+  get countsAsLoad(): boolean {
+    return this.resources === undefined && this.request.model !== undefined
   }
 
   /** What its first answer is timed as. */

@@ -73,6 +73,7 @@ export class NextAttempt {
         ),
       onSuccess: (answer) => {
         this.remember(journey, answer, startedAt)
+        journey.group.overload.answered(this.state.now)
         if (answer._tag === "Whole") {
           this.state.narrator.answered(journey, answer.deployment, answer.firstByte, answer.usage)
         }

@@ -71,6 +71,20 @@ export class Recovery {
       }
     }).bind(this)
 
+  /** The error of a request that would most likely be refused, as those before it were; nothing for any other. */
+  refuse(journey: Journey): Errors.LoadBalancerError | undefined {
+    if (!journey.countsAsLoad || !journey.group.overload.isLasting(journey.startedAt)) return undefined
+    return failure(this.throttled(journey, "overload"), [])
+  }
+
+  /** What followed its first attempt has ended, one way or another. */
+  ended(journey: Journey, exit: Exit.Exit<unknown, Errors.LoadBalancerError>): void {
+    journey.leaveLine()
+    if (Exit.isSuccess(exit) || !journey.countsAsLoad || journey.attempts.length === 0) return
+    const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+    if (error?.reason._tag === "Throttled") journey.group.overload.refused(this.state.now)
+  }
+
   /** Reads what only this failure can say; where it says nothing, any deployment may do. */
   private repair(journey: Journey, last: AttemptFailure): Repair {
     const { group, request } = journey
@@ -207,8 +221,11 @@ export class Recovery {
       return undefined
     }
     if (journey.place === undefined && line.length >= maxWaiting) return this.overtake(journey)
-    journey.place ??= line.enter()
-    const patience = Math.min(maxWait - journey.waited, journey.deadline - began)
+    if (journey.place === undefined) {
+      journey.longestWait = line.standingFor(began) > maxWait ? STANDING_PATIENCE * maxWait : maxWait
+      journey.place = line.enter(began)
+    }
+    const patience = Math.max(0, Math.min(journey.longestWait - journey.waited, journey.deadline - began))
     const isFirst = yield* Effect.timeoutOption(journey.place.turn, Math.ceil(patience))
     let now = this.state.now
     if (isPinned) {
@@ -273,6 +290,12 @@ export class Recovery {
 
 /** What a throttled caller is told to wait, in milliseconds, even where a deployment has just come back. */
 const SHORTEST_RETRY_AFTER = 1000
+
+/**
+ * Share of the longest wait that is left to those who come to a line that has stood for longer than that. A standing line
+ * adds its length to every answer, and serves no more; a short one serves as many. (The rule of controlled delay, CoDel.)
+ */
+const STANDING_PATIENCE = 0.1
 
 /** How often the first in line looks whether a deployment is back before it was told to be, in milliseconds. */
 const LOOK_EVERY = 250

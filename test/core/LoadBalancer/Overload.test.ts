@@ -1,0 +1,93 @@
+import { assert, describe, it } from "@effect/vitest"
+import { LoadBalancer, type LoadBalancerError } from "@evenkeel/core"
+import { Clock, Effect, Exit, Fiber, Option } from "effect"
+import { TestClock } from "effect/testing"
+import { hello, reasonOf } from "../../support/Balanced.ts"
+import { azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
+
+/** Refuses, and asks for a wait that is no use. */
+const refused: Canned = { status: 429, headers: { "retry-after-ms": "50" } }
+
+interface Ending {
+  readonly error: LoadBalancerError | undefined
+  readonly isAnswered: boolean
+  readonly took: number
+}
+
+/** Twenty requests a second, for so many seconds; how each ended. */
+const ask = (seconds: number) =>
+  Effect.gen(function*() {
+    const lb = yield* LoadBalancer
+    const asking: Array<Fiber.Fiber<Ending>> = []
+    for (let i = 0; i < seconds * 20; i++) {
+      const one = Effect.gen(function*() {
+        const began = yield* Clock.currentTimeMillis
+        const exit = yield* Effect.exit(lb.chat(hello))
+        const took = (yield* Clock.currentTimeMillis) - began
+        const error = Option.getOrUndefined(Exit.findErrorOption(exit))
+        return { error, isAnswered: Exit.isSuccess(exit), took }
+      })
+      asking.push(yield* Effect.forkChild(one, { startImmediately: true }))
+      yield* TestClock.adjust(50)
+    }
+    yield* TestClock.adjust("15 seconds")
+    return yield* Effect.forEach(asking, Fiber.join)
+  })
+
+/** Three deployments that refuse while they are told to. */
+const make = () => {
+  const service = { isFull: true }
+  const lbs = scripted(
+    [azure("a", { rpm: undefined }), azure("b", { rpm: undefined }), azure("c", { rpm: undefined })],
+    () => service.isFull ? refused : completion
+  )
+  return { lbs, service }
+}
+
+const isHeldBack = ({ error }: Ending): boolean =>
+  error?.reason._tag === "Throttled" && error.reason.limitedBy === "overload"
+
+describe("where every deployment refuses, whatever it is sent and whenever", () => {
+  it.effect("few requests are sent, and the others are told at once, and when to come back", () => {
+    const { lbs } = make()
+    return Effect.gen(function*() {
+      yield* ask(30)
+      const before = lbs.sends.length
+      const ended = yield* ask(60)
+      // a request a second, three attempts each
+      assert.isAtMost(lbs.sends.length - before, 3 * 75)
+      assert.isAtLeast(lbs.sends.length - before, 40)
+      const held = ended.filter(isHeldBack)
+      assert.isAtLeast(held.length, 1000)
+      for (const { error, took } of held) {
+        assert.strictEqual(took, 0)
+        assert.isAtLeast(reasonOf(error, "Throttled").retryAfter, 1000)
+        assert.match(error!.message, /throttled, and so were most of late, so that it was not sent; try again in 1 s/)
+      }
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("all are answered again within seconds of there being room", () => {
+    const { lbs, service } = make()
+    return Effect.gen(function*() {
+      yield* ask(60)
+      service.isFull = false
+      const ended = yield* ask(30)
+      for (const { isAnswered } of ended.slice(20 * 5)) assert.isTrue(isAnswered)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("requests are not held back as long as half of them are answered", () => {
+    const { lbs, service } = make()
+    return Effect.gen(function*() {
+      yield* ask(5)
+      service.isFull = false
+      yield* ask(30)
+      // one in three is refused by one of three: the others take it
+      let sends = 0
+      const flaky = scripted([azure("a"), azure("b"), azure("c")], () => ++sends % 2 === 0 ? refused : completion)
+      const ended = yield* Effect.provide(ask(60), flaky.layer)
+      assert.isEmpty(ended.filter(isHeldBack))
+    }).pipe(Effect.provide(lbs.layer))
+  })
+})
