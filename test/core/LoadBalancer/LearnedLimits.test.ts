@@ -60,6 +60,20 @@ describe("a deployment whose limit nobody told", () => {
     }).pipe(Effect.provide(layer), Random.withSeed("provisioned"))
   })
 
+  it.effect("goes on after the wait that it asked for, however much was sent in the moment before", () => {
+    const { first, layer } = unlimited({})
+    return Effect.gen(function*() {
+      first.fault("gpt-4o", { kind: "unknownLimits" })
+      for (let i = 0; i < 20; i++) yield* ask(100)
+      yield* TestClock.adjust("1 second")
+      first.fault("gpt-4o", { kind: "throttle", retryAfterMs: 2000, times: 1 })
+      yield* ask(100)
+      yield* TestClock.adjust("2 seconds")
+      // one a second, which is all that is asked for
+      assert.isAtLeast(yield* askEverySecond(20), 19)
+    }).pipe(Effect.provide(layer), Random.withSeed("burst"))
+  })
+
   it.effect("is not starved for long after other clients, who had used its quota up, stop", () => {
     const { first, layer } = unlimited({ tpm: 300_000 })
     return Effect.gen(function*() {

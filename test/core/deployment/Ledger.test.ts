@@ -123,8 +123,10 @@ class Pair {
 
   private send(tokens: number): void {
     const { model, now, quota } = this
-    const both = { reservation: quota.reserve(now, tokens), sent: model.reserve(now, tokens) }
-    same(both.reservation.tokens, both.sent.charge, "charged")
+    const reservation = quota.reserve(now, tokens)
+    const both = { reservation, sent: model.reserve(now, tokens, reservation.isProbe) }
+    same(reservation.tokens, both.sent.charge, "charged")
+    assert.strictEqual(reservation.isProbe, both.sent.isProbe, "goes past what was learned")
     this.all.push(both)
     this.open.push(both)
   }
@@ -139,6 +141,10 @@ class Pair {
       const used = step.op === "settle" ? step.used : undefined
       quota.settle(reservation, now, used)
       model.settle(sent, used)
+      if (step.op === "settle") {
+        quota.answered(reservation, now)
+        model.answered(sent, now)
+      }
     } else {
       quota.refund(reservation, now)
       model.refund(sent)

@@ -18,6 +18,8 @@ export interface Sent {
   charge: number
   isCounted: boolean
   isSpilled: boolean
+  /** Whether it goes past a learned limit, to see. */
+  readonly isProbe: boolean
   /** What the ledger held as of this send, itself included. */
   ownTokens: number
   ownRequests: number
@@ -34,10 +36,11 @@ interface Seen {
   readonly amount: number
 }
 
-/** A limit that a refusal taught. */
+/** A limit that a refusal taught, or an answer past it: a share of what was sent then. */
 interface Lesson {
   readonly at: number
   readonly from: number
+  readonly share: number
 }
 
 export class LedgerModel {
@@ -52,6 +55,9 @@ export class LedgerModel {
   private utilisationTold: Seen | undefined
   private lastHeardOf = -Infinity
   private lesson: Lesson | undefined
+  /** When something was refused last, which taught a limit. */
+  private refusedAt = -Infinity
+  private probedAt = -Infinity
   /** A learned limit is looked at when something is sent or refused. */
   private lookedAt = 0
 
@@ -79,10 +85,20 @@ export class LedgerModel {
     return this.requestLimit === Infinity ? NaN : (this.requestLimit * 1000) / 6
   }
 
-  reserve(now: number, tokens: number): Sent {
+  /** @param isProbe as the ledger sees it, where it depends on rounding */
+  reserve(now: number, tokens: number, isProbe: boolean): Sent {
     this.lookedAt = now
-    const charge = Math.floor(Math.min(tokens, this.tokenLimit, MOST))
-    const sent: Sent = { at: now, charge, isCounted: true, isSpilled: false, ownTokens: 0, ownRequests: 0 }
+    const fits = this.tokensSurelyFit(now, tokens)
+    const sent: Sent = {
+      at: now,
+      charge: Math.floor(Math.min(tokens, this.tokenLimit, MOST)),
+      isCounted: true,
+      isSpilled: false,
+      isProbe: this.isLearned && (fits === undefined ? isProbe : !fits),
+      ownTokens: 0,
+      ownRequests: 0
+    }
+    if (sent.isProbe) this.probedAt = now
     this.sent.push(sent)
     sent.ownTokens = this.ownTokens(now)
     sent.ownRequests = this.lately(now).length
@@ -127,11 +143,20 @@ export class LedgerModel {
   }
 
   throttled(sent: Sent, now: number): void {
-    const isKnown = this.lesson !== undefined && sent.at <= this.lesson.at
+    const isKnown = sent.isProbe || sent.at <= this.refusedAt
     if (this.options.provisioned || isKnown || this.lately(now).length < 10) return
     this.lookedAt = now
     const used = this.ownTokens(now)
-    if (used >= 10) this.lesson = { at: now, from: Math.min(used, this.learned) }
+    if (used < 10) return
+    this.lesson = { at: now, from: Math.min(used, this.learned), share: 0.8 }
+    this.refusedAt = now
+    this.probedAt = now
+  }
+
+  answered(sent: Sent, now: number): void {
+    if (!sent.isProbe || !this.isLearned || sent.ownTokens <= this.learned) return
+    this.lookedAt = now
+    this.lesson = { at: now, from: sent.ownTokens, share: 1 }
   }
 
   othersTokens(now: number): Bounds {
@@ -165,12 +190,19 @@ export class LedgerModel {
   }
 
   private fitsBeside(which: keyof Bounds, now: number, tokens: number): boolean {
-    const tokensUsed = this.ownTokens(now) + fading(this.others.tokens, now)[which]
-    return this.tokensFit(tokensUsed, now, tokens) && this.requestFits(which, now)
+    const mayProbe = this.isLearned && now - this.probedAt >= 1000
+    return (mayProbe || this.tokensFit(which, now, tokens)) && this.requestFits(which, now)
   }
 
-  private tokensFit(used: number, now: number, tokens: number): boolean {
-    return this.ownTokens(now) === 0 || used + Math.min(tokens, this.tokenLimit) <= this.tokenLimit
+  private tokensSurelyFit(now: number, tokens: number): boolean | undefined {
+    const surely = this.tokensFit("most", now, tokens)
+    return surely === this.tokensFit("least", now, tokens) ? surely : undefined
+  }
+
+  private tokensFit(which: keyof Bounds, now: number, tokens: number): boolean {
+    const own = this.ownTokens(now)
+    const used = own + fading(this.others.tokens, now)[which]
+    return own === 0 || used + Math.min(tokens, this.tokenLimit) <= this.tokenLimit
   }
 
   private requestFits(which: keyof Bounds, now: number): boolean {
@@ -182,11 +214,16 @@ export class LedgerModel {
     return used + 1 <= this.requestLimit && inSlice + 1 <= perSlice
   }
 
+  /** Whether refusals alone tell the limit. */
+  private get isLearned(): boolean {
+    return this.lesson !== undefined && this.configured.tokens === Infinity && this.told.tokens === Infinity
+  }
+
   /** Four fifths of what was sent when it was refused, and 0.2 % of that more with each second. */
   private get learned(): number {
     if (this.lesson === undefined) return Infinity
-    const { at, from } = this.lesson
-    return from * (0.8 + 0.002 * ((this.lookedAt - at) / 1000))
+    const { at, from, share } = this.lesson
+    return from * (share + 0.002 * ((this.lookedAt - at) / 1000))
   }
 
   private ownTokens(now: number): number {

@@ -262,7 +262,7 @@ describe("an unknown limit", () => {
     const learned = quota.tokenLimit
     assert.isAtMost(learned, 10_000)
     assert.isAbove(learned, 5000)
-    assert.isFalse(quota.fits(2000, 5000))
+    assert.isFalse(quota.fits(1000, 5000))
     const limitAt = (now: number) => {
       deployment!.enter(now, 10)
       return quota.tokenLimit
@@ -271,6 +271,24 @@ describe("an unknown limit", () => {
     const [minute, two, three] = [limitAt(60_000), limitAt(120_000), limitAt(180_000)]
     assert.isAbove(minute!, learned)
     assert.approximately(three! - two!, two! - minute!, 1)
+  })
+
+  it("may be passed by one request a second, and is at least what was sent until such a one was answered", () => {
+    const quota = make({ tpm: undefined, rpm: undefined })
+    for (let i = 0; i < 10; i++) quota.reserve(0, 1000)
+    quota.throttled(quota.reserve(100, 1000), 200)
+    assert.strictEqual(quota.tokenLimit, 8800)
+    assert.strictEqual(quota.timeUntilFits(200, 1000), 1000)
+    const probe = quota.reserve(1200, 1000)
+    assert.isTrue(probe.isProbe)
+    assert.strictEqual(quota.timeUntilFits(1200, 1000), 1000)
+    quota.answered(probe, 1300)
+    assert.strictEqual(quota.tokenLimit, 12_000)
+    // a probe that is refused teaches nothing
+    quota.throttled(quota.reserve(2200, 1000), 2300)
+    assert.isAtLeast(quota.tokenLimit, 12_000)
+    // what fits is no probe
+    assert.isFalse(quota.reserve(62_000, 1000).isProbe)
   })
 
   it("is learned once from all that were under way at the same time", () => {

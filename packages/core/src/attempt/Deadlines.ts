@@ -17,6 +17,9 @@ export interface Limited {
   readonly close: () => void
 }
 
+/** So late, in milliseconds, it woke because the process stood still: what has arrived meanwhile was not heard yet. */
+const STANDSTILL = 50
+
 /**
  * Keeper of time limits.
  */
@@ -26,6 +29,7 @@ export class Deadlines {
   private readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   private sleeper: Fiber.Fiber<void> | undefined
   private wakesAt = Infinity
+  private isCatchingUp = false
 
   private constructor(now: () => number, fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>) {
     this.now = now
@@ -61,9 +65,12 @@ export class Deadlines {
   }
 
   private look(): void {
-    this.sleeper = undefined
-    this.wakesAt = Infinity
     const now = this.now()
+    this.sleeper = undefined
+    this.isCatchingUp = !this.isCatchingUp && now - this.wakesAt > STANDSTILL
+    // timers come before what was read, so one more sleep lets that be heard
+    if (this.isCatchingUp) return this.sleepUntil(now + 1)
+    this.wakesAt = Infinity
     let next = Infinity
     for (const limited of this.live) {
       const endsAt = limited.endsAt()

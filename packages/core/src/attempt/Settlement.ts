@@ -130,6 +130,7 @@ const succeeded = (settled: Settled): void => {
     wellAgain(settled)
   }
   billed(settled)
+  deployment.quota.answered(permit.reservation, now)
   if (request.operation === "other") return
   if (usage !== undefined) {
     // an answer that was limited says nothing of how long those are that are not

@@ -32,6 +32,9 @@ const LEARNED_SHARE = 0.8
 const LEARNED_GROWTH = 0.002
 const LEARNED_EVIDENCE = 10
 
+/** What was learned may be wrong: one request in so many milliseconds may go past it, and raises it if it is answered. */
+const LEARNED_PROBE = 1000
+
 /** Azure grants six requests a minute for each thousand tokens a minute on its classic models. */
 const TOKENS_PER_REQUEST = 1000 / 6
 
@@ -47,6 +50,8 @@ export interface Reservation {
   /** The ledger as of this send, itself included, to tell other clients' use from our own. */
   readonly ownTokens: number
   readonly ownRequests: number
+  /** Whether it goes past a limit that was learned, to see. */
+  readonly isProbe: boolean
   /** Another deployment of the service took it over: this one counts nothing. */
   spilled: boolean
 }
@@ -100,6 +105,7 @@ export class Quota {
   private learnedTokens = Infinity
   private learnedFrom = 0
   private learnedAt = -Infinity
+  private probedAt = -Infinity
   private grownAt = 0
   private readonly othersTokens = new OthersUse()
   private readonly othersRequests = new OthersUse()
@@ -169,6 +175,8 @@ export class Quota {
   reserve(now: number, tokens: number): Reservation {
     this.grow(now)
     // whole tokens, so that sums are exact: an empty ledger has to be empty, whatever left it
+    const isProbe = this.isLearned && !this.fitsTokens(now, tokens, false)
+    if (isProbe) this.probedAt = now
     const charge = Math.floor(Math.min(Math.ceil(tokens), this.tokenLimit, MAX_CHARGE))
     this.freeTokens -= charge
     this.freeRequests -= 1
@@ -181,6 +189,7 @@ export class Quota {
       sentAt: now,
       ownTokens: this.tokens.sum(now),
       ownRequests: this.requests.sum(now),
+      isProbe,
       spilled: false
     }
   }
@@ -197,6 +206,14 @@ export class Quota {
     this.tokens.amend(now, reservation.bucket, delta)
     // a bound from below: what comes back may have left the window already
     if (delta > 0) this.freeTokens -= delta
+  }
+
+  /** It was answered: where that was past a learned limit, the limit is at least what was sent until then. */
+  answered({ isProbe, ownTokens }: Reservation, now: number): void {
+    if (!isProbe || !this.isLearned || ownTokens <= this.learnedTokens) return
+    this.learnedTokens = this.learnedFrom = ownTokens
+    this.grownAt = now
+    this.refresh()
   }
 
   /** Ends a reservation that the service surely did not count: it never arrived, or was throttled. */
@@ -243,7 +260,7 @@ export class Quota {
    * minute, and grows from there. What was under way together is one refusal; a provisioned deployment has no such limit.
    */
   throttled(reservation: Reservation, now: number): void {
-    if (this.provisioned || reservation.sentAt <= this.learnedAt) return
+    if (this.provisioned || reservation.isProbe || reservation.sentAt <= this.learnedAt) return
     if (this.requests.sum(now) < LEARNED_EVIDENCE) return
     this.grow(now)
     const sent = this.tokens.sum(now)
@@ -252,6 +269,7 @@ export class Quota {
     this.learnedFrom = Math.min(this.learnedTokens, sent)
     this.learnedTokens = this.learnedFrom * LEARNED_SHARE
     this.learnedAt = now
+    this.probedAt = now
     this.grownAt = now
     this.refresh()
   }
@@ -293,9 +311,14 @@ export class Quota {
     return this.fitsTokens(now, tokens) && this.fitsRequests(now)
   }
 
-  private fitsTokens(now: number, tokens: number): boolean {
+  /** Whether the limit in force is one that refusals taught. */
+  private get isLearned(): boolean {
+    return this.configuredTokens === Infinity && this.toldTokens === Infinity && this.learnedTokens !== Infinity
+  }
+
+  private fitsTokens(now: number, tokens: number, mayProbe = true): boolean {
     const limit = this.tokenLimit
-    if (limit === Infinity) return true
+    if (limit === Infinity || (mayProbe && this.isLearned && now - this.probedAt >= LEARNED_PROBE)) return true
     const own = this.tokens.sumAt(now)
     // an empty ledger admits one, so that nothing starves; a request larger than the limit counts as the limit
     return own === 0 || own + this.othersTokens.seen(now) + Math.min(tokens, limit) <= limit

@@ -1,0 +1,62 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deadlines } from "@evenkeel/core/attempt/Deadlines"
+import { Effect } from "effect"
+import { once } from "node:events"
+import { type AddressInfo, connect, createServer, type Socket } from "node:net"
+
+/** Keeps the process from doing anything else. */
+const stand = (millis: number): void => {
+  const until = performance.now() + millis
+  while (performance.now() < until);
+}
+
+describe("a process that stood still", () => {
+  it("takes what arrived meanwhile for being in time", () =>
+    Effect.gen(function*() {
+      const server = createServer().listen(0, "127.0.0.1")
+      yield* Effect.addFinalizer(() => Effect.sync(() => server.close()))
+      yield* Effect.promise(() => once(server, "listening"))
+      const client = connect((server.address() as AddressInfo).port, "127.0.0.1")
+      const [socket] = (yield* Effect.promise(() => once(server, "connection"))) as [Socket]
+      yield* Effect.addFinalizer(() => Effect.sync(() => (client.destroy(), socket.destroy())))
+      const deadlines = yield* Deadlines.make(() => performance.now())
+      let isHeard = false
+      let isExpired = false
+      const endsAt = performance.now() + 100
+      const answer = {
+        endsAt: () => endsAt,
+        expire: () => {
+          isExpired = true
+        },
+        close: () => {}
+      }
+      deadlines.watch(answer)
+      client.on("data", () => {
+        isHeard = true
+        deadlines.forget(answer)
+      })
+      // from a timer, after which timers come first again
+      yield* Effect.sleep(5)
+      yield* Effect.callback<void>((resume) => {
+        socket.write("in time", () => {
+          stand(300)
+          resume(Effect.void)
+        })
+      })
+      yield* Effect.sleep(50)
+      assert.isTrue(isHeard)
+      assert.isFalse(isExpired)
+    }).pipe(Effect.scoped, Effect.runPromise))
+
+  it("does not wait for ever for what does not arrive", () =>
+    Effect.gen(function*() {
+      const deadlines = yield* Deadlines.make(() => performance.now())
+      const endsAt = performance.now() + 20
+      const expired = Effect.callback<void>((resume) =>
+        deadlines.watch({ endsAt: () => endsAt, expire: () => resume(Effect.void), close: () => {} })
+      )
+      yield* Effect.sleep(1)
+      setImmediate(() => stand(200))
+      yield* Effect.timeout(expired, "5 seconds")
+    }).pipe(Effect.scoped, Effect.runPromise))
+})
