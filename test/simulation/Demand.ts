@@ -20,6 +20,8 @@ export interface Ask {
 const CHARACTERS = 4
 const SYSTEM_TOKENS = 1500
 const TURNS = 10
+/** A prompt that is asked again and again, with a few words of its own. */
+const HOT_TOKENS = 2000
 
 /** Admission counts the prompt, and the output limit or this. */
 const UNLIMITED_CHARGE = 16
@@ -56,7 +58,7 @@ export const chargeOf = ({ outputLimit, prompt }: Pick<Ask, "prompt" | "outputLi
 type Shape = Pick<Ask, "streamed" | "prompt" | "outputLimit" | "session">
 
 const shapesOf = function*(traffic: Traffic, random: () => number): Generator<Shape, never, void> {
-  const { longShare, longTokens, outputLimits, promptSpread, promptTokens, sessions, streamed } = traffic
+  const { hotShare = 0, longShare, longTokens, outputLimits, promptSpread, promptTokens, sessions, streamed } = traffic
   const talks = Array.from({ length: sessions }, (_, i) => ({ id: i, turn: Math.floor(random() * TURNS) }))
   let serial = sessions
   /** A prompt that shares its beginning with no other. */
@@ -67,6 +69,8 @@ const shapesOf = function*(traffic: Traffic, random: () => number): Generator<Sh
   }
   /** The next turn of a conversation: all that was said before, and a little more. */
   const inTalk = (): Pick<Shape, "prompt" | "session"> => {
+    const isHot = hotShare > 0 && random() < hotShare
+    if (isHot) return { prompt: `${filler.slice(0, HOT_TOKENS * CHARACTERS)}#${serial++}`, session: "hot" }
     const slot = Math.floor(random() * talks.length)
     const talk = talks[slot]!
     const own = Math.round((300 + 400 * talk.turn) * CHARACTERS)

@@ -1,11 +1,12 @@
 // oxlint-disable no-await-in-loop -- runs at the same time would only take turns
 import { assert, describe, it } from "@effect/vitest"
+import { demandOf } from "./Demand.ts"
 import { evenkeel } from "./Evenkeel.ts"
 import { type Figures, figuresOf } from "./Figures.ts"
 import { plainContenders } from "./PlainClient.ts"
 import { play, type Recording } from "./Run.ts"
 import { shortened, strikeOf } from "./Scenario.ts"
-import { scenarioNamed, scenarios } from "./Scenarios.ts"
+import { scenarioNamed, scenarios, untroubled } from "./Scenarios.ts"
 
 const SEED = 1
 const SHARE = 1 / 3
@@ -21,6 +22,22 @@ const recordingOf = (name: string): Promise<Recording> => {
     played.set(name, recording)
   }
   return recording
+}
+
+/** How many places each session was sent to. */
+const placesOfSessions = ({ scenario, sends }: Recording): ReadonlyArray<number> => {
+  const places = new Map<string, Set<string>>()
+  const sessions: Array<string | undefined> = []
+  const last = Math.max(...sends.map(({ request }) => request ?? 0))
+  for (const { index, session } of demandOf(scenario, SEED)) {
+    if (index > last) break
+    sessions[index] = session
+  }
+  for (const { place, request } of sends) {
+    const session = request === undefined ? undefined : sessions[request]
+    if (session !== undefined) places.set(session, (places.get(session) ?? new Set()).add(place))
+  }
+  return [...places.values()].map(({ size }) => size)
 }
 
 const figuresNamed = async (name: string): Promise<Figures> => figuresOf(await recordingOf(name))
@@ -74,6 +91,27 @@ describe("Evenkeel under simulated traffic", { concurrent: false }, () => {
       assert.isAtMost(figuresOf(recording, { from: from + 60_000, to }).failed, 0.1)
     }
   )
+
+  for (const [name, share] of [["sessions", 0.99], ["sessions-hot", 0.99], ["sessions-struck", 0.95]] as const) {
+    it(
+      `keeps ${100 * share} % of the cache hits of a world where nothing is scarce or fails: ${name}`,
+      { timeout },
+      async () => {
+        const scenario = untroubled(shortened(scenarioNamed(name), SHARE))
+        const best = await play(scenario, evenkeel, SEED)
+        // there every session stays where it began, but for a hot one
+        assert.strictEqual(
+          placesOfSessions(best).filter((places) => places > 1).length,
+          name === "sessions-hot" ? 1 : 0
+        )
+        assert.isAtLeast((await figuresNamed(name)).cacheHits!, share * figuresOf(best).cacheHits!)
+      }
+    )
+  }
+
+  it("lets those who are served wait little where more is asked for than there is", { timeout }, async () => {
+    assert.isAtMost((await figuresNamed("unequal-114")).firstTokenP50!, 2000)
+  })
 
   it("sends at most 1.25 attempts a request where more is asked for than there is", { timeout }, async () => {
     assert.isAtMost((await figuresNamed("unequal-114")).attempts, 1.25)

@@ -30,6 +30,8 @@ export interface Traffic {
   readonly longTokens: number
   /** Conversations under way at a time; 0 for requests that have nothing to do with each other. */
   readonly sessions: number
+  /** Share of the requests that are of one of them. */
+  readonly hotShare?: number
 }
 
 /**

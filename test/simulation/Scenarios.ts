@@ -158,7 +158,42 @@ export const scenarios: ReadonlyArray<Scenario> = [
     places: apart(600, 600, 600, 600, 600, 600),
     load: 0.6,
     traffic: { ...usual, sessions: 200 }
+  },
+  {
+    ...base,
+    name: "sessions-struck",
+    about: "the same at 70 %, and one after the other fails, is slow, cannot be connected to and leaves",
+    places: apart(600, 600, 600, 600, 600, 600),
+    load: 0.7,
+    traffic: { ...usual, sessions: 200 },
+    changes: [
+      { at: 0.1, kind: "fault", fault: { kind: "status", status: 500 }, places: ["d0"] },
+      { at: 0.25, kind: "clear", places: ["d0"] },
+      { at: 0.3, kind: "fault", fault: { kind: "slow", factor: 10 }, places: ["d1"] },
+      { at: 0.45, kind: "clear", places: ["d1"] },
+      { at: 0.5, kind: "outage", fault: { kind: "refused", because: "connect" }, places: ["d2"] },
+      { at: 0.65, kind: "clear", places: ["d2"] },
+      { at: 0.8, kind: "leave", places: ["d3"] }
+    ]
+  },
+  {
+    ...base,
+    name: "sessions-hot",
+    about: "half of all requests are of one session, a long prompt with a few words of its own each",
+    places: apart(600, 600, 600, 600, 600, 600),
+    load: 0.6,
+    traffic: { ...usual, sessions: 200, hotShare: 0.5 }
   }
 ]
+
+/** The same traffic where nothing is scarce and nothing fails: what sessions would have of their caches at best. */
+export const untroubled = (scenario: Scenario): Scenario => ({
+  ...scenario,
+  places: scenario.places.map((place) => ({ ...place, tpm: place.tpm * PLENTY })),
+  load: scenario.load / PLENTY,
+  changes: []
+})
+
+const PLENTY = 100
 
 export const scenarioNamed = (name: string): Scenario => scenarios.find((scenario) => scenario.name === name)!

@@ -112,6 +112,7 @@ export interface SessionConfig {
   readonly capacity: number
   readonly idle: number
   readonly loadBound: number
+  readonly maxRate: number
 }
 
 /** @category models */

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import type { OnOpen } from "./attempt/AttemptPlan.ts"
 import type { ModelGroup } from "./deployment/ModelGroup.ts"
 import { type BalancerOptions, BalancerState } from "./failover/BalancerState.ts"
-import { Journey } from "./failover/Journey.ts"
+import { Journey, sessionKeyOf } from "./failover/Journey.ts"
 import { type Answered, NextAttempt, noneTried } from "./failover/NextAttempt.ts"
 import { Recovery } from "./failover/Recovery.ts"
 import * as Errors from "./LoadBalancerError.ts"
@@ -45,6 +45,7 @@ export class Dispatcher {
       const refusal = this.recovery.refuse(journey)
       if (refusal !== undefined) return Effect.fail(refusal)
       this.state.budget.deposit(journey.startedAt)
+      this.countSession(journey)
       const answer = Effect.catch(
         this.next.mayHedge(journey) ? this.next.hedged(journey) : this.next.attempt(journey),
         (trouble) =>
@@ -78,10 +79,22 @@ export class Dispatcher {
       const known = deployments.models().filter((model) => model !== "*")
       return unsent(new Errors.UnknownModel({ model: request.model ?? "", known }))
     }
-    const journey = new Journey(request, group, this.state.settings, this.state.now, onOpen)
+    const now = this.state.now
+    const journey = new Journey(request, group, this.state.settings, now, onOpen, this.shardOf(request, group, now))
     if (this.state.isClosed) return unsent(journey.unavailable("closed"))
     this.pin(journey)
     return journey
+  }
+
+  /** The shard of its session that takes the next request; the first one where the session is not hot. */
+  private shardOf({ session }: LlmRequest, group: ModelGroup, now: number): number {
+    return session === undefined
+      ? 0
+      : this.state.shards.next(sessionKeyOf(group, session), group.deployments.length, now)
+  }
+
+  private countSession({ group, request: { session }, shard, startedAt }: Journey): void {
+    if (session !== undefined) this.state.shards.count(sessionKeyOf(group, session), shard, startedAt)
   }
 
   /** Endpoints that name no model go to the resource that owns what they name, else to the default one. */

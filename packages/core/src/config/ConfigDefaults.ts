@@ -2,7 +2,7 @@
  * What holds where a configuration says nothing. Durations are milliseconds.
  */
 export const defaults = {
-  session: { capacity: 10_000, idle: 600_000, loadBound: 1.25 },
+  session: { capacity: 10_000, idle: 600_000, loadBound: 1.25, maxRate: 15 },
   health: {
     consecutiveFailures: 5,
     successRatio: 0.8,

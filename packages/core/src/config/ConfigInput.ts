@@ -122,6 +122,11 @@ export interface SessionInput {
   readonly idle?: DurationInput | undefined
   /** Load, relative to the mean, above which a home sends its sessions elsewhere. At least 1. Default: 1.25. */
   readonly loadBound?: number | undefined
+  /**
+   * Requests a minute of one session that one deployment gets; what is more goes to further ones, since a prompt cache is
+   * not warm for more. 0 for as many as there are. Default: 15.
+   */
+  readonly maxRate?: number | undefined
 }
 
 /**

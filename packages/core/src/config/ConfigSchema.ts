@@ -129,7 +129,11 @@ const resources = Schema.Array(resource).check(
 const session = Schema.Struct({
   capacity: withDefault(count, defaults.session.capacity),
   idle: withDefault(duration(), defaults.session.idle),
-  loadBound: withDefault(number("a number of at least 1", (value) => value >= 1), defaults.session.loadBound)
+  loadBound: withDefault(number("a number of at least 1", (value) => value >= 1), defaults.session.loadBound),
+  maxRate: withDefault(
+    number("a number of at least 1, or 0", (value) => value >= 1 || value === 0),
+    defaults.session.maxRate
+  )
 })
 
 const check = Schema.Struct({

@@ -11,6 +11,7 @@ import type { Policy } from "../routing/Policy.ts"
 import { ResourceOwners } from "../routing/ResourceOwners.ts"
 import type { RouterOptions } from "../routing/Router.ts"
 import { SessionAffinity } from "../routing/SessionAffinity.ts"
+import { SessionShards } from "../routing/SessionShards.ts"
 import { monotonicMillis } from "../Time.ts"
 import { Narrator } from "./Narrator.ts"
 import { RetryBudget } from "./RetryBudget.ts"
@@ -38,6 +39,7 @@ export class BalancerState {
   readonly environment: AttemptEnvironment
   readonly narrator: Narrator
   readonly affinity: SessionAffinity
+  readonly shards: SessionShards
   readonly budget: RetryBudget
   readonly owners = new ResourceOwners()
   readonly routing: RouterOptions
@@ -55,6 +57,7 @@ export class BalancerState {
     this.environment = { transport, clock, random, events, deadlines }
     this.narrator = new Narrator(events, clock)
     this.affinity = new SessionAffinity(settings.session)
+    this.shards = new SessionShards(settings.session)
     this.budget = new RetryBudget(settings.failover)
     this.routing = { policy, hot: settings.quota.hot, loadBound: settings.session.loadBound }
   }

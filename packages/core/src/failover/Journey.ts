@@ -10,6 +10,10 @@ import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import type { Place } from "../deployment/WaitingLine.ts"
 import * as Errors from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
+import { nameOfShard } from "../routing/SessionShards.ts"
+
+/** Sessions of two models have nothing in common. */
+export const sessionKeyOf = ({ model }: ModelGroup, session: string): string => `${model}\u0000${session}`
 
 /** How many times as long as the average an answer may be before it is suspected. */
 const LONG_ANSWER = 4
@@ -29,6 +33,9 @@ export class Journey {
   readonly promptTokens: number
   readonly tokens: number
   readonly maxAttempts: number
+  /** Which shard of its session it belongs to, where that is hot; and what that is called. */
+  readonly shard: number
+  readonly session: string | undefined
   readonly sessionKey: string | undefined
   readonly tried = new Set<Deployment>()
   readonly attempts: Array<Errors.AttemptSummary> = []
@@ -59,7 +66,8 @@ export class Journey {
     group: ModelGroup,
     settings: Config,
     startedAt: number,
-    onOpen: OnOpen | undefined
+    onOpen: OnOpen | undefined,
+    shard: number
   ) {
     this.request = request
     this.onOpen = onOpen
@@ -71,7 +79,9 @@ export class Journey {
     this.promptTokens = group.estimate.prompt(request.characters)
     this.tokens = this.promptTokens + (request.outputLimit ?? group.estimate.unlimitedOutput)
     this.maxAttempts = request.attempts ?? settings.failover.attempts
-    this.sessionKey = request.session === undefined ? undefined : `${group.model}\u0000${request.session}`
+    this.shard = shard
+    this.session = request.session === undefined ? undefined : nameOfShard(request.session, shard)
+    this.sessionKey = this.session === undefined ? undefined : sessionKeyOf(group, this.session)
   }
 
   /** Whether its refusal says that there is too much of the model's load: not where it may only go to one resource. */

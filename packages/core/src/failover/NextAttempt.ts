@@ -166,7 +166,7 @@ export class NextAttempt {
         resources: journey.resources
       },
       tried,
-      session: journey.request.session,
+      session: journey.session,
       warm
     }
   }
