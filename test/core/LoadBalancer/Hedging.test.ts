@@ -58,6 +58,25 @@ describe("a hedged stream", () => {
     )
   })
 
+  it.effect("costs both deployments their quota, since the service counts both", () => {
+    const fleet = two()
+    return run(
+      fleet,
+      Effect.gen(function*() {
+        yield* learn
+        // what was learned from is forgotten by both ledgers
+        yield* TestClock.adjust("2 minutes")
+        for (const name of names) fleet.services[name]!.fault("*", { kind: "slow", factor: 20, times: 1 })
+        yield* stream({ hedge: true })
+        const used = yield* Effect.forEach(names, (name) => Effect.map(stateOf(name), ({ tokens }) => tokens.used))
+        assert.deepStrictEqual(sent(fleet), { east: sent(fleet)["east"], west: 42 - sent(fleet)["east"]! })
+        assert.strictEqual(used[0], used[1])
+        assert.isAbove(used[0]!, 0)
+        yield* nothingInFlight
+      })
+    )
+  })
+
   it.effect("is not hedged unless it is asked for", () => {
     const fleet = two()
     return run(
