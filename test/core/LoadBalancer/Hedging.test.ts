@@ -69,7 +69,7 @@ describe("a hedged stream", () => {
         for (const name of names) fleet.services[name]!.fault("*", { kind: "slow", factor: 20, times: 1 })
         yield* stream({ hedge: true })
         const used = yield* Effect.forEach(names, (name) => Effect.map(stateOf(name), ({ tokens }) => tokens.used))
-        assert.deepStrictEqual(sent(fleet), { east: sent(fleet)["east"], west: 42 - sent(fleet)["east"]! })
+        assert.strictEqual(fleet.sends.length, 42)
         assert.strictEqual(used[0], used[1])
         assert.isAbove(used[0]!, 0)
         yield* nothingInFlight

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { LoadBalancer, type LoadBalancerError } from "@evenkeel/core"
+import { type CallOptions, LoadBalancer, type LoadBalancerError } from "@evenkeel/core"
 import { Clock, Effect, Exit, Fiber, Option } from "effect"
 import { TestClock } from "effect/testing"
 import { hello, reasonOf } from "../../support/Balanced.ts"
@@ -15,14 +15,14 @@ interface Ending {
 }
 
 /** Twenty requests a second, for so many seconds; how each ended. */
-const ask = (seconds: number) =>
+const ask = (seconds: number, options: CallOptions = {}) =>
   Effect.gen(function*() {
     const lb = yield* LoadBalancer
     const asking: Array<Fiber.Fiber<Ending>> = []
     for (let i = 0; i < seconds * 20; i++) {
       const one = Effect.gen(function*() {
         const began = yield* Clock.currentTimeMillis
-        const exit = yield* Effect.exit(lb.chat(hello))
+        const exit = yield* Effect.exit(lb.chat(hello, options))
         const took = (yield* Clock.currentTimeMillis) - began
         const error = Option.getOrUndefined(Exit.findErrorOption(exit))
         return { error, isAnswered: Exit.isSuccess(exit), took }
@@ -74,6 +74,19 @@ describe("where every deployment refuses, whatever it is sent and whenever", () 
       service.isFull = false
       const ended = yield* ask(30)
       for (const { isAnswered } of ended.slice(20 * 5)) assert.isTrue(isAnswered)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("nobody is held back because of callers who let few be asked", () => {
+    // a first tier that refuses, and a second that has room
+    const lbs = scripted(
+      [azure("a"), azure("b", { tier: 2 })],
+      ({ resource }) => resource === "a" ? refused : completion
+    )
+    return Effect.gen(function*() {
+      const ended = yield* ask(30, { attempts: 1 })
+      assert.isAtLeast(ended.filter(({ isAnswered }) => !isAnswered).length, 100)
+      assert.isEmpty(ended.filter(isHeldBack))
     }).pipe(Effect.provide(lbs.layer))
   })
 

@@ -80,7 +80,9 @@ export class Recovery {
   /** What followed its first attempt has ended, one way or another. */
   ended(journey: Journey, exit: Exit.Exit<unknown, Errors.LoadBalancerError>): void {
     journey.leaveLine()
-    if (Exit.isSuccess(exit) || !journey.countsAsLoad || journey.attempts.length === 0) return
+    // one that was not sent to as many as usual says nothing of the others
+    const usual = Math.min(this.state.settings.failover.attempts, journey.group.deployments.length)
+    if (Exit.isSuccess(exit) || !journey.countsAsLoad || journey.attempts.length < usual) return
     const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
     if (error?.reason._tag === "Throttled") journey.group.overload.refused(this.state.now)
   }
