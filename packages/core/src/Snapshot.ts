@@ -54,6 +54,8 @@ export interface ModelSnapshot {
   readonly name: string
   /** Requests that wait for a deployment to come back. */
   readonly waiting: number
+  /** Whether requests are refused unsent, because as many were refused as answered of late. */
+  readonly refusing: boolean
 }
 
 /** State of a balancer. */
@@ -83,7 +85,10 @@ export const take = (
     opensIn: breaker.state === "closed" ? undefined : Math.max(0, breaker.openUntil - now)
   })),
   deployments: deployments.all().map((deployment) => snapshotOf(deployment, now)),
-  models: deployments.models().map((name) => ({ name, waiting: deployments.group(name)?.line.length ?? 0 })),
+  models: deployments.models().map((name) => {
+    const group = deployments.group(name)
+    return { name, waiting: group?.line.length ?? 0, refusing: group?.overload.isLasting(now) ?? false }
+  }),
   sessions,
   retriesLeft
 })

@@ -14,7 +14,7 @@ interface Ending {
   readonly took: number
 }
 
-/** Twenty requests a second, for so many seconds; how each ended. */
+/** Twenty requests a second, for so many seconds; how each ended, and whether further ones were refused then. */
 const ask = (seconds: number, options: CallOptions = {}) =>
   Effect.gen(function*() {
     const lb = yield* LoadBalancer
@@ -30,8 +30,9 @@ const ask = (seconds: number, options: CallOptions = {}) =>
       asking.push(yield* Effect.forkChild(one, { startImmediately: true }))
       yield* TestClock.adjust(50)
     }
+    const isRefusing = (yield* lb.snapshot).models[0]!.refusing
     yield* TestClock.adjust("15 seconds")
-    return yield* Effect.forEach(asking, Fiber.join)
+    return { ended: yield* Effect.forEach(asking, Fiber.join), isRefusing }
   })
 
 /** Three deployments that refuse while they are told to. */
@@ -53,7 +54,10 @@ describe("where every deployment refuses, whatever it is sent and whenever", () 
     return Effect.gen(function*() {
       yield* ask(30)
       const before = lbs.sends.length
-      const ended = yield* ask(60)
+      const lb = yield* LoadBalancer
+      assert.isFalse((yield* lb.snapshot).models[0]!.refusing)
+      const { ended, isRefusing } = yield* ask(60)
+      assert.isTrue(isRefusing)
       // a request a second, three attempts each
       assert.isAtMost(lbs.sends.length - before, 3 * 75)
       assert.isAtLeast(lbs.sends.length - before, 40)
@@ -72,7 +76,7 @@ describe("where every deployment refuses, whatever it is sent and whenever", () 
     return Effect.gen(function*() {
       yield* ask(60)
       service.isFull = false
-      const ended = yield* ask(30)
+      const { ended } = yield* ask(30)
       for (const { isAnswered } of ended.slice(20 * 5)) assert.isTrue(isAnswered)
     }).pipe(Effect.provide(lbs.layer))
   })
@@ -84,7 +88,7 @@ describe("where every deployment refuses, whatever it is sent and whenever", () 
       ({ resource }) => resource === "a" ? refused : completion
     )
     return Effect.gen(function*() {
-      const ended = yield* ask(30, { attempts: 1 })
+      const { ended } = yield* ask(30, { attempts: 1 })
       assert.isAtLeast(ended.filter(({ isAnswered }) => !isAnswered).length, 100)
       assert.isEmpty(ended.filter(isHeldBack))
     }).pipe(Effect.provide(lbs.layer))
@@ -99,7 +103,7 @@ describe("where every deployment refuses, whatever it is sent and whenever", () 
       // one in three is refused by one of three: the others take it
       let sends = 0
       const flaky = scripted([azure("a"), azure("b"), azure("c")], () => ++sends % 2 === 0 ? refused : completion)
-      const ended = yield* Effect.provide(ask(60), flaky.layer)
+      const { ended } = yield* Effect.provide(ask(60), flaky.layer)
       assert.isEmpty(ended.filter(isHeldBack))
     }).pipe(Effect.provide(lbs.layer))
   })
