@@ -89,6 +89,7 @@ const nanosPerChoice = (count: number, kind: Kind, { batches, choices }: ChoiceS
     },
     tried: new Set(),
     session: kind === "no session" ? undefined : "user-42",
+    shard: 0,
     warm: kind === "a warm session" ? group.deployments[count / 2] : undefined
   }
   const perBatch = Math.ceil(choices * 10 / count)

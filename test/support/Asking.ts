@@ -25,6 +25,7 @@ export const ask = (deployments: ReadonlyArray<Deployment>, asked: Asked = {}): 
     demand: demandOf(tokens),
     tried: new Set<Deployment>(),
     session: undefined,
+    shard: 0,
     warm: undefined
   }
   return decide({ ...whole, ...query }, { ...options, policy }, now, random)

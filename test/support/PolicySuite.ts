@@ -67,6 +67,7 @@ const pick = (policy: Policy.Policy, deployments: ReadonlyArray<Deployment>, ses
     demand: demandOf(10),
     tried: new Set<Deployment>(),
     session,
+    shard: 0,
     warm: undefined
   }
   const decision = decide(query, { policy, hot: 0.85, loadBound: 1.25 }, 0, SeededRandom.make(1))

@@ -7,6 +7,7 @@
  * The first attempt is the whole of it for almost every request; what follows a failure is in `failover/Recovery`.
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type { OnOpen } from "./attempt/AttemptPlan.ts"
 import type { ModelGroup } from "./deployment/ModelGroup.ts"
 import { type BalancerOptions, BalancerState } from "./failover/BalancerState.ts"
@@ -43,7 +44,10 @@ export class Dispatcher {
       const journey = this.begin(request, onOpen)
       if (journey instanceof Errors.LoadBalancerError) return Effect.fail(journey)
       const refusal = this.recovery.refuse(journey)
-      if (refusal !== undefined) return Effect.fail(refusal)
+      if (refusal !== undefined) {
+        if (this.state.narrator.isHeard) this.state.narrator.failed(journey, Exit.fail(refusal))
+        return Effect.fail(refusal)
+      }
       this.state.budget.deposit(journey.startedAt)
       this.countSession(journey)
       const answer = Effect.catch(

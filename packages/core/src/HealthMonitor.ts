@@ -105,6 +105,7 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
         if (group === undefined) return Effect.void
         const request = oneToken(deployment.model)
         const promptTokens = group.estimate.prompt(request.characters)
+        if (!deployment.quota.spares(now, promptTokens + 1)) return Effect.void
         const attempt = execute(() => ({
           request,
           permit: deployment.enter(now, promptTokens + 1),

@@ -190,7 +190,7 @@ const make: Effect.Effect<
   const listening = new Set<Queue.Queue<Event, Cause.Done>>()
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
-      dispatcher.state.isClosed = true
+      dispatcher.state.close()
       for (const queue of listening) Queue.endUnsafe(queue)
     })
   )

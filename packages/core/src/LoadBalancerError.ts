@@ -105,7 +105,7 @@ const limitedByText: Readonly<Record<LimitedBy, string>> = {
   attempts: "all attempts were used",
   budget: "the retry budget is spent",
   waiting: "too many were waiting before it",
-  overload: "so were most of late, so that it was not sent",
+  overload: "most were refused of late",
   "side-effects": "it may have been processed, and sending it again could repeat its side effects",
   "no-deployment": "no deployment is left to try",
   missing: "the service knows no such deployment, or no such model; check the name and the configuration",
@@ -123,6 +123,9 @@ export class Throttled extends Data.TaggedError("Throttled")<{
 }> {
   override get message(): string {
     const wait = seconds(this.retryAfter)
+    if (this.limitedBy === "overload") {
+      return `Most requests to "${this.model}" were refused of late, so this one was not sent; ask for less, or try again in ${wait}.`
+    }
     return this.limitedBy === undefined
       ? `Every deployment of "${this.model}" is throttled; the first may be back in ${wait}.`
       : `The request to "${this.model}" was throttled, and ${limitedByText[this.limitedBy]}; try again in ${wait}.`

@@ -20,6 +20,24 @@ const message = (...texts: ReadonlyArray<string>) => ({
   content: texts.map((text) => ({ type: "output_text", text }))
 })
 
+describe("an endpoint that names no model", () => {
+  it.effect("uses no deployment's quota, however often it is asked", () => {
+    const one = fleet([service("east", { rpm: 6 })])
+    return run(
+      one,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        for (let i = 0; i < 20; i++) {
+          const { text } = yield* answer(lb.request({ path: "/models" }))
+          yield* answer(text)
+        }
+        assert.deepInclude(yield* stateOf("east"), { utilisation: 0, requests: { used: 0, limit: 6 } })
+        yield* answer(lb.chat(hello))
+      })
+    )
+  })
+})
+
 describe("LoadBalancer endpoints", () => {
   it.effect("embeddings are balanced, counted, and fail over", () => {
     const two = fleet([embedder, { ...embedder, name: "west" }], { tiers: { east: 1, west: 2 } })

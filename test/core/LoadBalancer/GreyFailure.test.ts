@@ -2,17 +2,22 @@ import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
 import { Clock, Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { answer, fleet, hello, run, sent, service, stateOf, steady } from "../../support/Balanced.ts"
+import { answer, fleet, type FleetConfig, hello, run, sent, service, stateOf, steady } from "../../support/Balanced.ts"
 
 /** Fifty words take five seconds. */
 const talkative = {
   latency: { ...steady, perOutputTokenMs: 100 },
   reply: () => Array.from({ length: 50 }, (_, i) => `word${i}`).join(" ")
 }
+import { timed } from "../../support/Timed.ts"
 
 const names = ["east", "west", "north"]
 
-const three = (deployment: Parameters<typeof service>[1] = {}) => fleet(names.map((name) => service(name, deployment)))
+const three = (deployment: Parameters<typeof service>[1] = {}, config: FleetConfig = {}) =>
+  fleet(names.map((name) => service(name, deployment)), config)
+
+/** One alone in the first tier, and two behind it. */
+const oneInFront = () => fleet(names.map((name) => service(name)), { tiers: { west: 2, north: 2 } })
 
 const streamed = (lb: LoadBalancer["Service"]) => Stream.runDrain(lb.chatStream(hello))
 
@@ -72,7 +77,7 @@ describe("a deployment that is slow but alive", () => {
   })
 
   it.effect("once only, or to many at once, is left by no session", () => {
-    const fleet = three()
+    const fleet = three({}, { session: { maxRate: 0 } })
     return run(
       fleet,
       Effect.gen(function*() {
@@ -101,6 +106,35 @@ describe("a deployment that is slow but alive", () => {
       })
     )
   })
+
+  for (const [how, fault] of [["slow", { kind: "slow", factor: 10 }], ["hangs", { kind: "hang" }]] as const) {
+    it.effect(`gives way to the next tier where it is alone in its own, and ${how}`, () => {
+      const fleet = oneInFront()
+      return run(
+        fleet,
+        Effect.gen(function*() {
+          const lb = yield* LoadBalancer
+          yield* ask(30)
+          fleet.services["east"]!.fault("*", fault)
+          const before = sent(fleet)["east"]!
+          assert.strictEqual(before, 30)
+          const asking: Array<Fiber.Fiber<void, unknown>> = []
+          for (let i = 0; i < 100; i++) {
+            asking.push(yield* Effect.forkChild(streamed(lb), { startImmediately: true }))
+            yield* TestClock.adjust("200 millis")
+          }
+          assert.isAtMost(sent(fleet)["east"]! - before, 25)
+          assert.match(String(yield* lb.explain(hello)), /tier 2 .*Slower by far: east\/gpt-4o/)
+          yield* Effect.forEach(asking, Fiber.interrupt)
+          fleet.services["east"]!.clear()
+          yield* TestClock.adjust("2 minutes")
+          const after = sent(fleet)["east"]!
+          yield* ask(20)
+          assert.isAtLeast(sent(fleet)["east"]! - after, 15)
+        })
+      )
+    })
+  }
 
   it.effect("gets its share back when it is fast again", () => {
     const fleet = three()
@@ -138,6 +172,40 @@ describe("a deployment that is slow but alive", () => {
         yield* Effect.forEach(asking, Fiber.interrupt)
       })
     )
+  })
+})
+
+describe("sessions at a place that hangs", () => {
+  it.effect("leave it within a few requests, also where the first that waits there may be long", () => {
+    let hangs = false
+    const lbs = timed(
+      ["a", "b", "c"],
+      ({ resource }) => hangs && resource === "a" ? { after: "never" } : { after: 200 }
+    )
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const small = { ...hello, max_tokens: 50 }
+      const homes: Array<string> = []
+      for (let i = 0; homes.length < 12; i++) {
+        yield* answer(lb.chat(small, { session: `s${i}` }))
+        if (lbs.sends.at(-1) === "a") homes.push(`s${i}`)
+      }
+      for (let i = 0; i < 30; i++) yield* answer(lb.chat(small))
+      hangs = true
+      const before = lbs.sends.length
+      const asking = [
+        yield* Effect.forkChild(lb.chat({ ...small, max_tokens: 8000 }, { session: homes[0]! }), {
+          startImmediately: true
+        })
+      ]
+      for (let i = 0; i < 30; i++) {
+        const session = homes[1 + i % 11]!
+        asking.push(yield* Effect.forkChild(lb.chat(small, { session }), { startImmediately: true }))
+        yield* TestClock.adjust("1 second")
+      }
+      assert.isAtMost(lbs.sends.slice(before).filter((name) => name === "a").length, 8)
+      yield* Effect.forEach(asking, Fiber.interrupt)
+    }).pipe(Effect.provide(lbs.layer))
   })
 })
 

@@ -197,6 +197,24 @@ describe("HealthMonitor", () => {
     )
   })
 
+  it.effect("a check of one token never takes the last of a quota from callers", () => {
+    const one = fleet([service("east", { rpm: 2 })], {
+      health: { check: { kind: "completion", interval: "30 seconds" } }
+    }, { healthMonitor: HealthMonitor.layer })
+    return run(
+      one,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        yield* TestClock.adjust("2 minutes")
+        for (let i = 0; i < 10; i++) {
+          yield* answer(lb.chat(hello))
+          yield* TestClock.adjust("70 seconds")
+        }
+        assert.strictEqual((yield* stateOf("east")).totals.throttled, 0)
+      })
+    )
+  })
+
   it.effect("checks nothing where that was switched off", () => {
     const one = monitored([service("east")], { kind: "none" })
     return run(

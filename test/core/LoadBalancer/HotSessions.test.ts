@@ -30,11 +30,36 @@ describe("a session that asks for more than one cache is warm for", () => {
       Effect.gen(function*() {
         yield* converse(fleet, "hot", 60, 3)
         const counts = yield* converse(fleet, "hot", 60, 10)
-        // four shards, of which two may have one home
-        assert.isAtLeast(counts.length, 3)
-        assert.isAtMost(counts.length, 4)
-        assert.isAtMost(counts[0]!, 320)
+        assert.lengthOf(counts, 4)
+        for (const count of counts) assert.approximately(count, 150, 20)
         assert.deepStrictEqual((yield* converse(fleet, "calm", 15, 10)).length, 1)
+      })
+    )
+  })
+
+  it.effect("has a home for each of its shards, whatever it is called", () => {
+    const fleet = six()
+    return run(
+      fleet,
+      Effect.gen(function*() {
+        for (let i = 0; i < 10; i++) assert.lengthOf(yield* converse(fleet, `tenant-${i}`, 40, 2), 2)
+      })
+    )
+  })
+
+  it.effect("shares no place with a session that is called like one of its shards", () => {
+    const fleet = six()
+    return run(
+      fleet,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        yield* answer(
+          Effect.all(Array.from({ length: 40 }, () => lb.chat(hello, { session: "bot" })), { concurrency: "unbounded" })
+        )
+        for (const name of ["bot#1", "bot\u00001"]) {
+          assert.isUndefined((yield* lb.explain(hello, { session: name })).warm, name)
+        }
+        assert.match(String(yield* lb.explain(hello, { session: "bot" })), /session bot, shard 1 as it is hot:/)
       })
     )
   })

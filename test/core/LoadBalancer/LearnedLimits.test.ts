@@ -74,6 +74,30 @@ describe("a deployment whose limit nobody told", () => {
     }).pipe(Effect.provide(layer), Random.withSeed("burst"))
   })
 
+  it.effect("is found to have none, after one passing refusal in a quiet minute", () => {
+    const { first, layer } = unlimited({})
+    return Effect.gen(function*() {
+      first.fault("gpt-4o", { kind: "unknownLimits" })
+      for (let i = 0; i < 12; i++) {
+        yield* ask(20)
+        yield* TestClock.adjust("4 seconds")
+      }
+      first.fault("gpt-4o", { kind: "throttle", retryAfterMs: 100, times: 1 })
+      yield* ask(20)
+      yield* TestClock.adjust("1 second")
+      const before = (yield* firstOf).totals.succeeded
+      const shares: Array<number> = []
+      for (let minute = 1; minute <= 3; minute++) {
+        for (let i = 0; i < 600; i++) {
+          yield* ask(20)
+          yield* TestClock.adjust(100)
+        }
+        shares.push(((yield* firstOf).totals.succeeded - before) / (600 * minute))
+      }
+      assert.isAtLeast(shares[2]!, 0.9)
+    }).pipe(Effect.provide(layer), Random.withSeed("quiet"))
+  })
+
   it.effect("is not starved for long after other clients, who had used its quota up, stop", () => {
     const { first, layer } = unlimited({ tpm: 300_000 })
     return Effect.gen(function*() {

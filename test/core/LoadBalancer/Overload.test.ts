@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { type CallOptions, LoadBalancer, type LoadBalancerError } from "@evenkeel/core"
 import { Clock, Effect, Exit, Fiber, Option } from "effect"
 import { TestClock } from "effect/testing"
-import { hello, reasonOf } from "../../support/Balanced.ts"
+import { answer, heard, hello, listen, reasonOf } from "../../support/Balanced.ts"
 import { azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
 
 /** Refuses, and asks for a wait that is no use. */
@@ -53,6 +53,7 @@ describe("where every deployment refuses, whatever it is sent and whenever", () 
     const { lbs } = make()
     return Effect.gen(function*() {
       yield* ask(30)
+      const events = yield* listen
       const before = lbs.sends.length
       const lb = yield* LoadBalancer
       assert.isFalse((yield* lb.snapshot).models[0]!.refusing)
@@ -63,10 +64,14 @@ describe("where every deployment refuses, whatever it is sent and whenever", () 
       assert.isAtLeast(lbs.sends.length - before, 40)
       const held = ended.filter(isHeldBack)
       assert.isAtLeast(held.length, 1000)
+      assert.lengthOf(heard(events, "RequestEnded"), ended.length)
       for (const { error, took } of held) {
         assert.strictEqual(took, 0)
         assert.isAtLeast(reasonOf(error, "Throttled").retryAfter, 1000)
-        assert.match(error!.message, /throttled, and so were most of late, so that it was not sent; try again in 1 s/)
+        assert.match(
+          error!.message,
+          /^LoadBalancerError: Most|^Most requests to "gpt-4o" were refused of late, so this one was not sent; ask for less, or try again in 1 s/
+        )
       }
     }).pipe(Effect.provide(lbs.layer))
   })
@@ -78,6 +83,41 @@ describe("where every deployment refuses, whatever it is sent and whenever", () 
       service.isFull = false
       const { ended } = yield* ask(30)
       for (const { isAnswered } of ended.slice(20 * 5)) assert.isTrue(isAnswered)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("a burst that met two seconds of that holds nobody back for long", () => {
+    const { lbs, service } = make()
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const burst: Array<Fiber.Fiber<unknown>> = []
+      for (let i = 0; i < 12; i++) {
+        burst.push(yield* Effect.forkChild(Effect.exit(lb.chat(hello)), { startImmediately: true }))
+      }
+      yield* TestClock.adjust("2 seconds")
+      service.isFull = false
+      yield* TestClock.adjust("1 second")
+      yield* Effect.forEach(burst, Fiber.await)
+      for (let second = 0; second < 10; second++) {
+        yield* answer(lb.chat(hello))
+        yield* TestClock.adjust("1 second")
+      }
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("nobody is held back because of callers in a hurry", () => {
+    const { lbs, service } = make()
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const burst: Array<Fiber.Fiber<unknown>> = []
+      for (let i = 0; i < 30; i++) {
+        const one = Effect.exit(lb.chat(hello, { timeout: "500 millis" }))
+        burst.push(yield* Effect.forkChild(one, { startImmediately: true }))
+      }
+      yield* TestClock.adjust("1 second")
+      yield* Effect.forEach(burst, Fiber.await)
+      service.isFull = false
+      for (let i = 0; i < 10; i++) yield* answer(lb.chat(hello))
     }).pipe(Effect.provide(lbs.layer))
   })
 

@@ -3,6 +3,7 @@ import { LoadBalancer } from "@evenkeel/core"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, fleet, hello, run, sent, service, stateOf } from "../../support/Balanced.ts"
+import { azure, scripted } from "../../support/Scripted.ts"
 
 const ask = (count: number) =>
   Effect.gen(function*() {
@@ -34,6 +35,20 @@ describe("a provisioned deployment", () => {
         assert.strictEqual((yield* stateOf("west")).totals.spilled, 0)
       })
     )
+  })
+
+  it.effect("whose spilled answer is refused holds nothing of it either", () => {
+    const spilled = { "x-ms-spillover-from-deployment": "gpt-4o", "x-ms-spillover-error": "429" }
+    const body = { error: { message: "filtered", code: "content_filter" } }
+    const lbs = scripted(
+      [azure("ptu", { provisioned: true, tpm: 10_000 })],
+      () => ({ status: 400, headers: spilled, body })
+    )
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      for (let i = 0; i < 5; i++) yield* answer(Effect.flip(lb.chat({ ...hello, max_tokens: 1000 })))
+      assert.strictEqual((yield* lb.snapshot).deployments[0]!.tokens.used, 0)
+    }).pipe(Effect.provide(lbs.layer))
   })
 
   it.effect("that spills over what is too long for it is not full", () => {

@@ -7,6 +7,8 @@ import { asked, azure, type Canned, completion, scripted } from "../../support/S
 
 const throttled = (seconds: number): Canned => ({ status: 429, headers: { "retry-after": String(seconds) } })
 
+const throttledFor = (millis: number): Canned => ({ status: 429, headers: { "retry-after-ms": String(millis) } })
+
 /** A question that can be told from the others. */
 const ask = (name: string) => ({ ...hello, messages: [{ role: "user" as const, content: `It is ${name}.` }] })
 
@@ -173,6 +175,41 @@ describe("requests that wait because everything is throttled", () => {
       const peak = yield* flood(0, 18)
       assert.isTrue(peak.every(([isServed]) => isServed))
       assert.isTrue(peak.some(([, waited]) => waited > 5000))
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("wait on where they were sent, and were told to wait for a moment, also where others always wait", () => {
+    let refusals = 0
+    const lbs = scripted(
+      [azure("east", { tpm: 6000 })],
+      ({ body }) => nameOf(body) === "target" && refusals++ === 0 ? throttledFor(100) : completion
+    )
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const one = (name: string) => Effect.exit(lb.chat({ ...ask(name), max_tokens: 92 }))
+      const come = (name: string) => Effect.forkChild(one(name), { startImmediately: true })
+      // as much as there is, and then a fifth more, until others have waited for long
+      for (let i = 0; i < 60; i++) {
+        yield* come("early")
+        yield* TestClock.adjust("1 second")
+      }
+      for (let i = 0; i < 36; i++) {
+        yield* come("early")
+        yield* TestClock.adjust("800 millis")
+      }
+      let served = 0
+      for (let round = 0; round < 8; round++) {
+        refusals = 0
+        const target = yield* come("target")
+        for (let i = 0; i < 20; i++) {
+          yield* TestClock.adjust("800 millis")
+          yield* come("later")
+        }
+        const exit = yield* answer(Fiber.join(target))
+        if (refusals > 0) served += Exit.isSuccess(exit) ? 1 : 0
+        else served++
+      }
+      assert.isAtLeast(served, 6)
     }).pipe(Effect.provide(lbs.layer))
   })
 

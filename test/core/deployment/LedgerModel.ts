@@ -154,9 +154,10 @@ export class LedgerModel {
   }
 
   answered(sent: Sent, now: number): void {
-    if (!sent.isProbe || !this.isLearned || sent.ownTokens <= this.learned) return
+    if (!sent.isProbe || !this.isLearned) return
+    const risen = Math.max(sent.ownTokens, 1.1 * this.learned)
     this.lookedAt = now
-    this.lesson = { at: now, from: sent.ownTokens, share: 1 }
+    this.lesson = { at: now, from: risen, share: 1 }
   }
 
   othersTokens(now: number): Bounds {

@@ -46,6 +46,7 @@ describe("an explanation", () => {
         demand: demandOf(10),
         tried: new Set(),
         session: undefined,
+        shard: 0,
         warm: undefined
       }
       const options = { policy, hot: 0.85, loadBound: 1.25 }
@@ -71,6 +72,7 @@ describe("an explanation", () => {
       demand: demandOf(10),
       tried: new Set(),
       session: undefined,
+      shard: 0,
       warm: undefined
     }
     const options = { policy: Policy.powerOfTwoChoices(0.85), hot: 0.85, loadBound: 1.25 }

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { nameOfShard, SessionShards } from "@evenkeel/core/routing/SessionShards"
+import { SessionShards } from "@evenkeel/core/routing/SessionShards"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
 
@@ -20,8 +20,6 @@ const ask = (shards: SessionShards, perMinute: number, minutes: number, among = 
 describe("the shards of a session", () => {
   it("are the session itself while it asks for no more than its cache is warm for", () => {
     assert.deepStrictEqual(ask(make(), 15, 60), [15])
-    assert.strictEqual(nameOfShard("s", 0), "s")
-    assert.strictEqual(nameOfShard("s", 2), "s#2")
   })
 
   it("are still the session itself where it is busy for a moment", () => {
@@ -50,11 +48,14 @@ describe("the shards of a session", () => {
     assert.deepStrictEqual(ask(make(0), 600, 5), [600])
   })
 
-  it("are forgotten, the oldest first, where there are too many sessions", () => {
+  it("are forgotten, the longest unused first, where there are too many sessions", () => {
     const shards = make(1, 2)
     const isHot = (session: string): boolean => shards.next(session, 2, 0) === 1
     for (const session of ["a", "b", "c"]) for (let i = 0; i < 2; i++) shards.count(session, 0, 0)
     assert.deepStrictEqual(["a", "b", "c"].map(isHot), [false, true, true])
+    shards.count("b", 1, 0)
+    shards.count("d", 0, 0)
+    assert.deepStrictEqual(["b", "c"].map((session) => shards.next(session, 9, 0) > 0), [true, false])
   })
 
   it.prop("take at most their rate each, and a burst, over any time", {

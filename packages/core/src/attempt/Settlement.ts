@@ -73,6 +73,7 @@ export const settle = (settled: Settled, outcome: Outcome): boolean => {
       break
     case "Refused":
       deployment.totals.refused++
+      if (permit.reservation.spilled) deployment.quota.refund(permit.reservation, now)
       answered(settled)
       aliveAgain(settled)
       if (outcome.elsewhere === "context-length" && deployment.provisioned && isPromptTooLong(settled)) {

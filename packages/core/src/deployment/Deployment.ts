@@ -145,9 +145,16 @@ export class Deployment {
    * Begins an attempt: reserves its tokens and takes the breakers' probe slots where they are not closed.
    *
    * @param expected milliseconds until its first token, or its answer; `Infinity` when nobody knows
+   * @param requests 0 for what does not count against its quota
    */
-  enter(now: number, tokens: number, expected = Infinity, kind: Permit["kind"] = "first-token"): Permit {
-    const reservation = this.quota.reserve(now, tokens)
+  enter(
+    now: number,
+    tokens: number,
+    expected = Infinity,
+    kind: Permit["kind"] = "first-token",
+    requests: 0 | 1 = 1
+  ): Permit {
+    const reservation = this.quota.reserve(now, tokens, requests)
     this.cooldown.enter(now)
     this.inFlight++
     this.waiting++
@@ -222,17 +229,26 @@ export class Deployment {
   }
 }
 
-/** How long the longest waiting has waited, as a ratio to what was expected of it. */
+/** How long the longest waiting have waited, as a ratio to what was expected of them: the worst. */
 const overdue = (silent: ReadonlySet<Permit>, now: number): number => {
-  const oldest = silent.values().next().value
-  return oldest === undefined ? 0 : (now - oldest.startedAt) / oldest.expected
+  let worst = 0
+  let looked = 0
+  for (const { expected, startedAt } of silent) {
+    worst = Math.max(worst, (now - startedAt) / expected)
+    if (++looked === LONGEST_WAITING) break
+  }
+  return worst
 }
 
 const areOverdue = (silent: ReadonlySet<Permit>, now: number): boolean => {
   let overdue = 0
+  let looked = 0
   for (const permit of silent) {
-    if (now - permit.startedAt <= FAR_SLOWER * permit.expected) return false
-    if (++overdue === NO_ACCIDENT) return true
+    if (now - permit.startedAt > FAR_SLOWER * permit.expected && ++overdue === NO_ACCIDENT) return true
+    if (++looked === LONGEST_WAITING) return false
   }
   return false
 }
+
+/** How many of the longest waiting are looked at: the very first may be one of which nobody expects better. */
+const LONGEST_WAITING = 16

@@ -34,6 +34,7 @@ const LEARNED_EVIDENCE = 10
 
 /** What was learned may be wrong: one request in so many milliseconds may go past it, and raises it if it is answered. */
 const LEARNED_PROBE = 1000
+const LEARNED_RISE = 1.1
 
 /** Azure grants six requests a minute for each thousand tokens a minute on its classic models. */
 const TOKENS_PER_REQUEST = 1000 / 6
@@ -43,6 +44,8 @@ const TOKENS_PER_REQUEST = 1000 / 6
  */
 export interface Reservation {
   readonly tokens: number
+  /** 1, or 0 where the service does not count it. */
+  readonly requests: 0 | 1
   /** Buckets that were charged, of the minute and of the slice. */
   readonly bucket: number
   readonly slice: number
@@ -157,6 +160,12 @@ export class Quota {
     return this.look(now, tokens)
   }
 
+  /** Whether so many tokens and one request may be sent without taking the last of it from others. */
+  spares(now: number, tokens: number): boolean {
+    return this.fits(now, 2 * tokens) && this.requestLimit - this.requestsUsed(now) >= 2 &&
+      this.sliceLimit - this.slice.sum(now) >= 2
+  }
+
   /** Milliseconds until `fits` holds, if nothing more is sent: 0 when it does now. */
   timeUntilFits(now: number, tokens: number): number {
     if (this.fits(now, tokens)) return 0
@@ -171,21 +180,26 @@ export class Quota {
     return late
   }
 
-  /** Charges a request before it is sent. The caller has asked `fits`, or means to overrule it. */
-  reserve(now: number, tokens: number): Reservation {
+  /**
+   * Charges a request before it is sent. The caller has asked `fits`, or means to overrule it.
+   *
+   * @param requests 0 for an endpoint that names no model, which counts against no deployment's quota
+   */
+  reserve(now: number, tokens: number, requests: 0 | 1 = 1): Reservation {
     this.grow(now)
     // whole tokens, so that sums are exact: an empty ledger has to be empty, whatever left it
     const isProbe = this.isLearned && !this.fitsTokens(now, tokens, false)
     if (isProbe) this.probedAt = now
     const charge = Math.floor(Math.min(Math.ceil(tokens), this.tokenLimit, MAX_CHARGE))
     this.freeTokens -= charge
-    this.freeRequests -= 1
+    this.freeRequests -= requests
     const bucket = this.tokens.add(now, charge)
-    this.requests.add(now, 1)
+    this.requests.add(now, requests)
     return {
       tokens: charge,
+      requests,
       bucket,
-      slice: this.slice.add(now, 1),
+      slice: this.slice.add(now, requests),
       sentAt: now,
       ownTokens: this.tokens.sum(now),
       ownRequests: this.requests.sum(now),
@@ -208,10 +222,10 @@ export class Quota {
     if (delta > 0) this.freeTokens -= delta
   }
 
-  /** It was answered: where that was past a learned limit, the limit is at least what was sent until then. */
+  /** It was answered: where that was past a learned limit, that is at least what was sent until then, and most likely more. */
   answered({ isProbe, ownTokens }: Reservation, now: number): void {
-    if (!isProbe || !this.isLearned || ownTokens <= this.learnedTokens) return
-    this.learnedTokens = this.learnedFrom = ownTokens
+    if (!isProbe || !this.isLearned) return
+    this.learnedTokens = this.learnedFrom = Math.max(ownTokens, LEARNED_RISE * this.learnedTokens)
     this.grownAt = now
     this.refresh()
   }
@@ -219,8 +233,8 @@ export class Quota {
   /** Ends a reservation that the service surely did not count: it never arrived, or was throttled. */
   refund(reservation: Reservation, now: number): void {
     this.tokens.amend(now, reservation.bucket, -reservation.tokens)
-    this.requests.amend(now, reservation.bucket, -1)
-    this.slice.amend(now, reservation.slice, -1)
+    this.requests.amend(now, reservation.bucket, -reservation.requests)
+    this.slice.amend(now, reservation.slice, -reservation.requests)
   }
 
   /** The service spilled a request over to another deployment: there was no more room here, unless it was too long. */

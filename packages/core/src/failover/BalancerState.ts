@@ -2,6 +2,8 @@
  * What all requests of a balancer share: the live set, the settings, and what was learned of sessions, owners and retries.
  */
 import type { Clock } from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
 import type { AttemptEnvironment } from "../attempt/AttemptPlan.ts"
 import type { Deadlines } from "../attempt/Deadlines.ts"
 import type { Config } from "../Config.ts"
@@ -45,6 +47,7 @@ export class BalancerState {
   readonly routing: RouterOptions
   /** Set when the balancer is closed: nothing is sent any more. */
   isClosed = false
+  private readonly closing = Deferred.makeUnsafe<void>()
   private readonly clock: Clock
 
   constructor({ clock, deadlines, deployments, explain, policy, random, transport }: BalancerOptions) {
@@ -60,6 +63,22 @@ export class BalancerState {
     this.shards = new SessionShards(settings.session)
     this.budget = new RetryBudget(settings.failover)
     this.routing = { policy, hot: settings.quota.hot, loadBound: settings.session.loadBound }
+  }
+
+  /** Nothing is sent any more, and nobody waits any more. */
+  close(): void {
+    this.isClosed = true
+    Deferred.doneUnsafe(this.closing, Effect.void)
+  }
+
+  /** Waits for so long, or until the balancer is closed. */
+  pause(millis: number): Effect.Effect<void> {
+    return Effect.raceFirst(Effect.sleep(Math.ceil(millis)), Deferred.await(this.closing))
+  }
+
+  /** Waits for something, for so long at most, or until the balancer is closed. Whether it came. */
+  waitFor(something: Effect.Effect<void>, millis: number): Effect.Effect<boolean> {
+    return Effect.raceFirst(Effect.as(something, true), Effect.as(this.pause(millis), false))
   }
 
   /** Milliseconds of the monotonic clock. */

@@ -10,10 +10,10 @@ import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import type { Place } from "../deployment/WaitingLine.ts"
 import * as Errors from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
-import { nameOfShard } from "../routing/SessionShards.ts"
 
-/** Sessions of two models have nothing in common. */
-export const sessionKeyOf = ({ model }: ModelGroup, session: string): string => `${model}\u0000${session}`
+/** Sessions of two models have nothing in common, and each shard of one has a place of its own. */
+export const sessionKeyOf = ({ model }: ModelGroup, session: string, shard = 0): string =>
+  `${model}\u0000${shard}\u0000${session}`
 
 /** How many times as long as the average an answer may be before it is suspected. */
 const LONG_ANSWER = 4
@@ -33,9 +33,8 @@ export class Journey {
   readonly promptTokens: number
   readonly tokens: number
   readonly maxAttempts: number
-  /** Which shard of its session it belongs to, where that is hot; and what that is called. */
+  /** Which shard of its session it belongs to, where that is hot; 0 where it is not. */
   readonly shard: number
-  readonly session: string | undefined
   readonly sessionKey: string | undefined
   readonly tried = new Set<Deployment>()
   readonly attempts: Array<Errors.AttemptSummary> = []
@@ -80,13 +79,18 @@ export class Journey {
     this.tokens = this.promptTokens + (request.outputLimit ?? group.estimate.unlimitedOutput)
     this.maxAttempts = request.attempts ?? settings.failover.attempts
     this.shard = shard
-    this.session = request.session === undefined ? undefined : nameOfShard(request.session, shard)
-    this.sessionKey = this.session === undefined ? undefined : sessionKeyOf(group, this.session)
+    this.sessionKey = request.session === undefined ? undefined : sessionKeyOf(group, request.session, shard)
   }
 
-  /** Whether its refusal says that there is too much of the model's load: not where it may only go to one resource. */
+  /** Whether what becomes of it says something of the model's load: not where it may only go to one resource. */
   get countsAsLoad(): boolean {
     return this.resources === undefined && this.request.model !== undefined
+  }
+
+  /** Whether its caller bounds it more than is usual, so that its end says little of others. */
+  get isImpatient(): boolean {
+    const { attempts, schedule, timeout } = this.request
+    return attempts !== undefined || schedule !== undefined || timeout !== undefined
   }
 
   /** What its first answer is timed as. */

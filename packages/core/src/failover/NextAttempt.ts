@@ -166,7 +166,8 @@ export class NextAttempt {
         resources: journey.resources
       },
       tried,
-      session: journey.session,
+      session: journey.request.session,
+      shard: journey.shard,
       warm
     }
   }
@@ -174,7 +175,8 @@ export class NextAttempt {
   /** Reserves, and says what the attempt is to do. */
   private plan(journey: Journey, deployment: Deployment, now: number, isRenewal: boolean): AttemptPlan {
     const { configured, deadline, group, onOpen, promptTokens, request, timeouts, tokens } = journey
-    const permit = deployment.enter(now, tokens, journey.expected, journey.latencyKind)
+    const requests = request.model === undefined ? 0 : 1
+    const permit = deployment.enter(now, tokens, journey.expected, journey.latencyKind, requests)
     // in the same moment, so that nobody overtakes
     journey.leaveLine()
     journey.tried.add(deployment)

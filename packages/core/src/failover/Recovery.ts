@@ -73,7 +73,7 @@ export class Recovery {
 
   /** The error of a request that would most likely be refused, as those before it were; nothing for any other. */
   refuse(journey: Journey): Errors.LoadBalancerError | undefined {
-    if (!journey.countsAsLoad || !journey.group.overload.isLasting(journey.startedAt)) return undefined
+    if (!journey.countsAsLoad || journey.group.overload.admits(journey.startedAt)) return undefined
     return failure(this.throttled(journey, "overload"), [])
   }
 
@@ -82,7 +82,7 @@ export class Recovery {
     journey.leaveLine()
     // one that was not sent to as many as usual says nothing of the others
     const usual = Math.min(this.state.settings.failover.attempts, journey.group.deployments.length)
-    if (Exit.isSuccess(exit) || !journey.countsAsLoad || journey.attempts.length < usual) return
+    if (Exit.isSuccess(exit) || !journey.countsAsLoad || journey.isImpatient || journey.attempts.length < usual) return
     const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
     if (error?.reason._tag === "Throttled") journey.group.overload.refused(this.state.now)
   }
@@ -201,7 +201,7 @@ export class Recovery {
         const stop = yield* this.waitInLine(journey, delay)
         if (stop !== undefined) return stop
       } else {
-        yield* Effect.sleep(Math.ceil(delay))
+        yield* this.state.pause(delay)
       }
     }
     return undefined
@@ -218,17 +218,18 @@ export class Recovery {
     const isPinned = journey.resources !== undefined
     if (isPinned && !this.next.mustQueue(journey)) {
       // nobody else waits for just this resource, so it holds nobody up
-      yield* Effect.sleep(Math.ceil(delay))
+      yield* this.state.pause(delay)
       journey.waited += this.state.now - began
       return undefined
     }
     if (journey.place === undefined && line.length >= maxWaiting) return this.overtake(journey)
     if (journey.place === undefined) {
-      journey.longestWait = line.standingFor(began) > maxWait ? STANDING_PATIENCE * maxWait : maxWait
+      const isStanding = line.standingFor(began) > maxWait
+      journey.longestWait = isStanding ? Math.min(maxWait, journey.waited + STANDING_PATIENCE * maxWait) : maxWait
       journey.place = line.enter(began)
     }
     const patience = Math.max(0, Math.min(journey.longestWait - journey.waited, journey.deadline - began))
-    const isFirst = yield* Effect.timeoutOption(journey.place.turn, Math.ceil(patience))
+    const isFirst = yield* this.state.waitFor(journey.place.turn, patience)
     let now = this.state.now
     if (isPinned) {
       journey.leaveLine()
@@ -236,12 +237,14 @@ export class Recovery {
       journey.waited += now - began
       return undefined
     }
-    while (Option.isSome(isFirst) && now < began + delay && !this.isBackSooner(journey)) {
-      yield* Effect.sleep(Math.ceil(Math.min(LOOK_EVERY, began + delay - now)))
-      now = this.state.now
+    if (isFirst) {
+      while (!this.state.isClosed && now < began + delay && !this.isBackSooner(journey)) {
+        yield* this.state.pause(Math.min(LOOK_EVERY, began + delay - now))
+        now = this.state.now
+      }
     }
     journey.waited += now - began
-    if (Option.isSome(isFirst)) return undefined
+    if (isFirst || this.state.isClosed) return undefined
     return now >= journey.deadline ? journey.deadlinePassed : this.overtake(journey)
   }).bind(this)
 

@@ -32,10 +32,12 @@ export const explain = (
     attempt,
     tokens: query.demand.tokens,
     session: query.session,
+    shard: query.shard,
     warm: query.warm?.id,
     deployments: before.map((state, i) => ({ ...state, isCompared: compared.has(query.group.deployments[i]!) })),
     draws,
     ahead: query.group.line.length,
+    refusing: query.group.overload.isLasting(now),
     winner: winner?.id,
     because: winner === undefined ? undefined : becauseOf(winner, query, before),
     opensIn: decision._tag === "NoCandidate" && decision.opensAt !== Infinity ? decision.opensAt - now : undefined
@@ -104,15 +106,10 @@ const homeOf = (session: string, query: Query, tier: number): Deployment | undef
   const hash = hashSession(session)
   const { deployments } = query.group
   const mean = meanConfiguredCapacity(deployments)
-  let home: Deployment | undefined
-  let best = -1
-  for (const deployment of deployments) {
-    const score = deployment.tier === tier ? rendezvousScore(hash, deployment, mean) : -1
-    if (score <= best) continue
-    best = score
-    home = deployment
-  }
-  return home
+  const order = deployments
+    .filter((deployment) => deployment.tier === tier)
+    .toSorted((a, b) => rendezvousScore(hash, b, mean) - rendezvousScore(hash, a, mean))
+  return order[query.shard % order.length]
 }
 
 /**

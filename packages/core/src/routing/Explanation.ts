@@ -53,6 +53,8 @@ export class Explanation {
   /** Tokens that are reserved: prompt and possible output. */
   readonly tokens: number
   readonly session: string | undefined
+  /** Which shard of the session, where that is hot; 0 where it is not. */
+  readonly shard: number
   /** Where the session was served last. */
   readonly warm: string | undefined
   /** All deployments of the model, in order of tier. */
@@ -64,6 +66,8 @@ export class Explanation {
   readonly because: Because | undefined
   /** Requests that wait in line, and come first. */
   readonly ahead: number
+  /** Whether most requests were refused of late, so that only one a second is sent. */
+  readonly refusing: boolean
   /** Milliseconds until the first deployment may pass, where none does now and waiting helps. */
   readonly opensIn: number | undefined
 
@@ -72,12 +76,14 @@ export class Explanation {
     this.attempt = fields.attempt
     this.tokens = fields.tokens
     this.session = fields.session
+    this.shard = fields.shard
     this.warm = fields.warm
     this.deployments = fields.deployments
     this.draws = fields.draws
     this.winner = fields.winner
     this.because = fields.because
     this.ahead = fields.ahead
+    this.refusing = fields.refusing
     this.opensIn = fields.opensIn
   }
 
@@ -111,11 +117,12 @@ const reasons: Readonly<Record<Because, string>> = {
 }
 
 const describe = (explanation: Explanation): string => {
-  const { ahead, attempt, because, deployments, draws, model, opensIn, session, tokens, winner } = explanation
+  const { ahead, attempt, because, deployments, draws, model, opensIn, refusing, session, shard, tokens, winner } =
+    explanation
   const won = deployments.find(({ id }) => id === winner)
-  const parts = [
-    `Attempt ${attempt} of ${model}, about ${tokens} tokens${session === undefined ? "" : `, session ${session}`}:`
-  ]
+  const part = shard === 0 ? "" : `, shard ${shard} as it is hot`
+  const belongs = session === undefined ? "" : `, session ${session}${part}`
+  const parts = [`Attempt ${attempt} of ${model}, about ${tokens} tokens${belongs}:`]
   if (won === undefined || because === undefined) {
     parts.push("no deployment passes.")
   } else {
@@ -129,8 +136,12 @@ const describe = (explanation: Explanation): string => {
   if (refused.length > 0) parts.push(`Refused: ${refused.map(({ id, refusal }) => `${id} (${refusal})`).join(", ")}.`)
   const tried = deployments.filter((other) => other.isTried && other !== won)
   if (tried.length > 0) parts.push(`Tried before: ${tried.map(({ id }) => id).join(", ")}.`)
-  const worse = deployments.filter((other) => won !== undefined && other.refusal === undefined && other.tier > won.tier)
+  const passing = deployments.filter(({ refusal }) => won !== undefined && refusal === undefined)
+  const worse = passing.filter(({ tier }) => tier > won!.tier)
   if (worse.length > 0) parts.push(`Of a worse tier: ${worse.map(({ id }) => id).join(", ")}.`)
+  const slow = passing.filter((other) => other.tier < won!.tier && !other.isTried)
+  if (slow.length > 0) parts.push(`Slower by far: ${slow.map((other) => `${other.id} (${load(other)})`).join(", ")}.`)
+  if (refusing) parts.push("Most requests were refused of late, so one a second is sent.")
   if (ahead > 0) parts.push(`Waiting in line: ${ahead}.`)
   if (opensIn !== undefined) parts.push(`The first may pass in ${seconds(opensIn)}.`)
   if (draws.length > 0) parts.push(`Drawn: ${draws.map((draw) => draw.toFixed(3)).join(", ")}.`)

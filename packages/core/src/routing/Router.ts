@@ -23,6 +23,8 @@ export interface Query {
   /** Deployments that this request has been sent to. */
   readonly tried: ReadonlySet<Deployment>
   readonly session: string | undefined
+  /** Which shard of the session, where that is hot; 0 where it is not. */
+  readonly shard: number
   /** Where the session's cache is warm. */
   readonly warm: Deployment | undefined
 }
@@ -78,21 +80,30 @@ export const decide = (
   return explainNone(query, now)
 }
 
-/** The lowest tier with a deployment that passes: those of its deployments that do. */
+/**
+ * The lowest tier with a deployment that passes: those of its deployments that do. Where all of them are slower by far, a
+ * tier gives way to the next that is not.
+ */
 const survivors = (query: Query, now: number, tried: boolean): ReadonlyArray<Candidate> => {
-  const found: Array<Candidate> = []
+  let found: Array<Candidate> = []
+  let slow: ReadonlyArray<Candidate> | undefined
   const noneTried = query.tried.size === 0
   const moment = { now }
   let tier = Infinity
   for (const deployment of query.group.deployments) {
-    if (deployment.tier > tier) break
+    if (deployment.tier > tier) {
+      if (!found.every(isSlow)) break
+      slow ??= found
+      found = []
+      tier = Infinity
+    }
     if (noneTried ? tried : query.tried.has(deployment) !== tried) continue
     if (refusalOf(deployment, query.demand, now) === undefined) {
       found.push(new Candidate(deployment, moment))
       tier = deployment.tier
     }
   }
-  return found
+  return slow === undefined || !found.every(isSlow) ? found : slow
 }
 
 const pick = (
@@ -131,23 +142,29 @@ const pickWarm = (
   }
   const hash = hashSession(session)
   const mean = meanConfiguredCapacity(query.group.deployments)
-  let home: Candidate | undefined
-  let homeScore = -1
+  let first: Candidate | undefined
+  let firstScore = Infinity
   let calm: Candidate | undefined
-  let calmScore = -1
-  for (let i = 0; i < candidates.length; i++) {
-    const candidate = candidates[i]!
-    const score = rendezvousScore(hash, candidate.deployment, mean)
-    if (score > homeScore) {
-      homeScore = score
-      home = candidate
-    }
-    if (score > calmScore && utilisations[i]! <= bound && !isSlow(candidate)) {
-      calmScore = score
-      calm = candidate
+  // a shard's home is as many places further down the order; what is calm further up is as good as none
+  for (let place = query.shard % candidates.length; place >= 0; place--) {
+    const below = firstScore
+    firstScore = -1
+    let calmScore = -1
+    for (let i = 0; i < candidates.length; i++) {
+      const candidate = candidates[i]!
+      const score = rendezvousScore(hash, candidate.deployment, mean)
+      if (score >= below) continue
+      if (score > firstScore) {
+        firstScore = score
+        first = candidate
+      }
+      if (score > calmScore && utilisations[i]! <= bound && !isSlow(candidate)) {
+        calmScore = score
+        calm = candidate
+      }
     }
   }
-  const target = calm ?? home!
+  const target = calm ?? first!
   const isWarmElsewhere = warm !== undefined && warm.tier > target.deployment.tier && !query.tried.has(warm)
   if (isWarmElsewhere && target.utilisation > options.hot && refusalOf(warm, query.demand, now) === undefined) {
     return warm

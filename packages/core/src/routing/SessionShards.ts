@@ -25,7 +25,7 @@ interface Rates {
 }
 
 /**
- * Rates of sessions: bounded, the oldest forgotten first. Times are milliseconds of a monotonic clock. Keys are a session
+ * Rates of sessions: bounded, the longest unused forgotten first. Times are milliseconds of a monotonic clock. Keys are a session
  * and a model together.
  */
 export class SessionShards {
@@ -54,12 +54,10 @@ export class SessionShards {
   /** A shard gets a request. */
   count(key: string, shard: number, now: number): void {
     if (this.options.maxRate === 0) return
-    let rates = this.sessions.get(key)
-    if (rates === undefined) {
-      rates = { levels: [], at: now }
-      this.sessions.set(key, rates)
-      if (this.sessions.size > this.options.capacity) this.forgetOldest()
-    }
+    const rates = this.sessions.get(key) ?? { levels: [], at: now }
+    this.sessions.delete(key)
+    this.sessions.set(key, rates)
+    if (this.sessions.size > this.options.capacity) this.forgetOldest()
     this.leak(rates, now)
     rates.levels[shard] = (rates.levels[shard] ?? 0) + 1
   }
@@ -76,6 +74,3 @@ export class SessionShards {
     if (oldest !== undefined) this.sessions.delete(oldest)
   }
 }
-
-/** What a shard is called: the first is the session itself. */
-export const nameOfShard = (session: string, shard: number): string => shard === 0 ? session : `${session}#${shard}`
