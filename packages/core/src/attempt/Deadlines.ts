@@ -20,6 +20,9 @@ export interface Limited {
 /** So late, in milliseconds, it woke because the process stood still: what has arrived meanwhile was not heard yet. */
 const STANDSTILL = 50
 
+/** So long that no timer of the same turn is due by then. */
+const CATCH_UP = 10
+
 /**
  * Keeper of time limits.
  */
@@ -68,8 +71,8 @@ export class Deadlines {
     const now = this.now()
     this.sleeper = undefined
     this.isCatchingUp = !this.isCatchingUp && now - this.wakesAt > STANDSTILL
-    // timers come before what was read, so one more sleep lets that be heard
-    if (this.isCatchingUp) return this.sleepUntil(now + 1)
+    // timers come before what can be read, so one more sleep lets that be heard
+    if (this.isCatchingUp) return this.sleepUntil(now + CATCH_UP)
     this.wakesAt = Infinity
     let next = Infinity
     for (const limited of this.live) {
