@@ -20,18 +20,17 @@ describe("a process that stood still", () => {
       const [socket] = (yield* Effect.promise(() => once(server, "connection"))) as [Socket]
       yield* Effect.addFinalizer(() => Effect.sync(() => (client.destroy(), socket.destroy())))
       const deadlines = yield* Deadlines.make(() => performance.now())
-      let isHeard = false
-      let isExpired = false
+      const seen = { isHeard: false, isExpired: false }
       let endsAt = Infinity
       const answer = {
         endsAt: () => endsAt,
         expire: () => {
-          isExpired = true
+          seen.isExpired = true
         },
         close: () => {}
       }
       client.on("data", () => {
-        isHeard = true
+        seen.isHeard = true
         deadlines.forget(answer)
       })
       yield* Effect.callback<void>((resume) => {
@@ -43,8 +42,8 @@ describe("a process that stood still", () => {
           resume(Effect.void)
         })
       })
-      for (let i = 0; i < 100 && !isHeard && !isExpired; i++) yield* Effect.sleep(20)
-      assert.deepStrictEqual({ isHeard, isExpired }, { isHeard: true, isExpired: false })
+      for (let i = 0; i < 100 && !seen.isHeard && !seen.isExpired; i++) yield* Effect.sleep(20)
+      assert.deepStrictEqual(seen, { isHeard: true, isExpired: false })
     }).pipe(Effect.scoped, Effect.runPromise))
 
   it("does not wait for ever for what does not arrive", () =>
