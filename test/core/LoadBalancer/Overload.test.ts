@@ -76,6 +76,16 @@ describe("where every deployment refuses, whatever it is sent and whenever", () 
     }).pipe(Effect.provide(lbs.layer))
   })
 
+  it.effect("so it is of callers who say how long they wait, as an official client always does", () => {
+    const { lbs } = make()
+    return Effect.gen(function*() {
+      yield* ask(30, { timeout: "10 minutes" })
+      const before = lbs.sends.length
+      yield* ask(60, { timeout: "10 minutes" })
+      assert.isAtMost(lbs.sends.length - before, 3 * 75)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
   it.effect("all are answered again within seconds of there being room", () => {
     const { lbs, service } = make()
     return Effect.gen(function*() {

@@ -11,8 +11,7 @@ import * as Schedule from "effect/Schedule"
  * What went wrong, and what could be done about it: the input of a failover schedule.
  */
 export interface Setback {
-  /** `no-candidate`: nothing was sent, because no deployment passes its gates. */
-  readonly kind: "throttled" | "failed" | "timed-out" | "no-candidate"
+  readonly kind: "throttled" | "failed" | "timed-out"
   readonly reason: string
   /** Attempts made so far. */
   readonly attempts: number

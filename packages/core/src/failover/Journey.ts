@@ -87,12 +87,6 @@ export class Journey {
     return this.resources === undefined && this.request.model !== undefined
   }
 
-  /** Whether its caller bounds it more than is usual, so that its end says little of others. */
-  get isImpatient(): boolean {
-    const { attempts, schedule, timeout } = this.request
-    return attempts !== undefined || schedule !== undefined || timeout !== undefined
-  }
-
   /** What its first answer is timed as. */
   get latencyKind(): "first-token" | "answer" {
     const { operation, stream } = this.request

@@ -80,9 +80,11 @@ export class Recovery {
   /** What followed its first attempt has ended, one way or another. */
   ended(journey: Journey, exit: Exit.Exit<unknown, Errors.LoadBalancerError>): void {
     journey.leaveLine()
-    // one that was not sent to as many as usual says nothing of the others
-    const usual = Math.min(this.state.settings.failover.attempts, journey.group.deployments.length)
-    if (Exit.isSuccess(exit) || !journey.countsAsLoad || journey.isImpatient || journey.attempts.length < usual) return
+    if (Exit.isSuccess(exit) || !journey.countsAsLoad) return
+    // one that was not sent to as many as usual, or could not wait for as long, says nothing of the others
+    const { attempts, maxWait } = this.state.settings.failover
+    const isHurried = journey.deadline - journey.startedAt < maxWait
+    if (isHurried || journey.attempts.length < Math.min(attempts, journey.group.deployments.length)) return
     const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
     if (error?.reason._tag === "Throttled") journey.group.overload.refused(this.state.now)
   }
