@@ -75,11 +75,12 @@ export interface Waiting {
   readonly delay: number
 }
 
-/** A first token was late, so another deployment is asked beside; `after` is in milliseconds. */
+/** A deployment's first token was late, so another is asked beside; `after` is in milliseconds. */
 export interface Hedged {
   readonly _tag: "Hedged"
   readonly at: number
   readonly model: string
+  readonly deployment: string
   readonly after: number
 }
 

@@ -50,7 +50,7 @@ describe("a hedged stream", () => {
         const began = yield* Clock.currentTimeMillis
         for (let i = 0; i < 6; i++) assert.match(yield* stream({ hedge: true }), /^I am (?:east|west)\.$/)
         assert.isAtMost((yield* Clock.currentTimeMillis) - began, 6 * 500)
-        assert.lengthOf(heard(events, "Hedged"), 1)
+        assert.deepStrictEqual(heard(events, "Hedged").map(({ deployment }) => deployment), ["east/gpt-4o"])
         yield* nothingInFlight
         assert.strictEqual((yield* stateOf("east")).totals.abandoned, 1)
         assert.strictEqual((yield* stateOf("east")).state, "healthy")

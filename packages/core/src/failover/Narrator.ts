@@ -43,8 +43,10 @@ export class Narrator {
     if (this.isHeard) this.events.emit({ _tag: "Waiting", at: this.at, model: group.model, delay })
   }
 
-  hedged({ group }: Journey, after: number): void {
-    if (this.isHeard) this.events.emit({ _tag: "Hedged", at: this.at, model: group.model, after })
+  hedged({ group, tried }: Journey, after: number): void {
+    const [late] = tried
+    if (!this.isHeard || late === undefined) return
+    this.events.emit({ _tag: "Hedged", at: this.at, model: group.model, deployment: late.id, after })
   }
 
   panicked({ group }: Journey, { id }: Deployment): void {

@@ -71,7 +71,9 @@ const describe = (event: Event): Effect.Effect<void> | undefined => {
     case "Waiting":
       return Effect.logDebug(`Evenkeel: ${event.model} waits ${seconds(event.delay)} for a deployment`)
     case "Hedged":
-      return Effect.logDebug(`Evenkeel: ${event.model} is late after ${seconds(event.after)}; another is asked beside`)
+      return Effect.logDebug(
+        `Evenkeel: ${event.deployment} is late after ${seconds(event.after)}; another is asked beside`
+      )
     case "SessionMoved":
       return Effect.logDebug(`Evenkeel: a session of ${event.model} moved from ${event.from} to ${event.to}`)
     case "AttemptEnded":
