@@ -28,7 +28,8 @@ export const configOf = (endpoint: string): ConfigInput => ({
 })
 
 /** Telemetry that only listens: what it costs that someone does. */
-const listening = { telemetry: Telemetry.layer((event) => void (heard += event.at)) }
+const listening = { telemetry: Telemetry.layerListener((event) => void (heard += event.at)) }
+const off = { telemetry: Telemetry.layerNoop }
 let heard = 0
 
 export interface DoorOptions {
@@ -39,14 +40,14 @@ export interface DoorOptions {
 
 /** The Effect door. */
 export const effectDoor = async ({ endpoint, telemetry, transport }: DoorOptions) => {
-  const layer = LoadBalancer.layer(configOf(endpoint), telemetry ? listening : {})
+  const layer = LoadBalancer.layer(configOf(endpoint), telemetry ? listening : off)
   const runtime = ManagedRuntime.make(layer.pipe(Layer.provide(transport ?? UndiciTransport.layer())))
   return { lb: await runtime.runPromise(LoadBalancer), close: () => runtime.dispose() }
 }
 
 /** The promise door. */
 export const promiseDoor = ({ endpoint, telemetry, transport }: DoorOptions) =>
-  createLoadBalancer(configOf(endpoint), { ...(telemetry ? listening : {}), transport })
+  createLoadBalancer(configOf(endpoint), { ...(telemetry ? listening : off), transport })
 
 /** The official client, as anyone would make it. */
 export const bareClient = (endpoint: string, fetch?: typeof globalThis.fetch): AzureOpenAI =>

@@ -52,7 +52,7 @@ export const effectBalancer = async (world: World, observe: Observe): Promise<Ef
     recordFiberEnd: () => void fibers--
   })
   const scope = Effect.runSync(Scope.make())
-  const layers = layer(configFor(world, { kind: "completion" }, true), { telemetry: Telemetry.layer(observe) })
+  const layers = layer(configFor(world, { kind: "completion" }, true), { telemetry: Telemetry.layerListener(observe) })
   const context = await Effect.runPromise(Layer.buildWithScope(Layer.provideMerge(layers, counter), scope))
   const lb = Context.get(context, LoadBalancer)
   const deployments = Context.get(context, Deployments)
@@ -74,7 +74,7 @@ export const effectBalancer = async (world: World, observe: Observe): Promise<Ef
 /** Asks for the list of models of what is idle or down, and does not hedge. */
 export const promiseBalancer = (world: World, observe: Observe): PromiseBalancer => {
   const client = createLoadBalancer(configFor(world, { kind: "models" }, false), {
-    telemetry: Telemetry.layer(observe)
+    telemetry: Telemetry.layerListener(observe)
   })
   return { name: "promise", client, snapshot: client.snapshot, ...client.deployments, close: client.close }
 }

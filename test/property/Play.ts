@@ -1,7 +1,7 @@
 /**
  * Plays a scenario on the simulated service under virtual time, and shows whoever watches what happens.
  */
-import { type ConfigInput, Deployments, type Event, LoadBalancer, type Transport } from "@evenkeel/core"
+import { type ConfigInput, Deployments, type Event, LoadBalancer, Telemetry, type Transport } from "@evenkeel/core"
 import type { Deployment } from "@evenkeel/core/deployment/Deployment"
 import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
 import * as SimulatedTransport from "@evenkeel/core/simulation/SimulatedTransport"
@@ -75,7 +75,7 @@ export const play = (scenario: Scenario, watcher: Watcher, closeAt = Infinity): 
       const scope = yield* Scope.make()
       const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
       const watched = watch(SimulatedTransport.make(services), watcher, () => live, now)
-      const layer = LoadBalancer.layer(configOf(scenario, services)).pipe(
+      const layer = LoadBalancer.layer(configOf(scenario, services), { telemetry: Telemetry.layerNoop }).pipe(
         Layer.provide(Layer.succeed(TransportService, watched.transport))
       )
       const context = yield* Layer.buildWithScope(layer, scope).pipe(Effect.orDie)

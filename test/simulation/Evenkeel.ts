@@ -1,7 +1,7 @@
 /**
  * Evenkeel as a contender: the balancer with its defaults.
  */
-import { type ConfigInput, Deployments, LoadBalancer } from "@evenkeel/core"
+import { type ConfigInput, Deployments, LoadBalancer, Telemetry } from "@evenkeel/core"
 import * as SimulatedTransport from "@evenkeel/core/simulation/SimulatedTransport"
 import { Transport } from "@evenkeel/core/Transport"
 import { Context, Effect, Layer, Random, Stream } from "effect"
@@ -17,7 +17,7 @@ export const evenkeel: Contender = {
     Effect.gen(function*() {
       const places = scenario.places.filter(({ isLater }) => isLater !== true)
       const resources = world.services.flatMap(({ name }) => resourceOf(scenario, world, name, places))
-      const layer = LoadBalancer.layer({ resources }).pipe(
+      const layer = LoadBalancer.layer({ resources }, { telemetry: Telemetry.layerNoop }).pipe(
         Layer.provide(Layer.succeed(Transport, SimulatedTransport.make(world.services)))
       )
       // built anew for each: a fleet shares nothing

@@ -13,7 +13,8 @@ import {
   HealthMonitor,
   LoadBalancer,
   LoadBalancerError,
-  type LoadBalancerErrorReason
+  type LoadBalancerErrorReason,
+  Telemetry
 } from "@evenkeel/core"
 import { type LayerOptions } from "@evenkeel/core/LoadBalancer"
 import type { DeploymentOptions, DeploymentStats } from "@evenkeel/core/simulation/SimulatedDeployment"
@@ -89,7 +90,7 @@ export const fleet = (
       weight: weights?.[service.name]
     }))
   }))
-  const layers = { healthMonitor: HealthMonitor.layerNone, ...replace }
+  const layers = { healthMonitor: HealthMonitor.layerNone, telemetry: Telemetry.layerNoop, ...replace }
   const transport = recording(wrap(SimulatedTransport.make(made)), sends)
   return {
     services: Object.fromEntries(made.map((service) => [service.name, service])),

@@ -7,7 +7,8 @@ import {
   HealthMonitor,
   type LayerOptions,
   LoadBalancer,
-  type LoadBalancerError
+  type LoadBalancerError,
+  Telemetry
 } from "@evenkeel/core"
 import { Transport, type TransportRequest } from "@evenkeel/core/Transport"
 import { Cause, Effect, Layer, Random } from "effect"
@@ -86,7 +87,11 @@ export const scripted = (
         }
       })
   })
-  const layer = LoadBalancer.layer({ resources, ...config }, { healthMonitor: HealthMonitor.layerNone, ...replace })
+  const layer = LoadBalancer.layer({ resources, ...config }, {
+    healthMonitor: HealthMonitor.layerNone,
+    telemetry: Telemetry.layerNoop,
+    ...replace
+  })
   // a balancer takes its random source when its layer is built
   const built = Layer.build(Layer.provide(layer, transport))
   return { sends, layer: Layer.effectContext(Random.withSeed(built, 1)) }

@@ -1,7 +1,7 @@
 /**
  * A balancer whose every send is answered as the script says, after as much virtual time as it says.
  */
-import { type ConfigInput, HealthMonitor, type LayerOptions, LoadBalancer } from "@evenkeel/core"
+import { type ConfigInput, HealthMonitor, type LayerOptions, LoadBalancer, Telemetry } from "@evenkeel/core"
 import { Transport, type TransportRequest, type TransportResponse } from "@evenkeel/core/Transport"
 import { Cause, Effect, Layer, Random } from "effect"
 import { azure, completion } from "./Scripted.ts"
@@ -58,7 +58,11 @@ export const timed = (
       })
   })
   const resources = names.map((name) => azure(name))
-  const layer = LoadBalancer.layer({ resources, ...config }, { healthMonitor: HealthMonitor.layerNone, ...replace })
+  const layer = LoadBalancer.layer({ resources, ...config }, {
+    healthMonitor: HealthMonitor.layerNone,
+    telemetry: Telemetry.layerNoop,
+    ...replace
+  })
   const built = Layer.build(Layer.provide(layer, transport))
   return { sends, layer: Layer.effectContext(Random.withSeed(built, 1)) }
 }

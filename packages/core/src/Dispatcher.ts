@@ -40,12 +40,17 @@ export class Dispatcher {
 
   /** Sends a request to the best deployment, and to others while that helps. */
   dispatch(request: LlmRequest, onOpen?: OnOpen): Effect.Effect<Answered, Errors.LoadBalancerError> {
-    return Effect.suspend(() => {
+    return Effect.withFiber((caller) => {
+      const { narrator } = this.state
       const journey = this.begin(request, onOpen)
-      if (journey instanceof Errors.LoadBalancerError) return Effect.fail(journey)
+      if (journey instanceof Errors.LoadBalancerError) {
+        narrator.notBegun(request, journey)
+        return Effect.fail(journey)
+      }
+      narrator.begun(journey, caller.context)
       const refusal = this.recovery.refuse(journey)
       if (refusal !== undefined) {
-        if (this.state.narrator.isHeard) this.state.narrator.failed(journey, Exit.fail(refusal))
+        narrator.failed(journey, Exit.fail(refusal))
         return Effect.fail(refusal)
       }
       this.state.budget.deposit(journey.startedAt)
@@ -58,8 +63,8 @@ export class Dispatcher {
             (exit) => Effect.sync(() => this.recovery.ended(journey, exit))
           )
       )
-      return this.state.narrator.isHeard
-        ? Effect.onExit(answer, (exit) => Effect.sync(() => this.state.narrator.failed(journey, exit)))
+      return narrator.isHeard || journey.trace !== undefined
+        ? Effect.onExit(answer, (exit) => Effect.sync(() => narrator.failed(journey, exit)))
         : answer
     })
   }

@@ -4,7 +4,12 @@
  * Events carry no key, prompt or completion. They may carry a session's key, which is the caller's own word; metrics
  * made of them must not.
  */
-import type { AttemptSummary, LoadBalancerErrorReason, Usage } from "./LoadBalancerError.ts"
+import type { AnswerFacts } from "./attempt/AnswerFacts.ts"
+import type { Place } from "./deployment/Deployment.ts"
+import type { RateLimits } from "./deployment/RateLimitHeaders.ts"
+import type { AttemptSummary, LimitedBy, LoadBalancerErrorReason, Usage } from "./LoadBalancerError.ts"
+import type { Operation } from "./request/LlmRequest.ts"
+import type { Refusal } from "./routing/Gate.ts"
 
 /** A breaker opened: no traffic but one probe after `openFor` milliseconds. */
 export interface BreakerOpened {
@@ -14,6 +19,14 @@ export interface BreakerOpened {
   readonly name: string
   readonly reason: string
   readonly openFor: number
+}
+
+/** An open breaker lets one request through, or one check, to see. */
+export interface BreakerHalfOpened {
+  readonly _tag: "BreakerHalfOpened"
+  readonly at: number
+  readonly target: "deployment" | "resource"
+  readonly name: string
 }
 
 /** A breaker closed: traffic returns, slowly. */
@@ -48,13 +61,53 @@ export interface MembershipChanged {
   readonly change: "added" | "updated" | "draining" | "removed"
 }
 
-/** An attempt ended. */
+/** An active check ended. A completion that was asked for as a check is an attempt besides. */
+export interface Checked {
+  readonly _tag: "Checked"
+  readonly at: number
+  readonly resource: string
+  /** What is wrong; `undefined` where nothing is. */
+  readonly problem: string | undefined
+  readonly duration: number
+}
+
+/**
+ * Why a request was sent: as its first attempt, to another deployment after a failure, to the same one again, beside an
+ * attempt that is late, or by the balancer itself to see whether a deployment is back.
+ */
+export type AttemptRole = "first" | "failover" | "retry" | "hedge" | "check"
+
+/**
+ * Where a request of a session went: where its prompt cache is warm, elsewhere than that, or anywhere because it is warm
+ * nowhere.
+ */
+export type SessionPlacement = "home" | "moved" | "new"
+
+/** An attempt ended. Durations are milliseconds. */
 export interface AttemptEnded {
   readonly _tag: "AttemptEnded"
   readonly at: number
   readonly model: string
+  readonly operation: Operation
+  readonly streamed: boolean
   readonly attempt: AttemptSummary
+  readonly place: Place
+  readonly role: AttemptRole
+  /** To the first content of a stream, or to a whole answer; `undefined` where nothing came. */
+  readonly firstByte: number | undefined
+  /** What choosing the deployment took of the processor, on the machine's own clock. */
+  readonly selection: number | undefined
+  /** Where it went, where it belongs to a session. */
+  readonly placement: SessionPlacement | undefined
+  /** Tokens that were reserved: its prompt, and its possible output. */
+  readonly reserved: number
+  /** Tokens as billed; `undefined` where the service did not say. */
   readonly usage: Usage | undefined
+  /** What they cost in USD, as far as prices are known. */
+  readonly cost: number | undefined
+  /** What the service said of its limits. */
+  readonly limits: RateLimits | undefined
+  readonly answer: AnswerFacts | undefined
 }
 
 /** A request goes on to another attempt, after `delay` milliseconds. */
@@ -64,6 +117,8 @@ export interface FailedOver {
   readonly model: string
   readonly from: string
   readonly reason: string
+  /** The reason as one word of few; `AttemptSummary.errorType`. */
+  readonly errorType: string
   readonly delay: number
 }
 
@@ -100,33 +155,50 @@ export interface SessionMoved {
   readonly model: string
   readonly from: string
   readonly to: string
+  /** Why not where it was: what refused it there, a failure of this request, too much load, slowness, or `returned`. */
+  readonly reason: SessionMoveReason
 }
+
+/** Why a session was served elsewhere than the time before. */
+export type SessionMoveReason = Refusal | "failed" | "busy" | "slow" | "returned" | "other"
 
 /** A request ended. Durations are milliseconds. */
 export interface RequestEnded {
   readonly _tag: "RequestEnded"
   readonly at: number
   readonly model: string
-  readonly operation: string
+  readonly operation: Operation
   readonly streamed: boolean
   readonly session: string | undefined
+  readonly placement: SessionPlacement | undefined
   /** The deployment that answered. */
   readonly deployment: string | undefined
+  readonly place: Place | undefined
   readonly outcome: "success" | "interrupted" | LoadBalancerErrorReason["_tag"]
+  /** What ended the search for an answer, where something did. */
+  readonly limitedBy: LimitedBy | undefined
   readonly attempts: number
   readonly duration: number
+  /** Of that: in line for a deployment to come back, or backing off. */
+  readonly waited: number
+  /** Of that: neither waiting nor in an attempt. It is what the balancer itself took. */
+  readonly overhead: number
   /** To the first byte of content, or of the answer where it is not streamed. */
   readonly firstByte: number | undefined
+  /** Of the answer. What other attempts billed is told by them. */
   readonly usage: Usage | undefined
+  readonly answer: AnswerFacts | undefined
 }
 
 /** Anything that happens. `at` is milliseconds since 1970. */
 export type Event =
   | BreakerOpened
+  | BreakerHalfOpened
   | BreakerClosed
   | CooledDown
   | DeploymentMissing
   | MembershipChanged
+  | Checked
   | AttemptEnded
   | FailedOver
   | Waiting

@@ -20,6 +20,7 @@ import type { Deployment } from "./deployment/Deployment.ts"
 import { Deployments } from "./deployment/Deployments.ts"
 import type { Resource } from "./deployment/Resource.ts"
 import * as LlmRequest from "./request/LlmRequest.ts"
+import { AttemptStory } from "./telemetry/AttemptStory.ts"
 import { monotonicMillis } from "./Time.ts"
 import { Transport } from "./Transport.ts"
 
@@ -69,22 +70,29 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
         const { breaker } = resource
         const lastAnswerAt = Math.max(resource.lastAnswerAt, checkedAt.get(resource) ?? -Infinity)
         if (!isDue(lastAnswerAt, !breaker.isClosed, now)) return Effect.void
+        const { epoch: before } = breaker
         const epoch = breaker.allows(now) ? breaker.enter(now) : breaker.enterCheck()
         if (epoch === undefined) return Effect.void
+        const { events } = deployments
+        const about = () => ({ at: clock.currentTimeMillisUnsafe(), target: "resource", name: resource.name }) as const
+        if (breaker.epoch !== before && events.isHeard) events.emit({ _tag: "BreakerHalfOpened", ...about() })
         let isSettled = false
         const settle = (problem: string | undefined) => {
           if (isSettled) return
           isSettled = true
-          const now = monotonicMillis(clock)
-          const { events } = deployments
-          const about = { at: clock.currentTimeMillisUnsafe(), target: "resource", name: resource.name } as const
+          const endedAt = monotonicMillis(clock)
+          if (events.isHeard) {
+            const at = clock.currentTimeMillisUnsafe()
+            const duration = endedAt - now
+            events.emit({ _tag: "Checked", at, resource: resource.name, problem, duration })
+          }
           if (problem === undefined) {
             const wasClosed = breaker.isClosed
-            checkedAt.set(resource, now)
-            breaker.succeed(epoch, now)
-            if (!wasClosed && events.isHeard) events.emit({ _tag: "BreakerClosed", ...about })
-          } else if (breaker.fail(epoch, now, environment.random(), problem) && events.isHeard) {
-            events.emit({ _tag: "BreakerOpened", ...about, reason: problem, openFor: breaker.openUntil - now })
+            checkedAt.set(resource, endedAt)
+            breaker.succeed(epoch, endedAt)
+            if (!wasClosed && events.isHeard) events.emit({ _tag: "BreakerClosed", ...about() })
+          } else if (breaker.fail(epoch, endedAt, environment.random(), problem) && events.isHeard) {
+            events.emit({ _tag: "BreakerOpened", ...about(), reason: problem, openFor: breaker.openUntil - endedAt })
           }
         }
         return probe(resource, transport, settings.path).pipe(
@@ -106,19 +114,31 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
         const request = oneToken(deployment.model)
         const promptTokens = group.estimate.prompt(request.characters)
         if (!deployment.quota.spares(now, promptTokens + 1)) return Effect.void
-        const attempt = execute(() => ({
-          request,
-          permit: deployment.enter(now, promptTokens + 1),
-          group,
-          promptTokens,
-          timeouts: deployments.settings.timeouts,
-          configured: deployments.settings.timeouts,
-          patience: undefined,
-          deadline: now + settings.timeout,
-          isRenewal: false,
-          onOpen: undefined,
-          onEnd: undefined
-        }), environment)
+        const attempt = execute(() => {
+          const { epoch } = deployment.breaker
+          const permit = deployment.enter(now, promptTokens + 1)
+          const { events } = deployments
+          if (deployment.breaker.epoch !== epoch && events.isHeard) {
+            const at = clock.currentTimeMillisUnsafe()
+            events.emit({ _tag: "BreakerHalfOpened", at, target: "deployment", name: deployment.id })
+          }
+          const { model } = deployment
+          const begun = { model, request, permit, role: "check", placement: undefined, selection: undefined } as const
+          return {
+            request,
+            permit,
+            group,
+            promptTokens,
+            timeouts: deployments.settings.timeouts,
+            configured: deployments.settings.timeouts,
+            patience: undefined,
+            deadline: now + settings.timeout,
+            isRenewal: false,
+            onOpen: undefined,
+            onEnd: undefined,
+            story: new AttemptStory(events, begun)
+          }
+        }, environment)
         return Effect.ignore(attempt)
       })
 

@@ -144,7 +144,7 @@ export class LoadBalancer extends Context.Service<LoadBalancer, {
     return LoadBalancer.layerCore.pipe(
       Layer.provide(replace.healthMonitor ?? HealthMonitor.layer),
       Layer.provide(replace.selector ?? Selector.layerPowerOfTwoChoices(settings.quota.hot)),
-      Layer.provide(replace.telemetry ?? Telemetry.layerNoop),
+      Layer.provide(replace.telemetry ?? Telemetry.layer()),
       Layer.provideMerge(Deployments.layer(settings))
     )
   }
@@ -184,8 +184,15 @@ const make: Effect.Effect<
     clock,
     random: () => random.nextDoubleUnsafe(),
     deadlines,
-    explain: telemetry.explain
+    explain: telemetry.explain,
+    listening: telemetry
   })
+  yield* telemetry.attach?.({
+    deployments,
+    now: () => monotonicMillis(clock),
+    sessions: () => dispatcher.state.affinity.size,
+    retriesLeft: () => dispatcher.state.budget.left(monotonicMillis(clock))
+  }) ?? Effect.void
 
   const listening = new Set<Queue.Queue<Event, Cause.Done>>()
   yield* Effect.addFinalizer(() =>

@@ -60,6 +60,12 @@ export interface AttemptSummary {
   readonly outcome: "success" | "throttled" | "failed" | "refused" | "abandoned"
   /** Why, in few words: `http 503`, `reset`, `timeout first-event`, `rate_limit_exceeded`. */
   readonly reason: string
+  /**
+   * The same as one word of few, for metrics: the status of an answer (`503`), `timeout_first-event` and its like, `dns`,
+   * `connect`, `tls`, `reset`, `protocol`, `credential`, `error-event` inside a 200, or the service's own code of a refusal.
+   * `undefined` where it succeeded or was abandoned.
+   */
+  readonly errorType: string | undefined
   readonly status: number | undefined
   /** `x-request-id` and `apim-request-id`, for the service's support. */
   readonly requestIds: ReadonlyArray<string>

@@ -3,6 +3,7 @@
  */
 import type { Deployment, DeploymentTotals } from "./deployment/Deployment.ts"
 import type { Deployments } from "./deployment/Deployments.ts"
+import type { Resource } from "./deployment/Resource.ts"
 
 /** State of one deployment. Durations are milliseconds from now; absent where there is nothing to wait for. */
 export interface DeploymentSnapshot {
@@ -75,15 +76,18 @@ export const take = (
   sessions: number,
   retriesLeft: number
 ): Snapshot => ({
-  resources: deployments.resources().map(({ breaker, name, origin, provider, region }) => ({
-    name,
-    provider,
-    endpoint: origin,
-    region,
-    state: breaker.state === "closed" ? "healthy" : breaker.state,
-    reason: breaker.reason,
-    opensIn: breaker.state === "closed" ? undefined : Math.max(0, breaker.openUntil - now)
-  })),
+  resources: deployments.resources().map((resource) => {
+    const { breaker, name, origin, provider, region } = resource
+    return {
+      name,
+      provider,
+      endpoint: origin,
+      region,
+      state: resourceStateOf(resource),
+      reason: breaker.reason,
+      opensIn: breaker.state === "closed" ? undefined : Math.max(0, breaker.openUntil - now)
+    }
+  }),
   deployments: deployments.all().map((deployment) => snapshotOf(deployment, now)),
   models: deployments.models().map((name) => {
     const group = deployments.group(name)
@@ -121,7 +125,12 @@ const snapshotOf = (deployment: Deployment, now: number): DeploymentSnapshot => 
   }
 }
 
-const stateOf = (
+/** What traffic a resource gets. */
+export const resourceStateOf = ({ breaker }: Resource): ResourceSnapshot["state"] =>
+  breaker.state === "closed" ? "healthy" : breaker.state
+
+/** What traffic a deployment gets, and why. */
+export const stateOf = (
   deployment: Deployment,
   now: number
 ): Pick<DeploymentSnapshot, "state" | "reason" | "opensIn"> => {

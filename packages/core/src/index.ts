@@ -48,5 +48,5 @@ export { type Because, type ExplainedDeployment, type Explanation } from "./rout
 export * as Policy from "./routing/Policy.ts"
 export { Selector } from "./routing/Selector.ts"
 export { type DeploymentSnapshot, type ModelSnapshot, type ResourceSnapshot, type Snapshot } from "./Snapshot.ts"
-export { Telemetry } from "./telemetry/Telemetry.ts"
+export { Telemetry, TelemetryDefaults, type TelemetryOptions } from "./telemetry/Telemetry.ts"
 export { Transport, TransportError, type TransportRequest, type TransportResponse } from "./Transport.ts"

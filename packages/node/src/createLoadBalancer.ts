@@ -22,6 +22,7 @@ import { invalidConfig } from "@evenkeel/core/LoadBalancerError"
 import type { CallOptions } from "@evenkeel/core/request/LlmRequest"
 import type { Explanation } from "@evenkeel/core/routing/Explanation"
 import type { Snapshot } from "@evenkeel/core/Snapshot"
+import { Telemetry } from "@evenkeel/core/telemetry/Telemetry"
 import type { Transport } from "@evenkeel/core/Transport"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -72,6 +73,11 @@ export interface LoadBalancerClient extends AsyncDisposable {
 export interface LoadBalancerClientOptions extends LayerOptions {
   /** Replaces undici, as for tests in memory. */
   readonly transport?: Layer.Layer<Transport> | undefined
+  /**
+   * What the balancer runs with: a tracer, loggers, a registry of metrics. Spans are made where there is a tracer, such as
+   * that of `@evenkeel/otel`.
+   */
+  readonly instrumentation?: Layer.Layer<never> | undefined
 }
 
 /**
@@ -116,9 +122,12 @@ const buildNow = <A>(layer: Layer.Layer<A>, scope: Scope.Closeable): Context.Con
 const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalancerClient => {
   const scope = Effect.runSync(Scope.make())
   const transport = options.transport ?? UndiciTransport.layer({ connectTimeout: settings.timeouts.connect })
-  const layer = LoadBalancer.layerDecoded(settings, options).pipe(
+  // nobody has chosen a logger here
+  const telemetry = options.telemetry ?? Telemetry.layer({ logs: false })
+  const layer = LoadBalancer.layerDecoded(settings, { ...options, telemetry }).pipe(
     Layer.provide(transport),
-    Layer.provide(Layer.succeed(EntraTokens, EntraId.makeTokens()))
+    Layer.provide(Layer.succeed(EntraTokens, EntraId.makeTokens())),
+    Layer.provideMerge(options.instrumentation ?? Layer.empty)
   )
   const context = buildNow(layer, scope)
   const run = Effect.runForkWith(context)

@@ -52,7 +52,7 @@ describe("LoadBalancer events", () => {
           attempts: 2,
           deployment: "west/gpt-4o",
           duration: 112,
-          firstByte: 102,
+          firstByte: 112,
           outcome: "success"
         })
       })
@@ -175,7 +175,7 @@ describe("LoadBalancer events", () => {
 
   it.effect("a telemetry of your own is told everything, and ends with the balancer", () => {
     const told: Array<Event> = []
-    const two = pair({ telemetry: Telemetry.layer((event) => told.push(event)) })
+    const two = pair({ telemetry: Telemetry.layerListener((event) => told.push(event)) })
     return Effect.gen(function*() {
       const hub = yield* run(
         two,
@@ -192,7 +192,7 @@ describe("LoadBalancer events", () => {
 
   it.effect("a telemetry that throws harms no request", () => {
     const two = pair({
-      telemetry: Telemetry.layer(() => {
+      telemetry: Telemetry.layerListener(() => {
         throw new Error("the collector is away")
       })
     })
@@ -225,7 +225,7 @@ describe("LoadBalancer events", () => {
     const logger = Logger.make<unknown, void>(({ logLevel, message }) => {
       lines.push(`${logLevel} ${String(Array.isArray(message) ? message.join(" ") : message)}`)
     })
-    const two = pair({ telemetry: Telemetry.layerLogging })
+    const two = pair({ telemetry: Telemetry.layer({ metrics: false, spans: false }) })
     const test = run(
       two,
       Effect.gen(function*() {
@@ -246,7 +246,7 @@ describe("LoadBalancer events", () => {
       assert.strictEqual(lines.length, 3)
       assert.match(lines[0]!, /^Warn Evenkeel: resource east is failing \(http 401.*\); next try in \d(\.\d)? s$/)
       assert.strictEqual(lines[1], "Info Evenkeel: resource east is back")
-      assert.strictEqual(lines[2], "Info Evenkeel: west/gpt-4o was draining")
+      assert.strictEqual(lines[2], "Info Evenkeel: west/gpt-4o is draining")
     })
   })
 

@@ -119,7 +119,7 @@ describe("explain of a call", () => {
 
   it.effect("is heard of every call by telemetry that asks for it", () => {
     const told: Array<Explanation> = []
-    const telemetry = Telemetry.layer(undefined, (explanation) => told.push(explanation))
+    const telemetry = Telemetry.layerListener(undefined, (explanation) => told.push(explanation))
     const selector = Selector.layer(Policy.leastLoaded)
     const lbs = scripted([azure("east"), azure("west")], () => completion, {}, { telemetry, selector })
     return Effect.gen(function*() {

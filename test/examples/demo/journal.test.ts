@@ -26,6 +26,7 @@ const movedOn = (at: number, reason = "reset (ECONNRESET)"): Event => ({
   model: "gpt-4o",
   from: "west/gpt-4o",
   reason,
+  errorType: "reset",
   delay: 0
 })
 const cooled = (at: number): Event => ({
@@ -42,12 +43,18 @@ const ended = (at: number, change: Partial<Extract<Event, { _tag: "RequestEnded"
   operation: "chat",
   streamed: true,
   session: undefined,
+  placement: undefined,
   deployment: "east/ptu",
+  place: undefined,
   outcome: "success",
+  limitedBy: undefined,
   attempts: 1,
   duration: 400,
+  waited: 0,
+  overhead: 0,
   firstByte: 200,
   usage: undefined,
+  answer: undefined,
   ...change
 })
 

@@ -3,6 +3,7 @@
  */
 import type { Deployment } from "../deployment/Deployment.ts"
 import type { Usage } from "../LoadBalancerError.ts"
+import type { AnswerFacts } from "./AnswerFacts.ts"
 import type { CommittedStream, RawStream } from "./GivenStream.ts"
 
 /** What every answer has. */
@@ -22,6 +23,7 @@ export interface WholeAnswer extends AnswerBase {
   readonly text: string
   readonly json: Record<string, unknown>
   readonly usage: Usage | undefined
+  readonly facts: AnswerFacts
 }
 
 /** A stream whose content has begun. */

@@ -5,18 +5,21 @@
  * interrupted. A streamed one succeeds when its content begins, and is settled when its stream ends.
  */
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as Tracer from "effect/Tracer"
 import { CredentialError } from "../deployment/Credential.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
-import { parseRateLimits } from "../deployment/RateLimitHeaders.ts"
+import { parseRateLimits, type RateLimits } from "../deployment/RateLimitHeaders.ts"
 import type { AttemptSummary, TimeoutStage, Usage } from "../LoadBalancerError.ts"
 import { isRecord, type LlmRequest } from "../request/LlmRequest.ts"
 import { monotonicMillis } from "../Time.ts"
 import type { TransportRequest, TransportResponse } from "../Transport.ts"
 import type { Answer, AnswerBase, RawAnswer, StreamAnswer } from "./Answer.ts"
+import { AnswerReader } from "./AnswerFacts.ts"
 import type { AttemptEnvironment, AttemptPlan } from "./AttemptPlan.ts"
 import type { Limited } from "./Deadlines.ts"
 import { type Batch, EventReader, idsOf } from "./EventStream.ts"
@@ -50,9 +53,10 @@ export const execute = (
 /** Headers that every request has, whatever its body. */
 const headersOf = (
   request: LlmRequest,
-  authentication: Readonly<Record<string, string>>
+  authentication: Readonly<Record<string, string>>,
+  trace: Readonly<Record<string, string>> | undefined
 ): Readonly<Record<string, string>> => {
-  const headers: Record<string, string> = { ...request.headers, "user-agent": "evenkeel", ...authentication }
+  const headers: Record<string, string> = { ...request.headers, "user-agent": "evenkeel", ...trace, ...authentication }
   headers["accept"] ??= request.stream ? "text/event-stream" : "application/json"
   if (request.body.contentType !== undefined) headers["content-type"] = request.body.contentType
   return headers
@@ -67,6 +71,8 @@ class Attempt implements Source, Limited {
   private response: TransportResponse | undefined
   usage: Usage | undefined
   private ids: ReadonlyArray<string> = []
+  private limits: RateLimits | undefined
+  private facts: AnswerReader | undefined
   private endedAt: number | undefined
   private stage: TimeoutStage = "total"
   private stageEndsAt = Infinity
@@ -119,7 +125,7 @@ class Attempt implements Source, Limited {
       origin: resource.origin,
       path: resource.pathOf(request.path, request.query, name),
       method: request.method,
-      headers: headersOf(request, authentication),
+      headers: headersOf(request, authentication, this.plan.story.trace?.headers),
       body: request.body.withModel(name),
       onResponse: (response) => {
         this.open = response
@@ -134,7 +140,8 @@ class Attempt implements Source, Limited {
     this.open = response
     this.response = response
     const { permit, request } = this.plan
-    this.deployment.quota.observe(parseRateLimits(response.headers), permit.reservation, this.now)
+    this.limits = parseRateLimits(response.headers)
+    this.deployment.quota.observe(this.limits, permit.reservation, this.now)
     if (response.status < 200 || response.status > 299) return this.receiveError(response)
     if (request.operation === "other") return this.receiveRaw(response)
     return request.stream ? this.receiveStream(response) : this.receiveWhole(response)
@@ -170,6 +177,10 @@ class Attempt implements Source, Limited {
         return Effect.fail(Outcome.fromErrorEvent(response.headers, json, wallNow))
       }
       this.usage = Outcome.readUsage(json["usage"])
+      const facts = new AnswerReader()
+      facts.read(json)
+      this.facts = facts
+      this.plan.story.given(json)
       const { startedAt } = this.plan.permit
       this.end({ _tag: "Success", usage: this.usage })
       return Effect.succeed({
@@ -178,6 +189,7 @@ class Attempt implements Source, Limited {
         text,
         json,
         usage: this.usage,
+        facts,
         ids: this.plan.request.isStored ? idsOf(json) : []
       })
     })
@@ -200,6 +212,7 @@ class Attempt implements Source, Limited {
       response.headers,
       () => clock.currentTimeMillisUnsafe()
     )
+    this.facts = reader.facts
     const held: Array<Batch> = []
     const untilCommit: Effect.Effect<Answer, Outcome.Unanswered> = Effect.suspend(() =>
       Effect.matchEffect(response.pull, {
@@ -233,6 +246,7 @@ class Attempt implements Source, Limited {
   ): Effect.Effect<Answer, Outcome.Unanswered> {
     const now = this.now
     commit(this.settled(now))
+    this.plan.story.committed(now)
     this.stage = "idle"
     this.stageEndsAt = Infinity
     const stream = new GivenStream(this, response, reader, held)
@@ -304,7 +318,7 @@ class Attempt implements Source, Limited {
   private withinTime<A>(effect: Effect.Effect<A, Outcome.Unanswered>): Effect.Effect<A, Outcome.Unanswered> {
     return Effect.withFiber((caller) =>
       Effect.callback((resume) => {
-        const worker = Effect.runForkWith(caller.context)(effect)
+        const worker = Effect.runForkWith(this.contextOf(caller.context))(effect)
         this.worker = worker
         // an answer that came at once has ended it already
         if (this.endedAt === undefined) this.environment.deadlines.watch(this)
@@ -316,6 +330,12 @@ class Attempt implements Source, Limited {
         return Fiber.interrupt(worker)
       })
     )
+  }
+
+  /** What the transport does is part of this attempt, where that is traced. */
+  private contextOf(caller: Context.Context<never>): Context.Context<never> {
+    const { trace } = this.plan.story
+    return trace === undefined ? caller : Context.add(caller, Tracer.ParentSpan, trace.span)
   }
 
   // --- settle -------------------------------------------------------------------------------------------------------
@@ -343,16 +363,16 @@ class Attempt implements Source, Limited {
     this.endedAt = now
     settle(this.settled(now), outcome)
     this.environment.deadlines.forget(this)
-    if (this.environment.events.isHeard) {
-      this.environment.events.emit({
-        _tag: "AttemptEnded",
-        at: this.environment.clock.currentTimeMillisUnsafe(),
-        model: this.plan.group.model,
-        attempt: this.summary(outcome),
-        usage: this.usage
-      })
-    }
-    this.plan.onEnd?.({ outcome, usage: this.usage, ids: this.ids })
+    this.plan.story.ended({
+      at: this.environment.clock.currentTimeMillisUnsafe(),
+      now,
+      summary: this.summary(outcome),
+      usage: this.usage,
+      cost: undefined,
+      limits: this.limits,
+      answer: this.facts
+    })
+    this.plan.onEnd?.({ outcome, usage: this.usage, ids: this.ids, answer: this.facts })
   }
 
   /** However the attempt ended, it is settled, and nothing of it is left open but a stream that is being given out. */
@@ -374,6 +394,7 @@ class Attempt implements Source, Limited {
       deployment: this.deployment.id,
       outcome: summaryOutcome[outcome._tag],
       reason: outcome._tag === "Success" ? "ok" : outcome.reason,
+      errorType: Outcome.errorTypeOf(outcome),
       status: this.response?.status,
       requestIds: [...new Set(ids)],
       duration: (this.endedAt ?? this.now) - this.plan.permit.startedAt

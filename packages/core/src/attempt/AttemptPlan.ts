@@ -8,7 +8,9 @@ import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import type { EventHub } from "../Event.ts"
 import type { Usage } from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
+import type { AttemptStory } from "../telemetry/AttemptStory.ts"
 import type { Transport } from "../Transport.ts"
+import type { AnswerFacts } from "./AnswerFacts.ts"
 import type { Deadlines } from "./Deadlines.ts"
 import type { Outcome } from "./Outcome.ts"
 
@@ -36,6 +38,7 @@ export interface Ended {
   readonly usage: Usage | undefined
   /** Ids that only its resource knows. */
   readonly ids: ReadonlyArray<string>
+  readonly answer: AnswerFacts | undefined
 }
 
 /** What one attempt is to do. */
@@ -56,4 +59,5 @@ export interface AttemptPlan {
   readonly onOpen: OnOpen | undefined
   /** Told when the attempt ends, which for a stream is long after it succeeded. */
   readonly onEnd: ((ended: Ended) => void) | undefined
+  readonly story: AttemptStory
 }

@@ -8,6 +8,7 @@
 import * as Sse from "effect/encoding/Sse"
 import type { Usage } from "../LoadBalancerError.ts"
 import { isRecord } from "../request/LlmRequest.ts"
+import { AnswerReader } from "./AnswerFacts.ts"
 import { broken, fromErrorEvent, readUsage, type Unanswered } from "./Outcome.ts"
 
 /** One event, parsed where someone had to look into it. */
@@ -45,6 +46,7 @@ export class EventReader {
   /** The end was seen, as the protocol has it. */
   isComplete = false
   usage: Usage | undefined
+  readonly facts = new AnswerReader()
   /** Ids that only this answer's resource will know: of the response, and of its encrypted items. */
   readonly ids: Array<string> = []
   /** Reasoning and tool items that are open: the service may be silent while it works on them. */
@@ -211,6 +213,7 @@ export class EventReader {
     const chunk = this.parse(event)
     if (chunk === undefined) return "error"
     if (isRecord(chunk["error"]) || event.event === "error") return this.fail(chunk)
+    this.facts.read(chunk)
     if (this.ids.length === 0 && typeof chunk["id"] === "string") this.ids.push(chunk["id"])
     const usage = readUsage(chunk["usage"])
     if (usage !== undefined) this.usage = usage
@@ -282,6 +285,7 @@ export class EventReader {
 
   private learnIds(response: unknown): void {
     if (!isRecord(response)) return
+    this.facts.read(response)
     this.ids.length = 0
     this.ids.push(...idsOf(response))
   }

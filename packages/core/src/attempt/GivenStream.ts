@@ -17,6 +17,7 @@ import {
   type TimeoutStage,
   type Usage
 } from "../LoadBalancerError.ts"
+import type { AttemptStory } from "../telemetry/AttemptStory.ts"
 import type { TransportResponse } from "../Transport.ts"
 import type { Batch, EventReader, StreamEvent } from "./EventStream.ts"
 import * as Outcome from "./Outcome.ts"
@@ -81,7 +82,7 @@ export interface RawStream {
 /** The attempt, as its answer sees it. */
 export interface Source {
   readonly now: number
-  readonly plan: { readonly timeouts: TimeoutsConfig }
+  readonly plan: { readonly timeouts: TimeoutsConfig; readonly story: AttemptStory }
   usage: Usage | undefined
   readonly enterStage: (stage: TimeoutStage, endsAt: number) => void
   readonly pauseStage: () => void
@@ -160,12 +161,14 @@ export class GivenStream implements CommittedStream {
 
   private take(batch: Batch): Pulled {
     this.source.pauseStage()
+    this.source.plan.story.arrived(batch, this.source.now)
     this.notice()
     return batch.events.length > 0 ? this.give(batch) : this.pull()
   }
 
   private give(batch: Batch): Pulled {
     this.delivered += batch.events.length
+    this.source.plan.story.given(batch)
     return Effect.succeed(batch)
   }
 

@@ -7,7 +7,7 @@
  */
 import { parseWait } from "../deployment/RateLimitHeaders.ts"
 import { type TimeoutStage, type Usage } from "../LoadBalancerError.ts"
-import { type TransportError } from "../Transport.ts"
+import type { TransportError, TransportErrorKind } from "../Transport.ts"
 
 /** What a failure is held against. */
 export type FailureScope = "deployment" | "resource"
@@ -45,6 +45,8 @@ export interface Failed {
   readonly unprocessed: boolean
   /** The time limit that ended it, if one did. */
   readonly timeout: TimeoutStage | undefined
+  /** What broke below HTTP, in a stream, or at the credential, where no status and no time limit says it. */
+  readonly kind: TransportErrorKind | "credential" | "error-event"
   readonly body: unknown
 }
 
@@ -75,6 +77,25 @@ export type Outcome = Success | Unanswered
 
 /** An end without an answer. */
 export type Unanswered = Throttled | Failed | Refused | Abandoned
+
+/** The service's own codes are short words; whatever else came in their place is told by its status. */
+const WORD = /^[\w.-]{1,64}$/
+
+/** How an attempt ended, as one word of few: the `error.type` of telemetry. */
+export const errorTypeOf = (outcome: Outcome): string | undefined => {
+  switch (outcome._tag) {
+    case "Success":
+    case "Abandoned":
+      return undefined
+    case "Throttled":
+      return outcome.status === 429 ? "429" : "throttled"
+    case "Refused":
+      return outcome.code !== undefined && WORD.test(outcome.code) ? outcome.code : String(outcome.status)
+    case "Failed":
+      if (outcome.timeout !== undefined) return `timeout_${outcome.timeout}`
+      return outcome.status === undefined || outcome.status < 300 ? outcome.kind : String(outcome.status)
+  }
+}
 
 /** The service's error object, wherever in the body it was. */
 interface ServiceError {
@@ -217,7 +238,7 @@ export const fromErrorEvent = (
   const status = statusOfCode(code)
   const outcome = fromError(status, headers, event, error, wallNow)
   if (outcome._tag !== "Failed") return outcome
-  return { ...outcome, status: 200, reason: `${error.code ?? error.type ?? "error"} in a 200` }
+  return { ...outcome, status: 200, kind: "error-event", reason: `${error.code ?? error.type ?? "error"} in a 200` }
 }
 
 /** Error codes that come inside a stream, where no status tells whose fault it is. */
@@ -247,7 +268,8 @@ export const fromTransport = (error: TransportError): Failed =>
     reason: error.message,
     scope: error.unsent ? "resource" : "deployment",
     unprocessed: error.unsent,
-    timeout: error.kind === "connect-timeout" ? "connect" : undefined
+    timeout: error.kind === "connect-timeout" ? "connect" : undefined,
+    kind: error.kind
   })
 
 /**
@@ -262,7 +284,7 @@ export const broken = (reason: string, status: number | undefined, body?: unknow
 
 /** The credential could not be had. */
 export const noCredential = (reason: string): Failed =>
-  failed({ reason: `no credential: ${reason}`, scope: "resource", unprocessed: true })
+  failed({ reason: `no credential: ${reason}`, scope: "resource", unprocessed: true, kind: "credential" })
 
 /** A failure that is the caller's own after all. */
 export const refusedAsIs = (outcome: Failed, headers: Readonly<Record<string, string>>): Refused =>
@@ -277,6 +299,7 @@ export const staleCredential: Failed = {
   effect: "renew",
   unprocessed: true,
   timeout: undefined,
+  kind: "protocol",
   body: undefined
 }
 
@@ -288,6 +311,7 @@ const failed = (options: Partial<Failed> & { readonly reason: string }): Failed 
   effect: options.effect ?? "count",
   unprocessed: options.unprocessed ?? false,
   timeout: options.timeout,
+  kind: options.kind ?? "protocol",
   body: options.body
 })
 

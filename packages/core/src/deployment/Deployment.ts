@@ -5,7 +5,7 @@
  * routing and changed only by the named methods below, in synchronous blocks. An attempt takes a `Permit` with `enter`
  * and gives it back exactly once with `leave`, whatever happened in between.
  */
-import type { Config, DeploymentConfig } from "../Config.ts"
+import type { Config, DeploymentConfig, ResourceConfig } from "../Config.ts"
 import type { Usage } from "../LoadBalancerError.ts"
 import { Breaker } from "./Breaker.ts"
 import { Cooldown } from "./Cooldown.ts"
@@ -29,6 +29,17 @@ export interface Permit {
   firstByteAt: number | undefined
   /** Set once, by `leave`. */
   left: boolean
+}
+
+/** Where a deployment is. */
+export interface Place {
+  readonly resource: string
+  readonly provider: ResourceConfig["provider"]
+  readonly region: string | undefined
+  readonly tier: number
+  /** Host name and port of the resource. */
+  readonly address: string
+  readonly port: number
 }
 
 /** Counters since the deployment was added, for snapshots. */
@@ -77,6 +88,7 @@ export class Deployment {
   }
   tier: number
   weight: number
+  place: Place
   /** Capacity as configured, equal in every process: what rendezvous hashing weighs by. `NaN` when unknown. */
   configuredCapacity: number
   /** Attempts that have entered and not left. */
@@ -110,6 +122,7 @@ export class Deployment {
     this.resource = resource
     this.tier = config.tier
     this.weight = config.weight
+    this.place = { ...resource.place, tier: config.tier }
     this.quota = new Quota({
       tpm: config.tpm,
       rpm: config.rpm,
@@ -129,6 +142,7 @@ export class Deployment {
   configure(config: DeploymentConfig): void {
     this.tier = config.tier
     this.weight = config.weight
+    this.place = { ...this.place, tier: config.tier }
     this.quota.configure(config.tpm, config.rpm)
     this.configuredCapacity = config.tpm ?? (config.rpm === undefined ? NaN : (config.rpm * 1000) / 6)
   }

@@ -88,6 +88,9 @@ export class Quota {
    * A limit in requests alone is converted at Azure's ratio of 6 requests to 1,000 tokens.
    */
   capacity = NaN
+  /** What was left by the service's own word, in the last answer that said so. */
+  tokensRemaining: number | undefined
+  requestsRemaining: number | undefined
   private sliceLimit = Infinity
   /**
    * Tokens and requests that surely fit: what did at the last full look, less what was taken since. Use only fades as
@@ -135,12 +138,27 @@ export class Quota {
 
   /** Tokens of the last minute: ours, and what other clients were seen to use. */
   tokensUsed(now: number): number {
-    return this.tokens.sum(now) + this.othersTokensUsed(now)
+    return this.ownTokensUsed(now) + this.othersTokensUsed(now)
   }
 
   /** Requests of the last minute: ours, and what other clients were seen to send. */
   requestsUsed(now: number): number {
-    return this.requests.sum(now) + this.othersRequests.likely(now)
+    return this.ownRequestsUsed(now) + this.othersRequestsUsed(now)
+  }
+
+  /** Tokens of the last minute that we sent. */
+  ownTokensUsed(now: number): number {
+    return this.tokens.sum(now)
+  }
+
+  /** Requests of the last minute that we sent. */
+  ownRequestsUsed(now: number): number {
+    return this.requests.sum(now)
+  }
+
+  /** Requests of the last minute that other clients were seen to send. */
+  othersRequestsUsed(now: number): number {
+    return this.othersRequests.likely(now)
   }
 
   /** Tokens of the last minute that other clients were seen to use. */
@@ -260,6 +278,8 @@ export class Quota {
       this.toldUtilisationAt = now
     }
     this.refresh()
+    this.tokensRemaining = limits.remainingTokens ?? this.tokensRemaining
+    this.requestsRemaining = limits.remainingRequests ?? this.requestsRemaining
     if (limits.remainingTokens !== undefined) {
       this.othersTokens.observe(beyond(this.tokenLimit, limits.remainingTokens, reservation.ownTokens), now)
     }

@@ -8,6 +8,7 @@
 import type { ResourceConfig } from "../Config.ts"
 import { Breaker, type BreakerOptions } from "./Breaker.ts"
 import type { Credential } from "./Credential.ts"
+import type { Place } from "./Deployment.ts"
 
 /** Paths remembered for a deployment. */
 const MAX_PATHS = 16
@@ -91,6 +92,7 @@ export class Resource {
   readonly origin: string
   readonly breaker: Breaker
   readonly apiVersion: string | undefined
+  readonly place: Omit<Place, "tier">
   /** When it last answered anything. */
   lastAnswerAt = -Infinity
   private readonly root: string
@@ -101,6 +103,9 @@ export class Resource {
   constructor(config: ResourceConfig, credential: Credential, breaker: BreakerOptions) {
     const url = new URL(config.endpoint)
     const root = url.pathname.replace(/\/+$/, "")
+    const { name, provider, region } = config
+    const port = url.port === "" ? (url.protocol === "http:" ? 80 : 443) : Number(url.port)
+    this.place = { resource: name, provider, region, address: url.hostname, port }
     this.root = root
     this.name = config.name
     this.provider = config.provider

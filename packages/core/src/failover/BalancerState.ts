@@ -15,7 +15,7 @@ import type { RouterOptions } from "../routing/Router.ts"
 import { SessionAffinity } from "../routing/SessionAffinity.ts"
 import { SessionShards } from "../routing/SessionShards.ts"
 import { monotonicMillis } from "../Time.ts"
-import { Narrator } from "./Narrator.ts"
+import { type Listening, Narrator } from "./Narrator.ts"
 import { RetryBudget } from "./RetryBudget.ts"
 
 /** What a balancer is made of. */
@@ -28,6 +28,7 @@ export interface BalancerOptions {
   readonly deadlines: Deadlines
   /** Told why each attempt goes where it goes. */
   readonly explain: ((explanation: Explanation) => void) | undefined
+  readonly listening: Listening
 }
 
 /**
@@ -50,7 +51,7 @@ export class BalancerState {
   private readonly closing = Deferred.makeUnsafe<void>()
   private readonly clock: Clock
 
-  constructor({ clock, deadlines, deployments, explain, policy, random, transport }: BalancerOptions) {
+  constructor({ clock, deadlines, deployments, explain, listening, policy, random, transport }: BalancerOptions) {
     const { events, settings } = deployments
     this.deployments = deployments
     this.settings = settings
@@ -58,7 +59,7 @@ export class BalancerState {
     this.explain = explain
     this.clock = clock
     this.environment = { transport, clock, random, events, deadlines }
-    this.narrator = new Narrator(events, clock)
+    this.narrator = new Narrator(events, clock, listening)
     this.affinity = new SessionAffinity(settings.session)
     this.shards = new SessionShards(settings.session)
     this.budget = new RetryBudget(settings.failover)

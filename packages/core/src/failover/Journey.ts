@@ -8,8 +8,10 @@ import type { Deployment } from "../deployment/Deployment.ts"
 import { sizeOf } from "../deployment/Latency.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import type { Place } from "../deployment/WaitingLine.ts"
+import type { SessionMoveReason, SessionPlacement } from "../Event.ts"
 import * as Errors from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
+import type { RequestTrace } from "../telemetry/Trace.ts"
 
 /** Sessions of two models have nothing in common, and each shard of one has a place of its own. */
 export const sessionKeyOf = ({ model }: ModelGroup, session: string, shard = 0): string =>
@@ -59,6 +61,18 @@ export class Journey {
   place: Place | undefined
   /** Whether its patience is over, so that it need not queue where it fits. */
   mayOvertake = false
+  /** Milliseconds for which it backed off. */
+  backedOff = 0
+  /** Where its session's last attempt went, by where its cache was warm. */
+  placement: SessionPlacement | undefined
+  /** Why it did not go where its session's cache was warm. */
+  moveReason: SessionMoveReason | undefined
+  /** Where its session's cache was warm when it was last routed. */
+  warm: Deployment | undefined
+  trace: RequestTrace | undefined
+  private attempting = 0
+  private attemptingSince = 0
+  private attempted = 0
 
   constructor(
     request: LlmRequest,
@@ -80,6 +94,21 @@ export class Journey {
     this.maxAttempts = request.attempts ?? settings.failover.attempts
     this.shard = shard
     this.sessionKey = request.session === undefined ? undefined : sessionKeyOf(group, request.session, shard)
+  }
+
+  /** An attempt begins. */
+  enterAttempt(now: number): void {
+    if (this.attempting++ === 0) this.attemptingSince = now
+  }
+
+  /** An attempt ended. */
+  leaveAttempt(now: number): void {
+    if (--this.attempting === 0) this.attempted += now - this.attemptingSince
+  }
+
+  /** Milliseconds in which an attempt was under way. */
+  inAttempts(now: number): number {
+    return this.attempted + (this.attempting === 0 ? 0 : now - this.attemptingSince)
   }
 
   /** Whether what becomes of it says something of the model's load: not where it may only go to one resource. */

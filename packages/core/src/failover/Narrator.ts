@@ -3,15 +3,34 @@
  */
 import * as Cause from "effect/Cause"
 import type { Clock } from "effect/Clock"
+import type * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import type { AnswerFacts } from "../attempt/AnswerFacts.ts"
+import type { Ended } from "../attempt/AttemptPlan.ts"
 import type { AttemptFailure } from "../attempt/GivenStream.ts"
-import type { Outcome } from "../attempt/Outcome.ts"
-import type { Deployment } from "../deployment/Deployment.ts"
-import type { EventHub } from "../Event.ts"
+import type { Deployment, Permit } from "../deployment/Deployment.ts"
+import type { AttemptRole, EventHub, RequestEnded, SessionMoveReason } from "../Event.ts"
 import type * as Errors from "../LoadBalancerError.ts"
+import type { LlmRequest } from "../request/LlmRequest.ts"
+import { AttemptStory, type OnChunks } from "../telemetry/AttemptStory.ts"
+import type { AttemptTrace, Incident, Trace } from "../telemetry/Trace.ts"
 import { monotonicMillis } from "../Time.ts"
 import type { Journey } from "./Journey.ts"
+
+/** What telemetry wants to be told besides events. */
+export interface Listening {
+  readonly trace?: Trace | undefined
+  readonly onChunks?: OnChunks | undefined
+}
+
+/** The answer that ended a request. */
+interface Answered {
+  readonly deployment: Deployment
+  readonly firstByte: number
+  readonly usage: Errors.Usage | undefined
+  readonly answer: AnswerFacts | undefined
+}
 
 /**
  * Narrator of a balancer's requests.
@@ -19,10 +38,12 @@ import type { Journey } from "./Journey.ts"
 export class Narrator {
   private readonly events: EventHub
   private readonly clock: Clock
+  private readonly listening: Listening
 
-  constructor(events: EventHub, clock: Clock) {
+  constructor(events: EventHub, clock: Clock, listening: Listening) {
     this.events = events
     this.clock = clock
+    this.listening = listening
   }
 
   get isHeard(): boolean {
@@ -33,77 +54,178 @@ export class Narrator {
     return this.clock.currentTimeMillisUnsafe()
   }
 
-  failedOver({ group }: Journey, { deployment, outcome }: AttemptFailure, delay: number): void {
+  private get now(): number {
+    return monotonicMillis(this.clock)
+  }
+
+  // --- requests -----------------------------------------------------------------------------------------------------
+
+  /** A request begins its way. */
+  begun(journey: Journey, caller: Context.Context<never>): void {
+    if (this.listening.trace === undefined) return
+    const { group, request } = journey
+    try {
+      journey.trace = this.listening.trace(request, group.model, group.deployments, caller)
+    } catch {
+      // telemetry that fails must not fail a request
+    }
+  }
+
+  /** A request was wrong before it could begin. What it named is its own word, which no metric may repeat. */
+  notBegun(request: LlmRequest, { reason }: Errors.LoadBalancerError): void {
     if (!this.isHeard) return
-    const { model } = group
-    this.events.emit({ _tag: "FailedOver", at: this.at, model, from: deployment.id, reason: outcome.reason, delay })
-  }
-
-  waiting({ group }: Journey, delay: number): void {
-    if (this.isHeard) this.events.emit({ _tag: "Waiting", at: this.at, model: group.model, delay })
-  }
-
-  hedged({ group, tried }: Journey, after: number): void {
-    const [late] = tried
-    if (!this.isHeard || late === undefined) return
-    this.events.emit({ _tag: "Hedged", at: this.at, model: group.model, deployment: late.id, after })
-  }
-
-  panicked({ group }: Journey, { id }: Deployment): void {
-    if (this.isHeard) this.events.emit({ _tag: "Panicked", at: this.at, model: group.model, deployment: id })
-  }
-
-  sessionMoved({ group, request }: Journey, from: Deployment, to: Deployment): void {
-    if (!this.isHeard || request.session === undefined) return
-    const { model } = group
-    this.events.emit({ _tag: "SessionMoved", at: this.at, session: request.session, model, from: from.id, to: to.id })
+    this.events.emit({
+      ...endOf(request, reason._tag),
+      at: this.at,
+      model: reason._tag === "UnknownModel" ? "unknown" : request.model ?? "*",
+      limitedBy: limitOf(reason)
+    })
   }
 
   /** A whole answer was given. */
-  answered(journey: Journey, deployment: Deployment, firstByte: number, usage: Errors.Usage | undefined): void {
-    if (this.isHeard) this.ended(journey, deployment, "success", firstByte, usage)
+  answered(journey: Journey, answered: Answered): void {
+    this.ended(journey, "success", answered)
   }
 
   /** A request ended without an answer, if it did. */
   failed(journey: Journey, exit: Exit.Exit<unknown, Errors.LoadBalancerError>): void {
     if (Exit.isSuccess(exit)) return
     const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-    this.ended(journey, undefined, error === undefined ? "interrupted" : error.reason._tag, undefined, undefined)
+    this.ended(journey, error === undefined ? "interrupted" : error.reason._tag, undefined, error?.reason)
   }
 
   /** A stream that was committed ended; one that was not is followed by another attempt or by an error. */
   streamEnded(
     journey: Journey,
-    deployment: Deployment,
-    firstByteAt: number | undefined,
-    { _tag }: Outcome,
-    usage: Errors.Usage | undefined
+    { deployment, firstByteAt }: Permit,
+    { answer, outcome: { _tag }, usage }: Ended
   ): void {
     if (firstByteAt === undefined) return
     const outcome = _tag === "Success" ? "success" : _tag === "Abandoned" ? "interrupted" : "StreamInterrupted"
-    this.ended(journey, deployment, outcome, firstByteAt - journey.startedAt, usage)
+    this.ended(journey, outcome, { deployment, firstByte: firstByteAt - journey.startedAt, usage, answer })
   }
 
   private ended(
-    { counted, group, request, startedAt }: Journey,
-    deployment: Deployment | undefined,
-    outcome: "success" | "interrupted" | Errors.LoadBalancerErrorReason["_tag"],
-    firstByte: number | undefined,
-    usage: Errors.Usage | undefined
+    journey: Journey,
+    outcome: RequestEnded["outcome"],
+    answered?: Answered,
+    reason?: Errors.LoadBalancerErrorReason
   ): void {
-    this.events.emit({
-      _tag: "RequestEnded",
+    if (!this.isHeard && journey.trace === undefined) return
+    const { counted, group, placement, request, startedAt, waited } = journey
+    const duration = this.now - startedAt
+    const event: RequestEnded = {
+      ...endOf(request, outcome),
       at: this.at,
       model: group.model,
-      operation: request.operation,
-      streamed: request.stream,
-      session: request.session,
-      deployment: deployment?.id,
-      outcome,
+      placement,
+      deployment: answered?.deployment.id,
+      place: answered?.deployment.place,
+      limitedBy: reason === undefined ? undefined : limitOf(reason),
       attempts: counted,
-      duration: monotonicMillis(this.clock) - startedAt,
-      firstByte,
-      usage
-    })
+      duration,
+      waited: waited + journey.backedOff,
+      overhead: Math.max(0, duration - journey.inAttempts(this.now) - waited - journey.backedOff),
+      firstByte: answered?.firstByte,
+      usage: answered?.usage,
+      answer: answered?.answer
+    }
+    this.events.emit(event)
+    try {
+      journey.trace?.ended(event)
+    } catch {
+      // as above
+    }
+  }
+
+  // --- attempts -----------------------------------------------------------------------------------------------------
+
+  /** An attempt begins. */
+  attempt(journey: Journey, permit: Permit, role: AttemptRole, selection: number | undefined): AttemptStory {
+    const { counted, group: { model }, placement, request } = journey
+    let trace: AttemptTrace | undefined
+    try {
+      trace = journey.trace?.attempt(permit.deployment, role, counted)
+    } catch {
+      // as above
+    }
+    const begun = { model, request, permit, role, placement, selection }
+    return new AttemptStory(this.events, begun, this.listening.onChunks, trace)
+  }
+
+  /** What was open lets a request through, to see. */
+  halfOpened(target: "deployment" | "resource", name: string): void {
+    if (this.isHeard) this.events.emit({ _tag: "BreakerHalfOpened", at: this.at, target, name })
+  }
+
+  // --- between attempts ---------------------------------------------------------------------------------------------
+
+  failedOver(journey: Journey, { deployment, outcome, summary }: AttemptFailure, delay: number): void {
+    if (!this.isFollowed(journey)) return
+    const { model } = journey.group
+    const { reason } = outcome
+    const errorType = summary.errorType ?? "abandoned"
+    this.tell(journey, { _tag: "FailedOver", at: this.at, model, from: deployment.id, reason, errorType, delay })
+  }
+
+  waiting(journey: Journey, delay: number): void {
+    if (!this.isFollowed(journey)) return
+    this.tell(journey, { _tag: "Waiting", at: this.at, model: journey.group.model, delay })
+  }
+
+  hedged(journey: Journey, after: number): void {
+    const [late] = journey.tried
+    if (late === undefined || !this.isFollowed(journey)) return
+    this.tell(journey, { _tag: "Hedged", at: this.at, model: journey.group.model, deployment: late.id, after })
+  }
+
+  panicked(journey: Journey, { id }: Deployment): void {
+    if (!this.isFollowed(journey)) return
+    this.tell(journey, { _tag: "Panicked", at: this.at, model: journey.group.model, deployment: id })
+  }
+
+  sessionMoved(journey: Journey, from: Deployment, to: Deployment, reason: SessionMoveReason): void {
+    const { group: { model }, request: { session } } = journey
+    if (session === undefined || !this.isFollowed(journey)) return
+    this.tell(journey, { _tag: "SessionMoved", at: this.at, session, model, from: from.id, to: to.id, reason })
+  }
+
+  private isFollowed(journey: Journey): boolean {
+    return this.isHeard || journey.trace !== undefined
+  }
+
+  private tell(journey: Journey, incident: Incident): void {
+    this.events.emit(incident)
+    try {
+      journey.trace?.happened(incident)
+    } catch {
+      // as above
+    }
   }
 }
+
+const limitOf = (reason: Errors.LoadBalancerErrorReason): Errors.LimitedBy | undefined =>
+  reason._tag === "Throttled" || reason._tag === "Unavailable" ? reason.limitedBy : undefined
+
+/** The end of a request that has done nothing. */
+const endOf = (
+  { operation, session, stream }: LlmRequest,
+  outcome: RequestEnded["outcome"]
+): Omit<RequestEnded, "at" | "model"> => ({
+  _tag: "RequestEnded",
+  operation,
+  streamed: stream,
+  session,
+  placement: undefined,
+  deployment: undefined,
+  place: undefined,
+  outcome,
+  limitedBy: undefined,
+  attempts: 0,
+  duration: 0,
+  waited: 0,
+  overhead: 0,
+  firstByte: undefined,
+  usage: undefined,
+  answer: undefined
+})

@@ -8,8 +8,10 @@ import type { AttemptPlan, Ended, Patience } from "../attempt/AttemptPlan.ts"
 import type { AttemptFailure } from "../attempt/GivenStream.ts"
 import type { Deployment, Permit } from "../deployment/Deployment.ts"
 import { HANG_FACTOR } from "../deployment/Latency.ts"
+import type { SessionMoveReason } from "../Event.ts"
 import { explain } from "../routing/Explain.ts"
 import type { Explanation } from "../routing/Explanation.ts"
+import { refusalOf } from "../routing/Gate.ts"
 import { decide, type Decision, healthyShare, type NoCandidate, type Query } from "../routing/Router.ts"
 import type { BalancerState } from "./BalancerState.ts"
 import { hedge } from "./Hedge.ts"
@@ -51,10 +53,10 @@ export class NextAttempt {
     journey: Journey,
     overruling: Overruling = undefined
   ): Effect.Effect<Answered, Trouble> {
-    const isRenewal = typeof overruling === "object"
     let none: Exclude<Trouble["_tag"], "Attempt"> = "NoCandidate"
     let startedAt = 0
     const begin = (): AttemptPlan | undefined => {
+      const choosingSince = this.state.now
       const decision = this.choose(journey, overruling)
       if (decision._tag === "NoCandidate") return undefined
       startedAt = this.state.now
@@ -64,7 +66,7 @@ export class NextAttempt {
         return undefined
       }
       journey.owesRetry = false
-      return this.plan(journey, decision.deployment, startedAt, isRenewal)
+      return this.plan(journey, decision, overruling, startedAt, startedAt - choosingSince)
     }
     return Effect.matchEffect(execute(begin, this.state.environment), {
       onFailure: (failed) =>
@@ -75,7 +77,9 @@ export class NextAttempt {
         this.remember(journey, answer, startedAt)
         journey.group.overload.answered(this.state.now)
         if (answer._tag === "Whole") {
-          this.state.narrator.answered(journey, answer.deployment, answer.firstByte, answer.usage)
+          const { deployment, facts, usage } = answer
+          const firstByte = this.state.now - journey.startedAt
+          this.state.narrator.answered(journey, { deployment, firstByte, usage, answer: facts })
         }
         return Effect.succeed({ answer, attempts: journey.counted })
       }
@@ -155,6 +159,7 @@ export class NextAttempt {
     // its last deployment may be gone meanwhile, and a wildcard serve the model that was asked for
     if (journey.group.deployments.length === 0) this.state.deployments.group(journey.group.model)
     const warm = journey.sessionKey === undefined ? undefined : this.state.affinity.recall(journey.sessionKey, now)
+    journey.warm = warm
     return {
       group: journey.group,
       demand: {
@@ -173,23 +178,67 @@ export class NextAttempt {
   }
 
   /** Reserves, and says what the attempt is to do. */
-  private plan(journey: Journey, deployment: Deployment, now: number, isRenewal: boolean): AttemptPlan {
+  private plan(
+    journey: Journey,
+    { deployment, isRepeat }: Decision,
+    overruling: Overruling,
+    now: number,
+    selection: number
+  ): AttemptPlan {
     const { configured, deadline, group, onOpen, promptTokens, request, timeouts, tokens } = journey
+    const { narrator } = this.state
     const requests = request.model === undefined ? 0 : 1
+    this.place(journey, deployment, now)
+    const { breaker, resource } = deployment
+    const { epoch } = breaker
+    const { epoch: resourceEpoch } = resource.breaker
     const permit = deployment.enter(now, tokens, journey.expected, journey.latencyKind, requests)
+    // a breaker changes its state on entry only where this is its probe
+    if (breaker.epoch !== epoch) narrator.halfOpened("deployment", deployment.id)
+    if (resource.breaker.epoch !== resourceEpoch) narrator.halfOpened("resource", resource.name)
     // in the same moment, so that nobody overtakes
     journey.leaveLine()
+    const role = overruling === "hedge" ? "hedge" : journey.tried.size === 0 ? "first" : isRepeat ? "retry" : "failover"
     journey.tried.add(deployment)
     journey.counted++
+    journey.enterAttempt(now)
     const isWhole = !request.stream && request.operation !== "other"
-    const onEnd = isWhole ? undefined : ({ ids, outcome, usage }: Ended) => {
-      if (ids.length > 0) this.state.owners.remember(ids, deployment.resource.name)
-      if (this.state.narrator.isHeard) {
-        this.state.narrator.streamEnded(journey, deployment, permit.firstByteAt, outcome, usage)
-      }
+    const onEnd = (ended: Ended) => {
+      journey.leaveAttempt(this.state.now)
+      if (isWhole) return
+      if (ended.ids.length > 0) this.state.owners.remember(ended.ids, deployment.resource.name)
+      narrator.streamEnded(journey, permit, ended)
     }
-    const patience = isWhole ? this.patienceOf(journey, permit) : undefined
-    return { request, permit, group, promptTokens, timeouts, configured, patience, deadline, isRenewal, onOpen, onEnd }
+    return {
+      request,
+      permit,
+      group,
+      promptTokens,
+      timeouts,
+      configured,
+      patience: isWhole ? this.patienceOf(journey, permit) : undefined,
+      deadline,
+      isRenewal: typeof overruling === "object",
+      onOpen,
+      onEnd,
+      story: narrator.attempt(journey, permit, role, selection)
+    }
+  }
+
+  /** Notes whether a session goes where its cache is warm, and why not, if it does not. */
+  private place(journey: Journey, deployment: Deployment, now: number): void {
+    const { warm } = journey
+    if (journey.sessionKey === undefined) return
+    journey.placement = warm === undefined ? "new" : warm === deployment ? "home" : "moved"
+    if (journey.placement === "moved") journey.moveReason = this.whyNot(journey, warm!, deployment, now)
+  }
+
+  private whyNot(journey: Journey, warm: Deployment, chosen: Deployment, now: number): SessionMoveReason {
+    if (journey.tried.has(warm)) return "failed"
+    const refusal = refusalOf(warm, this.queryOf(journey, journey.tried, now).demand, now)
+    if (refusal !== undefined) return refusal
+    if (warm.isFarSlower(now)) return "slow"
+    return chosen.tier < warm.tier ? "returned" : "busy"
   }
 
   /**
@@ -224,7 +273,8 @@ export class NextAttempt {
     if (request.pin !== undefined) this.state.owners.remember(request.pin.ids, answer.deployment.resource.name)
     if (sessionKey === undefined) return
     const from = this.state.affinity.commit(sessionKey, answer.deployment, startedAt, this.state.now)
-    if (from !== undefined) this.state.narrator.sessionMoved(journey, from, answer.deployment)
+    if (from === undefined) return
+    this.state.narrator.sessionMoved(journey, from, answer.deployment, journey.moveReason ?? "other")
   }
 
   mayHedge({ maxAttempts, request, resources }: Journey): boolean {

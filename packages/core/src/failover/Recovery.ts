@@ -204,6 +204,7 @@ export class Recovery {
         if (stop !== undefined) return stop
       } else {
         yield* this.state.pause(delay)
+        journey.backedOff += this.state.now - now
       }
     }
     return undefined

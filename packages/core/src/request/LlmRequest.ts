@@ -68,6 +68,8 @@ export interface Facts {
   readonly isStored: boolean
   /** Whether repeating it could do more than cost twice, so that it is only repeated when surely not processed. */
   readonly hasSideEffects: boolean
+  /** Settings that it names, for telemetry: none of them is content. */
+  readonly traits: Parameters | undefined
 }
 
 /**
@@ -209,7 +211,8 @@ export const noFacts: Facts = {
   session: undefined,
   pin: undefined,
   isStored: false,
-  hasSideEffects: false
+  hasSideEffects: false,
+  traits: undefined
 }
 
 /**
@@ -312,8 +315,43 @@ export const readFacts = (operation: Operation, parameters: Parameters): Facts =
     pin: operation === "responses" ? readPin(parameters) : undefined,
     isStored: operation === "responses" || (operation === "chat" && parameters["store"] === true),
     hasSideEffects: operation === "responses"
-      && (parameters["background"] === true || parameters["store"] === true)
+      && (parameters["background"] === true || parameters["store"] === true),
+    traits: traitsOf(parameters)
   }
+}
+
+const traitNames = [
+  "max_tokens",
+  "max_completion_tokens",
+  "max_output_tokens",
+  "temperature",
+  "top_p",
+  "frequency_penalty",
+  "presence_penalty",
+  "seed",
+  "n",
+  "reasoning_effort",
+  "service_tier",
+  "dimensions",
+  "encoding_format"
+]
+
+const traitsOf = (parameters: Parameters): Parameters | undefined => {
+  let traits: Record<string, unknown> | undefined
+  for (const name of traitNames) {
+    const value = parameters[name]
+    if (typeof value === "number" || typeof value === "string") (traits ??= {})[name] = value
+  }
+  const effort = parameters["reasoning"]
+  if (isRecord(effort) && typeof effort["effort"] === "string") {
+    traits = { ...traits, reasoning_effort: effort["effort"] }
+  }
+  const format = parameters["response_format"] ??
+    (isRecord(parameters["text"]) ? parameters["text"]["format"] : undefined)
+  if (isRecord(format) && typeof format["type"] === "string") traits = { ...traits, format: format["type"] }
+  const { conversation } = parameters
+  const id = text(conversation) ?? (isRecord(conversation) ? text(conversation["id"]) : undefined)
+  return id === undefined ? traits : { ...traits, conversation: id }
 }
 
 const asksForUsage = (parameters: Parameters): boolean => {

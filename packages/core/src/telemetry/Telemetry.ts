@@ -1,86 +1,138 @@
 /**
  * The seam to telemetry: it is told every event, in order and synchronously, and nobody else in the core knows of it.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type { Deployments } from "../deployment/Deployments.ts"
 import type { Event } from "../Event.ts"
 import type { Explanation } from "../routing/Explanation.ts"
+import type { OnChunks } from "./AttemptStory.ts"
+import { EventMetrics } from "./EventMetrics.ts"
+import { Logs } from "./Logs.ts"
+import { Meter } from "./Meter.ts"
+import * as Spans from "./Spans.ts"
+import { StateMetrics } from "./StateMetrics.ts"
+import type { Trace } from "./Trace.ts"
+
+/** The state of a balancer, to be looked at whenever someone wants to know. */
+export interface LiveState {
+  readonly deployments: Deployments["Service"]
+  /** Milliseconds of the monotonic clock. */
+  readonly now: () => number
+  /** Sessions that are remembered. */
+  readonly sessions: () => number
+  /** Retries that the budget would grant now. */
+  readonly retriesLeft: () => number
+}
 
 /**
- * Service that is told what happens. `observe` must not throw and must not wait; `undefined` costs nothing.
+ * What telemetry does.
+ */
+export interface TelemetryOptions {
+  /** Whether requests and attempts are spans of the caller's tracer, where it has one. Default: true. */
+  readonly spans?: boolean | undefined
+  /** Whether metrics are kept in Effect's registry, where exporters find them. Default: true. */
+  readonly metrics?: boolean | undefined
+  /** Whether changes of state are logged through Effect's logger. Default: true. */
+  readonly logs?: boolean | undefined
+  /** Whether prompts and completions are attributes of spans. They may hold personal data. Default: false. */
+  readonly captureContent?: boolean | undefined
+  /** Whether requests to the service carry `traceparent`. Azure counts custom headers, of which it takes ten. Default: false. */
+  readonly propagate?: boolean | undefined
+  /**
+   * Names of the GenAI conventions: `stable` are those of 1.41.1, `latest` those that are in development and will replace
+   * them. Default: `stable`.
+   */
+  readonly genAi?: "stable" | "latest" | undefined
+}
+
+/**
+ * Options that hold where none are given in code. `@evenkeel/otel` sets them from the standard environment variables.
+ */
+export const TelemetryDefaults: Context.Reference<TelemetryOptions> = Context.Reference<TelemetryOptions>(
+  "@evenkeel/core/telemetry/Telemetry/TelemetryDefaults",
+  { defaultValue: () => ({}) }
+)
+
+/**
+ * Service that is told what happens. Nothing of it may wait, and what it throws is ignored; what is left out costs nothing.
  */
 export class Telemetry extends Context.Service<Telemetry, {
-  readonly observe: ((event: Event) => void) | undefined
+  /** Told every event. */
+  readonly observe?: ((event: Event) => void) | undefined
   /** Told why each attempt goes where it goes, which costs several times what the choice does. */
   readonly explain?: ((explanation: Explanation) => void) | undefined
+  /** Follows a request from its beginning to its end. */
+  readonly trace?: Trace | undefined
+  /** Told of each piece of a stream. */
+  readonly onChunks?: OnChunks | undefined
+  /** Given the state of the balancer, to look at until its scope ends. */
+  readonly attach?: ((state: LiveState) => Effect.Effect<void, never, Scope.Scope>) | undefined
 }>()("@evenkeel/core/telemetry/Telemetry") {
+  /**
+   * Spans, metrics and logs of Effect's own, wherever they are exported to; see docs/observability.md.
+   *
+   * **Example** (Metrics alone)
+   *
+   * ```ts
+   * LoadBalancer.layer(config, { telemetry: Telemetry.layer({ spans: false, logs: false }) })
+   * ```
+   */
+  static layer(options: TelemetryOptions = {}): Layer.Layer<Telemetry> {
+    return Layer.effect(Telemetry, make(options))
+  }
+
   /** Tells nobody. */
-  static readonly layerNoop: Layer.Layer<Telemetry> = Layer.sync(Telemetry, () => ({ observe: undefined }))
+  static readonly layerNoop: Layer.Layer<Telemetry> = Layer.succeed(Telemetry, {})
 
   /** Tells a function what happens, and another, if there is one, why each attempt goes where it goes. */
-  static layer(
+  static layerListener(
     observe: ((event: Event) => void) | undefined,
     explain?: (explanation: Explanation) => void
   ): Layer.Layer<Telemetry> {
     return Layer.succeed(Telemetry, { observe, explain })
   }
+}
 
-  /**
-   * Logs through Effect's logger: changes of state at info or warning, failed attempts and failovers at debug. Ordinary
-   * requests are not logged.
-   */
-  static readonly layerLogging: Layer.Layer<Telemetry> = Layer.effect(
-    Telemetry,
-    Effect.gen(function*() {
-      const run = Effect.runForkWith(yield* Effect.context<never>())
-      return {
-        observe: (event: Event) => {
-          const line = describe(event)
-          if (line !== undefined) run(line)
+const make = (options: TelemetryOptions): Effect.Effect<Telemetry["Service"]> =>
+  Effect.gen(function*() {
+    const given = { ...(yield* TelemetryDefaults), ...options }
+    const { captureContent = false, genAi = "stable", logs = true, metrics = true, propagate = false, spans = true } =
+      given
+    const context = yield* Effect.context<never>()
+    const clock = yield* Clock.Clock
+    const isLatest = genAi === "latest"
+    const listeners: Array<(event: Event) => void> = []
+    const attached: Array<(state: LiveState) => Effect.Effect<void, never, Scope.Scope>> = []
+    let onChunks: OnChunks | undefined
+    if (metrics) {
+      const meter = Meter.of(context)
+      const counted = new EventMetrics(meter, isLatest)
+      onChunks = counted.onChunks
+      listeners.push((event) => counted.observe(event))
+      attached.push((state) =>
+        Effect.map(StateMetrics.attach(meter, state), (gauges) => {
+          counted.attach(state)
+          listeners.push((event) => gauges.observe(event))
+        })
+      )
+    }
+    if (logs) {
+      const run = Effect.runForkWith(context)
+      const lines = new Logs((line) => void run(line))
+      listeners.push((event) => lines.observe(event))
+    }
+    return {
+      observe: metrics || logs
+        ? (event: Event) => {
+          for (const listener of listeners) listener(event)
         }
-      }
-    })
-  )
-}
-
-const seconds = (millis: number): string => `${Math.round(millis / 100) / 10} s`
-
-const describe = (event: Event): Effect.Effect<void> | undefined => {
-  switch (event._tag) {
-    case "BreakerOpened":
-      return Effect.logWarning(
-        `Evenkeel: ${event.target} ${event.name} is failing (${event.reason}); next try in ${seconds(event.openFor)}`
-      )
-    case "BreakerClosed":
-      return Effect.logInfo(`Evenkeel: ${event.target} ${event.name} is back`)
-    case "CooledDown":
-      return Effect.logInfo(
-        `Evenkeel: ${event.deployment} is to be left alone for ${seconds(event.coolFor)} (${event.reason})`
-      )
-    case "DeploymentMissing":
-      return Effect.logError(`Evenkeel: ${event.deployment} does not exist; check its name and its resource`)
-    case "MembershipChanged":
-      return Effect.logInfo(`Evenkeel: ${event.deployment} was ${event.change}`)
-    case "Panicked":
-      return Effect.logWarning(
-        `Evenkeel: every deployment of ${event.model} is failing; tried ${event.deployment} all the same`
-      )
-    case "FailedOver":
-      return Effect.logDebug(`Evenkeel: ${event.model} fails over from ${event.from} (${event.reason})`)
-    case "Waiting":
-      return Effect.logDebug(`Evenkeel: ${event.model} waits ${seconds(event.delay)} for a deployment`)
-    case "Hedged":
-      return Effect.logDebug(
-        `Evenkeel: ${event.deployment} is late after ${seconds(event.after)}; another is asked beside`
-      )
-    case "SessionMoved":
-      return Effect.logDebug(`Evenkeel: a session of ${event.model} moved from ${event.from} to ${event.to}`)
-    case "AttemptEnded":
-      return event.attempt.outcome === "success"
-        ? undefined
-        : Effect.logDebug(`Evenkeel: ${event.attempt.deployment} ${event.attempt.outcome} (${event.attempt.reason})`)
-    case "RequestEnded":
-      return undefined
-  }
-}
+        : undefined,
+      onChunks,
+      trace: spans ? Spans.make(clock, { captureContent, propagate, isLatest }) : undefined,
+      attach: (state) => Effect.forEach(attached, (attach) => attach(state), { discard: true })
+    }
+  })

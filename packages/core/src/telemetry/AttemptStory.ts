@@ -1,0 +1,117 @@
+/**
+ * The way of one attempt, as it is told to whoever listens.
+ */
+import type { AnswerFacts } from "../attempt/AnswerFacts.ts"
+import type { Batch } from "../attempt/EventStream.ts"
+import type { Permit } from "../deployment/Deployment.ts"
+import type { RateLimits } from "../deployment/RateLimitHeaders.ts"
+import type { AttemptEnded, AttemptRole, EventHub, SessionPlacement } from "../Event.ts"
+import type { AttemptSummary, Usage } from "../LoadBalancerError.ts"
+import type { LlmRequest } from "../request/LlmRequest.ts"
+import type { AttemptTrace } from "./Trace.ts"
+
+/** Told of the pieces of a stream after its first: `count` that came together, so many milliseconds after those before. */
+export type OnChunks = (model: string, request: LlmRequest, permit: Permit, gap: number, count: number) => void
+
+/** What is known of an attempt when it begins. */
+export interface AttemptBegun {
+  readonly model: string
+  readonly request: LlmRequest
+  readonly permit: Permit
+  readonly role: AttemptRole
+  readonly placement: SessionPlacement | undefined
+  readonly selection: number | undefined
+}
+
+/** What is known of it when it ends. */
+export interface AttemptTold {
+  readonly at: number
+  readonly now: number
+  readonly summary: AttemptSummary
+  readonly usage: Usage | undefined
+  readonly cost: number | undefined
+  readonly limits: RateLimits | undefined
+  readonly answer: AnswerFacts | undefined
+}
+
+/**
+ * Story of one attempt. Telemetry that throws harms no attempt.
+ */
+export class AttemptStory {
+  readonly trace: AttemptTrace | undefined
+  private readonly events: EventHub
+  private readonly begun: AttemptBegun
+  private readonly onChunks: OnChunks | undefined
+  private lastChunkAt: number | undefined
+
+  constructor(events: EventHub, begun: AttemptBegun, onChunks?: OnChunks, trace?: AttemptTrace) {
+    this.events = events
+    this.begun = begun
+    this.onChunks = onChunks
+    this.trace = trace
+  }
+
+  /** The content of a stream begins. */
+  committed(now: number): void {
+    this.lastChunkAt = now
+    try {
+      this.trace?.committed()
+    } catch {
+      // telemetry that fails must not fail a request
+    }
+  }
+
+  /** Events of a stream arrived after its first content. */
+  arrived(batch: Batch, now: number): void {
+    const { events: { length } } = batch
+    if (this.onChunks === undefined || length === 0) return
+    const { model, permit, request } = this.begun
+    const gap = now - (this.lastChunkAt ?? now)
+    this.lastChunkAt = now
+    try {
+      this.onChunks(model, request, permit, gap, length)
+    } catch {
+      // as above
+    }
+  }
+
+  /** Content is given out: events of a stream, or a whole answer. */
+  given(content: Batch | Readonly<Record<string, unknown>>): void {
+    if (this.trace?.content === undefined) return
+    try {
+      this.trace.content(content)
+    } catch {
+      // as above
+    }
+  }
+
+  ended({ answer, at, cost, limits, now, summary, usage }: AttemptTold): void {
+    if (!this.events.isHeard && this.trace === undefined) return
+    const { model, permit, placement, request, role, selection } = this.begun
+    const hasAnswered = permit.firstByteAt !== undefined || summary.outcome === "success"
+    const event: AttemptEnded = {
+      _tag: "AttemptEnded",
+      at,
+      model,
+      operation: request.operation,
+      streamed: request.stream,
+      attempt: summary,
+      place: permit.deployment.place,
+      role,
+      firstByte: hasAnswered ? (permit.firstByteAt ?? now) - permit.startedAt : undefined,
+      selection,
+      placement,
+      reserved: permit.reservation.tokens,
+      usage,
+      cost,
+      limits,
+      answer
+    }
+    this.events.emit(event)
+    try {
+      this.trace?.ended(event)
+    } catch {
+      // as above
+    }
+  }
+}

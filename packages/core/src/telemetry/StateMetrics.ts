@@ -1,0 +1,220 @@
+/**
+ * The state of a balancer as gauges, read when someone looks.
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { Deployment } from "../deployment/Deployment.ts"
+import type { Resource } from "../deployment/Resource.ts"
+import type { Event } from "../Event.ts"
+import { resourceStateOf, stateOf } from "../Snapshot.ts"
+import type { Labels, Meter } from "./Meter.ts"
+import { type Instrument, observed } from "./Names.ts"
+import { reasonWord } from "./ReasonWord.ts"
+import type { LiveState } from "./Telemetry.ts"
+
+const states = ["healthy", "cooling-down", "open", "half-open", "draining"] as const
+
+const resourceStates = ["healthy", "open", "half-open"] as const
+
+/** Gauges of one thing, by name, until it is gone. */
+class Gauges {
+  private readonly meter: Meter
+  private readonly gauges = new Map<string, () => void>()
+
+  constructor(meter: Meter) {
+    this.meter = meter
+  }
+
+  observe(instrument: Instrument, labels: Labels, read: () => number): void {
+    const key = `${instrument.name} ${labels.join(" ")}`
+    if (!this.gauges.has(key)) this.gauges.set(key, this.meter.observe(instrument, labels, read))
+  }
+
+  get isEmpty(): boolean {
+    return this.gauges.size === 0
+  }
+
+  stop(): void {
+    for (const stop of this.gauges.values()) stop()
+    this.gauges.clear()
+  }
+}
+
+/**
+ * Keeps gauges for whatever there is: deployments, models and resources come and go, and some of what they tell is not
+ * known from the beginning.
+ */
+export class StateMetrics {
+  private readonly meter: Meter
+  private readonly state: LiveState
+  private readonly own: Gauges
+  private readonly deployments = new Map<Deployment, Gauges>()
+  private readonly resources = new Map<Resource, Gauges>()
+  private readonly models = new Map<string, Gauges>()
+
+  private constructor(meter: Meter, state: LiveState) {
+    this.meter = meter
+    this.state = state
+    this.own = new Gauges(meter)
+    this.own.observe(observed.retriesLeft, [], state.retriesLeft)
+    this.own.observe(observed.sessions, [], state.sessions)
+    this.refresh()
+  }
+
+  /** Gauges of a balancer, until the scope ends. */
+  static attach(meter: Meter, state: LiveState): Effect.Effect<StateMetrics, never, Scope.Scope> {
+    return Effect.acquireRelease(
+      Effect.sync(() => new StateMetrics(meter, state)),
+      (metrics) => Effect.sync(() => metrics.stop())
+    )
+  }
+
+  /** Looks again where something may have come, gone, or become known. */
+  observe(event: Event): void {
+    switch (event._tag) {
+      case "MembershipChanged":
+        if (event.change === "updated") this.forget()
+        return this.refresh()
+      case "AttemptEnded": {
+        const { attempt: { deployment: id }, model } = event
+        if (!this.models.has(model)) return this.refresh()
+        for (const deployment of this.state.deployments.group(model)?.deployments ?? []) {
+          if (deployment.id !== id) continue
+          const gauges = this.deployments.get(deployment)
+          // what a wildcard became is told by nothing else
+          if (gauges === undefined) this.refresh()
+          else this.limits(deployment, gauges)
+        }
+        return
+      }
+      case "BreakerOpened":
+      case "CooledDown":
+        return this.outages(event._tag === "CooledDown" ? event.deployment : event.name, event.reason)
+    }
+  }
+
+  private stop(): void {
+    for (const kind of [this.deployments, this.resources, this.models]) {
+      for (const gauges of kind.values()) gauges.stop()
+    }
+    for (const { id } of this.deployments.keys()) this.meter.leave(id)
+    this.own.stop()
+  }
+
+  /** A tier is a label, and a limit may be known no more. */
+  private forget(): void {
+    for (const gauges of this.deployments.values()) gauges.stop()
+  }
+
+  private refresh(): void {
+    const { deployments } = this.state
+    const live = new Set(deployments.all())
+    for (const [deployment, gauges] of this.deployments) {
+      if (live.has(deployment)) continue
+      gauges.stop()
+      this.deployments.delete(deployment)
+      this.meter.leave(deployment.id)
+    }
+    for (const deployment of live) {
+      let gauges = this.deployments.get(deployment)
+      if (gauges === undefined) {
+        this.deployments.set(deployment, gauges = new Gauges(this.meter))
+        this.meter.enter(deployment.id)
+      }
+      if (gauges.isEmpty) this.deployment(deployment, gauges)
+    }
+    const resources = new Set(deployments.resources())
+    for (const [resource, gauges] of this.resources) {
+      if (resources.has(resource)) continue
+      gauges.stop()
+      this.resources.delete(resource)
+    }
+    for (const resource of resources) {
+      if (this.resources.has(resource)) continue
+      const gauges = new Gauges(this.meter)
+      this.resources.set(resource, gauges)
+      for (const state of resourceStates) {
+        const { name, region } = resource
+        gauges.observe(observed.resource, [name, region, state], () => resourceStateOf(resource) === state ? 1 : 0)
+      }
+    }
+    const models = new Set(deployments.models())
+    for (const [model, gauges] of this.models) {
+      if (models.has(model)) continue
+      gauges.stop()
+      this.models.delete(model)
+    }
+    for (const model of models) {
+      if (this.models.has(model)) continue
+      const gauges = new Gauges(this.meter)
+      this.models.set(model, gauges)
+      this.model(model, gauges)
+    }
+  }
+
+  private model(model: string, gauges: Gauges): void {
+    const { deployments, now } = this.state
+    for (const state of states) {
+      gauges.observe(observed.deployments, [model, state], () => {
+        const members = deployments.group(model)?.deployments ?? []
+        return members.filter((deployment) => stateOf(deployment, now()).state === state).length
+      })
+    }
+    gauges.observe(observed.queue, [model], () => deployments.group(model)?.line.length ?? 0)
+    gauges.observe(observed.refusing, [model], () => deployments.group(model)?.overload.isLasting(now()) ? 1 : 0)
+  }
+
+  private deployment(deployment: Deployment, gauges: Gauges): void {
+    const { now } = this.state
+    const { id, model, place: { region, resource, tier }, quota } = deployment
+    for (const state of states) {
+      const labels = [id, resource, region, String(tier), model, state]
+      gauges.observe(observed.state, labels, () => stateOf(deployment, now()).state === state ? 1 : 0)
+    }
+    const labels = [id, region, model]
+    gauges.observe(observed.recovery, [id, model], () => (stateOf(deployment, now()).opensIn ?? 0) / 1000)
+    gauges.observe(observed.active, labels, () => deployment.inFlight)
+    gauges.observe(observed.waiting, labels, () => deployment.waiting)
+    gauges.observe(observed.utilisation, labels, () => quota.utilisation(now()))
+    gauges.observe(observed.tokensUsed, [...labels, "self"], () => quota.ownTokensUsed(now()))
+    gauges.observe(observed.tokensUsed, [...labels, "others"], () => quota.othersTokensUsed(now()))
+    gauges.observe(observed.requestsUsed, [...labels, "self"], () => quota.ownRequestsUsed(now()))
+    gauges.observe(observed.requestsUsed, [...labels, "others"], () => quota.othersRequestsUsed(now()))
+    gauges.observe(observed.slowness, labels, () => deployment.slowness(now()))
+    gauges.observe(observed.warmth, [id, model], () => deployment.warmth(now()))
+    this.limits(deployment, gauges)
+  }
+
+  /** Limits, and what is left of them, where they have become known. */
+  private limits({ id, model, place: { region }, quota }: Deployment, gauges: Gauges): void {
+    const { now } = this.state
+    const labels = [id, region, model]
+    if (quota.tokenLimit !== Infinity) {
+      gauges.observe(observed.tokenLimit, labels, () => quota.tokenLimit)
+      gauges.observe(observed.tokenUtilisation, labels, () => quota.tokensUsed(now()) / quota.tokenLimit)
+    }
+    if (quota.requestLimit !== Infinity) {
+      gauges.observe(observed.requestLimit, labels, () => quota.requestLimit)
+      gauges.observe(observed.requestUtilisation, labels, () => quota.requestsUsed(now()) / quota.requestLimit)
+    }
+    if (quota.tokensRemaining !== undefined) {
+      gauges.observe(observed.tokensRemaining, labels, () => quota.tokensRemaining ?? 0)
+    }
+    if (quota.requestsRemaining !== undefined) {
+      gauges.observe(observed.requestsRemaining, labels, () => quota.requestsRemaining ?? 0)
+    }
+  }
+
+  /** A deployment, or all of a resource, is out for a reason, which may be new. */
+  private outages(name: string, reason: string): void {
+    const word = reasonWord(reason)
+    for (const [deployment, gauges] of this.deployments) {
+      const { id, model, resource } = deployment
+      if (id !== name && resource.name !== name) continue
+      gauges.observe(observed.outage, [id, model, word], () => {
+        const { reason, state } = stateOf(deployment, this.state.now())
+        return state !== "healthy" && state !== "draining" && reasonWord(reason ?? "") === word ? 1 : 0
+      })
+    }
+  }
+}
