@@ -83,7 +83,8 @@ describe("Config.decode", () => {
         provisioned: false,
         weight: 1,
         tpm: 300_000,
-        rpm: 1_800
+        rpm: 1_800,
+        price: undefined
       }]
     })
     assert.deepStrictEqual(Config.defaults.timeouts, {
@@ -128,6 +129,16 @@ describe("Config.decode", () => {
     // no inherited name is taken for a model
     assert.isUndefined(modelTimeouts["constructor"])
     assert.isUndefined(modelTimeouts["__proto__"])
+  })
+
+  it("reads the prices of a deployment, provisioned or not", () => {
+    const tier = { input: 2, output: 8, cachedInput: 0, cacheWrite: 2.5, reasoning: 9 }
+    const full = { ...tier, longContext: { ...tier, above: 272_000 } }
+    for (const price of [{ input: 0, output: 1e-7 }, full, { ...full, serviceTiers: { priority: full, flex: tier } }]) {
+      const read = ok(withDeployment({ price, provisioned: true })).resources[0]!.deployments[0]!.price
+      assert.deepStrictEqual(read, price)
+    }
+    assert.isUndefined(ok(withDeployment({ price: undefined })).resources[0]!.deployments[0]!.price)
   })
 
   it("reads every way to authenticate", () => {
@@ -241,6 +252,47 @@ describe("Config.decode", () => {
     ],
     [withDeployment({ weight: 0 }), "resources[0].deployments[0].weight: expected a number above 0, at most 1,000,000"],
     [withDeployment({ provisioned: 1 }), "resources[0].deployments[0].provisioned: expected true or false, found 1"],
+    [
+      withDeployment({ price: { input: -1, output: 1 } }),
+      "resources[0].deployments[0].price.input: expected a number of 0 or more, found -1"
+    ],
+    [
+      withDeployment({ price: { input: 1, output: Infinity } }),
+      "resources[0].deployments[0].price.output: expected a number of 0 or more, found Infinity"
+    ],
+    [
+      withDeployment({ price: { input: 1, output: 1, cachedInput: null } }),
+      "resources[0].deployments[0].price.cachedInput: expected a number of 0 or more, found nothing (null)"
+    ],
+    [
+      withDeployment({ price: { input: "$2", output: 1 } }),
+      "resources[0].deployments[0].price.input: expected a number of 0 or more, found \"$2\""
+    ],
+    [
+      withDeployment({ price: { input: 1 } }),
+      "resources[0].deployments[0].price.output: is missing: give the price of a million output tokens in USD"
+    ],
+    [
+      withDeployment({ price: { output: 1 } }),
+      "resources[0].deployments[0].price.input: is missing: give the price of a million input tokens in USD"
+    ],
+    [
+      withDeployment({ price: { input: 1, output: 1, chacedInput: 1 } }),
+      "resources[0].deployments[0].price.chacedInput: unknown key; did you mean `cachedInput`?"
+    ],
+    [
+      withDeployment({ price: { input: 1, output: 1, longContext: { input: 2, output: 2 } } }),
+      "resources[0].deployments[0].price.longContext.above: is missing: give the prompt tokens above which these prices hold"
+    ],
+    [
+      withDeployment({ price: { input: 1, output: 1, serviceTiers: { flex: { input: Number.NaN, output: 1 } } } }),
+      "resources[0].deployments[0].price.serviceTiers.flex.input: expected a number of 0 or more, found NaN"
+    ],
+    [
+      withDeployment({ price: { input: 1, output: 1, serviceTiers: [] } }),
+      "resources[0].deployments[0].price.serviceTiers: expected an object, found an empty list"
+    ],
+    [withDeployment({ price: 5 }), "resources[0].deployments[0].price: expected an object, found 5"],
     [withDeployment({ TPM: 1 }), "resources[0].deployments[0].TPM: unknown key; did you mean `tpm`?"],
     [
       withDeployment({ prioritty: 1 }),
@@ -460,8 +512,14 @@ describe("Config.decode", () => {
 // properties
 // -----------------------------------------------------------------------------
 
+const prices = { input: 1, output: 2, cachedInput: 0, longContext: { above: 1_000, input: 2, output: 3 } }
+
 const full = {
-  resources: [azure, { ...openai, region: "us" }, compatible],
+  resources: [
+    azure,
+    { ...openai, region: "us" },
+    { ...compatible, deployments: [{ name: "*", price: { ...prices, serviceTiers: { flex: prices } } }] }
+  ],
   defaultResource: "oai",
   session: { capacity: 5, idle: "1 minute", loadBound: 2 },
   health: { openFor: 1_000, check: { kind: "path", path: "/models", interval: "5 seconds" } },

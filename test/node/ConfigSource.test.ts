@@ -166,6 +166,45 @@ describe("EVENKEEL_CONFIG", () => {
     )
   })
 
+  it("takes the prices of a deployment from YAML and JSON, with references", () => {
+    const price = { input: 2.5, output: 10, longContext: { above: 272_000, input: 5, output: 15 } }
+    const yaml = `
+resources:
+  - name: o
+    provider: openai
+    apiKey: k
+    deployments:
+      - name: x
+        price:
+          input: 2.5
+          output: \${OUTPUT}
+          longContext: { above: 272000, input: 5, output: "\${LONG:-15}" }
+          serviceTiers:
+            priority: { input: 5, output: 20 }
+`
+    const json = JSON.stringify({
+      resources: [{
+        name: "o",
+        provider: "openai",
+        apiKey: "k",
+        deployments: [{
+          name: "x",
+          price: { ...price, output: "${OUTPUT}", serviceTiers: { priority: { input: 5, output: 20 } } }
+        }]
+      }]
+    })
+    for (const text of [yaml, json]) {
+      const config = read({ EVENKEEL_CONFIG: text, OUTPUT: "10" })
+      assert.deepStrictEqual(config.resources[0]!.deployments[0]!.price, {
+        ...price,
+        serviceTiers: { priority: { input: 5, output: 20 } }
+      })
+    }
+    assert.deepStrictEqual(issuesOf({ EVENKEEL_CONFIG: yaml, OUTPUT: "-1" }), [
+      "resources[0].deployments[0].price.output: expected a number of 0 or more, found the value of ${OUTPUT}"
+    ])
+  })
+
   it("takes numbers as text from a whole reference only", () => {
     assert.strictEqual(read({ EVENKEEL_CONFIG: withRpm("${RPM}"), RPM: "5" }).resources[0]!.deployments[0]!.rpm, 5)
     assert.lengthOf(issuesOf({ EVENKEEL_CONFIG: withRpm("${RPM}0"), RPM: "5" }), 1)

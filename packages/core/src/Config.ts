@@ -22,6 +22,7 @@ import * as ConfigRelations from "./config/ConfigRelations.ts"
 import { ConfigSchema } from "./config/ConfigSchema.ts"
 import * as Endpoint from "./config/Endpoint.ts"
 import { invalidConfig, type LoadBalancerError, type TimeoutStage } from "./LoadBalancerError.ts"
+import type { PriceList } from "./pricing/Prices.ts"
 
 export type {
   ConfigInput,
@@ -105,6 +106,8 @@ export interface DeploymentConfig {
   readonly tpm: number | undefined
   /** Requests a minute. */
   readonly rpm: number | undefined
+  /** Overrides every table of prices. */
+  readonly price: PriceList | undefined
 }
 
 /** @category models */
@@ -316,7 +319,8 @@ const completeResource = (resource: Decoded["resources"][number]): ResourceConfi
     provisioned: deployment.provisioned,
     weight: deployment.weight,
     tpm: deployment.tpm,
-    rpm: deployment.rpm
+    rpm: deployment.rpm,
+    price: deployment.price
   }))
 })
 

@@ -42,6 +42,14 @@ export {
   UnknownModel,
   type Usage
 } from "./LoadBalancerError.ts"
+export {
+  costOf,
+  type PriceList,
+  type PriceQuery,
+  Prices,
+  type ServicePrices,
+  type TokenPrices
+} from "./pricing/Prices.ts"
 export { type CallOptions } from "./request/LlmRequest.ts"
 export { replay } from "./routing/Explain.ts"
 export { type Because, type ExplainedDeployment, type Explanation } from "./routing/Explanation.ts"

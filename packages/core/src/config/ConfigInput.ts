@@ -6,6 +6,7 @@
  */
 import type * as Duration from "effect/Duration"
 import type * as Redacted from "effect/Redacted"
+import type { PriceList } from "../pricing/Prices.ts"
 
 /**
  * A span of time: `"500 millis"`, `"10 seconds"`, `"5 minutes"`, a number of milliseconds, or a `Duration`.
@@ -108,6 +109,11 @@ export interface DeploymentInput {
   readonly tpm?: number | undefined
   /** Quota in requests a minute. Default: none known, learned. */
   readonly rpm?: number | undefined
+  /**
+   * What its tokens cost, in USD per million, in place of what any table of prices says; for a provisioned deployment
+   * too. Default: none.
+   */
+  readonly price?: PriceList | undefined
 }
 
 /**

@@ -55,6 +55,7 @@ const count = number("a whole number of at least 1", (value) => Number.isSafeInt
 const ratio = number("a number from 0 to 1", (value) => value >= 0 && value <= 1)
 const share = number("a number above 0, at most 1", (value) => value > 0 && value <= 1)
 const perMinute = number("a number above 0", (value) => value > 0)
+const notNegative = number("a number of 0 or more", (value) => value >= 0)
 
 const text = (expected: string, pattern: RegExp) => Schema.String.check(Schema.isPattern(pattern, { expected }))
 
@@ -86,6 +87,27 @@ const auth = leaf<"entra" | TokenProvider, "entra" | TokenProvider>(
   (input) => input === "entra" || typeof input === "function" ? input as "entra" | TokenProvider : undefined
 )
 
+const tokenPrices = {
+  input: notNegative.annotateKey({ messageMissingKey: ": give the price of a million input tokens in USD" }),
+  output: notNegative.annotateKey({ messageMissingKey: ": give the price of a million output tokens in USD" }),
+  cachedInput: Schema.optional(notNegative),
+  cacheWrite: Schema.optional(notNegative),
+  reasoning: Schema.optional(notNegative)
+}
+
+const servicePrices = {
+  ...tokenPrices,
+  longContext: Schema.optional(Schema.Struct({
+    ...tokenPrices,
+    above: notNegative.annotateKey({ messageMissingKey: ": give the prompt tokens above which these prices hold" })
+  }))
+}
+
+const price = Schema.Struct({
+  ...servicePrices,
+  serviceTiers: Schema.optional(Schema.Record(Schema.String, Schema.Struct(servicePrices)))
+})
+
 const deployment = Schema.Struct({
   name: word("the deployment's name").annotateKey({ messageMissingKey: ": give the deployment's name" }),
   model: Schema.optional(word("the name of a model")),
@@ -93,7 +115,8 @@ const deployment = Schema.Struct({
   provisioned: withDefault(flag, false),
   weight: withDefault(number("a number above 0, at most 1,000,000", (value) => value > 0 && value <= 1_000_000), 1),
   tpm: Schema.optional(perMinute),
-  rpm: Schema.optional(perMinute)
+  rpm: Schema.optional(perMinute),
+  price: Schema.optional(price)
 })
 
 const deployments = Schema.Array(deployment).check(
@@ -171,10 +194,7 @@ const failover = Schema.Struct({
     defaults.failover.maxWaiting
   ),
   budgetRatio: withDefault(ratio, defaults.failover.budgetRatio),
-  budgetPerSecond: withDefault(
-    number("a number of 0 or more", (value) => value >= 0),
-    defaults.failover.budgetPerSecond
-  ),
+  budgetPerSecond: withDefault(notNegative, defaults.failover.budgetPerSecond),
   hedge: withDefault(flag, defaults.failover.hedge),
   backoff: withDefault(duration({ zero: true }), defaults.failover.backoff),
   maxBackoff: withDefault(duration({ zero: true }), defaults.failover.maxBackoff)

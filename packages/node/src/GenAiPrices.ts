@@ -1,0 +1,88 @@
+/**
+ * Prices of Azure's and OpenAI's models from `@pydantic/genai-prices`.
+ *
+ * They are those of the installed release of that package: nothing is fetched. Azure's are those of global deployments;
+ * those of a region or a data zone are often a little higher, and belong in the configuration as `price`.
+ */
+import { type PriceList, Prices, type TokenPrices } from "@evenkeel/core/pricing/Prices"
+import { calcPrice, type ModelPrice } from "@pydantic/genai-prices"
+import * as Layer from "effect/Layer"
+
+const DAY = 86_400_000
+
+/** Models remembered for a day each: the longest unused is forgotten. */
+const CAPACITY = 1_000
+
+/** Longer than the name of any model. A name of a megabyte would be matched for 0.3 s, and remembered. */
+const LONGEST_NAME = 200
+
+/**
+ * Looks prices up and remembers them. A compatible service has none: a model that one hosts oneself costs something else.
+ *
+ * @param calculate `calcPrice` of `@pydantic/genai-prices`; 46 µs, so it is asked once for a provider, model and UTC day
+ */
+export const make = (calculate: typeof calcPrice = calcPrice): Prices["Service"] => {
+  const lookUp = (provider: string, model: string, day: number): PriceList | undefined => {
+    try {
+      const found = calculate({}, model, { providerId: provider, timestamp: new Date(day * DAY) })
+      // prices that change with the hour are not those of a day
+      return found === null || changesHourly(found.model.prices) ? undefined : toPriceList(found.model_price)
+    } catch {
+      return undefined
+    }
+  }
+  const lists = new Map<string, PriceList | undefined>()
+  return {
+    find: ({ at, model, provider }) => {
+      if (provider === "compatible" || model.length > LONGEST_NAME) return undefined
+      const day = Math.floor(at / DAY)
+      const key = `${provider} ${day} ${model}`
+      const list = lists.has(key) ? lists.get(key) : lookUp(provider, model, day)
+      // put in again, so that the first is the longest unused
+      lists.delete(key)
+      lists.set(key, list)
+      if (lists.size > CAPACITY) lists.delete(lists.keys().next().value!)
+      return list
+    }
+  }
+}
+
+/** Layer that provides the prices. */
+export const layer: Layer.Layer<Prices> = Layer.sync(Prices, () => make())
+
+type Price = ModelPrice[string]
+
+const changesHourly = (prices: NonNullable<ReturnType<typeof calcPrice>>["model"]["prices"]): boolean =>
+  Array.isArray(prices) && prices.some(({ constraint }) => constraint?.type === "time_of_date")
+
+const billable = new Set(["input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok"])
+
+/**
+ * The prices of a table's row, or `undefined` where its tokens cannot be billed: those of sound and pictures are not told
+ * apart from those of text. Searches are not tokens, and are left out.
+ */
+const toPriceList = (row: ModelPrice): PriceList | undefined => {
+  const isBillable = Object.keys(row).every((field) => billable.has(field) || field.endsWith("_searches_kcount"))
+  const prices = tokenPrices(row, (price) => typeof price === "object" ? price.base : price)
+  if (!isBillable || prices === undefined) return undefined
+
+  // the whole request is charged at a tier's prices when all its input tokens are more than `start`
+  const tiers = Object.values(row).flatMap((price) => typeof price === "object" ? price.tiers : [])
+  const starts = new Set(tiers.map(({ start }) => start))
+  const [above] = starts
+  if (above === undefined) return prices
+  const long = tokenPrices(row, (price) => typeof price === "object" ? price.tiers.at(-1)?.price ?? price.base : price)
+  // no model of Azure's or OpenAI's has a second limit
+  return starts.size > 1 || long === undefined ? undefined : { ...prices, longContext: { ...long, above } }
+}
+
+/** The prices that `read` gives for each field. Embeddings have no output. */
+const tokenPrices = (row: ModelPrice, read: (price: Price) => number | undefined): TokenPrices | undefined => {
+  const input = read(row["input_mtok"])
+  return input === undefined ? undefined : {
+    input,
+    cachedInput: read(row["cache_read_mtok"]),
+    cacheWrite: read(row["cache_write_mtok"]),
+    output: read(row["output_mtok"]) ?? 0
+  }
+}
