@@ -80,6 +80,7 @@ export const fleet = (
     provider: service.provider,
     endpoint: service.provider === "azure" ? service.origin : `${service.origin}/v1`,
     apiKey: service.apiKey,
+    region: services[i]!.region,
     deployments: services[i]!.deployments.map((deployment) => ({
       name: deployment.name,
       model: deployment.model ?? deployment.name,

@@ -19,6 +19,7 @@ import { Deadlines } from "./attempt/Deadlines.ts"
 import type { Deployment } from "./deployment/Deployment.ts"
 import { Deployments } from "./deployment/Deployments.ts"
 import type { Resource } from "./deployment/Resource.ts"
+import { pricesInUse } from "./pricing/AttemptCost.ts"
 import * as LlmRequest from "./request/LlmRequest.ts"
 import { AttemptStory } from "./telemetry/AttemptStory.ts"
 import { monotonicMillis } from "./Time.ts"
@@ -56,7 +57,8 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
       clock,
       random: () => random.nextDoubleUnsafe(),
       events: deployments.events,
-      deadlines: yield* Deadlines.make(() => monotonicMillis(clock))
+      deadlines: yield* Deadlines.make(() => monotonicMillis(clock)),
+      prices: yield* pricesInUse
     }
 
     const checkedAt = new WeakMap<Resource, number>()

@@ -41,6 +41,8 @@ import type { Event } from "./Event.ts"
 import { HealthMonitor } from "./HealthMonitor.ts"
 import { answerOf, type HttpAnswer, type HttpRequest, requestOf as httpRequestOf } from "./HttpDoor.ts"
 import * as Errors from "./LoadBalancerError.ts"
+import { pricesInUse } from "./pricing/AttemptCost.ts"
+import type { Prices } from "./pricing/Prices.ts"
 import * as LlmRequest from "./request/LlmRequest.ts"
 import type { Explanation } from "./routing/Explanation.ts"
 import { Selector } from "./routing/Selector.ts"
@@ -145,6 +147,7 @@ export class LoadBalancer extends Context.Service<LoadBalancer, {
       Layer.provide(replace.healthMonitor ?? HealthMonitor.layer),
       Layer.provide(replace.selector ?? Selector.layerPowerOfTwoChoices(settings.quota.hot)),
       Layer.provide(replace.telemetry ?? Telemetry.layer()),
+      Layer.provide(replace.prices ?? Layer.empty),
       Layer.provideMerge(Deployments.layer(settings))
     )
   }
@@ -155,6 +158,8 @@ export interface LayerOptions {
   readonly selector?: Layer.Layer<Selector> | undefined
   readonly healthMonitor?: Layer.Layer<HealthMonitor, never, Deployments | Transport> | undefined
   readonly telemetry?: Layer.Layer<Telemetry> | undefined
+  /** Prices that costs are reckoned by. Without any, costs are unknown. */
+  readonly prices?: Layer.Layer<Prices> | undefined
 }
 
 const EVENTS_HELD = 1024
@@ -171,12 +176,13 @@ const make: Effect.Effect<
   yield* HealthMonitor
   const clock = yield* Clock.Clock
   const random = yield* Random.Random
-  const deadlines = yield* Deadlines.make(() => monotonicMillis(clock))
   const hub = deployments.events
   if (telemetry.observe !== undefined) {
     const { observe } = telemetry
     yield* Effect.acquireRelease(Effect.sync(() => hub.listen(observe)), (stop) => Effect.sync(stop))
   }
+  // after telemetry, so that what ends with the balancer is told of
+  const deadlines = yield* Deadlines.make(() => monotonicMillis(clock))
   const dispatcher = new Dispatcher({
     deployments,
     policy: selector.choose,
@@ -185,7 +191,8 @@ const make: Effect.Effect<
     random: () => random.nextDoubleUnsafe(),
     deadlines,
     explain: telemetry.explain,
-    listening: telemetry
+    listening: telemetry,
+    prices: yield* pricesInUse
   })
   yield* telemetry.attach?.({
     deployments,

@@ -38,6 +38,7 @@ import * as BalancedOpenAI from "./BalancedOpenAI.ts"
 import * as ConfigSource from "./ConfigSource.ts"
 import * as EntraId from "./EntraId.ts"
 import { eventsOf } from "./EventIterator.ts"
+import * as GenAiPrices from "./GenAiPrices.ts"
 import * as UndiciTransport from "./UndiciTransport.ts"
 
 /**
@@ -124,7 +125,8 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
   const transport = options.transport ?? UndiciTransport.layer({ connectTimeout: settings.timeouts.connect })
   // nobody has chosen a logger here
   const telemetry = options.telemetry ?? Telemetry.layer({ logs: false })
-  const layer = LoadBalancer.layerDecoded(settings, { ...options, telemetry }).pipe(
+  const prices = options.prices ?? GenAiPrices.layer
+  const layer = LoadBalancer.layerDecoded(settings, { ...options, telemetry, prices }).pipe(
     Layer.provide(transport),
     Layer.provide(Layer.succeed(EntraTokens, EntraId.makeTokens())),
     Layer.provideMerge(options.instrumentation ?? Layer.empty)

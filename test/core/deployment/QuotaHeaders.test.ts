@@ -244,6 +244,7 @@ const throttle = (permits: ReadonlyArray<Permit>, now: number): void => {
       promptTokens: 1000,
       configured: defaults.timeouts,
       usage: undefined,
+      cost: undefined,
       now,
       wallNow: now,
       random: 0.5,

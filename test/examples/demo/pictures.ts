@@ -39,7 +39,11 @@ export const deployment = (id: string, change: Partial<DeploymentSnapshot> = {})
     spilled: 0,
     promptTokens: 40_000,
     cachedTokens: 30_000,
+    cacheWriteTokens: 0,
     completionTokens: 4_000,
+    reasoningTokens: 0,
+    cost: 0.1,
+    unpriced: 0,
     ...change.totals
   }
 })

@@ -15,6 +15,7 @@ import { CredentialError } from "../deployment/Credential.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import { parseRateLimits, type RateLimits } from "../deployment/RateLimitHeaders.ts"
 import type { AttemptSummary, TimeoutStage, Usage } from "../LoadBalancerError.ts"
+import { costOfAttempt } from "../pricing/AttemptCost.ts"
 import { isRecord, type LlmRequest } from "../request/LlmRequest.ts"
 import { monotonicMillis } from "../Time.ts"
 import type { TransportRequest, TransportResponse } from "../Transport.ts"
@@ -70,6 +71,7 @@ class Attempt implements Source, Limited {
   private open: Pick<TransportResponse, "abort"> | undefined
   private response: TransportResponse | undefined
   usage: Usage | undefined
+  private cost: number | undefined
   private ids: ReadonlyArray<string> = []
   private limits: RateLimits | undefined
   private facts: AnswerReader | undefined
@@ -349,6 +351,7 @@ class Attempt implements Source, Limited {
       request,
       promptTokens,
       usage: this.usage,
+      cost: this.cost,
       now,
       wallNow: this.environment.clock.currentTimeMillisUnsafe(),
       random: this.environment.random(),
@@ -361,6 +364,10 @@ class Attempt implements Source, Limited {
     if (this.endedAt !== undefined) return
     const now = this.now
     this.endedAt = now
+    if (this.usage !== undefined) {
+      const { environment: { clock, prices }, facts, plan: { permit }, usage } = this
+      this.cost = costOfAttempt(permit, usage, facts, prices, clock.currentTimeMillisUnsafe())
+    }
     settle(this.settled(now), outcome)
     this.environment.deadlines.forget(this)
     this.plan.story.ended({
@@ -368,7 +375,7 @@ class Attempt implements Source, Limited {
       now,
       summary: this.summary(outcome),
       usage: this.usage,
-      cost: undefined,
+      cost: this.cost,
       limits: this.limits,
       answer: this.facts
     })

@@ -7,6 +7,7 @@ import type { Permit } from "../deployment/Deployment.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import type { EventHub } from "../Event.ts"
 import type { Usage } from "../LoadBalancerError.ts"
+import type { Prices } from "../pricing/Prices.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import type { AttemptStory } from "../telemetry/AttemptStory.ts"
 import type { Transport } from "../Transport.ts"
@@ -21,6 +22,7 @@ export interface AttemptEnvironment {
   readonly random: () => number
   readonly events: EventHub
   readonly deadlines: Deadlines
+  readonly prices: Prices["Service"]
 }
 
 /** Told of a stream before it is handed over, so that whoever stops meanwhile can close it. */

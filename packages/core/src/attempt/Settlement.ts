@@ -21,6 +21,8 @@ export interface Settled {
   /** Time limits without the request's own. */
   readonly configured: TimeoutsConfig
   readonly usage: Usage | undefined
+  /** What that cost in USD, where it is known. */
+  readonly cost: number | undefined
   readonly now: number
   readonly wallNow: number
   /** In [0, 1), to spread the breaker's open time. */
@@ -154,14 +156,14 @@ const succeeded = (settled: Settled): void => {
   }
 }
 
-const billed = ({ now, permit, usage }: Settled): void => {
+const billed = ({ cost, now, permit, usage }: Settled): void => {
   const { deployment, reservation } = permit
   deployment.quota.settle(
     reservation,
     now,
     usage === undefined ? undefined : usage.promptTokens + usage.completionTokens
   )
-  if (usage !== undefined) deployment.bill(usage)
+  if (usage !== undefined) deployment.bill(usage, cost)
 }
 
 const kindOf = (request: LlmRequest): LatencyKind =>

@@ -7,6 +7,7 @@
  */
 import type { Config, DeploymentConfig, ResourceConfig } from "../Config.ts"
 import type { Usage } from "../LoadBalancerError.ts"
+import type { PriceList } from "../pricing/Prices.ts"
 import { Breaker } from "./Breaker.ts"
 import { Cooldown } from "./Cooldown.ts"
 import { FAR_SLOWER, Latency, NO_ACCIDENT } from "./Latency.ts"
@@ -54,7 +55,13 @@ export interface DeploymentTotals {
   spilled: number
   promptTokens: number
   cachedTokens: number
+  cacheWriteTokens: number
   completionTokens: number
+  reasoningTokens: number
+  /** USD, of those attempts whose price is known. */
+  cost: number
+  /** Attempts that billed tokens at a price that nobody knows. */
+  unpriced: number
 }
 
 /**
@@ -84,11 +91,17 @@ export class Deployment {
     spilled: 0,
     promptTokens: 0,
     cachedTokens: 0,
-    completionTokens: 0
+    cacheWriteTokens: 0,
+    completionTokens: 0,
+    reasoningTokens: 0,
+    cost: 0,
+    unpriced: 0
   }
   tier: number
   weight: number
   place: Place
+  /** Prices of its own, which come before any table's. */
+  readonly price: PriceList | undefined
   /** Capacity as configured, equal in every process: what rendezvous hashing weighs by. `NaN` when unknown. */
   configuredCapacity: number
   /** Attempts that have entered and not left. */
@@ -123,6 +136,7 @@ export class Deployment {
     this.tier = config.tier
     this.weight = config.weight
     this.place = { ...resource.place, tier: config.tier }
+    this.price = config.price
     this.quota = new Quota({
       tpm: config.tpm,
       rpm: config.rpm,
@@ -235,11 +249,16 @@ export class Deployment {
     return true
   }
 
-  /** Adds what an answer billed. */
-  bill(usage: Usage): void {
-    this.totals.promptTokens += usage.promptTokens
-    this.totals.cachedTokens += usage.cachedTokens
-    this.totals.completionTokens += usage.completionTokens
+  /** Adds what an answer billed, and what that cost in USD, where that is known. */
+  bill(usage: Usage, cost: number | undefined): void {
+    const { totals } = this
+    totals.promptTokens += usage.promptTokens
+    totals.cachedTokens += usage.cachedTokens
+    totals.cacheWriteTokens += usage.cacheWriteTokens
+    totals.completionTokens += usage.completionTokens
+    totals.reasoningTokens += usage.reasoningTokens
+    if (cost === undefined) totals.unpriced++
+    else totals.cost += cost
   }
 }
 

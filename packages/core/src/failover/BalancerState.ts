@@ -29,6 +29,7 @@ export interface BalancerOptions {
   /** Told why each attempt goes where it goes. */
   readonly explain: ((explanation: Explanation) => void) | undefined
   readonly listening: Listening
+  readonly prices: AttemptEnvironment["prices"]
 }
 
 /**
@@ -51,14 +52,16 @@ export class BalancerState {
   private readonly closing = Deferred.makeUnsafe<void>()
   private readonly clock: Clock
 
-  constructor({ clock, deadlines, deployments, explain, listening, policy, random, transport }: BalancerOptions) {
+  constructor(
+    { clock, deadlines, deployments, explain, listening, policy, prices, random, transport }: BalancerOptions
+  ) {
     const { events, settings } = deployments
     this.deployments = deployments
     this.settings = settings
     this.random = random
     this.explain = explain
     this.clock = clock
-    this.environment = { transport, clock, random, events, deadlines }
+    this.environment = { transport, clock, random, events, deadlines, prices }
     this.narrator = new Narrator(events, clock, listening)
     this.affinity = new SessionAffinity(settings.session)
     this.shards = new SessionShards(settings.session)
