@@ -181,9 +181,7 @@ describe("metrics", () => {
       const total = priced.reduce((sum, { cost }) => sum + cost!, 0)
       assert.isAbove(total, 0)
       assert.approximately(valueOf(read, counted.cost), total, 1e-12)
-      const [first] = attempts.filter(({ attempt, usage }) =>
-        attempt.deployment === "east/gpt-4o" && usage !== undefined
-      )
+      const first = attempts.find(({ attempt, usage }) => attempt.deployment === "east/gpt-4o" && usage !== undefined)
       const { cachedTokens, completionTokens, promptTokens } = first!.usage!
       assert.approximately(
         first!.cost!,
@@ -238,12 +236,10 @@ describe("metrics", () => {
   it.effect("no label holds a session, a request's id or a prompt", () =>
     Effect.gen(function*() {
       const read = yield* toured()
-      const ids = new Set(
-        eventsOf(read, "AttemptEnded").flatMap(({ answer, attempt }) => [
-          ...attempt.requestIds,
-          answer?.id ?? "?"
-        ])
-      )
+      const ids = new Set<string>()
+      for (const { answer, attempt } of eventsOf(read, "AttemptEnded")) {
+        for (const id of [answer?.id, ...attempt.requestIds]) ids.add(id ?? "?")
+      }
       for (const { attributes: labels, id } of read.metrics) {
         for (const value of Object.values(labels ?? {})) {
           assert.isFalse(ids.has(value), `${id}: ${value}`)

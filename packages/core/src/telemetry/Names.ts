@@ -387,13 +387,13 @@ export const counted = {
 export const observed = {
   state: gauge(
     "evenkeel.deployment.state",
-    "1",
+    "{deployment}",
     "1 for the state that a deployment is in, 0 for the others: healthy, cooling-down, open, half-open, draining.",
     [...place, "state"]
   ),
   outage: gauge(
     "evenkeel.deployment.outage",
-    "1",
+    "{deployment}",
     "1 while a deployment gets no traffic for this reason.",
     ["deployment", "model", "reason"]
   ),
@@ -495,13 +495,13 @@ export const observed = {
   ),
   refusing: gauge(
     "evenkeel.model.refusing",
-    "1",
+    "{model}",
     "1 while requests are refused unsent, because as many were refused as answered of late.",
     ["model"]
   ),
   resource: gauge(
     "evenkeel.resource.state",
-    "1",
+    "{resource}",
     "1 for the state that a resource is in, 0 for the others: healthy, open, half-open.",
     ["resource", "region", "state"]
   ),
@@ -517,12 +517,14 @@ export const instruments: ReadonlyArray<Instrument> = [
   ...Object.values(observed)
 ]
 
-/** What a metric is called in Prometheus: base units and `_total` are part of the name there. */
+/**
+ * What a metric is called in Prometheus, on our own page as behind OpenTelemetry's collector: units and `_total` are part of
+ * the name there. (OpenTelemetry: Prometheus and OpenMetrics compatibility.)
+ */
 export const prometheusName = ({ kind, name, unit }: Instrument): string => {
   const base = name.replaceAll(/[^a-zA-Z0-9_]/g, "_")
-  const suffixed = unit === "s" && !base.endsWith("_seconds") ? `${base}_seconds` : base
-  const ratio = unit === "1" && kind === "gauge" && base.endsWith("utilization") ? `${suffixed}_ratio` : suffixed
-  return kind === "counter" ? `${ratio}_total` : ratio
+  const suffix = kind === "counter" ? "_total" : kind === "gauge" && unit === "1" ? "_ratio" : ""
+  return `${base}${unit === "s" ? "_seconds" : ""}${suffix}`
 }
 
 /** What an attribute is called in Prometheus. */
