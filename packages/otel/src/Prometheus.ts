@@ -3,7 +3,7 @@
  */
 import { instruments, prometheusName } from "@evenkeel/core/telemetry/Names"
 import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 
 /** Content type of the page: Prometheus' text format, version 0.0.4. */

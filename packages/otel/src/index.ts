@@ -1,4 +1,7 @@
 /**
- * OpenTelemetry for Evenkeel. The bridge itself comes with a later release; this one only holds the package's place.
+ * OpenTelemetry and Prometheus for Evenkeel.
  */
-export const packageName = "@evenkeel/otel"
+export { metricProducer, MissingExporter, OtelGlobal, OtelLive } from "./OtelLive.ts"
+export { OtlpLive } from "./OtlpLive.ts"
+export * as Prometheus from "./Prometheus.ts"
+export * as PrometheusServer from "./PrometheusServer.ts"

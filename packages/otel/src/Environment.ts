@@ -1,0 +1,199 @@
+/**
+ * The standard environment variables of OpenTelemetry, read as its specification says: an empty one is not set, and one
+ * that makes no sense is told of and left out, because telemetry must not keep a program from starting.
+ *
+ * (OpenTelemetry: environment variable specification; OTLP exporter configuration.)
+ */
+import { TelemetryDefaults, type TelemetryOptions } from "@evenkeel/core/telemetry/Telemetry"
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+
+/** What is exported. */
+export type Signal = "traces" | "metrics" | "logs"
+
+/** Where one signal is exported to by OTLP. */
+export interface OtlpTarget {
+  readonly url: string
+  readonly protocol: "http/protobuf" | "http/json" | "grpc"
+  readonly headers: Readonly<Record<string, string>>
+  readonly compression: "gzip" | "none"
+  /** Milliseconds. */
+  readonly timeout: number
+}
+
+/** The value of a variable, without the spaces around it; `undefined` where it is not set, or empty. */
+const read = (name: string): Effect.Effect<string | undefined> =>
+  Config.option(Config.String(name)).pipe(
+    Effect.map((value) => Option.getOrUndefined(value)?.trim() || undefined),
+    Effect.orElseSucceed(() => undefined)
+  )
+
+/** The first of some variables that is set. */
+const readFirst = (...names: ReadonlyArray<string>): Effect.Effect<string | undefined> =>
+  Effect.map(Effect.forEach(names, read), (values) => values.find((value) => value !== undefined))
+
+const ignored = (name: string, value: string, expected: string): Effect.Effect<undefined> =>
+  Effect.as(Effect.logWarning(`${name}=${value} is ignored: expected ${expected}`), undefined)
+
+const readNumber = (name: string): Effect.Effect<number | undefined> =>
+  Effect.flatMap(read(name), (value) => {
+    if (value === undefined) return Effect.succeed(undefined)
+    const number = Number(value)
+    return number >= 0 && Number.isFinite(number)
+      ? Effect.succeed(number)
+      : ignored(name, value, "a number of 0 or more")
+  })
+
+const readWord = <const W extends string>(name: string, words: ReadonlyArray<W>): Effect.Effect<W | undefined> =>
+  Effect.flatMap(read(name), (value) => {
+    if (value === undefined) return Effect.succeed(undefined)
+    const word = words.find((word) => word === value.toLowerCase())
+    return word === undefined ? ignored(name, value, words.join(", ")) : Effect.succeed(word)
+  })
+
+const readFirstWord = <const W extends string>(names: ReadonlyArray<string>, words: ReadonlyArray<W>) =>
+  Effect.map(
+    Effect.forEach(names, (name) => readWord(name, words)),
+    (found) => found.find((word) => word !== undefined)
+  )
+
+/** Whether `OTEL_SDK_DISABLED` is true: only that word switches anything off. */
+export const isDisabled: Effect.Effect<boolean> = Effect.map(
+  read("OTEL_SDK_DISABLED"),
+  (value) => value?.toLowerCase() === "true"
+)
+
+/** `OTEL_TRACES_EXPORTER` and its like: where a signal goes. Default: `otlp`. */
+export const exporters = (signal: Signal): Effect.Effect<ReadonlyArray<string>> =>
+  Effect.map(read(`OTEL_${signal.toUpperCase()}_EXPORTER`), (value) => {
+    const named = (value ?? "otlp").split(",").map((name) => name.trim().toLowerCase()).filter((name) => name !== "")
+    return named.filter((name) => name !== "none")
+  })
+
+const protocols = ["http/protobuf", "http/json", "grpc"] as const
+
+/** Where a signal goes by OTLP. */
+export const otlpTarget = (signal: Signal): Effect.Effect<OtlpTarget> =>
+  Effect.gen(function*() {
+    const own = `OTEL_EXPORTER_OTLP_${signal.toUpperCase()}`
+    const all = "OTEL_EXPORTER_OTLP"
+    const both = (what: string) => [`${own}_${what}`, `${all}_${what}`]
+    const endpoint = yield* readUrl(`${own}_ENDPOINT`)
+    const base = (yield* readUrl(`${all}_ENDPOINT`)) ?? "http://localhost:4318"
+    const timeouts = yield* Effect.forEach(both("TIMEOUT"), readNumber)
+    return {
+      // an endpoint of its own is used as it is
+      url: endpoint ?? `${base.replace(/\/+$/, "")}/v1/${signal}`,
+      protocol: (yield* readFirstWord(both("PROTOCOL"), protocols)) ?? "http/protobuf",
+      headers: parseHeaders(yield* readFirst(...both("HEADERS"))),
+      compression: (yield* readFirstWord(both("COMPRESSION"), ["gzip", "none"])) ?? "none",
+      timeout: timeouts.find((timeout) => timeout !== undefined) ?? 10_000
+    }
+  })
+
+const readUrl = (name: string): Effect.Effect<string | undefined> =>
+  Effect.flatMap(
+    read(name),
+    (value) => value === undefined || URL.canParse(value) ? Effect.succeed(value) : ignored(name, "…", "a URL")
+  )
+
+/** `key=value` pairs with commas between them, as W3C Baggage has them. */
+const parseHeaders = (text: string | undefined): Readonly<Record<string, string>> => {
+  const headers: Record<string, string> = {}
+  for (const pair of text?.split(",") ?? []) {
+    const at = pair.indexOf("=")
+    const name = pair.slice(0, at).trim().toLowerCase()
+    if (at > 0 && name !== "") headers[name] = decode(pair.slice(at + 1).trim())
+  }
+  return headers
+}
+
+const decode = (text: string): string => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
+
+/** Milliseconds between two exports of metrics. Default: a minute. */
+export const metricInterval: Effect.Effect<number> = Effect.map(
+  readNumber("OTEL_METRIC_EXPORT_INTERVAL"),
+  (millis) => millis ?? 60_000
+)
+
+/** Milliseconds between two exports of spans, and the most that one export holds. Default: 5 s, 512. */
+export const spanBatches: Effect.Effect<{ readonly interval: number; readonly size: number }> = Effect.gen(
+  function*() {
+    const interval = (yield* readNumber("OTEL_BSP_SCHEDULE_DELAY")) ?? 5000
+    return { interval, size: Math.max(1, (yield* readNumber("OTEL_BSP_MAX_EXPORT_BATCH_SIZE")) ?? 512) }
+  }
+)
+
+/** The same of logs. Default: 1 s, 512. */
+export const logBatches: Effect.Effect<{ readonly interval: number; readonly size: number }> = Effect.gen(
+  function*() {
+    const interval = (yield* readNumber("OTEL_BLRP_SCHEDULE_DELAY")) ?? 1000
+    return { interval, size: Math.max(1, (yield* readNumber("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE")) ?? 512) }
+  }
+)
+
+/** Whether counters are exported as sums since the start, or since the last export. Default: since the start. */
+export const temporality: Effect.Effect<"cumulative" | "delta"> = Effect.map(
+  readWord("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", ["cumulative", "delta", "lowmemory"]),
+  (preference) => preference === "delta" ? "delta" : "cumulative"
+)
+
+/** Which root spans are kept, and whether a parent's decision holds. */
+export interface Sampler {
+  readonly ratio: number
+  readonly isParentBased: boolean
+}
+
+const samplers = [
+  "always_on",
+  "always_off",
+  "traceidratio",
+  "parentbased_always_on",
+  "parentbased_always_off",
+  "parentbased_traceidratio"
+] as const
+
+/** `OTEL_TRACES_SAMPLER` and its argument. Default: all, unless their parent is not kept. */
+export const sampler: Effect.Effect<Sampler> = Effect.gen(function*() {
+  const name = (yield* readWord("OTEL_TRACES_SAMPLER", samplers)) ?? "parentbased_always_on"
+  const given = yield* readNumber("OTEL_TRACES_SAMPLER_ARG")
+  const ratio = name.endsWith("always_off") ? 0 : name.endsWith("traceidratio") ? Math.min(1, given ?? 1) : 1
+  return { ratio, isParentBased: name.startsWith("parentbased") }
+})
+
+/** Where Prometheus finds its page: `OTEL_EXPORTER_PROMETHEUS_HOST` and `_PORT`. Default: `localhost`, 9464. */
+export const prometheus: Effect.Effect<{ readonly host: string; readonly port: number }> = Effect.gen(function*() {
+  const port = yield* readNumber("OTEL_EXPORTER_PROMETHEUS_PORT")
+  return { host: (yield* read("OTEL_EXPORTER_PROMETHEUS_HOST")) ?? "localhost", port: port ?? 9464 }
+})
+
+/** `OTEL_SERVICE_NAME`, where there is one. */
+export const serviceName: Effect.Effect<string | undefined> = read("OTEL_SERVICE_NAME")
+
+const captures = new Set(["true", "span_only", "span_and_event"])
+
+/**
+ * What the variables of OpenTelemetry's conventions say of a balancer's telemetry: `OTEL_SEMCONV_STABILITY_OPT_IN` with
+ * `gen_ai_latest_experimental` for the names in development, and `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` for
+ * prompts and completions in spans.
+ */
+export const telemetryOptions: Effect.Effect<TelemetryOptions> = Effect.gen(function*() {
+  const optIn = (yield* read("OTEL_SEMCONV_STABILITY_OPT_IN")) ?? ""
+  const isLatest = optIn.split(",").some((name) => name.trim() === "gen_ai_latest_experimental")
+  const capture = yield* read("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT")
+  return {
+    genAi: isLatest ? "latest" as const : "stable" as const,
+    captureContent: captures.has(capture?.toLowerCase() ?? "")
+  }
+})
+
+/** They hold for every balancer below. */
+export const layerTelemetryDefaults: Layer.Layer<never> = Layer.effect(TelemetryDefaults, telemetryOptions)

@@ -1,0 +1,88 @@
+/**
+ * A small server for Prometheus, where the program has none of its own.
+ */
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { createServer, type Server } from "node:http"
+import type { AddressInfo } from "node:net"
+import * as Environment from "./Environment.ts"
+import { contentType, page } from "./Prometheus.ts"
+
+/** The server could not be started. */
+export class PrometheusServerError extends Data.TaggedError("PrometheusServerError")<{
+  readonly host: string
+  readonly port: number
+  /** The system's word for it, such as `EADDRINUSE`. */
+  readonly code: string
+}> {
+  override get message(): string {
+    const { code, host, port } = this
+    const hint = code === "EADDRINUSE"
+      ? "; something else listens there: give another port in OTEL_EXPORTER_PROMETHEUS_PORT, or 0 for any"
+      : ""
+    return `The page for Prometheus cannot be served at ${host}:${port} (${code})${hint}.`
+  }
+}
+
+/** Where to listen. */
+export interface PrometheusServerOptions {
+  /** Default: `localhost`, which only this machine reaches. */
+  readonly host?: string | undefined
+  /** 0 for any that is free. Default: 9464. */
+  readonly port?: number | undefined
+}
+
+/** Serves `/metrics` while the scope is open. Gives the port. */
+export const serve = (options: PrometheusServerOptions = {}) =>
+  Effect.gen(function*() {
+    const { host = "localhost", port = 9464 } = options
+    const run = Effect.runPromiseWith(yield* Effect.context<never>())
+    const server = createServer((request, response) => {
+      const path = request.url?.split("?", 1)[0]
+      if (path !== "/metrics" || (request.method !== "GET" && request.method !== "HEAD")) {
+        response.writeHead(path === "/metrics" ? 405 : 404, { "content-type": "text/plain" }).end("GET /metrics\n")
+        return
+      }
+      void run(page).then((text) => {
+        response.writeHead(200, { "content-type": contentType }).end(request.method === "HEAD" ? undefined : text)
+      })
+    })
+    // a program that has nothing else to do may end
+    server.unref()
+    yield* Effect.acquireRelease(listen(server, host, port), () => close(server))
+    return (server.address() as AddressInfo).port
+  })
+
+const listen = (server: Server, host: string, port: number): Effect.Effect<void, PrometheusServerError> =>
+  Effect.callback((resume) => {
+    server.once(
+      "error",
+      ({ code }: NodeJS.ErrnoException) =>
+        resume(Effect.fail(new PrometheusServerError({ host, port, code: code ?? "unknown" })))
+    )
+    server.listen(port, host, () => resume(Effect.void))
+  })
+
+const close = (server: Server): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    server.close(() => resume(Effect.void))
+    server.closeAllConnections()
+  })
+
+/**
+ * Layer of a server for Prometheus: `http://localhost:9464/metrics`, unless it is told otherwise.
+ *
+ * **Example** (A balancer that Prometheus can scrape)
+ *
+ * ```ts
+ * program.pipe(Effect.provide(LoadBalancerLive), Effect.provide(PrometheusServer.layer({ host: "0.0.0.0" })))
+ * ```
+ */
+export const layer = (options: PrometheusServerOptions = {}): Layer.Layer<never, PrometheusServerError> =>
+  Layer.effectDiscard(serve(options))
+
+/** The same, where `OTEL_EXPORTER_PROMETHEUS_HOST` and `OTEL_EXPORTER_PROMETHEUS_PORT` say. */
+export const layerFromEnvironment: Layer.Layer<never, PrometheusServerError> = Layer.unwrap(
+  Effect.map(Environment.prometheus, layer)
+)
