@@ -80,7 +80,7 @@ export const tour = <A, E>(
     yield* part(
       [
         service("east", {}, { region: "eastus" }),
-        service("west", {}, { region: "westus" }),
+        service("west", { billsCacheWrites: true }, { region: "westus" }),
         service("reasoning", { name: "o4-mini", reasoningTokens: 200, reply: undefined }),
         service("vectors", { name: "text-embedding-3-small", model: "text-embedding-3-small" })
       ],

@@ -15,6 +15,8 @@ const leastTokens = 1_024
 export interface CacheLookup {
   /** 0, 1024, 1152, … */
   readonly cachedTokens: number
+  /** What is kept of the rest, to be met later. */
+  readonly writtenTokens: number
   /** Keeps the prompt, to be met from `readyAt` on. */
   readonly remember: (readyAt: number) => void
 }
@@ -49,6 +51,7 @@ export const make = (options: {
       }
       return {
         cachedTokens: hits * blockTokens >= leastTokens ? hits * blockTokens : 0,
+        writtenTokens: (blocks.length - hits) * blockTokens,
         remember(readyAt) {
           blocks.forEach((block, index) => {
             const known = usedAt.get(block)
@@ -66,7 +69,7 @@ export const make = (options: {
   }
 }
 
-const nothing: CacheLookup = { cachedTokens: 0, remember() {} }
+const nothing: CacheLookup = { cachedTokens: 0, writtenTokens: 0, remember() {} }
 
 /** One number for each whole block, standing for it and everything before it. */
 const hashBlocks = (key: string, text: string, blockLength: number): Array<number> => {

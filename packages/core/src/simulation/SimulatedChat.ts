@@ -124,7 +124,11 @@ const usage = (generation: Generation): unknown => ({
   prompt_tokens: generation.promptTokens,
   completion_tokens: generation.completionTokens,
   total_tokens: generation.promptTokens + generation.completionTokens,
-  prompt_tokens_details: { cached_tokens: generation.cachedTokens, audio_tokens: 0 },
+  prompt_tokens_details: {
+    cached_tokens: generation.cachedTokens,
+    ...(generation.cacheWriteTokens > 0 ? { cache_write_tokens: generation.cacheWriteTokens } : {}),
+    audio_tokens: 0
+  },
   completion_tokens_details: {
     reasoning_tokens: generation.reasoningTokens,
     audio_tokens: 0,

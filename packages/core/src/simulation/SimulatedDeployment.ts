@@ -32,6 +32,8 @@ export interface DeploymentOptions extends Limiter.LimiterOptions {
   readonly charactersPerToken?: number | undefined
   /** How long an unused prompt stays cached, if the cache is its own. Default 5 minutes. */
   readonly cacheIdleMs?: number | undefined
+  /** Whether it bills what it writes to its cache, as models from gpt-5.6 on do. Default false. */
+  readonly billsCacheWrites?: boolean | undefined
   /** Length of the vectors of an embedding model. Default 1,536. */
   readonly dimensions?: number | undefined
   /** Which 429 body it sends. Default: what goes with the protocol. */

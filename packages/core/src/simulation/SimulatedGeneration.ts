@@ -61,6 +61,7 @@ export interface Output {
 export interface Generation {
   readonly promptTokens: number
   readonly cachedTokens: number
+  readonly cacheWriteTokens: number
   readonly reasoningTokens: number
   readonly outputs: ReadonlyArray<Output>
   /** All that is billed as output, reasoning included. */
@@ -82,6 +83,8 @@ export interface GenerationOptions {
   readonly prompt: SimulatedPrompt
   readonly promptTokens: number
   readonly cachedTokens: number
+  /** Prompt tokens that are billed as written to the cache. */
+  readonly cacheWriteTokens: number
   /** How many output tokens are allowed, reasoning included. */
   readonly limit: number
   readonly meanTokens: number
@@ -115,6 +118,7 @@ export const make = (options: GenerationOptions, random: () => number): Generati
   return {
     promptTokens: options.promptTokens,
     cachedTokens: options.cachedTokens,
+    cacheWriteTokens: options.cacheWriteTokens,
     reasoningTokens,
     outputs,
     completionTokens: reasoningTokens + lengths.reduce((sum, length) => sum + length, 0),

@@ -63,6 +63,9 @@ export const generate = (
     prompt,
     promptTokens,
     cachedTokens,
+    cacheWriteTokens: options.billsCacheWrites === true
+      ? Math.min(cache.writtenTokens, promptTokens - cachedTokens)
+      : 0,
     limit: Math.max(1, Math.min(prompt.maxTokens ?? Infinity, contextTokens - promptTokens)),
     meanTokens: deployment.meanTokens,
     reasoningTokens: options.reasoningTokens ?? (encrypts ? 64 : 0),

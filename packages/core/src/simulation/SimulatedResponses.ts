@@ -233,7 +233,7 @@ const incompleteReason = (generation: Generation): string =>
 
 const usage = (generation: Generation): Json => ({
   input_tokens: generation.promptTokens,
-  input_tokens_details: { cached_tokens: generation.cachedTokens, cache_write_tokens: 0 },
+  input_tokens_details: { cached_tokens: generation.cachedTokens, cache_write_tokens: generation.cacheWriteTokens },
   output_tokens: generation.completionTokens,
   output_tokens_details: { reasoning_tokens: generation.reasoningTokens },
   total_tokens: generation.promptTokens + generation.completionTokens

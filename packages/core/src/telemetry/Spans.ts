@@ -49,7 +49,8 @@ export const make = (clock: Clock, options: SpanOptions): Trace => (request, mod
     links: [],
     startTime: clock.currentTimeNanosUnsafe(),
     kind: "client",
-    root: Option.isNone(parent),
+    // without one of Effect's, a tracer of OpenTelemetry finds the span that is active
+    root: false,
     sampled: Option.match(parent, { onNone: () => true, onSome: ({ sampled }) => sampled })
   })
   const trace = new RequestSpan(tracer, clock, options, span, request)

@@ -1,0 +1,139 @@
+import { assert, describe, it } from "@effect/vitest"
+import { TelemetryDefaults } from "@evenkeel/core"
+import * as Environment from "@evenkeel/otel/Environment"
+import { ConfigProvider, Effect, Logger } from "effect"
+
+/** What is read of these variables, and what is logged of them. */
+const reading = <A>(effect: Effect.Effect<A>, env: Record<string, string> = {}) =>
+  Effect.gen(function*() {
+    const lines: Array<string> = []
+    const logger = Logger.make<unknown, void>(({ message }) => void lines.push(String(message)))
+    const value = yield* effect.pipe(
+      Effect.provide(Logger.layer([logger])),
+      Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
+    )
+    return { value, lines }
+  })
+
+const exporters = (value: string) =>
+  Effect.map(reading(Environment.exporters("metrics"), { OTEL_METRICS_EXPORTER: value }), ({ value }) => value)
+
+const sampler = (env: Record<string, string>) => Effect.map(reading(Environment.sampler, env), ({ value }) => value)
+
+describe("the environment", () => {
+  it.effect("without variables, everything goes to a collector on this machine", () =>
+    Effect.gen(function*() {
+      const { lines, value } = yield* reading(Effect.all({
+        disabled: Environment.isDisabled,
+        traces: Environment.exporters("traces"),
+        target: Environment.otlpTarget("metrics"),
+        interval: Environment.metricInterval,
+        sampler: Environment.sampler,
+        prometheus: Environment.prometheus,
+        options: Environment.telemetryOptions
+      }))
+      assert.deepStrictEqual(lines, [])
+      assert.deepStrictEqual(value, {
+        disabled: false,
+        traces: ["otlp"],
+        target: {
+          url: "http://localhost:4318/v1/metrics",
+          protocol: "http/protobuf",
+          headers: {},
+          compression: "none",
+          timeout: 10_000
+        },
+        interval: 60_000,
+        sampler: { ratio: 1, isParentBased: true },
+        prometheus: { host: "localhost", port: 9464 },
+        options: { genAi: "stable", captureContent: false }
+      })
+    }))
+
+  it.effect("a signal's own variable comes before the one of all; its endpoint is used as it is", () =>
+    Effect.gen(function*() {
+      const env = {
+        OTEL_EXPORTER_OTLP_ENDPOINT: "https://collector.example/base/",
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: "https://traces.example/in",
+        OTEL_EXPORTER_OTLP_HEADERS: "authorization=Bearer%20a,x-team= b ,=nothing,odd",
+        OTEL_EXPORTER_OTLP_METRICS_HEADERS: "x-team=metrics",
+        OTEL_EXPORTER_OTLP_COMPRESSION: "gzip",
+        OTEL_EXPORTER_OTLP_LOGS_COMPRESSION: "none",
+        OTEL_EXPORTER_OTLP_TIMEOUT: "2000",
+        OTEL_EXPORTER_OTLP_PROTOCOL: "http/json"
+      }
+      const traces = (yield* reading(Environment.otlpTarget("traces"), env)).value
+      assert.deepStrictEqual(traces, {
+        url: "https://traces.example/in",
+        protocol: "http/json",
+        headers: { authorization: "Bearer a", "x-team": "b" },
+        compression: "gzip",
+        timeout: 2000
+      })
+      const metrics = (yield* reading(Environment.otlpTarget("metrics"), env)).value
+      assert.strictEqual(metrics.url, "https://collector.example/base/v1/metrics")
+      assert.deepStrictEqual(metrics.headers, { "x-team": "metrics" })
+      assert.strictEqual((yield* reading(Environment.otlpTarget("logs"), env)).value.compression, "none")
+    }))
+
+  it.effect("an empty variable is not set, and one that makes no sense is told of and left out", () =>
+    Effect.gen(function*() {
+      const { lines, value } = yield* reading(
+        Effect.all({
+          interval: Environment.metricInterval,
+          sampler: Environment.sampler,
+          target: Environment.otlpTarget("logs"),
+          exporters: Environment.exporters("logs"),
+          disabled: Environment.isDisabled
+        }),
+        {
+          OTEL_METRIC_EXPORT_INTERVAL: "soon",
+          OTEL_TRACES_SAMPLER: "some",
+          OTEL_EXPORTER_OTLP_ENDPOINT: "not a url with secret-key",
+          OTEL_LOGS_EXPORTER: " ",
+          OTEL_SDK_DISABLED: "1"
+        }
+      )
+      assert.strictEqual(value.interval, 60_000)
+      assert.deepStrictEqual(value.sampler, { ratio: 1, isParentBased: true })
+      assert.strictEqual(value.target.url, "http://localhost:4318/v1/logs")
+      assert.deepStrictEqual(value.exporters, ["otlp"])
+      assert.isFalse(value.disabled)
+      assert.deepStrictEqual(lines.toSorted(), [
+        "OTEL_EXPORTER_OTLP_ENDPOINT=… is ignored: expected a URL",
+        "OTEL_METRIC_EXPORT_INTERVAL=soon is ignored: expected a number of 0 or more",
+        "OTEL_TRACES_SAMPLER=some is ignored: expected always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio"
+      ])
+    }))
+
+  it.effect("exporters are a list, and `none` is none", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* exporters("none"), [])
+      assert.deepStrictEqual(yield* exporters("otlp, Prometheus"), ["otlp", "prometheus"])
+    }))
+
+  it.effect("samplers are those of the specification", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* sampler({ OTEL_TRACES_SAMPLER: "always_off" }), { ratio: 0, isParentBased: false })
+      assert.deepStrictEqual(
+        yield* sampler({ OTEL_TRACES_SAMPLER: "parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG: "0.25" }),
+        { ratio: 0.25, isParentBased: true }
+      )
+      assert.deepStrictEqual(
+        yield* sampler({ OTEL_TRACES_SAMPLER: "traceidratio", OTEL_TRACES_SAMPLER_ARG: "7" }),
+        { ratio: 1, isParentBased: false }
+      )
+    }))
+
+  it.effect("the conventions' own variables choose names and the capture of content", () =>
+    Effect.gen(function*() {
+      const { value } = yield* reading(
+        Effect.provide(Effect.service(TelemetryDefaults), Environment.layerTelemetryDefaults),
+        {
+          OTEL_SEMCONV_STABILITY_OPT_IN: "http, gen_ai_latest_experimental",
+          OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT: "SPAN_ONLY"
+        }
+      )
+      assert.deepStrictEqual(value, { genAi: "latest", captureContent: true })
+    }))
+})
