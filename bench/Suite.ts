@@ -10,6 +10,7 @@ import { memory } from "./Memory.ts"
 import type { Section } from "./Report.ts"
 import { firstTokens, streams } from "./Streams.ts"
 import { stubbed } from "./Stubbed.ts"
+import { telemetry } from "./Telemetry.ts"
 
 const [name, isQuick] = [process.argv[2]!, process.argv[3] === "quick"]
 
@@ -45,6 +46,14 @@ const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
   first: () => {
     const sizes = size({ rounds: 3, samples: 50, warmup: 50 }, { rounds: 9, samples: 250, warmup: 500 })
     return served((endpoint) => firstTokens(endpoint, sizes))
+  },
+  telemetry: () => {
+    const sizes = size({ rounds: 3, calls: 384, warmup: 1024 }, { rounds: 15, calls: 1024, warmup: 6144 })
+    return served((endpoint) => telemetry(endpoint, "whole", sizes))
+  },
+  telemetryStreams: () => {
+    const sizes = size({ rounds: 3, calls: 64, warmup: 192 }, { rounds: 9, calls: 256, warmup: 768 })
+    return served((endpoint) => telemetry(endpoint, "burst", sizes))
   },
   stubbed1: () =>
     stubbed(1, size({ rounds: 3, calls: 1500, warmup: 4000 }, { rounds: 9, calls: 3000, warmup: 15_000 })),

@@ -11,7 +11,19 @@ import { fork } from "node:child_process"
 import { once } from "node:events"
 import { print, type Section } from "./Report.ts"
 
-const suites = ["calls", "stubbed1", "stubbed64", "choice", "paced", "burst", "first", "long", "memory"]
+const suites = [
+  "calls",
+  "stubbed1",
+  "stubbed64",
+  "choice",
+  "paced",
+  "burst",
+  "first",
+  "long",
+  "telemetry",
+  "telemetryStreams",
+  "memory"
+]
 
 const options = process.argv.slice(2).filter((option) => option !== "--")
 const isJson = options.includes("--json")

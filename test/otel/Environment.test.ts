@@ -26,7 +26,7 @@ describe("the environment", () => {
       const { lines, value } = yield* reading(Effect.all({
         disabled: Environment.isDisabled,
         traces: Environment.exporters("traces"),
-        target: Environment.otlpTarget("metrics"),
+        target: Environment.otlpTarget("metrics", "http/protobuf"),
         interval: Environment.metricInterval,
         sampler: Environment.sampler,
         prometheus: Environment.prometheus,
@@ -62,7 +62,7 @@ describe("the environment", () => {
         OTEL_EXPORTER_OTLP_TIMEOUT: "2000",
         OTEL_EXPORTER_OTLP_PROTOCOL: "http/json"
       }
-      const traces = (yield* reading(Environment.otlpTarget("traces"), env)).value
+      const traces = (yield* reading(Environment.otlpTarget("traces", "http/protobuf"), env)).value
       assert.deepStrictEqual(traces, {
         url: "https://traces.example/in",
         protocol: "http/json",
@@ -70,10 +70,13 @@ describe("the environment", () => {
         compression: "gzip",
         timeout: 2000
       })
-      const metrics = (yield* reading(Environment.otlpTarget("metrics"), env)).value
+      const metrics = (yield* reading(Environment.otlpTarget("metrics", "http/protobuf"), env)).value
       assert.strictEqual(metrics.url, "https://collector.example/base/v1/metrics")
       assert.deepStrictEqual(metrics.headers, { "x-team": "metrics" })
-      assert.strictEqual((yield* reading(Environment.otlpTarget("logs"), env)).value.compression, "none")
+      assert.strictEqual(
+        (yield* reading(Environment.otlpTarget("logs", "http/protobuf"), env)).value.compression,
+        "none"
+      )
     }))
 
   it.effect("an empty variable is not set, and one that makes no sense is told of and left out", () =>
@@ -82,7 +85,7 @@ describe("the environment", () => {
         Effect.all({
           interval: Environment.metricInterval,
           sampler: Environment.sampler,
-          target: Environment.otlpTarget("logs"),
+          target: Environment.otlpTarget("logs", "http/protobuf"),
           exporters: Environment.exporters("logs"),
           disabled: Environment.isDisabled
         }),

@@ -57,7 +57,6 @@ describe("OtlpLive", () => {
     await using collector = await startCollector()
     const env = {
       OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
-      OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
       OTEL_EXPORTER_OTLP_HEADERS: "x-team=sre",
       OTEL_SERVICE_NAME: "shop",
       OTEL_RESOURCE_ATTRIBUTES: "deployment.environment.name=test"
@@ -73,10 +72,11 @@ describe("OtlpLive", () => {
     assert.lengthOf(attempts, 3)
   })
 
-  it("sends protobuf unless it is told otherwise, and only what it is asked for", async () => {
+  it("sends protobuf where it is told to, and only what it is asked for", async () => {
     await using collector = await startCollector()
     const env = {
       OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+      OTEL_EXPORTER_OTLP_PROTOCOL: "http/protobuf",
       OTEL_TRACES_EXPORTER: "none",
       OTEL_LOGS_EXPORTER: "none"
     }

@@ -74,8 +74,12 @@ export const exporters = (signal: Signal): Effect.Effect<ReadonlyArray<string>> 
 
 const protocols = ["http/protobuf", "http/json", "grpc"] as const
 
-/** Where a signal goes by OTLP. */
-export const otlpTarget = (signal: Signal): Effect.Effect<OtlpTarget> =>
+/**
+ * Where a signal goes by OTLP.
+ *
+ * @param protocol where none is named
+ */
+export const otlpTarget = (signal: Signal, protocol: OtlpTarget["protocol"]): Effect.Effect<OtlpTarget> =>
   Effect.gen(function*() {
     const own = `OTEL_EXPORTER_OTLP_${signal.toUpperCase()}`
     const all = "OTEL_EXPORTER_OTLP"
@@ -86,7 +90,7 @@ export const otlpTarget = (signal: Signal): Effect.Effect<OtlpTarget> =>
     return {
       // an endpoint of its own is used as it is
       url: endpoint ?? `${base.replace(/\/+$/, "")}/v1/${signal}`,
-      protocol: (yield* readFirstWord(both("PROTOCOL"), protocols)) ?? "http/protobuf",
+      protocol: (yield* readFirstWord(both("PROTOCOL"), protocols)) ?? protocol,
       headers: parseHeaders(yield* readFirst(...both("HEADERS"))),
       compression: (yield* readFirstWord(both("COMPRESSION"), ["gzip", "none"])) ?? "none",
       timeout: timeouts.find((timeout) => timeout !== undefined) ?? 10_000

@@ -47,7 +47,7 @@ const packages = { "http/protobuf": "proto", "http/json": "http", grpc: "grpc" }
 /** An exporter of a package that is loaded only where it is asked for. It reads the rest of the environment by itself. */
 const otlp = <E>(signal: Environment.Signal, kind: "trace" | "metrics" | "logs", exported: string) =>
   Effect.gen(function*() {
-    const { protocol } = yield* Environment.otlpTarget(signal)
+    const { protocol } = yield* Environment.otlpTarget(signal, "http/protobuf")
     const name = `@opentelemetry/exporter-${kind}-otlp-${packages[protocol]}`
     const loaded = yield* Effect.tryPromise({
       try: () => import(name) as Promise<Readonly<Record<string, new() => E>>>,

@@ -15,13 +15,17 @@ import * as Sampling from "./Sampling.ts"
 /** How long the last export may take when the program ends, in milliseconds. */
 const LAST_EXPORT = 3000
 
+/** A third of the cost of Effect's protobuf; collectors take both at the same port. */
+const DEFAULT_PROTOCOL = "http/json"
+
 const target = (signal: Environment.Signal) =>
   Effect.gen(function*() {
-    const given = yield* Environment.otlpTarget(signal)
+    const given = yield* Environment.otlpTarget(signal, DEFAULT_PROTOCOL)
     if (given.protocol === "grpc") {
       yield* Effect.logWarning(`OTLP of ${signal} goes over HTTP: OtlpLive speaks no gRPC; OtelLive does`)
     }
-    const serialization = given.protocol === "http/json" ? OtlpSerialization.layerJson : OtlpSerialization.layerProtobuf
+    const isBinary = given.protocol === "http/protobuf"
+    const serialization = isBinary ? OtlpSerialization.layerProtobuf : OtlpSerialization.layerJson
     const { compression, headers, url } = given
     const resource = { serviceName: (yield* Environment.serviceName) ?? "unknown_service" }
     return { serialization, options: { url, headers, compression, resource, shutdownTimeout: LAST_EXPORT } }
