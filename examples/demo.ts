@@ -9,9 +9,11 @@
  *     --seconds 20    how long
  *     --simulated     simulate, whatever is in the environment
  *     --outage        break all six at once: callers see errors, and the exit code says so
+ *     --metrics 9464  serve a page for Prometheus at this port meanwhile
  */
 import type { Event } from "@evenkeel/core"
 import { createLoadBalancer, type Simulator } from "@evenkeel/node"
+import { PrometheusServer } from "@evenkeel/otel"
 import { Effect } from "effect"
 import { setTimeout as sleep } from "node:timers/promises"
 import { parseArgs } from "node:util"
@@ -27,7 +29,8 @@ import { judge } from "./demo/verdict.ts"
 
 const CALLS_A_SECOND = 24
 
-const simulate = async (duration: number, isOutage: boolean): Promise<boolean> => {
+const simulate = async (duration: number, isOutage: boolean, metricsPort: number | undefined): Promise<boolean> => {
+  const metrics = metricsPort === undefined ? undefined : await PrometheusServer.start({ port: metricsPort })
   const simulator = await startFleet(duration)
   const lb = createLoadBalancer(configOf(simulator, duration))
   const startedAt = Date.now()
@@ -71,6 +74,7 @@ const simulate = async (duration: number, isOutage: boolean): Promise<boolean> =
     await lb.close()
     await reading
     await simulator.close()
+    await metrics?.close()
   }
 }
 
@@ -86,11 +90,12 @@ const readEvents = async (events: AsyncIterable<Event>, journal: Journal): Promi
 const options = {
   seconds: { type: "string", default: "20" },
   simulated: { type: "boolean", default: false },
-  outage: { type: "boolean", default: false }
+  outage: { type: "boolean", default: false },
+  metrics: { type: "string" }
 } as const
 
 const main = async (): Promise<boolean> => {
-  const { outage, seconds, simulated } = parseArgs({ options }).values
+  const { metrics, outage, seconds, simulated } = parseArgs({ options }).values
   const credentials = credentialsIn(process.env)
   if (credentials.length > 0 && !simulated && !outage) {
     console.log(`Found ${credentials.join(", ")}: asking your own deployments. To simulate instead: --simulated\n`)
@@ -98,7 +103,9 @@ const main = async (): Promise<boolean> => {
   }
   const duration = Number(seconds) * 1_000
   if (!(duration >= 3_000 && duration <= 60_000)) throw new RangeError("--seconds takes a number from 3 to 60")
-  return simulate(duration, outage)
+  const port = metrics === undefined ? undefined : Number(metrics)
+  if (port !== undefined && !(port >= 0 && port <= 65_535)) throw new RangeError("--metrics takes a port")
+  return simulate(duration, outage, port)
 }
 
 try {

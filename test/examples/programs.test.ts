@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { readdir, readFile } from "node:fs/promises"
+import { startCollector } from "../support/Collector.ts"
 import { evenkeelConfig, run, startTwo, variables } from "./support.ts"
 
 const limit = { timeout: 35_000 }
@@ -96,6 +97,30 @@ describe("streaming", limit, () => {
     assert.notInclude(out, "heavy")
     assert.match(errors, /The stream of (eastus|sweden)\/gpt-4o broke after \d+ events/)
     assert.strictEqual(code, 1)
+  })
+})
+
+describe("telemetry", limit, () => {
+  it("goes to a collector, the last of it when the program ends", async () => {
+    await using simulator = await startTwo()
+    await using collector = await startCollector()
+    const { code, errors, out } = await run("telemetry.ts", {
+      ...evenkeelConfig(simulator),
+      OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+      OTEL_SERVICE_NAME: "greeter"
+    })
+    assert.match(out, /^Hello from (eastus|sweden)\.\n$/)
+    assert.deepStrictEqual([code, errors], [0, ""])
+    const traces = await collector.find(({ path }) => path === "/v1/traces")
+    for (const word of ["\"greet\"", "chat gpt-4o", "greeter"]) assert.include(traces.text, word)
+    assert.include((await collector.find(({ path }) => path === "/v1/metrics")).text, "evenkeel.attempts")
+  })
+
+  it("is a page for Prometheus, without Effect", async () => {
+    await using simulator = await startTwo()
+    const { code, errors, out } = await run("metrics-page.ts", { ...variables(simulator), METRICS_PORT: "0" })
+    assert.match(out, /^evenkeel_attempts_total\{.*evenkeel_outcome="success".*\} 1\n$/)
+    assert.deepStrictEqual([code, errors], [0, ""])
   })
 })
 

@@ -38,8 +38,18 @@ const calls = (telemetry: Layer.Layer<never, unknown>, env: Record<string, strin
   )
 }
 
-/** Runs with these variables, which OpenTelemetry's own exporters read where the process has them. */
-const withEnv = async (env: Record<string, string>, run: () => Promise<void>): Promise<void> => {
+let turn = Promise.resolve()
+
+/**
+ * Runs with these variables, which OpenTelemetry's own exporters read where the process has them: one test after the other,
+ * since there is one process.
+ */
+const withEnv = (env: Record<string, string>, run: () => Promise<void>): Promise<void> => {
+  turn = turn.catch(() => {}).then(() => runWith(env, run))
+  return turn
+}
+
+const runWith = async (env: Record<string, string>, run: () => Promise<void>): Promise<void> => {
   const before = { ...process.env }
   Object.assign(process.env, env)
   try {
@@ -111,6 +121,24 @@ describe("OtlpLive", () => {
     const env = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url }
     const exit = await Effect.runPromiseExit(calls(OtlpLive, env))
     assert.isTrue(Exit.isSuccess(exit))
+  })
+})
+
+describe("the promise facade", () => {
+  it("exports what it is instrumented for, the last of it when it is closed", async () => {
+    await using collector = await startCollector()
+    const east = SimulatedService.make(service("east", { latency: quick }))
+    await withEnv({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_SERVICE_NAME: "facade" }, async () => {
+      const lb = createLoadBalancer({ resources: [east.config()] }, {
+        transport: SimulatedTransport.layer([east]),
+        instrumentation: OtlpLive
+      })
+      await lb.openai.chat.completions.create(hello)
+      await lb.close()
+    })
+    const traces = await collector.find(({ path }) => path === "/v1/traces")
+    for (const word of ["chat gpt-4o", "attempt east/gpt-4o", "facade"]) assert.include(traces.text, word)
+    assert.include((await collector.find(({ path }) => path === "/v1/metrics")).text, "evenkeel.attempts")
   })
 })
 
@@ -199,6 +227,14 @@ describe("the page for Prometheus", () => {
         Effect.provideService(Metric.MetricRegistry, new Map())
       )
     ))
+
+  it("is served to plain TypeScript too, until the server is closed", async () => {
+    const server = await PrometheusServer.start({ port: 0 })
+    const url = `http://localhost:${server.port}/metrics`
+    assert.include(await (await fetch(url)).text(), "# TYPE evenkeel_attempts_total counter")
+    await server.close()
+    await fetch(url).then(() => assert.fail("it still serves"), () => {})
+  })
 
   it("says so where something else listens", async () => {
     const other = createServer().listen(0, "localhost")

@@ -29,7 +29,9 @@ export const startCollector = async (status = 200): Promise<Collector> => {
     request.on("data", (chunk: Buffer) => chunks.push(chunk))
     request.on("end", () => {
       exports.push({ path: request.url!, headers: request.headers, text: Buffer.concat(chunks).toString("utf8") })
-      response.writeHead(status, { "content-type": "application/json" }).end("{}")
+      response.writeHead(status, { "content-type": request.headers["content-type"] }).end(
+        request.headers["content-type"] === "application/json" ? "{}" : ""
+      )
     })
   })
   server.listen(0, "127.0.0.1")

@@ -75,10 +75,10 @@ export interface LoadBalancerClientOptions extends LayerOptions {
   /** Replaces undici, as for tests in memory. */
   readonly transport?: Layer.Layer<Transport> | undefined
   /**
-   * What the balancer runs with: a tracer, loggers, a registry of metrics. Spans are made where there is a tracer, such as
-   * that of `@evenkeel/otel`.
+   * What the balancer runs with: a tracer, loggers, a registry of metrics; `OtlpLive` or `OtelGlobal` of `@evenkeel/otel`.
+   * Without a tracer there are no spans.
    */
-  readonly instrumentation?: Layer.Layer<never> | undefined
+  readonly instrumentation?: Layer.Layer<never, Error> | undefined
 }
 
 /**
@@ -108,7 +108,7 @@ export const createLoadBalancerFromEnvironment = (options: LoadBalancerClientOpt
 }
 
 /** A balancer can be used as soon as it is made, so nothing of it is waited for. */
-const buildNow = <A>(layer: Layer.Layer<A>, scope: Scope.Closeable): Context.Context<A> => {
+const buildNow = <A>(layer: Layer.Layer<A, Error>, scope: Scope.Closeable): Context.Context<A> => {
   const exit = Effect.runSyncExit(Layer.buildWithScope(layer, scope))
   if (Exit.isSuccess(exit)) return exit.value
   const error = Cause.squash(exit.cause)

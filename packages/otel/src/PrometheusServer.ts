@@ -3,7 +3,9 @@
  */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import * as Environment from "./Environment.ts"
@@ -69,6 +71,30 @@ const close = (server: Server): Effect.Effect<void> =>
     server.close(() => resume(Effect.void))
     server.closeAllConnections()
   })
+
+/** A server that was started. */
+export interface PrometheusServer extends AsyncDisposable {
+  readonly port: number
+  readonly close: () => Promise<void>
+}
+
+/**
+ * Starts a server for Prometheus, for plain TypeScript.
+ *
+ * **Example** (A balancer that Prometheus can scrape)
+ *
+ * ```ts
+ * await using server = await PrometheusServer.start({ port: 9464 })
+ * ```
+ *
+ * @throws PrometheusServerError where it cannot listen
+ */
+export const start = async (options: PrometheusServerOptions = {}): Promise<PrometheusServer> => {
+  const scope = Effect.runSync(Scope.make())
+  const close = () => Effect.runPromise(Scope.close(scope, Exit.void))
+  const port = await Effect.runPromise(Effect.provideService(serve(options), Scope.Scope, scope))
+  return { port, close, [Symbol.asyncDispose]: close }
+}
 
 /**
  * Layer of a server for Prometheus: `http://localhost:9464/metrics`, unless it is told otherwise.
