@@ -13,7 +13,8 @@ export {
 } from "./Config.ts"
 export { EntraTokens, type TokenProvider } from "./deployment/Credential.ts"
 export { type DeploymentChange, Deployments, type Observation } from "./deployment/Deployments.ts"
-export { type Event } from "./Event.ts"
+export { type AttemptRole, type Event, type SessionMoveReason, type SessionPlacement } from "./Event.ts"
+export type * as Events from "./Event.ts"
 export { type Setback } from "./failover/Failover.ts"
 export { HealthMonitor } from "./HealthMonitor.ts"
 export * as HttpClientTransport from "./HttpClientTransport.ts"
@@ -31,6 +32,7 @@ export {
   ContentFiltered,
   type Delivered,
   InvalidConfig,
+  type LimitedBy,
   LoadBalancerError,
   type LoadBalancerErrorReason,
   Rejected,
