@@ -51,10 +51,13 @@ const asking = (content: string) => ({ model: "gpt-4o", messages: [{ role: "user
 
 /**
  * Drives a balancer through everything, and gives what `look` finds at the end of it.
+ *
+ * @param registry where its metrics are kept: one that was toured before counts on
  */
 export const tour = <A, E>(
   look: (toured: Toured) => Effect.Effect<A, E, LoadBalancer>,
-  options: TelemetryOptions = {}
+  options: TelemetryOptions = {},
+  registry: Metric.MetricRegistry = new Map()
 ) =>
   Effect.gen(function*() {
     const events: Array<Event> = []
@@ -200,4 +203,4 @@ export const tour = <A, E>(
           return found
         })
     )
-  }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
+  }).pipe(Effect.provideService(Metric.MetricRegistry, registry))
