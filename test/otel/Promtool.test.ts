@@ -137,7 +137,8 @@ const cases: ReadonlyArray<Case> = [
       series(counted.attempts, { ...gpt, role: "failover", outcome: "failed" }, "0+44x60"),
       series(counted.attempts, { ...gpt, role: "check", outcome: "success" }, "0+600x60"),
       requests("success", "0+60x60", { ...mini, api: "chat" }),
-      series(counted.attempts, { ...mini, role: "first", outcome: "success" }, "0+60x60")
+      series(counted.attempts, { ...mini, role: "first", outcome: "throttled" }, "0+60x60"),
+      series(counted.attempts, { ...mini, role: "failover", outcome: "success" }, "0+60x60")
     ],
     fires: { "40m": ["ErrorBudgetBurnsSlowly gpt-4o", "RetriesAmplify gpt-4o", "RetryBudgetSpent gpt-4o"] }
   },

@@ -20,7 +20,8 @@ import {
   callMetrics,
   costPerHour,
   errorRatio,
-  headroom
+  headroom,
+  wastedRatio
 } from "./Panels.ts"
 import {
   aggregate,
@@ -216,12 +217,14 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
       })
     ),
     alert("capacity", "warning", "RetriesAmplify", {
-      expression: promql`${attemptsPerRequest(model, window("10m"))} > 1.5 and ${isBusy}`,
+      expression: promql`${attemptsPerRequest(model, window("10m"))} > 1.5 and ${
+        wastedRatio(model, window("10m"))
+      } > 0.5 and ${isBusy}`,
       for: "10m",
       summary: `Each request to ${of("model")} takes {{ $value | humanize }} attempts`,
       description:
-        "Failovers hide failures, and multiply the load on what is left. The panel says whether attempts beyond " +
-        "the first succeed.",
+        "Most of those beyond the first fail too: they add load to what is left, and help nobody. The panel " +
+        "says how they end; fewer `failover.attempts` are better until it is over.",
       panel: "How attempts beyond the first end"
     }),
     alert("capacity", "warning", "RetryBudgetSpent", {

@@ -21,6 +21,7 @@ import {
   type Grouping,
   interval,
   labels,
+  type Matcher,
   type Matchers,
   mean,
   promql,
@@ -136,6 +137,15 @@ export const attemptsPerRequest = (by: Grouping, over: Expression = interval): E
   promql`${aggregate("sum", rate(series(counted.attempts, { role: { not: ["check"] }, ...everywhere }), over), by)} / ${
     aggregate("sum", rate(series(counted.requests), over), by)
   }`
+
+/** Share of the attempts beyond the first that did not help. */
+export const wastedRatio = (by: Grouping, over: Expression = interval): Expression => {
+  const role: Matcher = ["failover", "retry", "hedge"]
+  return share(
+    aggregate("sum", rate(series(counted.attempts, { role, outcome: ["failed", "throttled"] }), over), by),
+    aggregate("sum", rate(series(counted.attempts, { role }), over), by)
+  )
+}
 
 /** Cached prompt tokens as a share of all prompt tokens. */
 export const cachedShare = (by: Grouping, over: Expression = interval): Expression =>
@@ -718,7 +728,8 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
         {
           title: "Attempts per request",
           description:
-            "1 is none but the first. Above 1.2 the budget holds retries back; what is above that is hedges.",
+            "1 is none but the first. While half of the deployments are healthy, a request's first failover to one with " +
+            "quota is free; what is beyond that is held to a budget.",
           kind: "timeseries",
           unit: "short",
           steps: bad(1.2, 1.5),

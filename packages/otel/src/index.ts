@@ -1,6 +1,8 @@
 /**
  * OpenTelemetry and Prometheus for Evenkeel.
  */
+export { type AlertOptions, prometheusRules } from "./Alerts.ts"
+export { type DashboardOptions, grafanaDashboard } from "./Dashboard.ts"
 export { metricProducer, MissingExporter, OtelGlobal, OtelLive } from "./OtelLive.ts"
 export { OtlpLive } from "./OtlpLive.ts"
 export * as Prometheus from "./Prometheus.ts"
