@@ -12,6 +12,7 @@ import {
   prometheusName
 } from "@evenkeel/core/telemetry/Names"
 import { prometheusRules } from "@evenkeel/otel/Alerts"
+import { queries } from "@evenkeel/otel/Dashboard"
 import { page } from "@evenkeel/otel/Prometheus"
 import { Effect } from "effect"
 import { tour } from "../support/Tour.ts"
@@ -209,6 +210,16 @@ describe("promtool", { concurrent: false, timeout: 30_000 }, () => {
       assert.strictEqual(status, 0, said)
       assert.match(said, /SUCCESS: \d+ rules found/)
     }
+  })
+
+  it.skipIf(!hasPromtool)(named("can read every query of the dashboard", hasPromtool, "promtool"), () => {
+    using folder = new Folder()
+    const read = (["stable", "latest"] as const).flatMap((genAi) => queries({ genAi }))
+    const rules = read.map(({ expression }, i) => ({ record: `query:${i}`, expr: expression }))
+    const file = folder.write("queries.json", JSON.stringify({ groups: [{ name: "queries", rules }] }))
+    const { said, status } = promtool(["check", "rules", "--lint=none", file])
+    assert.strictEqual(status, 0, said)
+    assert.include(said, `SUCCESS: ${read.length} rules found`)
   })
 
   for (const one of cases) {

@@ -203,7 +203,7 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
       for: "5m",
       summary: `Requests to ${of("model")} stand in line, and the line does not go away`,
       description: "There is more traffic than quota. The panel says how long they wait; see also `Headroom by model`.",
-      panel: "Waiting p99"
+      panel: "Time spent waiting"
     }),
     ...(["tokens", "requests"] as const).map((kind) =>
       alert("capacity", "warning", kind === "tokens" ? "TokenHeadroomLow" : "RequestHeadroomLow", {

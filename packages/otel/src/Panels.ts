@@ -292,7 +292,8 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
         {
           title: "Healthy deployments",
           description:
-            "Of each model, as the process sees it that sees fewest. 0: nothing is left but to wait or to fail.",
+            "Of each model, as the process sees it that sees fewest. 0: nothing is left but to wait or to fail. One whose " +
+            "quota is used up is healthy all the same: see the headroom.",
           kind: "stat",
           unit: "none",
           width: 4,
@@ -397,7 +398,7 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
           ]
         },
         {
-          title: "Waiting p99",
+          title: "Time spent waiting",
           description:
             "Of requests that stood in line for a deployment to come back, or backed off. It is quota, or an " +
             "outage, and not slowness.",
