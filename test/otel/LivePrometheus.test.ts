@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { queries } from "@evenkeel/otel/Dashboard"
-import { page } from "@evenkeel/otel/Prometheus"
+import { contentType, page } from "@evenkeel/otel/Prometheus"
 import { Effect, Metric } from "effect"
 import { listen } from "../support/PlainServer.ts"
 import { pause } from "../support/Served.ts"
@@ -39,7 +39,9 @@ describe("Prometheus", () => {
         const registry: Metric.MetricRegistry = new Map()
         const text = Effect.provideService(page, Metric.MetricRegistry, registry)
         const server = yield* Effect.acquireRelease(
-          Effect.promise(() => listen((_, response) => response.end(Effect.runSync(text)))),
+          Effect.promise(() =>
+            listen((_, response) => response.writeHead(200, { "content-type": contentType }).end(Effect.runSync(text)))
+          ),
           (server) => Effect.promise(() => server[Symbol.asyncDispose]())
         )
         const prometheus = yield* Effect.acquireRelease(
@@ -68,6 +70,6 @@ describe("Prometheus", () => {
         )
         assert.deepStrictEqual(unanswered, [])
       }),
-    20_000
+    30_000
   )
 })

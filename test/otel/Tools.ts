@@ -69,8 +69,12 @@ export const startPrometheus = async (page: URL): Promise<Prometheus> => {
     `--storage.tsdb.path=${join(folder.path, "data")}`,
     "--web.listen-address=127.0.0.1:0"
   ], { stdio: ["ignore", "ignore", "pipe"] })
+  // a worker that is ended by force takes it along
+  const kill = () => child.kill("SIGKILL")
+  process.once("exit", kill)
   const end = async () => {
     await ended(child)
+    process.off("exit", kill)
     folder[Symbol.dispose]()
   }
   try {
