@@ -3,7 +3,8 @@
  */
 export { type AlertOptions, prometheusRules } from "./Alerts.ts"
 export { type DashboardOptions, grafanaDashboard } from "./Dashboard.ts"
-export { metricProducer, MissingExporter, OtelGlobal, OtelLive } from "./OtelLive.ts"
+export { MissingPackage } from "./MissingPackage.ts"
+export { OtelGlobal, OtelLive } from "./OtelLive.ts"
 export { OtlpLive } from "./OtlpLive.ts"
 export * as Prometheus from "./Prometheus.ts"
 export * as PrometheusServer from "./PrometheusServer.ts"
