@@ -71,13 +71,13 @@ export class Narrator {
     }
   }
 
-  /** A request was wrong before it could begin. What it named is its own word, which no metric may repeat. */
-  notBegun(request: LlmRequest, { reason }: Errors.LoadBalancerError): void {
+  /** A request was wrong before it could begin. A model that nobody serves is its own word, which no metric may repeat. */
+  notBegun(request: LlmRequest, { reason }: Errors.LoadBalancerError, served: ReadonlyArray<string>): void {
     if (!this.isHeard) return
     this.events.emit({
       ...endOf(request, reason._tag),
       at: this.at,
-      model: reason._tag === "UnknownModel" ? "unknown" : request.model ?? "*",
+      model: request.model === undefined ? "*" : served.includes(request.model) ? request.model : "unknown",
       limitedBy: limitOf(reason)
     })
   }
