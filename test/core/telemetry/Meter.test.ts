@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deployments, LoadBalancer, Telemetry } from "@evenkeel/core"
 import { Meter } from "@evenkeel/core/telemetry/Meter"
 import { type Attribute, attributes, counted, genAi, type Instrument, observed } from "@evenkeel/core/telemetry/Names"
-import { Context, Effect, Exit, Fiber, Layer, Metric, Random, Schema, Scope, Stream } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Logger, Metric, Random, Schema, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, fleet, type FleetConfig, hello, service, type ServiceOptions, settle } from "../../support/Balanced.ts"
 import { check } from "../../support/Check.ts"
@@ -420,6 +420,26 @@ describe("gauges of a live set that changes", () => {
         yield* deployments.add({ ...east, deployments: [{ name: "o4-mini" }] })
         assert.isTrue(yield* isOut("east/o4-mini", "401"))
       })))
+
+  it.effect("a wait without end is an outage, in the log as in the metrics, and no gauge is without a number", () =>
+    inRegistry(Effect.gen(function*() {
+      const lines: Array<unknown> = []
+      const logger = Logger.layer([Logger.make(({ message }) => lines.push(message))])
+      const layers = { telemetry: Layer.provide(Telemetry.layer({ spans: false }), logger) }
+      const ptu = service("ptu", { provisioned: true, name: "gpt-4o" })
+      const { layer, services } = fleet([service("east"), ptu], { tiers: { ptu: 2 } }, layers)
+      const test = Effect.gen(function*() {
+        const headers = { "retry-after": "9999999999999" }
+        services["east"]!.fault("*", { kind: "status", status: 429, headers })
+        yield* answer((yield* LoadBalancer).chat(hello))
+        assert.isTrue(yield* isOut("east/gpt-4o", "429"))
+        assert.lengthOf(lines, 1)
+        for (const { id, state, type } of yield* Metric.snapshot) {
+          if (type === "Gauge") assert.isTrue(Number.isFinite((state as Metric.GaugeState<number>).value), id)
+        }
+      })
+      yield* Effect.scoped(Effect.provide(test, layer)).pipe(Random.withSeed(1))
+    })))
 
   it.effect("an outage that another process told of is told", () =>
     driven([service("east")], ({ deployments }) =>
