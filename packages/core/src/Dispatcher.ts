@@ -44,7 +44,7 @@ export class Dispatcher {
       const { narrator } = this.state
       const journey = this.begin(request, onOpen)
       if (journey instanceof Errors.LoadBalancerError) {
-        narrator.notBegun(request, journey)
+        narrator.notBegun(request, journey, this.state.deployments.models())
         return Effect.fail(journey)
       }
       narrator.begun(journey, caller.context)

@@ -248,7 +248,7 @@ class Attempt implements Source, Limited {
   ): Effect.Effect<Answer, Outcome.Unanswered> {
     const now = this.now
     commit(this.settled(now))
-    this.plan.story.committed(now)
+    this.plan.story.committed(now, held.at(-1)!.events.slice(reader.firstContent + 1))
     this.stage = "idle"
     this.stageEndsAt = Infinity
     const stream = new GivenStream(this, response, reader, held)

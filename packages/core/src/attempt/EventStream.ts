@@ -41,6 +41,8 @@ type Meaning = "preamble" | "content" | "hidden" | "error"
 export class EventReader {
   /** Content, or a valid end, was seen: what is held may be given out. */
   isCommitted = false
+  /** Where among the events that arrived with it the first content is. */
+  firstContent = 0
   /** Events that were seen. */
   events = 0
   /** The end was seen, as the protocol has it. */
@@ -173,7 +175,10 @@ export class EventReader {
     }
     if (!this.isCommitted) {
       this.held += event.data.length
-      if (meaning === "content" || this.held > MAX_HELD) this.isCommitted = true
+      if (meaning === "content" || this.held > MAX_HELD) {
+        this.isCommitted = true
+        this.firstContent = this.pending.length
+      }
     }
     this.pending.push({ name: event.event, data: event.data, json: this.json })
   }

@@ -161,7 +161,7 @@ export class GivenStream implements CommittedStream {
 
   private take(batch: Batch): Pulled {
     this.source.pauseStage()
-    this.source.plan.story.arrived(batch, this.source.now)
+    this.source.plan.story.arrived(batch.events, this.source.now)
     this.notice()
     return batch.events.length > 0 ? this.give(batch) : this.pull()
   }

@@ -357,5 +357,8 @@ export const readUsage = (value: unknown): Usage | undefined => {
   }
 }
 
+/** More than any answer has: what a service says beyond that would drown all that others count. */
+const MAX_TOKENS = 1e9
+
 const number = (value: unknown): number | undefined =>
-  typeof value === "number" && value >= 0 && Number.isFinite(value) ? value : undefined
+  typeof value === "number" && value >= 0 && value <= MAX_TOKENS ? value : undefined

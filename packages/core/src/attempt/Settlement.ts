@@ -49,9 +49,11 @@ export const commit = (settled: Settled): void => {
 
 /** Ends an attempt: applies its outcome once. Returns false when it had ended before. */
 export const settle = (settled: Settled, outcome: Outcome): boolean => {
-  const { now, permit } = settled
+  const { cost, now, permit, usage } = settled
   const { deployment } = permit
   if (!deployment.leave(permit)) return false
+  // whatever became of it: what the service says that it billed, it billed
+  if (usage !== undefined) deployment.bill(usage, cost)
   switch (outcome._tag) {
     case "Success":
       deployment.totals.succeeded++
@@ -156,14 +158,13 @@ const succeeded = (settled: Settled): void => {
   }
 }
 
-const billed = ({ cost, now, permit, usage }: Settled): void => {
+const billed = ({ now, permit, usage }: Settled): void => {
   const { deployment, reservation } = permit
   deployment.quota.settle(
     reservation,
     now,
     usage === undefined ? undefined : usage.promptTokens + usage.completionTokens
   )
-  if (usage !== undefined) deployment.bill(usage, cost)
 }
 
 const kindOf = (request: LlmRequest): LatencyKind =>

@@ -63,6 +63,8 @@ export class Journey {
   mayOvertake = false
   /** Milliseconds for which it backed off. */
   backedOff = 0
+  /** Since when it has been waiting or backing off, while it does: it may be interrupted at that. */
+  restingSince: number | undefined
   /** Where its session's last attempt went, by where its cache was warm. */
   placement: SessionPlacement | undefined
   /** Why it did not go where its session's cache was warm. */
@@ -109,6 +111,11 @@ export class Journey {
   /** Milliseconds in which an attempt was under way. */
   inAttempts(now: number): number {
     return this.attempted + (this.attempting === 0 ? 0 : now - this.attemptingSince)
+  }
+
+  /** Milliseconds that it waited or backed off. */
+  rested(now: number): number {
+    return this.waited + this.backedOff + (this.restingSince === undefined ? 0 : now - this.restingSince)
   }
 
   /** Whether what becomes of it says something of the model's load: not where it may only go to one resource. */

@@ -71,13 +71,13 @@ export class Narrator {
     }
   }
 
-  /** A request was wrong before it could begin. What it named is its own word, which no metric may repeat. */
-  notBegun(request: LlmRequest, { reason }: Errors.LoadBalancerError): void {
+  /** A request was wrong before it could begin. A model that nobody serves is its own word, which no metric may repeat. */
+  notBegun(request: LlmRequest, { reason }: Errors.LoadBalancerError, served: ReadonlyArray<string>): void {
     if (!this.isHeard) return
     this.events.emit({
       ...endOf(request, reason._tag),
       at: this.at,
-      model: reason._tag === "UnknownModel" ? "unknown" : request.model ?? "*",
+      model: request.model === undefined ? "*" : served.includes(request.model) ? request.model : "unknown",
       limitedBy: limitOf(reason)
     })
   }
@@ -112,8 +112,10 @@ export class Narrator {
     reason?: Errors.LoadBalancerErrorReason
   ): void {
     if (!this.isHeard && journey.trace === undefined) return
-    const { counted, group, placement, request, startedAt, waited } = journey
-    const duration = this.now - startedAt
+    const { counted, group, placement, request, startedAt } = journey
+    const { now } = this
+    const duration = now - startedAt
+    const waited = journey.rested(now)
     const event: RequestEnded = {
       ...endOf(request, outcome),
       at: this.at,
@@ -124,8 +126,8 @@ export class Narrator {
       limitedBy: reason === undefined ? undefined : limitOf(reason),
       attempts: counted,
       duration,
-      waited: waited + journey.backedOff,
-      overhead: Math.max(0, duration - journey.inAttempts(this.now) - waited - journey.backedOff),
+      waited,
+      overhead: Math.max(0, duration - journey.inAttempts(now) - waited),
       firstByte: answered?.firstByte,
       usage: answered?.usage,
       answer: answered?.answer

@@ -198,12 +198,15 @@ export class Recovery {
           ? this.finalReason(journey, last, "no-deployment")
           : journey.throttledFor(wait)
       }
+      journey.restingSince = this.state.now
       if (isToldToWait) {
         this.state.narrator.waiting(journey, delay)
         const stop = yield* this.waitInLine(journey, delay)
+        journey.restingSince = undefined
         if (stop !== undefined) return stop
       } else {
         yield* this.state.pause(delay)
+        journey.restingSince = undefined
         journey.backedOff += this.state.now - now
       }
     }

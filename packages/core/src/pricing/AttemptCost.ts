@@ -31,12 +31,15 @@ export const costOfAttempt = (
   // what was spilled over was served, and is billed, by a standard deployment
   if (!spilled && price !== undefined) return costOf(price, usage, answer?.serviceTier)
   if (!spilled && provisioned) return 0
-  let list: PriceList | undefined
   try {
-    list = answer?.model === undefined ? undefined : prices.find({ provider, model: answer.model, at })
+    let list: PriceList | undefined
+    if (answer?.model !== undefined) list = prices.find({ provider, model: answer.model, at })
     list ??= prices.find({ provider, model, at })
+    const cost = list === undefined ? undefined : costOf(list, usage, answer?.serviceTier)
+    // a sum would not recover from what is no cost
+    return cost !== undefined && cost >= 0 && cost < Infinity ? cost : undefined
   } catch {
-    // prices that cannot be found must not fail a request
+    // prices that cannot be found, or are none, must not fail a request
+    return undefined
   }
-  return list === undefined ? undefined : costOf(list, usage, answer?.serviceTier)
 }

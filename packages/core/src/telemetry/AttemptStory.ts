@@ -51,25 +51,28 @@ export class AttemptStory {
     this.trace = trace
   }
 
-  /** The content of a stream begins. */
-  committed(now: number): void {
+  /** The content of a stream begins, with some more that arrived together with it. */
+  committed(now: number, more: Batch["events"]): void {
     this.lastChunkAt = now
     try {
       this.trace?.committed()
     } catch {
       // telemetry that fails must not fail a request
     }
+    this.arrived(more, now)
   }
 
   /** Events of a stream arrived after its first content. */
-  arrived(batch: Batch, now: number): void {
-    const { events: { length } } = batch
-    if (this.onChunks === undefined || length === 0) return
+  arrived(events: Batch["events"], now: number): void {
+    if (this.onChunks === undefined) return
+    // the mark of the end is no piece of the stream
+    const count = events.at(-1)?.data.startsWith("[DONE]") === true ? events.length - 1 : events.length
+    if (count === 0) return
     const { model, permit, request } = this.begun
     const gap = now - (this.lastChunkAt ?? now)
     this.lastChunkAt = now
     try {
-      this.onChunks(model, request, permit, gap, length)
+      this.onChunks(model, request, permit, gap, count)
     } catch {
       // as above
     }

@@ -1,17 +1,108 @@
 /**
  * Events as metrics: everything that is counted or timed.
  */
-import type { AnswerFacts } from "../attempt/AnswerFacts.ts"
 import type { Place } from "../deployment/Deployment.ts"
 import type { AttemptEnded, Event, RequestEnded } from "../Event.ts"
 import type { Usage } from "../LoadBalancerError.ts"
 import type { Operation } from "../request/LlmRequest.ts"
 import type { OnChunks } from "./AttemptStory.ts"
-import type { Labels, Meter } from "./Meter.ts"
+import { type Labels, LabelTree } from "./LabelTree.ts"
+import type { Count, Distribution, Meter } from "./Meter.ts"
 import { counted, genAi, genAiNext } from "./Names.ts"
 import { reasonWord } from "./ReasonWord.ts"
 import { operationName, providerName } from "./Semantics.ts"
 import type { LiveState } from "./Telemetry.ts"
+
+/** Words of each kind that services may coin. */
+const MAX_WORDS = 100
+
+/** And how long each may be. */
+const MAX_WORD = 100
+
+/**
+ * Words that services say of themselves: models, and codes of errors. One that says another each time must not use up the
+ * series of all the others, so what comes late is `other`.
+ */
+class Words {
+  private readonly known = new Set<string>()
+
+  of(word: string | undefined): string | undefined {
+    if (word === undefined || this.known.has(word)) return word
+    if (this.known.size >= MAX_WORDS || word.length > MAX_WORD) return "other"
+    this.known.add(word)
+    return word
+  }
+}
+
+/** Place of requests that no deployment answered. */
+const nowhere = {}
+
+/** How many kinds of events are remembered. */
+const MAX_KINDS = 2000
+
+/**
+ * Series of the events that are alike but for their figures: found once, because to look up each of them for each event
+ * would take longer than to count it.
+ */
+class Alike<A extends object> {
+  private readonly meter: Meter
+  private readonly depth: number
+  private readonly make: () => A
+  private places = new WeakMap<object, LabelTree<A>>()
+  private size = 0
+  private clearances = 0
+
+  constructor(meter: Meter, depth: number, make: () => A) {
+    this.meter = meter
+    this.depth = depth
+    this.make = make
+  }
+
+  like(place: object, labels: Labels): A {
+    if (this.clearances !== this.meter.clearances || this.size > MAX_KINDS) this.forget()
+    let tree = this.places.get(place)
+    if (tree === undefined) this.places.set(place, tree = new LabelTree(this.depth))
+    let found = tree.find(labels)
+    if (found === undefined) {
+      tree.set(labels, found = this.make())
+      this.size++
+    }
+    return found
+  }
+
+  private forget(): void {
+    this.places = new WeakMap()
+    this.size = 0
+    this.clearances = this.meter.clearances
+  }
+}
+
+/** Series of one kind of attempt, as far as they are there; of tokens, by their type. */
+interface AttemptSeries {
+  attempts?: Count
+  duration?: Distribution
+  firstChunk?: Distribution
+  selection?: Distribution
+  cost?: Count
+  readonly tokens: Array<Count>
+  readonly usage: Array<Distribution>
+  call?: Labels | undefined
+}
+
+/** Series of the streams of one deployment. */
+interface StreamSeries {
+  chunks?: Distribution
+}
+
+/** Series of one kind of request. */
+interface RequestSeries {
+  requests?: Count
+  overhead?: Distribution
+  placements?: Count
+  duration?: Distribution
+  firstChunk?: Distribution
+  call?: Labels | undefined
+}
 
 /**
  * Counts what events tell.
@@ -19,12 +110,20 @@ import type { LiveState } from "./Telemetry.ts"
 export class EventMetrics {
   private readonly meter: Meter
   private readonly isLatest: boolean
+  private readonly errors = new Words()
+  private readonly models = new Words()
+  private readonly attempts: Alike<AttemptSeries>
+  private readonly requests: Alike<RequestSeries>
+  private readonly streams: Alike<StreamSeries>
   private state: LiveState | undefined
 
   /** @param isLatest whether the names of the GenAI conventions in development are used */
   constructor(meter: Meter, isLatest: boolean) {
     this.meter = meter
     this.isLatest = isLatest
+    this.attempts = new Alike(meter, 8, () => ({ tokens: [], usage: [] }))
+    this.requests = new Alike(meter, 6, () => ({}))
+    this.streams = new Alike(meter, 2, () => ({}))
   }
 
   /** Tells whose events these are. */
@@ -39,7 +138,7 @@ export class EventMetrics {
       case "RequestEnded":
         return this.requestEnded(event)
       case "FailedOver":
-        return this.add(counted.failovers, [event.from, event.model, event.errorType])
+        return this.add(counted.failovers, [event.from, event.model, this.errors.of(event.errorType)])
       case "Hedged":
         return this.add(counted.hedges, [event.deployment, event.model])
       case "Panicked":
@@ -70,16 +169,17 @@ export class EventMetrics {
   }
 
   /** Told of each piece of a stream after its first. */
-  readonly onChunks: OnChunks = (model, { operation }, { deployment }, gap, count) => {
+  readonly onChunks: OnChunks = (model, { operation }, { deployment: { place } }, gap, count) => {
     const name = operationName(operation)
     if (name === undefined) return
-    const { address, port, provider } = deployment.place
-    const instrument = this.isLatest ? genAiNext.perChunk : genAi.perChunk
-    const labels = [name, providerName(provider), model, address, String(port)]
-    const chunks = this.meter.distribution(instrument, labels)
-    chunks.record(gap / 1000)
+    const its = this.streams.like(place, [model, name])
+    if (its.chunks === undefined) {
+      const labels = [name, providerName(place.provider), model, place.address, String(place.port)]
+      its.chunks = this.meter.distribution(this.isLatest ? genAiNext.perChunk : genAi.perChunk, labels)
+    }
+    its.chunks.record(gap / 1000)
     // they came together
-    if (count > 1) chunks.record(0, count - 1)
+    its.chunks.record(0, count - 1)
   }
 
   private add(instrument: Parameters<Meter["count"]>[0], labels: Labels, amount = 1): void {
@@ -87,22 +187,41 @@ export class EventMetrics {
   }
 
   private attemptEnded(event: AttemptEnded): void {
-    const { attempt: { deployment: id, duration, errorType, outcome }, firstByte, limits, model, role } = event
-    const { region, resource, tier } = event.place
-    this.add(counted.attempts, [id, resource, region, String(tier), model, role, outcome, errorType])
-    this.meter.distribution(counted.attemptDuration, [id, region, model, outcome]).record(duration / 1000)
-    if (event.streamed && firstByte !== undefined) {
-      this.meter.distribution(counted.attemptFirstChunk, [id, region, model]).record(firstByte / 1000)
+    const { answer, attempt, firstByte, limits, model, operation, place, placement, role, streamed } = event
+    const { deployment: id, duration, outcome } = attempt
+    const { region } = place
+    const error = this.errors.of(attempt.errorType)
+    const answered = this.models.of(answer?.model)
+    const its = this.attempts.like(place, [id, model, outcome, role, error, answered, placement, operation])
+    const { meter } = this
+    its.attempts ??= meter.count(counted.attempts, [
+      id,
+      place.resource,
+      region,
+      String(place.tier),
+      model,
+      role,
+      outcome,
+      error
+    ])
+    its.attempts.add(1)
+    its.duration ??= meter.distribution(counted.attemptDuration, [id, region, model, outcome])
+    its.duration.record(duration / 1000)
+    if (streamed && firstByte !== undefined) {
+      its.firstChunk ??= meter.distribution(counted.attemptFirstChunk, [id, region, model])
+      its.firstChunk.record(firstByte / 1000)
     }
     if (event.selection !== undefined) {
-      this.meter.distribution(counted.selection, [model]).record(event.selection / 1000)
+      its.selection ??= meter.distribution(counted.selection, [model])
+      its.selection.record(event.selection / 1000)
     }
-    if (errorType?.startsWith("timeout_")) {
-      this.add(counted.stalls, [id, model, errorType.slice("timeout_".length)])
+    // a refusal has the word of the service, which may be like one of ours
+    if (outcome === "failed" && error?.startsWith("timeout_")) {
+      this.add(counted.stalls, [id, model, error.slice("timeout_".length)])
     }
     if (limits?.spilled !== undefined) this.add(counted.spillovers, [id, model])
     if (role === "hedge") this.hedged(event)
-    if (event.usage !== undefined) this.billed(event, event.usage)
+    if (event.usage !== undefined) this.billed(event, event.usage, answered, its)
   }
 
   private hedged({ attempt: { deployment, outcome }, firstByte, model, reserved, usage }: AttemptEnded): void {
@@ -111,21 +230,29 @@ export class EventMetrics {
     this.add(counted.hedgeTokens, [deployment, model], tokens)
   }
 
-  private billed(event: AttemptEnded, usage: Usage): void {
-    const { answer, attempt: { deployment: id }, cost, model, operation, place, placement, role } = event
+  private billed(event: AttemptEnded, usage: Usage, answered: string | undefined, its: AttemptSeries): void {
+    const { attempt: { deployment: id }, cost, model, operation, place, placement, role } = event
     const { region } = place
-    const session = placement ?? "none"
-    for (const [type, amount] of typesOf(usage)) {
-      if (amount > 0) this.add(counted.tokens, [id, region, model, type, session], amount)
+    const { isLatest, meter } = this
+    const amounts = amountsOf(usage)
+    for (let i = 0; i < amounts.length; i++) {
+      if (amounts[i] === 0) continue
+      its.tokens[i] ??= meter.count(counted.tokens, [id, region, model, types[i], placement ?? "none"])
+      its.tokens[i]!.add(amounts[i]!)
     }
-    if (cost === undefined) this.add(counted.unpriced, [id, model, answer?.model])
-    else this.add(counted.cost, [id, region, model, role], cost)
-    const labels = this.callOf(operation, model, answer, place)
+    if (cost === undefined) {
+      this.add(counted.unpriced, [id, model, answered])
+    } else {
+      its.cost ??= meter.count(counted.cost, [id, region, model, role])
+      its.cost.add(cost)
+    }
+    const labels = its.call ??= this.callOf(operation, model, answered, place)
     if (labels === undefined) return
-    if (!this.isLatest) {
-      for (const [type, amount] of typesOf(usage)) {
-        if (type === "cache_write" && amount === 0) continue
-        this.meter.distribution(genAi.tokens, [...labels, type]).record(amount)
+    if (!isLatest) {
+      for (let i = 0; i < amounts.length; i++) {
+        if (types[i] === "cache_write" && amounts[i] === 0) continue
+        its.usage[i] ??= meter.distribution(genAi.tokens, [...labels, types[i]])
+        its.usage[i]!.record(amounts[i]!)
       }
       return
     }
@@ -145,34 +272,50 @@ export class EventMetrics {
   }
 
   private requestEnded(event: RequestEnded): void {
-    const { answer, duration, firstByte, limitedBy, model, operation, outcome, placement } = event
-    this.add(counted.requests, [model, operation, outcome, limitedBy])
-    if (event.waited > 0) this.meter.distribution(counted.waits, [model]).record(event.waited / 1000)
-    this.meter.distribution(counted.overhead, [operation]).record(event.overhead / 1000)
-    if (placement !== undefined && outcome === "success") this.add(counted.placements, [model, placement])
-    const labels = this.callOf(operation, model, answer, event.place)
+    const { answer, duration, firstByte, limitedBy, model, operation, outcome, place, placement, waited } = event
+    const answered = this.models.of(answer?.model)
+    const its = this.requests.like(place ?? nowhere, [model, operation, outcome, limitedBy, answered, placement])
+    const { meter } = this
+    its.requests ??= meter.count(counted.requests, [model, operation, outcome, limitedBy])
+    its.requests.add(1)
+    its.overhead ??= meter.distribution(counted.overhead, [operation])
+    its.overhead.record(event.overhead / 1000)
+    if (waited > 0) meter.distribution(counted.waits, [model]).record(waited / 1000)
+    if (placement !== undefined && outcome === "success") {
+      its.placements ??= meter.count(counted.placements, [model, placement])
+      its.placements.add(1)
+    }
+    const labels = its.call ??= this.callOf(operation, model, answered, place)
     if (labels === undefined) return
-    const error = outcome === "success" || outcome === "interrupted" ? undefined : outcome
-    const total = this.isLatest
-      ? operation === "embeddings" ? genAiNext.embeddings : genAiNext.inference
-      : genAi.duration
-    this.meter.distribution(total, [...labels, error]).record(duration / 1000)
+    if (its.duration === undefined) {
+      const error = outcome === "success" || outcome === "interrupted" ? undefined : outcome
+      const total = this.isLatest
+        ? operation === "embeddings" ? genAiNext.embeddings : genAiNext.inference
+        : genAi.duration
+      its.duration = meter.distribution(total, [...labels, error])
+    }
+    its.duration.record(duration / 1000)
     if (!event.streamed || firstByte === undefined) return
-    const first = this.isLatest ? genAiNext.firstChunk : genAi.firstChunk
-    this.meter.distribution(first, labels).record(firstByte / 1000)
+    its.firstChunk ??= meter.distribution(this.isLatest ? genAiNext.firstChunk : genAi.firstChunk, labels)
+    its.firstChunk.record(firstByte / 1000)
   }
 
   /** Labels of the GenAI conventions, in the order of `Names.call`; nothing for what is no such operation. */
   private callOf(
     operation: Operation,
     model: string,
-    answer: AnswerFacts | undefined,
+    answered: string | undefined,
     place: Place | undefined
   ): Labels | undefined {
     const name = operationName(operation)
     if (name === undefined) return undefined
-    const provider = place?.provider ?? this.state?.deployments.group(model)?.deployments[0]?.resource.provider
-    return [name, providerName(provider), model, answer?.model, place?.address, place && String(place.port)]
+    const provider = place?.provider ?? this.providerOf(model)
+    return [name, providerName(provider), model, answered, place?.address, place && String(place.port)]
+  }
+
+  /** Looks only: to ask for the group of a model would have a wildcard become a deployment. */
+  private providerOf(model: string): Place["provider"] | undefined {
+    return this.state?.deployments.all().find((deployment) => deployment.model === model)?.place.provider
   }
 
   private ejected(target: "deployment" | "resource", name: string, reason: string): void {
@@ -183,10 +326,13 @@ export class EventMetrics {
   }
 }
 
-const typesOf = (usage: Usage): ReadonlyArray<readonly [type: string, amount: number]> => [
-  ["input", usage.promptTokens],
-  ["cached", usage.cachedTokens],
-  ["cache_write", usage.cacheWriteTokens],
-  ["output", usage.completionTokens],
-  ["reasoning", usage.reasoningTokens]
+/** Kinds of tokens, in the order of `amountsOf`. */
+const types = ["input", "cached", "cache_write", "output", "reasoning"] as const
+
+const amountsOf = (usage: Usage): ReadonlyArray<number> => [
+  usage.promptTokens,
+  usage.cachedTokens,
+  usage.cacheWriteTokens,
+  usage.completionTokens,
+  usage.reasoningTokens
 ]

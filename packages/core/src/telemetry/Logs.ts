@@ -81,4 +81,7 @@ export class Logs {
 
 const seconds = (millis: number): string => `${Math.round(millis / 100) / 10} s`
 
-const timeOf = (at: number): string => new Date(at).toISOString()
+/** The last time that a date can tell: services have been known to ask for longer. */
+const LAST = 8.64e15
+
+const timeOf = (at: number): string => new Date(Math.min(at, LAST)).toISOString()

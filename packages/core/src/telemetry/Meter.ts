@@ -7,20 +7,21 @@
  */
 import * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
+import { type Labels, LabelTree } from "./LabelTree.ts"
 import { attributes, type Instrument, overflow } from "./Names.ts"
 
 /** Series that an instrument may have. */
 const MAX_SERIES = 2000
 
-/** Values of an instrument's attributes, in its order. What is `undefined` is left out. */
-export type Labels = ReadonlyArray<string | undefined>
+/** Characters of a label's value: what a service or a caller says may be of any length. */
+const MAX_LABEL = 200
 
 /** A sum that only grows. */
 export class Count {
   value = 0
 
   add(amount: number): void {
-    if (amount > 0) this.value += amount
+    if (amount > 0 && amount < Infinity) this.value += amount
   }
 }
 
@@ -31,16 +32,18 @@ export class Distribution {
   private readonly counts: Float64Array
   private count = 0
   private sum = 0
-  private min = Infinity
-  private max = -Infinity
+  // as Effect's own begin, because JSON knows no infinity
+  private min = Number.MAX_VALUE
+  private max = -Number.MAX_VALUE
 
   constructor(boundaries: ReadonlyArray<number>) {
     this.boundaries = boundaries
     this.counts = new Float64Array(boundaries.length + 1)
   }
 
-  /** Records a value, so many times. */
+  /** Records a value, so many times. What is no number is left out, because no sum would recover from it. */
   record(value: number, times = 1): void {
+    if (!Number.isFinite(value) || times <= 0) return
     let bucket = 0
     while (bucket < this.boundaries.length && value > this.boundaries[bucket]!) bucket++
     this.counts[bucket]! += times
@@ -63,9 +66,17 @@ export class Distribution {
 /** What is read when someone looks, by one of several balancers: the one that came last. */
 class Reading {
   private readonly readers: Array<() => number> = []
+  private last = 0
 
+  /** What cannot be read, or is no number, is as it was: one bad reader must not cost the others their export. */
   get value(): number {
-    return this.readers.at(-1)?.() ?? 0
+    try {
+      const value = this.readers.at(-1)?.() ?? 0
+      if (Number.isFinite(value)) this.last = value
+    } catch {
+      // as above
+    }
+    return this.last
   }
 
   get isRead(): boolean {
@@ -84,51 +95,73 @@ class Reading {
 
 /** One series: where it is counted, and where exporters find it. */
 interface Series<S> {
-  readonly labels: Labels
+  /** `undefined` for the one of all that are too many. */
+  readonly labels: Labels | undefined
   readonly state: S
   readonly registration: Metric.Registration
 }
 
 /** The series of one instrument. */
 class Family<S> {
-  readonly instrument: Instrument
-  private readonly series = new Map<string, Series<S>>()
-  private readonly register: (labels: Labels | undefined) => readonly [state: S, registration: Metric.Registration]
-  private overflowing: S | undefined
+  private readonly instrument: Instrument
+  private readonly meter: Meter
+  private readonly register: (labels: Labels | undefined) => Series<S>
+  private readonly byLabels: LabelTree<Series<S>>
+  private readonly all = new Set<Series<S>>()
+  private overflowing: Series<S> | undefined
+  /** Departures of deployments up to which room was made. */
+  private departures = 0
 
-  constructor(instrument: Instrument, register: Family<S>["register"]) {
+  constructor(instrument: Instrument, meter: Meter, register: Family<S>["register"]) {
     this.instrument = instrument
+    this.meter = meter
     this.register = register
+    this.byLabels = new LabelTree(instrument.attributes.length)
   }
 
-  get size(): number {
-    return this.series.size
+  of(labels: Labels): Series<S> {
+    return this.byLabels.find(labels) ?? this.findOrMake(labels.map(clean))
   }
 
-  of(labels: Labels): S {
-    const key = labels.join("\u0000")
-    const known = this.series.get(key)
-    if (known !== undefined) return known.state
-    if (this.series.size >= MAX_SERIES) return this.overflowing ??= this.register(undefined)[0]
-    const [state, registration] = this.register(labels)
-    this.series.set(key, { labels, state, registration })
-    return state
+  /** Forgets a series, wherever it is. */
+  drop(series: Series<S>): void {
+    const { labels, registration } = series
+    if (series === this.overflowing) this.overflowing = undefined
+    else if (labels === undefined || !this.all.delete(series)) return
+    else this.byLabels.delete(labels)
+    registration.remove()
   }
 
-  /** Forgets series, wherever they are. */
-  drop(isStale: (series: Series<S>) => boolean): void {
-    for (const [key, series] of this.series) {
-      if (!isStale(series)) continue
-      this.series.delete(key)
-      series.registration.remove()
+  private findOrMake(labels: Labels): Series<S> {
+    const known = this.byLabels.find(labels)
+    if (known !== undefined) return known
+    if (this.all.size >= MAX_SERIES) this.makeRoom()
+    if (this.all.size >= MAX_SERIES) return this.overflowing ??= this.register(undefined)
+    const series = this.register(labels)
+    this.all.add(series)
+    this.byLabels.set(labels, series)
+    return series
+  }
+
+  /** Forgets the series of deployments that are gone, where some went since it was last done. */
+  private makeRoom(): void {
+    const at = this.instrument.attributes.indexOf("deployment")
+    if (at === -1 || this.departures === this.meter.departures) return
+    this.departures = this.meter.departures
+    this.meter.clearances++
+    for (const series of this.all) {
+      const deployment = series.labels?.[at]
+      if (deployment !== undefined && !this.meter.hasDeployment(deployment)) this.drop(series)
     }
   }
+}
 
-  dropOne(labels: Labels): void {
-    const key = labels.join("\u0000")
-    this.series.get(key)?.registration.remove()
-    this.series.delete(key)
-  }
+/** A label's value as exporters can write it: two that they would write alike are one. */
+const clean = (label: string | undefined): string | undefined => {
+  if (label === undefined) return undefined
+  // pieced together anew, so that it does not hold on to the text that it was part of
+  const short = label.length > MAX_LABEL ? label.slice(0, MAX_LABEL).split("").join("") : label
+  return short.toWellFormed()
 }
 
 const noop = (): void => {}
@@ -137,14 +170,21 @@ const noop = (): void => {}
  * Meter of one registry, shared by all balancers that use it.
  */
 export class Meter {
-  private static readonly meters = new WeakMap<Metric.MetricRegistry, WeakMap<object, Meter>>()
+  private static readonly meters = new WeakMap<Metric.MetricRegistry, Map<string, Meter>>()
   private readonly context: Context.Context<never>
+  private readonly common: Metric.Metric.AttributeSet
   private readonly families = new Map<Instrument, Family<unknown>>()
   /** Deployments that there are, by how many balancers have them. */
   private readonly deployments = new Map<string, number>()
+  /** How often one left. */
+  departures = 0
+  /** How often room was made: a counter or a histogram that was found before may be nobody's any more. */
+  clearances = 0
 
-  private constructor(context: Context.Context<never>) {
-    this.context = context
+  private constructor(registry: Metric.MetricRegistry, common: Metric.Metric.AttributeSet) {
+    // without the attributes of all metrics, which must not overrule those of a series
+    this.context = Context.make(Metric.MetricRegistry, registry) as Context.Context<never>
+    this.common = common
   }
 
   /** The meter of a context: of its registry, and of the attributes that it gives to all metrics. */
@@ -152,46 +192,33 @@ export class Meter {
     const registry = Context.get(context, Metric.MetricRegistry)
     const common = Context.get(context, Metric.CurrentMetricAttributes)
     let meters = Meter.meters.get(registry)
-    if (meters === undefined) Meter.meters.set(registry, meters = new WeakMap())
-    let meter = meters.get(common)
-    if (meter === undefined) meters.set(common, meter = new Meter(context))
+    if (meters === undefined) Meter.meters.set(registry, meters = new Map())
+    // by what they say, because two that say the same have the same series
+    const key = JSON.stringify(Object.entries(common).toSorted(([a], [b]) => a < b ? -1 : 1))
+    let meter = meters.get(key)
+    if (meter === undefined) meters.set(key, meter = new Meter(registry, common))
     return meter
   }
 
   /** A counter's series. */
   count(instrument: Instrument, labels: Labels): Count {
-    return this.family(instrument, (labels) => {
-      const count = new Count()
-      const metric = Metric.counter(instrument.name, { ...metadata(instrument, labels), incremental: true })
-      const get = () => ({ count: count.value, incremental: true })
-      return [count, Metric.registerUnsafe(metric, this.context, { get, update: noop, modify: noop })]
-    }).of(labels)
+    return (this.families.get(instrument) ?? this.counters(instrument)).of(labels).state as Count
   }
 
   /** A histogram's series. */
   distribution(instrument: Instrument, labels: Labels): Distribution {
-    return this.family(instrument, (labels) => {
-      const boundaries = instrument.boundaries ?? []
-      const distribution = new Distribution(boundaries)
-      const metric = Metric.histogram(instrument.name, { ...metadata(instrument, labels), boundaries })
-      const get = () => distribution.state
-      return [distribution, Metric.registerUnsafe(metric, this.context, { get, update: noop, modify: noop })]
-    }).of(labels)
+    return (this.families.get(instrument) ?? this.histograms(instrument)).of(labels).state as Distribution
   }
 
   /** Reads a gauge's series whenever someone looks, until what is returned is called. */
   observe(instrument: Instrument, labels: Labels, read: () => number): () => void {
-    const family = this.family(instrument, (labels) => {
-      const reading = new Reading()
-      const metric = Metric.gauge(instrument.name, metadata(instrument, labels))
-      const get = () => ({ value: reading.value })
-      return [reading, Metric.registerUnsafe(metric, this.context, { get, update: noop, modify: noop })]
-    })
-    const reading = family.of(labels)
+    const family = this.families.get(instrument) ?? this.gauges(instrument)
+    const series = family.of(labels)
+    const reading = series.state as Reading
     reading.add(read)
     return () => {
       reading.remove(read)
-      if (!reading.isRead) family.dropOne(labels)
+      if (!reading.isRead) family.drop(series)
     }
   }
 
@@ -201,8 +228,8 @@ export class Meter {
   }
 
   /**
-   * A balancer has it no more. What was counted of it stays, for the exports to come; but where series are many, those of
-   * deployments that are gone make room.
+   * A balancer has it no more. What was counted of it stays, for the exports to come; but where an instrument has too many
+   * series, those of deployments that are gone make room.
    */
   leave(deployment: string): void {
     const others = (this.deployments.get(deployment) ?? 0) - 1
@@ -211,29 +238,60 @@ export class Meter {
       return
     }
     this.deployments.delete(deployment)
-    for (const family of this.families.values()) {
-      const at = family.instrument.attributes.indexOf("deployment")
-      if (at === -1 || family.size <= MAX_SERIES / 2) continue
-      family.drop(({ labels }) => labels[at] !== undefined && !this.deployments.has(labels[at]))
-    }
+    this.departures++
   }
 
-  private family<S>(instrument: Instrument, register: Family<S>["register"]): Family<S> {
-    let family = this.families.get(instrument)
-    if (family === undefined) this.families.set(instrument, family = new Family(instrument, register))
-    return family as Family<S>
+  hasDeployment(deployment: string): boolean {
+    return this.deployments.has(deployment)
   }
-}
 
-/** Exporters read the unit from an attribute, because Effect's metrics have none. */
-const metadata = (instrument: Instrument, labels: Labels | undefined) => {
-  const set: Record<string, string> = { unit: instrument.unit }
-  if (labels === undefined) Object.assign(set, overflow)
-  else {
-    instrument.attributes.forEach((attribute, i) => {
-      const value = labels[i]
-      if (value !== undefined && value !== "") set[attributes[attribute]] = value
+  private counters(instrument: Instrument): Family<unknown> {
+    return this.family(instrument, (labels) => {
+      const state = new Count()
+      const metric = Metric.counter(instrument.name, { ...this.metadata(instrument, labels), incremental: true })
+      const get = () => ({ count: state.value, incremental: true })
+      const registration = Metric.registerUnsafe(metric, this.context, { get, update: noop, modify: noop })
+      return { labels, state, registration }
     })
   }
-  return { description: instrument.description, attributes: set }
+
+  private histograms(instrument: Instrument): Family<unknown> {
+    return this.family(instrument, (labels) => {
+      const boundaries = instrument.boundaries ?? []
+      const state = new Distribution(boundaries)
+      const metric = Metric.histogram(instrument.name, { ...this.metadata(instrument, labels), boundaries })
+      const get = () => state.state
+      const registration = Metric.registerUnsafe(metric, this.context, { get, update: noop, modify: noop })
+      return { labels, state, registration }
+    })
+  }
+
+  private gauges(instrument: Instrument): Family<unknown> {
+    return this.family(instrument, (labels) => {
+      const state = new Reading()
+      const metric = Metric.gauge(instrument.name, this.metadata(instrument, labels))
+      const get = () => ({ value: state.value })
+      const registration = Metric.registerUnsafe(metric, this.context, { get, update: noop, modify: noop })
+      return { labels, state, registration }
+    })
+  }
+
+  private family(instrument: Instrument, register: (labels: Labels | undefined) => Series<unknown>): Family<unknown> {
+    const family = new Family(instrument, this, register)
+    this.families.set(instrument, family)
+    return family
+  }
+
+  /** Exporters read the unit from an attribute, because Effect's metrics have none. */
+  private metadata(instrument: Instrument, labels: Labels | undefined) {
+    const set: Record<string, string> = { ...this.common, unit: instrument.unit }
+    if (labels === undefined) Object.assign(set, overflow)
+    instrument.attributes.forEach((attribute, i) => {
+      const name = attributes[attribute]
+      const value = labels?.[i]
+      if (value === undefined || value === "") delete set[name]
+      else set[name] = value
+    })
+    return { description: instrument.description, attributes: set }
+  }
 }

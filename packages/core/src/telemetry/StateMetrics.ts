@@ -7,12 +7,16 @@ import type { Deployment } from "../deployment/Deployment.ts"
 import type { Resource } from "../deployment/Resource.ts"
 import type { Event } from "../Event.ts"
 import { resourceStateOf, stateOf } from "../Snapshot.ts"
-import type { Labels, Meter } from "./Meter.ts"
+import type { Labels } from "./LabelTree.ts"
+import type { Meter } from "./Meter.ts"
 import { type Instrument, observed } from "./Names.ts"
 import { reasonWord } from "./ReasonWord.ts"
 import type { LiveState } from "./Telemetry.ts"
 
 const states = ["healthy", "cooling-down", "open", "half-open", "draining"] as const
+
+/** How the reason begins of what was heard from another process. */
+const TOLD = "told"
 
 const resourceStates = ["healthy", "open", "half-open"] as const
 
@@ -20,6 +24,7 @@ const resourceStates = ["healthy", "open", "half-open"] as const
 class Gauges {
   private readonly meter: Meter
   private readonly gauges = new Map<string, () => void>()
+  private readonly instruments = new Set<Instrument>()
 
   constructor(meter: Meter) {
     this.meter = meter
@@ -27,7 +32,14 @@ class Gauges {
 
   observe(instrument: Instrument, labels: Labels, read: () => number): void {
     const key = `${instrument.name} ${labels.join(" ")}`
-    if (!this.gauges.has(key)) this.gauges.set(key, this.meter.observe(instrument, labels, read))
+    if (this.gauges.has(key)) return
+    this.gauges.set(key, this.meter.observe(instrument, labels, read))
+    this.instruments.add(instrument)
+  }
+
+  /** Whether there is any of an instrument. */
+  has(instrument: Instrument): boolean {
+    return this.instruments.has(instrument)
   }
 
   get isEmpty(): boolean {
@@ -37,6 +49,7 @@ class Gauges {
   stop(): void {
     for (const stop of this.gauges.values()) stop()
     this.gauges.clear()
+    this.instruments.clear()
   }
 }
 
@@ -51,6 +64,7 @@ export class StateMetrics {
   private readonly deployments = new Map<Deployment, Gauges>()
   private readonly resources = new Map<Resource, Gauges>()
   private readonly models = new Map<string, Gauges>()
+  private isStopped = false
 
   private constructor(meter: Meter, state: LiveState) {
     this.meter = meter
@@ -71,12 +85,15 @@ export class StateMetrics {
 
   /** Looks again where something may have come, gone, or become known. */
   observe(event: Event): void {
+    // a balancer that closes tells of what ends with it
+    if (this.isStopped) return
     switch (event._tag) {
       case "MembershipChanged":
         if (event.change === "updated") this.forget()
         return this.refresh()
       case "AttemptEnded": {
         const { attempt: { deployment: id }, model } = event
+        // without it, to ask for the group would have a wildcard become a deployment
         if (!this.models.has(model)) return this.refresh()
         for (const deployment of this.state.deployments.group(model)?.deployments ?? []) {
           if (deployment.id !== id) continue
@@ -94,6 +111,7 @@ export class StateMetrics {
   }
 
   private stop(): void {
+    this.isStopped = true
     for (const kind of [this.deployments, this.resources, this.models]) {
       for (const gauges of kind.values()) gauges.stop()
     }
@@ -154,14 +172,17 @@ export class StateMetrics {
 
   private model(model: string, gauges: Gauges): void {
     const { deployments, now } = this.state
+    const group = deployments.group(model)
+    if (group === undefined) return
     for (const state of states) {
-      gauges.observe(observed.deployments, [model, state], () => {
-        const members = deployments.group(model)?.deployments ?? []
-        return members.filter((deployment) => stateOf(deployment, now()).state === state).length
-      })
+      gauges.observe(
+        observed.deployments,
+        [model, state],
+        () => group.deployments.filter((deployment) => stateOf(deployment, now()).state === state).length
+      )
     }
-    gauges.observe(observed.queue, [model], () => deployments.group(model)?.line.length ?? 0)
-    gauges.observe(observed.refusing, [model], () => deployments.group(model)?.overload.isLasting(now()) ? 1 : 0)
+    gauges.observe(observed.queue, [model], () => group.line.length)
+    gauges.observe(observed.refusing, [model], () => group.overload.isLasting(now()) ? 1 : 0)
   }
 
   private deployment(deployment: Deployment, gauges: Gauges): void {
@@ -183,38 +204,46 @@ export class StateMetrics {
     gauges.observe(observed.slowness, labels, () => deployment.slowness(now()))
     gauges.observe(observed.warmth, [id, model], () => deployment.warmth(now()))
     this.limits(deployment, gauges)
+    // it may be out since before it was looked at; and what other processes tell is no event of this one
+    this.outage(deployment, gauges, stateOf(deployment, now()).reason)
+    this.outage(deployment, gauges, TOLD)
   }
 
   /** Limits, and what is left of them, where they have become known. */
   private limits({ id, model, place: { region }, quota }: Deployment, gauges: Gauges): void {
     const { now } = this.state
     const labels = [id, region, model]
-    if (quota.tokenLimit !== Infinity) {
+    if (quota.tokenLimit !== Infinity && !gauges.has(observed.tokenLimit)) {
       gauges.observe(observed.tokenLimit, labels, () => quota.tokenLimit)
       gauges.observe(observed.tokenUtilisation, labels, () => quota.tokensUsed(now()) / quota.tokenLimit)
     }
-    if (quota.requestLimit !== Infinity) {
+    if (quota.requestLimit !== Infinity && !gauges.has(observed.requestLimit)) {
       gauges.observe(observed.requestLimit, labels, () => quota.requestLimit)
       gauges.observe(observed.requestUtilisation, labels, () => quota.requestsUsed(now()) / quota.requestLimit)
     }
-    if (quota.tokensRemaining !== undefined) {
+    if (quota.tokensRemaining !== undefined && !gauges.has(observed.tokensRemaining)) {
       gauges.observe(observed.tokensRemaining, labels, () => quota.tokensRemaining ?? 0)
     }
-    if (quota.requestsRemaining !== undefined) {
+    if (quota.requestsRemaining !== undefined && !gauges.has(observed.requestsRemaining)) {
       gauges.observe(observed.requestsRemaining, labels, () => quota.requestsRemaining ?? 0)
     }
   }
 
   /** A deployment, or all of a resource, is out for a reason, which may be new. */
   private outages(name: string, reason: string): void {
-    const word = reasonWord(reason)
     for (const [deployment, gauges] of this.deployments) {
-      const { id, model, resource } = deployment
-      if (id !== name && resource.name !== name) continue
-      gauges.observe(observed.outage, [id, model, word], () => {
-        const { reason, state } = stateOf(deployment, this.state.now())
-        return state !== "healthy" && state !== "draining" && reasonWord(reason ?? "") === word ? 1 : 0
-      })
+      const { id, resource } = deployment
+      if (id === name || resource.name === name) this.outage(deployment, gauges, reason)
     }
+  }
+
+  private outage(deployment: Deployment, gauges: Gauges, reason: string | undefined): void {
+    if (reason === undefined) return
+    const { id, model } = deployment
+    const word = reasonWord(reason)
+    gauges.observe(observed.outage, [id, model, word], () => {
+      const { reason, state } = stateOf(deployment, this.state.now())
+      return state !== "healthy" && state !== "draining" && reasonWord(reason ?? "") === word ? 1 : 0
+    })
   }
 }

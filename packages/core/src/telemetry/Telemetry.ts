@@ -128,7 +128,13 @@ const make = (options: TelemetryOptions): Effect.Effect<Telemetry["Service"]> =>
     return {
       observe: metrics || logs
         ? (event: Event) => {
-          for (const listener of listeners) listener(event)
+          for (const listener of listeners) {
+            try {
+              listener(event)
+            } catch {
+              // what one of them cannot make of it must not silence the others
+            }
+          }
         }
         : undefined,
       onChunks,
