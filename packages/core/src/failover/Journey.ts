@@ -8,10 +8,11 @@ import type { Deployment } from "../deployment/Deployment.ts"
 import { sizeOf } from "../deployment/Latency.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import type { Place } from "../deployment/WaitingLine.ts"
-import type { SessionMoveReason, SessionPlacement } from "../Event.ts"
+import type { RequestEnded, SessionMoveReason, SessionPlacement } from "../Event.ts"
 import * as Errors from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import type { RequestTrace } from "../telemetry/Trace.ts"
+import type { Answered } from "./Narrator.ts"
 
 /** Sessions of two models have nothing in common, and each shard of one has a place of its own. */
 export const sessionKeyOf = ({ model }: ModelGroup, session: string, shard = 0): string =>
@@ -70,6 +71,10 @@ export class Journey {
   /** Where its session's cache was warm when it was last routed. */
   warm: Deployment | undefined
   trace: RequestTrace | undefined
+  /** Whose stream was handed over to the caller. */
+  given: Deployment | undefined
+  /** How streams ended before one was handed over. */
+  over: Map<Deployment, readonly [outcome: RequestEnded["outcome"], answered: Answered]> | undefined
   private attempting = 0
   private attemptingSince = 0
   private attempted = 0

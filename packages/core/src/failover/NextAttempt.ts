@@ -76,11 +76,6 @@ export class NextAttempt {
       onSuccess: (answer) => {
         this.remember(journey, answer, startedAt)
         journey.group.overload.answered(this.state.now)
-        if (answer._tag === "Whole") {
-          const { deployment, facts, usage } = answer
-          const firstByte = this.state.now - journey.startedAt
-          this.state.narrator.answered(journey, { deployment, firstByte, usage, answer: facts })
-        }
         return Effect.succeed({ answer, attempts: journey.counted })
       }
     })
@@ -180,7 +175,7 @@ export class NextAttempt {
   /** Reserves, and says what the attempt is to do. */
   private plan(
     journey: Journey,
-    { deployment, isRepeat }: Decision,
+    { deployment }: Decision,
     overruling: Overruling,
     now: number,
     selection: number
@@ -198,7 +193,8 @@ export class NextAttempt {
     if (resource.breaker.epoch !== resourceEpoch) narrator.halfOpened("resource", resource.name)
     // in the same moment, so that nobody overtakes
     journey.leaveLine()
-    const role = overruling === "hedge" ? "hedge" : journey.tried.size === 0 ? "first" : isRepeat ? "retry" : "failover"
+    const again = journey.tried.has(deployment) ? "retry" : "failover"
+    const role = overruling === "hedge" ? "hedge" : journey.tried.size === 0 ? "first" : again
     journey.tried.add(deployment)
     journey.counted++
     journey.enterAttempt(now)
