@@ -125,7 +125,14 @@ const spendingCodes = new Set([
 /** Azure's word and OpenAI's, which comes with 404, or with 403 where a project may not use the model. */
 const missingCodes = new Set(["deploymentnotfound", "model_not_found"])
 
-const throttleCodes = new Set(["429", "rate_limit_exceeded", "too_many_requests", "slow_down", "toomanyrequests"])
+/** Codes of an error inside a 200 that is a 429 in all but its status. */
+export const throttleCodes: ReadonlySet<string> = new Set([
+  "429",
+  "rate_limit_exceeded",
+  "too_many_requests",
+  "slow_down",
+  "toomanyrequests"
+])
 
 const string = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined
 
