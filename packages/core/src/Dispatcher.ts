@@ -50,7 +50,7 @@ export class Dispatcher {
       narrator.begun(journey, caller.context)
       const refusal = this.recovery.refuse(journey)
       if (refusal !== undefined) {
-        narrator.failed(journey, Exit.fail(refusal))
+        narrator.searched(journey, Exit.fail(refusal))
         return Effect.fail(refusal)
       }
       this.state.budget.deposit(journey.startedAt)
@@ -63,9 +63,7 @@ export class Dispatcher {
             (exit) => Effect.sync(() => this.recovery.ended(journey, exit))
           )
       )
-      return narrator.isHeard || journey.trace !== undefined
-        ? Effect.onExit(answer, (exit) => Effect.sync(() => narrator.failed(journey, exit)))
-        : answer
+      return Effect.onExit(answer, (exit) => Effect.sync(() => narrator.searched(journey, exit)))
     })
   }
 

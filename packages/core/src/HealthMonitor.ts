@@ -16,6 +16,7 @@ import type * as Scope from "effect/Scope"
 import { execute } from "./attempt/Attempt.ts"
 import type { AttemptEnvironment } from "./attempt/AttemptPlan.ts"
 import { Deadlines } from "./attempt/Deadlines.ts"
+import { noCredential } from "./attempt/Outcome.ts"
 import type { Deployment } from "./deployment/Deployment.ts"
 import { Deployments } from "./deployment/Deployments.ts"
 import type { Resource } from "./deployment/Resource.ts"
@@ -185,7 +186,11 @@ const probe = (
     })
     response.discard()
     return response.status === 401 || response.status === 403 ? `http ${response.status}` : undefined
-  }).pipe(Effect.catch((error) => Effect.succeed(error.message)))
+  }).pipe(
+    Effect.catch((error) =>
+      Effect.succeed(error._tag === "CredentialError" ? noCredential(error.message).reason : error.message)
+    )
+  )
 
 const oneToken = (model: string): LlmRequest.LlmRequest => {
   const parameters = { model, messages: [{ role: "user", content: "." }], max_completion_tokens: 1 }

@@ -40,9 +40,12 @@ export class AnswerReader implements AnswerFacts {
       }
     } else if (answer["object"] === "response") {
       const status = text(answer["status"])
-      this.finishReasons = status === undefined ? [] : [status]
+      this.finishReasons = status === undefined || unfinished.has(status) ? [] : [status]
     }
   }
 }
+
+/** What a response is before its end: of a stream that was given up, it is the last that was heard. */
+const unfinished: ReadonlySet<string> = new Set(["queued", "in_progress"])
 
 const text = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined

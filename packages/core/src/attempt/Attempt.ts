@@ -58,6 +58,8 @@ const headersOf = (
   trace: Readonly<Record<string, string>> | undefined
 ): Readonly<Record<string, string>> => {
   const headers: Record<string, string> = { ...request.headers, "user-agent": "evenkeel", ...trace, ...authentication }
+  // the caller's belongs to the caller's own `traceparent`
+  if (trace !== undefined) delete headers["tracestate"]
   headers["accept"] ??= request.stream ? "text/event-stream" : "application/json"
   if (request.body.contentType !== undefined) headers["content-type"] = request.body.contentType
   return headers

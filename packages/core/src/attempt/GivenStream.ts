@@ -109,6 +109,7 @@ export class GivenStream implements CommittedStream {
     this.response = response
     this.reader = reader
     this.held = held
+    for (const batch of held) source.plan.story.given(batch)
     this.notice()
   }
 
@@ -130,7 +131,7 @@ export class GivenStream implements CommittedStream {
     if (this.isOver) return
     this.isOver = true
     this.source.usage = this.reader.usage
-    this.source.end({ _tag: "Abandoned", reason: "stopped by the caller" })
+    this.source.end(Outcome.stopped)
     this.response.abort()
     this.onOver?.()
   }
@@ -162,13 +163,13 @@ export class GivenStream implements CommittedStream {
   private take(batch: Batch): Pulled {
     this.source.pauseStage()
     this.source.plan.story.arrived(batch.events, this.source.now)
+    this.source.plan.story.given(batch)
     this.notice()
     return batch.events.length > 0 ? this.give(batch) : this.pull()
   }
 
   private give(batch: Batch): Pulled {
     this.delivered += batch.events.length
-    this.source.plan.story.given(batch)
     return Effect.succeed(batch)
   }
 
@@ -266,7 +267,7 @@ export class GivenBytes implements RawStream {
   close(): void {
     if (this.isOver) return
     this.isOver = true
-    this.source.end({ _tag: "Abandoned", reason: "stopped by the caller" })
+    this.source.end(Outcome.stopped)
     this.response.abort()
     this.onOver?.()
   }

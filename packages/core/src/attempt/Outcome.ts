@@ -72,6 +72,9 @@ export interface Abandoned {
   readonly reason: string
 }
 
+/** A stream of which nobody wants more. */
+export const stopped: Abandoned = { _tag: "Abandoned", reason: "stopped by the caller" }
+
 /** How an attempt ended. */
 export type Outcome = Success | Unanswered
 
@@ -80,6 +83,10 @@ export type Unanswered = Throttled | Failed | Refused | Abandoned
 
 /** The service's own codes are short words; whatever else came in their place is told by its status. */
 const WORD = /^[\w.-]{1,64}$/
+
+/** A code, where it is one: a gateway may put there whatever it likes, the prompt included. */
+const wordOf = (code: string | undefined): string | undefined =>
+  code !== undefined && WORD.test(code) ? code : undefined
 
 /** How an attempt ended, as one word of few: the `error.type` of telemetry. */
 export const errorTypeOf = (outcome: Outcome): string | undefined => {
@@ -90,7 +97,7 @@ export const errorTypeOf = (outcome: Outcome): string | undefined => {
     case "Throttled":
       return outcome.status === 429 ? "429" : "throttled"
     case "Refused":
-      return outcome.code !== undefined && WORD.test(outcome.code) ? outcome.code : String(outcome.status)
+      return wordOf(outcome.code) ?? String(outcome.status)
     case "Failed":
       if (outcome.timeout !== undefined) return `timeout_${outcome.timeout}`
       return outcome.status === undefined || outcome.status < 300 ? outcome.kind : String(outcome.status)
@@ -118,7 +125,14 @@ const spendingCodes = new Set([
 /** Azure's word and OpenAI's, which comes with 404, or with 403 where a project may not use the model. */
 const missingCodes = new Set(["deploymentnotfound", "model_not_found"])
 
-const throttleCodes = new Set(["429", "rate_limit_exceeded", "too_many_requests", "slow_down", "toomanyrequests"])
+/** Codes of an error inside a 200 that is a 429 in all but its status. */
+export const throttleCodes: ReadonlySet<string> = new Set([
+  "429",
+  "rate_limit_exceeded",
+  "too_many_requests",
+  "slow_down",
+  "toomanyrequests"
+])
 
 const string = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined
 
@@ -172,9 +186,8 @@ const fromError = (
   wallNow: number
 ): Unanswered => {
   const code = error.code?.toLowerCase()
-  const reason = error.code === undefined || error.code === String(status)
-    ? `http ${status}`
-    : `http ${status} ${error.code}`
+  const word = wordOf(error.code)
+  const reason = word === undefined || word === String(status) ? `http ${status}` : `http ${status} ${word}`
   if (spendingCodes.has(code ?? "") || spendingCodes.has(error.type ?? "")) {
     return failed({ reason, status, scope: "resource", effect: "open", unprocessed: true, body })
   }
@@ -233,12 +246,19 @@ export const fromErrorEvent = (
   const highDemand = /high demand|exceeds the maximum usage size/i.test(error.message)
   if (throttleCodes.has(code) || throttleCodes.has(type) || highDemand) {
     const wait = parseWait(headers, error.message, wallNow)
-    return { _tag: "Throttled", reason: `${error.code ?? "throttled"} in a 200`, status: 200, wait, body: event }
+    return {
+      _tag: "Throttled",
+      reason: `${wordOf(error.code) ?? "throttled"} in a 200`,
+      status: 200,
+      wait,
+      body: event
+    }
   }
   const status = statusOfCode(code)
   const outcome = fromError(status, headers, event, error, wallNow)
   if (outcome._tag !== "Failed") return outcome
-  return { ...outcome, status: 200, kind: "error-event", reason: `${error.code ?? error.type ?? "error"} in a 200` }
+  const word = wordOf(error.code) ?? wordOf(error.type) ?? "error"
+  return { ...outcome, status: 200, kind: "error-event", reason: `${word} in a 200` }
 }
 
 /** Error codes that come inside a stream, where no status tells whose fault it is. */
@@ -323,7 +343,7 @@ const refused = (
   elsewhere: Refused["elsewhere"]
 ): Refused => ({
   _tag: "Refused",
-  reason: error.code ?? `http ${status}`,
+  reason: wordOf(error.code) ?? `http ${status}`,
   status,
   code: error.code,
   message: error.message,

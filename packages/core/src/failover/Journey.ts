@@ -8,10 +8,11 @@ import type { Deployment } from "../deployment/Deployment.ts"
 import { sizeOf } from "../deployment/Latency.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import type { Place } from "../deployment/WaitingLine.ts"
-import type { SessionMoveReason, SessionPlacement } from "../Event.ts"
+import type { RequestEnded, SessionMoveReason, SessionPlacement } from "../Event.ts"
 import * as Errors from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import type { RequestTrace } from "../telemetry/Trace.ts"
+import type { Answered } from "./Narrator.ts"
 
 /** Sessions of two models have nothing in common, and each shard of one has a place of its own. */
 export const sessionKeyOf = ({ model }: ModelGroup, session: string, shard = 0): string =>
@@ -63,8 +64,6 @@ export class Journey {
   mayOvertake = false
   /** Milliseconds for which it backed off. */
   backedOff = 0
-  /** Since when it has been waiting or backing off, while it does: it may be interrupted at that. */
-  restingSince: number | undefined
   /** Where its session's last attempt went, by where its cache was warm. */
   placement: SessionPlacement | undefined
   /** Why it did not go where its session's cache was warm. */
@@ -72,6 +71,10 @@ export class Journey {
   /** Where its session's cache was warm when it was last routed. */
   warm: Deployment | undefined
   trace: RequestTrace | undefined
+  /** Whose stream was handed over to the caller. */
+  given: Deployment | undefined
+  /** How streams ended before one was handed over. */
+  over: Map<Deployment, readonly [outcome: RequestEnded["outcome"], answered: Answered]> | undefined
   private attempting = 0
   private attemptingSince = 0
   private attempted = 0
@@ -114,8 +117,8 @@ export class Journey {
   }
 
   /** Milliseconds that it waited or backed off. */
-  rested(now: number): number {
-    return this.waited + this.backedOff + (this.restingSince === undefined ? 0 : now - this.restingSince)
+  get rested(): number {
+    return this.waited + this.backedOff
   }
 
   /** Whether what becomes of it says something of the model's load: not where it may only go to one resource. */

@@ -6,9 +6,11 @@ import type { Clock } from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import type { Answer } from "../attempt/Answer.ts"
 import type { AnswerFacts } from "../attempt/AnswerFacts.ts"
 import type { Ended } from "../attempt/AttemptPlan.ts"
 import type { AttemptFailure } from "../attempt/GivenStream.ts"
+import { stopped } from "../attempt/Outcome.ts"
 import type { Deployment, Permit } from "../deployment/Deployment.ts"
 import type { AttemptRole, EventHub, RequestEnded, SessionMoveReason } from "../Event.ts"
 import type * as Errors from "../LoadBalancerError.ts"
@@ -25,7 +27,7 @@ export interface Listening {
 }
 
 /** The answer that ended a request. */
-interface Answered {
+export interface Answered {
   readonly deployment: Deployment
   readonly firstByte: number
   readonly usage: Errors.Usage | undefined
@@ -82,27 +84,34 @@ export class Narrator {
     })
   }
 
-  /** A whole answer was given. */
-  answered(journey: Journey, answered: Answered): void {
-    this.ended(journey, "success", answered)
+  /** The search for an answer is over: with one, which for a stream only begins, or without. */
+  searched(journey: Journey, exit: Exit.Exit<{ readonly answer: Answer }, Errors.LoadBalancerError>): void {
+    if (Exit.isFailure(exit)) {
+      const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+      this.ended(journey, error === undefined ? "interrupted" : error.reason._tag, undefined, error?.reason)
+      return
+    }
+    const { answer } = exit.value
+    if (answer._tag === "Whole") {
+      const { deployment, facts, usage } = answer
+      this.ended(journey, "success", { deployment, firstByte: this.now - journey.startedAt, usage, answer: facts })
+      return
+    }
+    journey.given = answer.deployment
+    const over = journey.over?.get(answer.deployment)
+    if (over !== undefined) this.ended(journey, ...over)
   }
 
-  /** A request ended without an answer, if it did. */
-  failed(journey: Journey, exit: Exit.Exit<unknown, Errors.LoadBalancerError>): void {
-    if (Exit.isSuccess(exit)) return
-    const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-    this.ended(journey, error === undefined ? "interrupted" : error.reason._tag, undefined, error?.reason)
-  }
-
-  /** A stream that was committed ended; one that was not is followed by another attempt or by an error. */
-  streamEnded(
-    journey: Journey,
-    { deployment, firstByteAt }: Permit,
-    { answer, outcome: { _tag }, usage }: Ended
-  ): void {
+  /**
+   * A stream that was committed ended: the request does so with it, as soon as it was handed over. One that was not is
+   * followed by another attempt or by an error; and one that came second, beside a hedged one, is given to nobody.
+   */
+  streamEnded(journey: Journey, { deployment, firstByteAt }: Permit, { answer, outcome, usage }: Ended): void {
     if (firstByteAt === undefined) return
-    const outcome = _tag === "Success" ? "success" : _tag === "Abandoned" ? "interrupted" : "StreamInterrupted"
-    this.ended(journey, outcome, { deployment, firstByte: firstByteAt - journey.startedAt, usage, answer })
+    const word = outcome._tag === "Success" ? "success" : outcome === stopped ? "interrupted" : "StreamInterrupted"
+    const answered: Answered = { deployment, firstByte: firstByteAt - journey.startedAt, usage, answer }
+    if (journey.given === undefined) (journey.over ??= new Map()).set(deployment, [word, answered])
+    else if (journey.given === deployment) this.ended(journey, word, answered)
   }
 
   private ended(
@@ -115,7 +124,7 @@ export class Narrator {
     const { counted, group, placement, request, startedAt } = journey
     const { now } = this
     const duration = now - startedAt
-    const waited = journey.rested(now)
+    const waited = journey.rested
     const event: RequestEnded = {
       ...endOf(request, outcome),
       at: this.at,
@@ -144,10 +153,10 @@ export class Narrator {
 
   /** An attempt begins. */
   attempt(journey: Journey, permit: Permit, role: AttemptRole, selection: number | undefined): AttemptStory {
-    const { counted, group: { model }, placement, request } = journey
+    const { group: { model }, placement, request } = journey
     let trace: AttemptTrace | undefined
     try {
-      trace = journey.trace?.attempt(permit.deployment, role, counted)
+      trace = journey.trace?.attempt(permit.deployment, role)
     } catch {
       // as above
     }

@@ -8,7 +8,7 @@ import type { AttemptPlan, Ended, Patience } from "../attempt/AttemptPlan.ts"
 import type { AttemptFailure } from "../attempt/GivenStream.ts"
 import type { Deployment, Permit } from "../deployment/Deployment.ts"
 import { HANG_FACTOR } from "../deployment/Latency.ts"
-import type { SessionMoveReason } from "../Event.ts"
+import type { SessionMoveReason, SessionPlacement } from "../Event.ts"
 import { explain } from "../routing/Explain.ts"
 import type { Explanation } from "../routing/Explanation.ts"
 import { refusalOf } from "../routing/Gate.ts"
@@ -76,11 +76,6 @@ export class NextAttempt {
       onSuccess: (answer) => {
         this.remember(journey, answer, startedAt)
         journey.group.overload.answered(this.state.now)
-        if (answer._tag === "Whole") {
-          const { deployment, facts, usage } = answer
-          const firstByte = this.state.now - journey.startedAt
-          this.state.narrator.answered(journey, { deployment, firstByte, usage, answer: facts })
-        }
         return Effect.succeed({ answer, attempts: journey.counted })
       }
     })
@@ -180,7 +175,7 @@ export class NextAttempt {
   /** Reserves, and says what the attempt is to do. */
   private plan(
     journey: Journey,
-    { deployment, isRepeat }: Decision,
+    { deployment }: Decision,
     overruling: Overruling,
     now: number,
     selection: number
@@ -188,7 +183,7 @@ export class NextAttempt {
     const { configured, deadline, group, onOpen, promptTokens, request, timeouts, tokens } = journey
     const { narrator } = this.state
     const requests = request.model === undefined ? 0 : 1
-    this.place(journey, deployment, now)
+    this.place(journey, deployment, now, overruling)
     const { breaker, resource } = deployment
     const { epoch } = breaker
     const { epoch: resourceEpoch } = resource.breaker
@@ -198,7 +193,8 @@ export class NextAttempt {
     if (resource.breaker.epoch !== resourceEpoch) narrator.halfOpened("resource", resource.name)
     // in the same moment, so that nobody overtakes
     journey.leaveLine()
-    const role = overruling === "hedge" ? "hedge" : journey.tried.size === 0 ? "first" : isRepeat ? "retry" : "failover"
+    const again = journey.tried.has(deployment) ? "retry" : "failover"
+    const role = overruling === "hedge" ? "hedge" : journey.tried.size === 0 ? "first" : again
     journey.tried.add(deployment)
     journey.counted++
     journey.enterAttempt(now)
@@ -226,11 +222,13 @@ export class NextAttempt {
   }
 
   /** Notes whether a session goes where its cache is warm, and why not, if it does not. */
-  private place(journey: Journey, deployment: Deployment, now: number): void {
+  private place(journey: Journey, deployment: Deployment, now: number, overruling: Overruling): void {
     const { warm } = journey
     if (journey.sessionKey === undefined) return
-    journey.placement = warm === undefined ? "new" : warm === deployment ? "home" : "moved"
-    if (journey.placement === "moved") journey.moveReason = this.whyNot(journey, warm!, deployment, now)
+    journey.placement = placementOf(warm, deployment)
+    if (journey.placement !== "moved") return
+    // where the first is only late, it has not failed
+    journey.moveReason = overruling === "hedge" ? "slow" : this.whyNot(journey, warm!, deployment, now)
   }
 
   private whyNot(journey: Journey, warm: Deployment, chosen: Deployment, now: number): SessionMoveReason {
@@ -288,7 +286,7 @@ export class NextAttempt {
     const after = journey.lateAfter
     if (after === undefined) return this.attempt(journey)
     journey.openSeveral()
-    return hedge<Answered, Trouble>({
+    const answer = hedge<Answered, Trouble>({
       first: this.attempt(journey),
       after: Math.ceil(after),
       second: () => {
@@ -313,8 +311,18 @@ export class NextAttempt {
         return true
       }
     })
+    return Effect.map(answer, (answered) => {
+      // of two that were under way, it is the one that answered
+      if (journey.sessionKey !== undefined) {
+        journey.placement = placementOf(journey.warm, answered.answer.deployment)
+      }
+      return answered
+    })
   }
 }
+
+const placementOf = (warm: Deployment | undefined, deployment: Deployment): SessionPlacement =>
+  warm === undefined ? "new" : warm === deployment ? "home" : "moved"
 
 /** Others came before, and still wait. */
 export const queued: NoCandidate = {

@@ -185,10 +185,9 @@ export class Recovery {
       delay = Duration.toMillis(stepped.value[1])
       journey.owesRetry = !this.isFree(journey, last, hasAnother && bestBet === undefined)
       if (journey.owesRetry && this.state.budget.left(now) < 1) return this.finalReason(journey, last, "budget")
-      this.state.narrator.failedOver(journey, last, delay)
     }
+    const isToldToWait = wait > 0 && bestBet === undefined
     if (delay > 0) {
-      const isToldToWait = wait > 0 && bestBet === undefined
       const isTooLong = isToldToWait && journey.waited + delay > this.state.settings.failover.maxWait
       if (isTooLong || now + delay >= journey.deadline) {
         if (!isToldToWait || decision === queued) return journey.deadlinePassed
@@ -198,19 +197,20 @@ export class Recovery {
           ? this.finalReason(journey, last, "no-deployment")
           : journey.throttledFor(wait)
       }
-      journey.restingSince = this.state.now
-      if (isToldToWait) {
-        this.state.narrator.waiting(journey, delay)
-        const stop = yield* this.waitInLine(journey, delay)
-        journey.restingSince = undefined
-        if (stop !== undefined) return stop
-      } else {
-        yield* this.state.pause(delay)
-        journey.restingSince = undefined
-        journey.backedOff += this.state.now - now
-      }
     }
-    return undefined
+    // only now is it known that it goes on
+    if (last !== undefined) this.state.narrator.failedOver(journey, last, delay)
+    if (delay === 0) return undefined
+    // whoever is interrupted waited too
+    if (!isToldToWait) {
+      const backedOff = Effect.sync(() => void (journey.backedOff += this.state.now - now))
+      yield* Effect.ensuring(this.state.pause(delay), backedOff)
+      return undefined
+    }
+    this.state.narrator.waiting(journey, delay)
+    const began = this.state.now
+    const waited = Effect.sync(() => void (journey.waited += this.state.now - began))
+    return yield* Effect.ensuring(this.waitInLine(journey, delay), waited)
   }).bind(this)
 
   /**
@@ -225,7 +225,6 @@ export class Recovery {
     if (isPinned && !this.next.mustQueue(journey)) {
       // nobody else waits for just this resource, so it holds nobody up
       yield* this.state.pause(delay)
-      journey.waited += this.state.now - began
       return undefined
     }
     if (journey.place === undefined && line.length >= maxWaiting) return this.overtake(journey)
@@ -240,7 +239,6 @@ export class Recovery {
     if (isPinned) {
       journey.leaveLine()
       journey.mayOvertake = true
-      journey.waited += now - began
       return undefined
     }
     if (isFirst) {
@@ -249,7 +247,6 @@ export class Recovery {
         now = this.state.now
       }
     }
-    journey.waited += now - began
     if (isFirst || this.state.isClosed) return undefined
     return now >= journey.deadline ? journey.deadlinePassed : this.overtake(journey)
   }).bind(this)

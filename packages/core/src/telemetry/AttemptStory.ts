@@ -78,7 +78,7 @@ export class AttemptStory {
     }
   }
 
-  /** Content is given out: events of a stream, or a whole answer. */
+  /** Content came: events of a stream that is to be given out, before its end is told, or a whole answer. */
   given(content: Batch | Readonly<Record<string, unknown>>): void {
     if (this.trace?.content === undefined) return
     try {

@@ -3,9 +3,13 @@
  */
 import * as Effect from "effect/Effect"
 import type { Event } from "../Event.ts"
+import { reasonWord } from "./ReasonWord.ts"
 
 /** While a deployment is told to wait again and again, and all are failing, one line in so many milliseconds says it. */
 const QUIET = 60_000
+
+/** Most things that were said which are remembered. */
+const MAX_SAID = 2048
 
 interface Line {
   readonly level: "Info" | "Warn" | "Error"
@@ -13,12 +17,18 @@ interface Line {
   readonly annotations: Readonly<Record<string, unknown>>
 }
 
+/** What was said, until when it holds, and until when it is not said again. */
+interface Said {
+  readonly endsAt: number
+  readonly quietUntil: number
+}
+
 /**
  * Writes events through a logger.
  */
 export class Logs {
   private readonly write: (line: Effect.Effect<void>) => void
-  private readonly said = new Map<string, number>()
+  private readonly said = new Map<string, Said>()
 
   /** @param write runs an effect that logs */
   constructor(write: (line: Effect.Effect<void>) => void) {
@@ -45,14 +55,17 @@ export class Logs {
       }
       case "CooledDown": {
         const { at, coolFor, deployment, reason } = event
-        if (!this.isNews(`cooldown ${deployment}`, at, Math.max(coolFor, QUIET))) return undefined
+        // another reason is news, but not another wording of it
+        if (!this.isNews(`cooldown ${deployment} ${reasonWord(reason)}`, at, coolFor)) return undefined
         const message = `${deployment} is to be left alone for ${seconds(coolFor)} (${reason})`
         return { level: "Info", message, annotations: { deployment, reason, until: timeOf(at + coolFor) } }
       }
       case "DeploymentMissing": {
-        const { deployment } = event
+        const { at, deployment } = event
+        // those that were under way together all find out
+        if (!this.isNews(`missing ${deployment}`, at, 0)) return undefined
         const message = `${deployment} does not exist; check its name and its resource`
-        return { level: "Error", message, annotations: { deployment } }
+        return { level: "Error", message, annotations: { deployment, reason: "missing" } }
       }
       case "MembershipChanged": {
         const { change, deployment } = event
@@ -61,21 +74,36 @@ export class Logs {
       }
       case "Panicked": {
         const { at, deployment, model } = event
-        if (!this.isNews(`panic ${model}`, at, QUIET)) return undefined
+        if (!this.isNews(`panic ${model}`, at, 0)) return undefined
         const message = `every deployment of ${model} is failing; requests go to ${deployment} all the same`
-        return { level: "Warn", message, annotations: { model, deployment } }
+        return { level: "Warn", message, annotations: { model, deployment, reason: "panic" } }
       }
       default:
         return undefined
     }
   }
 
-  /** Whether something was not said for so long. */
-  private isNews(what: string, at: number, quiet: number): boolean {
-    const until = this.said.get(what)
-    if (until !== undefined && at < until) return false
-    this.said.set(what, at + quiet)
+  /** Whether something was not said of late, or holds for much longer than was said. */
+  private isNews(what: string, at: number, holdsFor: number): boolean {
+    const before = this.said.get(what)
+    const endsAt = at + holdsFor
+    if (before !== undefined && at < before.quietUntil && endsAt <= before.endsAt + QUIET) return false
+    // the one that was said last goes last
+    this.said.delete(what)
+    this.said.set(what, { endsAt, quietUntil: at + Math.max(holdsFor, QUIET) })
+    if (this.said.size > MAX_SAID) this.forget(at)
     return true
+  }
+
+  /** Forgets what may be said again, and the oldest where that is not enough. */
+  private forget(at: number): void {
+    for (const [what, { quietUntil }] of this.said) {
+      if (at >= quietUntil) this.said.delete(what)
+    }
+    for (const what of this.said.keys()) {
+      if (this.said.size <= MAX_SAID / 2) return
+      this.said.delete(what)
+    }
   }
 }
 

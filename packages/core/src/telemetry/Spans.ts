@@ -8,7 +8,9 @@ import * as Cause from "effect/Cause"
 import type { Clock } from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
+import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
+import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
 import type { AnswerFacts } from "../attempt/AnswerFacts.ts"
 import type { Batch } from "../attempt/EventStream.ts"
@@ -31,31 +33,47 @@ export interface SpanOptions {
   readonly isLatest: boolean
 }
 
-/** Begins spans where the caller's fiber has a tracer other than Effect's own, which nobody reads. */
+/** Begins spans where the caller's fiber has a tracer other than Effect's own, which nobody reads, and wants them. */
 export const make = (clock: Clock, options: SpanOptions): Trace => (request, model, deployments, caller) => {
   const tracer = Context.get(caller, Tracer.Tracer)
-  if (tracer === Tracer.nativeTracer) return undefined
-  const parent = Option.filter(
-    Context.getOption(caller, Tracer.ParentSpan),
-    (span) => !Context.get(span.annotations, Tracer.DisablePropagation)
-  )
-  const name = operationName(request.operation)
-  const asked = request.model ?? "*"
-  const span = tracer.span({
-    // paths have ids in them, of which there are many
-    name: name === undefined ? (request.model === undefined ? "request" : `request ${asked}`) : `${name} ${asked}`,
-    parent,
+  if (tracer === Tracer.nativeTracer || !Context.get(caller, References.TracerEnabled)) return undefined
+  // as Effect's own HTTP client has it
+  if (Context.get(caller, Tracer.DisablePropagation)) return undefined
+  const parent = propagated(Context.getOrUndefined(caller, Tracer.ParentSpan))
+  const trace = new RequestSpan(tracer, clock, options, request, {
+    name: nameOf(request),
+    parent: Option.fromUndefinedOr(parent),
     annotations: Context.empty(),
-    links: [],
+    links: [...Context.get(caller, References.TracerSpanLinks)],
     startTime: clock.currentTimeNanosUnsafe(),
     kind: "client",
     // without one of Effect's, a tracer of OpenTelemetry finds the span that is active
     root: false,
-    sampled: Option.match(parent, { onNone: () => true, onSome: ({ sampled }) => sampled })
+    sampled: parent?.sampled !== false && isTraced(caller)
   })
-  const trace = new RequestSpan(tracer, clock, options, span, request)
-  if (span.sampled) trace.begin(model, deployments)
+  trace.begin(model, deployments, Context.get(caller, References.TracerSpanAnnotations))
   return trace
+}
+
+/** The nearest span that may have children: Effect itself skips those that were made where tracing is off. */
+const propagated = (span: Tracer.AnySpan | undefined): Tracer.AnySpan | undefined => {
+  let found = span
+  while (found !== undefined && Context.get(found.annotations, Tracer.DisablePropagation)) {
+    found = found._tag === "Span" ? Option.getOrUndefined(found.parent) : undefined
+  }
+  return found
+}
+
+const isTraced = (caller: Context.Context<never>): boolean =>
+  !LogLevel.isGreaterThan(
+    Context.get(caller, Tracer.MinimumTraceLevel),
+    Context.get(caller, Tracer.CurrentTraceLevel)
+  )
+
+/** What is asked of which model; paths are not named, because they have ids in them, of which there are many. */
+const nameOf = ({ model, operation }: LlmRequest): string => {
+  const name = operationName(operation) ?? "request"
+  return model === undefined ? name : `${name} ${model}`
 }
 
 /** What an error says of itself in a span: nothing that the service or the caller wrote. */
@@ -67,15 +85,18 @@ class Described extends Error {
   }
 }
 
-const failed = (type: string, message: string): Exit.Exit<never, Error> => {
-  const limit = Error.stackTraceLimit
-  Error.stackTraceLimit = 0
-  const error = new Described(type, message)
-  Error.stackTraceLimit = limit
-  return Exit.fail(error)
-}
+const failed = (type: string, message: string): Exit.Exit<never, Error> => Exit.fail(new Described(type, message))
 
 const interrupted = Exit.failCause(Cause.interrupt())
+
+/** A tracer that throws is asked for the next thing all the same, above all for the end of its span. */
+const quietly = (ask: () => void): void => {
+  try {
+    ask()
+  } catch {
+    // telemetry that fails must not fail a request
+  }
+}
 
 class RequestSpan implements RequestTrace {
   private readonly tracer: Tracer.Tracer
@@ -83,49 +104,72 @@ class RequestSpan implements RequestTrace {
   private readonly options: SpanOptions
   private readonly span: Tracer.Span
   private readonly request: LlmRequest
-  private readonly output: CapturedOutput | undefined
+  private sends = 0
+  /** What was answered, by the deployment that did: a request may be under way at two of them. */
+  private readonly outputs: Map<string, CapturedOutput> | undefined
 
-  constructor(tracer: Tracer.Tracer, clock: Clock, options: SpanOptions, span: Tracer.Span, request: LlmRequest) {
+  constructor(
+    tracer: Tracer.Tracer,
+    clock: Clock,
+    options: SpanOptions,
+    request: LlmRequest,
+    span: Parameters<Tracer.Tracer["span"]>[0]
+  ) {
     this.tracer = tracer
     this.clock = clock
     this.options = options
-    this.span = span
     this.request = request
-    this.output = options.captureContent && span.sampled && request.operation !== "other"
-      ? new CapturedOutput()
-      : undefined
+    this.span = tracer.span(span)
+    const hasContent = request.operation === "chat" || request.operation === "responses"
+    this.outputs = options.captureContent && hasContent && this.span.sampled ? new Map() : undefined
   }
 
-  private get isSampled(): boolean {
-    return this.span.sampled
-  }
-
-  begin(model: string, deployments: ReadonlyArray<Deployment>): void {
+  begin(
+    model: string,
+    deployments: ReadonlyArray<Deployment>,
+    annotations: Readonly<Record<string, unknown>>
+  ): void {
     const { request, span } = this
-    const { traits } = request
-    const operation = operationName(request.operation)
-    const provider = deployments[0]?.place.provider
-    if (operation !== undefined) span.attribute(names.operation, operation)
-    if (provider !== undefined) span.attribute(names.provider, providerName(provider))
-    if (request.model !== undefined) span.attribute(names.model, model)
-    if (provider === "azure") span.attribute("azure.resource_provider.namespace", "Microsoft.CognitiveServices")
-    if (request.stream) span.attribute("gen_ai.request.stream", true)
-    if (request.operation === "responses") span.attribute("openai.api.type", "responses")
-    else if (request.operation === "chat") span.attribute("openai.api.type", "chat_completions")
-    for (const trait in traits) {
-      const name = traitAttributes[trait]
-      if (name === undefined || (trait === "n" && traits[trait] === 1)) continue
-      const value = traits[trait]
-      span.attribute(name, trait === "format" ? outputTypeOf(value) : trait === "encoding_format" ? [value] : value)
-    }
-    if (request.session !== undefined) span.attribute("evenkeel.session.id", request.session)
-    if (this.output !== undefined) {
+    if (!span.sampled) return
+    quietly(() => {
+      for (const name in annotations) span.attribute(name, annotations[name])
+      const operation = operationName(request.operation)
+      if (operation !== undefined) span.attribute(names.operation, operation)
+      if (request.model !== undefined) span.attribute(names.model, model)
+      if (request.stream) span.attribute("gen_ai.request.stream", true)
+      this.servedBy(deployments[0]?.place.provider)
+      const { traits } = request
+      for (const trait in traits) {
+        const [name, read] = traitAttributes[trait] ?? []
+        const value = read?.(traits[trait])
+        if (name !== undefined && value !== undefined) span.attribute(name, value)
+      }
+      if (request.session !== undefined) span.attribute("evenkeel.session.id", request.session)
+    })
+    if (this.outputs === undefined) return
+    quietly(() => {
       for (const [name, value] of inputOf(request)) span.attribute(name, value)
-    }
+    })
   }
 
-  attempt(deployment: Deployment, role: AttemptRole, number: number): AttemptTrace {
+  /** Where several providers serve a model, it is the one that answered, in the end. */
+  private servedBy(provider: Deployment["place"]["provider"] | undefined): void {
+    const { request: { operation, traits }, span } = this
+    if (provider === undefined) return
+    span.attribute(names.provider, providerName(provider))
+    if (provider === "azure") {
+      span.attribute("azure.resource_provider.namespace", "Microsoft.CognitiveServices")
+      return
+    }
+    if (operation === "responses") span.attribute("openai.api.type", "responses")
+    else if (operation === "chat") span.attribute("openai.api.type", "chat_completions")
+    const tier = word(traits?.["service_tier"])
+    if (tier !== undefined && tier !== "auto") span.attribute("openai.request.service_tier", tier)
+  }
+
+  attempt(deployment: Deployment, role: AttemptRole): AttemptTrace {
     const { place } = deployment
+    const resends = this.sends++
     const span = this.tracer.span({
       name: `attempt ${deployment.id}`,
       parent: Option.some(this.span),
@@ -136,35 +180,32 @@ class RequestSpan implements RequestTrace {
       root: false,
       sampled: this.span.sampled
     })
-    if (span.sampled) {
+    quietly(() => {
+      if (!span.sampled) return
       span.attribute(names.deployment, deployment.id)
       span.attribute(names.resource, place.resource)
       if (place.region !== undefined) span.attribute(names.region, place.region)
       span.attribute(names.tier, place.tier)
       span.attribute(names.role, role)
       span.attribute("http.request.method", this.request.method)
-      if (number > 1) span.attribute("http.request.resend_count", number - 1)
+      if (resends > 0) span.attribute("http.request.resend_count", resends)
       span.attribute(names.serverAddress, place.address)
       span.attribute(names.serverPort, place.port)
-    }
-    const headers = this.options.propagate ? { traceparent: traceparentOf(span) } : undefined
-    const { output } = this
+    })
+    let headers: AttemptTrace["headers"]
+    if (this.options.propagate) quietly(() => headers = propagationOf(span))
+    const output = this.outputs === undefined ? undefined : new CapturedOutput()
+    if (output !== undefined) this.outputs?.set(deployment.id, output)
     return {
       span,
       headers,
-      committed: () => {
-        if (!this.isSampled) return
-        this.event("evenkeel.commit", { [names.deployment]: deployment.id })
-      },
-      content: output === undefined ?
-        undefined :
-        (content: Batch | Readonly<Record<string, unknown>>) => output.take(content),
+      committed: () => this.event("evenkeel.commit", { [names.deployment]: deployment.id }),
+      content: output && ((content: Batch | Readonly<Record<string, unknown>>) => output.take(content)),
       ended: (event) => this.attemptEnded(span, event)
     }
   }
 
   happened(incident: Incident): void {
-    if (!this.isSampled) return
     switch (incident._tag) {
       case "FailedOver":
         return this.event("evenkeel.failover", {
@@ -192,35 +233,41 @@ class RequestSpan implements RequestTrace {
 
   ended(event: RequestEnded): void {
     const { span } = this
+    const { attempts, limitedBy, outcome } = event
+    quietly(() => {
+      if (span.sampled) this.describe(event)
+    })
     const at = this.clock.currentTimeNanosUnsafe()
-    const { answer, attempts, deployment, firstByte, limitedBy, outcome, place, placement, usage } = event
-    if (this.isSampled) {
-      if (place !== undefined) {
-        // where several providers serve a model, the one that answered
-        span.attribute(names.provider, providerName(place.provider))
-        span.attribute(names.serverAddress, place.address)
-        span.attribute(names.serverPort, place.port)
-        if (place.region !== undefined) span.attribute(names.region, place.region)
-      }
-      if (deployment !== undefined) span.attribute(names.deployment, deployment)
-      if (placement !== undefined) span.attribute(names.session, placement)
-      if (limitedBy !== undefined) span.attribute(names.limitedBy, limitedBy)
-      span.attribute("evenkeel.attempts", attempts)
-      if (event.waited > 0) span.attribute("evenkeel.waited", event.waited / 1000)
-      if (event.streamed && firstByte !== undefined) {
-        span.attribute("gen_ai.response.time_to_first_chunk", firstByte / 1000)
-      }
-      if (answer !== undefined) this.answered(answer, place?.provider)
-      if (usage !== undefined) this.billed(usage)
-      if (this.output !== undefined) {
-        for (const [name, value] of this.output.attributes()) span.attribute(name, value)
-      }
-    }
     if (outcome === "success") return span.end(at, Exit.void)
     if (outcome === "interrupted") return span.end(at, interrupted)
-    span.attribute(names.errorType, outcome)
+    quietly(() => span.attribute(names.errorType, outcome))
     const why = limitedBy === undefined ? "" : `, limited by ${limitedBy}`
-    span.end(at, failed(outcome, `${outcome} after ${attempts} attempts${why}`))
+    const count = attempts === 1 ? "1 attempt" : `${attempts} attempts`
+    span.end(at, failed(outcome, `${outcome} after ${count}${why}`))
+  }
+
+  private describe(event: RequestEnded): void {
+    const { span } = this
+    const { answer, attempts, deployment, firstByte, limitedBy, place, placement, usage } = event
+    if (place !== undefined) {
+      this.servedBy(place.provider)
+      span.attribute(names.serverAddress, place.address)
+      span.attribute(names.serverPort, place.port)
+      if (place.region !== undefined) span.attribute(names.region, place.region)
+    }
+    if (deployment !== undefined) span.attribute(names.deployment, deployment)
+    if (placement !== undefined) span.attribute(names.session, placement)
+    if (limitedBy !== undefined) span.attribute(names.limitedBy, limitedBy)
+    span.attribute("evenkeel.attempts", attempts)
+    if (event.waited > 0) span.attribute("evenkeel.waited", event.waited / 1000)
+    if (event.streamed && firstByte !== undefined) {
+      span.attribute("gen_ai.response.time_to_first_chunk", firstByte / 1000)
+    }
+    if (answer !== undefined) this.answered(answer, place?.provider)
+    if (usage !== undefined) this.billed(span, usage)
+    const output = deployment === undefined ? undefined : this.outputs?.get(deployment)
+    if (output === undefined) return
+    for (const [name, value] of output.attributes()) span.attribute(name, value)
   }
 
   private answered({ fingerprint, finishReasons, id, model, serviceTier }: AnswerFacts, provider?: string): void {
@@ -228,74 +275,88 @@ class RequestSpan implements RequestTrace {
     if (id !== undefined) span.attribute("gen_ai.response.id", id)
     if (model !== undefined) span.attribute(names.responseModel, model)
     if (finishReasons.length > 0) span.attribute("gen_ai.response.finish_reasons", finishReasons)
-    if (provider !== "openai") return
+    if (provider === "azure") return
     if (serviceTier !== undefined) span.attribute("openai.response.service_tier", serviceTier)
     if (fingerprint !== undefined) span.attribute("openai.response.system_fingerprint", fingerprint)
   }
 
-  private billed(usage: Usage): void {
-    const { span } = this
+  private billed(span: Tracer.Span, usage: Usage): void {
+    span.attribute("gen_ai.usage.input_tokens", usage.promptTokens)
+    // vectors are billed by what they are of
+    if (this.request.operation === "embeddings") return
     const write = this.options.isLatest
       ? "gen_ai.usage.cache_write.input_tokens"
       : "gen_ai.usage.cache_creation.input_tokens"
-    span.attribute("gen_ai.usage.input_tokens", usage.promptTokens)
     span.attribute("gen_ai.usage.output_tokens", usage.completionTokens)
     span.attribute("gen_ai.usage.cache_read.input_tokens", usage.cachedTokens)
     if (usage.cacheWriteTokens > 0) span.attribute(write, usage.cacheWriteTokens)
     if (usage.reasoningTokens > 0) span.attribute("gen_ai.usage.reasoning.output_tokens", usage.reasoningTokens)
   }
 
-  private attemptEnded(span: Tracer.Span, { attempt, cost, firstByte, limits, usage }: AttemptEnded): void {
+  private attemptEnded(span: Tracer.Span, event: AttemptEnded): void {
+    const { errorType, outcome } = event.attempt
+    quietly(() => {
+      if (span.sampled) this.describeAttempt(span, event)
+    })
     const at = this.clock.currentTimeNanosUnsafe()
-    const { errorType, outcome, reason, requestIds, status } = attempt
-    if (span.sampled) {
-      span.attribute(names.outcome, outcome)
-      if (status !== undefined) span.attribute("http.response.status_code", status)
-      if (requestIds.length > 0) span.attribute("evenkeel.request_ids", requestIds)
-      if (firstByte !== undefined) span.attribute("evenkeel.time_to_first_byte", firstByte / 1000)
-      if (limits !== undefined) {
-        for (const limit in limitAttributes) {
-          const value = limits[limit as keyof typeof limitAttributes]
-          if (value !== undefined) span.attribute(limitAttributes[limit as keyof typeof limitAttributes], value)
-        }
-      }
-      if (usage !== undefined) {
-        span.attribute("gen_ai.usage.input_tokens", usage.promptTokens)
-        span.attribute("gen_ai.usage.output_tokens", usage.completionTokens)
-      }
-      if (cost !== undefined) span.attribute("evenkeel.cost", cost)
-    }
     if (outcome === "success") return span.end(at, Exit.void)
-    span.attribute("evenkeel.reason", reason)
     if (outcome === "abandoned" || errorType === undefined) return span.end(at, interrupted)
-    span.attribute(names.errorType, errorType)
+    quietly(() => span.attribute(names.errorType, errorType))
     span.end(at, failed(errorType, `${outcome}: ${errorType}`))
   }
 
+  private describeAttempt(span: Tracer.Span, { attempt, cost, firstByte, limits, usage }: AttemptEnded): void {
+    const { outcome, reason, requestIds, status } = attempt
+    span.attribute(names.outcome, outcome)
+    if (outcome !== "success") span.attribute(names.reason, reason)
+    if (status !== undefined) span.attribute("http.response.status_code", status)
+    if (requestIds.length > 0) span.attribute("evenkeel.request_ids", requestIds)
+    if (firstByte !== undefined) span.attribute("evenkeel.time_to_first_byte", firstByte / 1000)
+    for (const limit of limitNames) {
+      const value = limits?.[limit]
+      if (value !== undefined) span.attribute(limitAttributes[limit], value)
+    }
+    // the request tells what its answer was billed; what an attempt that lost was billed, nobody else tells
+    if (usage !== undefined) this.billed(span, usage)
+    if (cost !== undefined) span.attribute("evenkeel.cost", cost)
+  }
+
   private event(name: string, attributes: Record<string, unknown>): void {
-    this.span.event(name, this.clock.currentTimeNanosUnsafe(), attributes)
+    if (this.span.sampled) this.span.event(name, this.clock.currentTimeNanosUnsafe(), attributes)
   }
 }
 
-const traitAttributes: Readonly<Record<string, string>> = {
-  max_tokens: "gen_ai.request.max_tokens",
-  max_completion_tokens: "gen_ai.request.max_tokens",
-  max_output_tokens: "gen_ai.request.max_tokens",
-  temperature: "gen_ai.request.temperature",
-  top_p: "gen_ai.request.top_p",
-  frequency_penalty: "gen_ai.request.frequency_penalty",
-  presence_penalty: "gen_ai.request.presence_penalty",
-  seed: "gen_ai.request.seed",
-  n: "gen_ai.request.choice.count",
-  reasoning_effort: "gen_ai.request.reasoning.level",
-  service_tier: "openai.request.service_tier",
-  dimensions: "gen_ai.embeddings.dimension.count",
-  encoding_format: "gen_ai.request.encoding_formats",
-  format: "gen_ai.output.type",
-  conversation: "gen_ai.conversation.id"
+const number = (value: unknown): number | undefined =>
+  typeof value === "number" && Number.isFinite(value) ? value : undefined
+
+/** A name or an id; no sentence. */
+const word = (value: unknown): string | undefined =>
+  typeof value === "string" && /^[\w.:-]{1,128}$/.test(value) ? value : undefined
+
+type Read = (value: unknown) => unknown
+
+const traitAttributes: Readonly<Record<string, readonly [name: string, read: Read]>> = {
+  max_tokens: ["gen_ai.request.max_tokens", number],
+  max_completion_tokens: ["gen_ai.request.max_tokens", number],
+  max_output_tokens: ["gen_ai.request.max_tokens", number],
+  temperature: ["gen_ai.request.temperature", number],
+  top_p: ["gen_ai.request.top_p", number],
+  frequency_penalty: ["gen_ai.request.frequency_penalty", number],
+  presence_penalty: ["gen_ai.request.presence_penalty", number],
+  seed: ["gen_ai.request.seed", number],
+  n: ["gen_ai.request.choice.count", (value) => value === 1 ? undefined : number(value)],
+  reasoning_effort: ["gen_ai.request.reasoning.level", word],
+  dimensions: ["gen_ai.embeddings.dimension.count", number],
+  encoding_format: ["gen_ai.request.encoding_formats", (value) => word(value) && [value]],
+  format: ["gen_ai.output.type", (value) => outputTypes.get(value)],
+  conversation: ["gen_ai.conversation.id", word]
 }
 
-const outputTypeOf = (format: unknown): string => format === "text" ? "text" : "json"
+const outputTypes: ReadonlyMap<unknown, string> = new Map([
+  ["text", "text"],
+  ["json_object", "json"],
+  ["json_schema", "json"]
+])
 
 const limitAttributes = {
   limitTokens: "evenkeel.ratelimit.limit_tokens",
@@ -306,6 +367,11 @@ const limitAttributes = {
   spilled: "evenkeel.ratelimit.spilled"
 } as const
 
-/** W3C Trace Context, level 1. */
-const traceparentOf = ({ sampled, spanId, traceId }: Tracer.AnySpan): string =>
-  `00-${traceId.padStart(32, "0")}-${spanId.padStart(16, "0")}-${sampled ? "01" : "00"}`
+const limitNames = Object.keys(limitAttributes) as ReadonlyArray<keyof typeof limitAttributes>
+
+/** W3C Trace Context, level 1; a span whose ids are none of its own is not passed on. */
+const propagationOf = ({ sampled, spanId, traceId }: Tracer.AnySpan): AttemptTrace["headers"] => {
+  const trace = traceId.padStart(32, "0")
+  const isValid = /^[0-9a-f]{32}$/.test(trace) && /^[0-9a-f]{16}$/.test(spanId)
+  return isValid ? { traceparent: `00-${trace}-${spanId}-${sampled ? "01" : "00"}` } : undefined
+}

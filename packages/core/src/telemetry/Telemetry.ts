@@ -6,6 +6,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
 import type { Deployments } from "../deployment/Deployments.ts"
 import type { Event } from "../Event.ts"
 import type { Explanation } from "../routing/Explanation.ts"
@@ -121,7 +122,8 @@ const make = (options: TelemetryOptions): Effect.Effect<Telemetry["Service"]> =>
       )
     }
     if (logs) {
-      const run = Effect.runForkWith(context)
+      // a line is no part of the span in which the balancer happened to be made
+      const run = Effect.runForkWith(Context.omit(Tracer.ParentSpan)(context) as Context.Context<never>)
       const lines = new Logs((line) => void run(line))
       listeners.push((event) => lines.observe(event))
     }

@@ -32,8 +32,7 @@ export type Incident = FailedOver | Waiting | Hedged | Panicked | SessionMoved
 
 /** The trace of one request. It ends once. */
 export interface RequestTrace {
-  /** An attempt begins: the `number`th, 1 for the first. */
-  readonly attempt: (deployment: Deployment, role: AttemptRole, number: number) => AttemptTrace | undefined
+  readonly attempt: (deployment: Deployment, role: AttemptRole) => AttemptTrace | undefined
   readonly happened: (incident: Incident) => void
   readonly ended: (event: RequestEnded) => void
 }
@@ -46,7 +45,7 @@ export interface AttemptTrace {
   readonly headers: Readonly<Record<string, string>> | undefined
   /** The content of a stream begins. */
   readonly committed: () => void
-  /** Whoever wants it is given the content: events as they are given out, or a whole answer. */
+  /** Whoever wants it is given the content: events as they were read, or a whole answer. */
   readonly content: ((content: Batch | Readonly<Record<string, unknown>>) => void) | undefined
   readonly ended: (event: AttemptEnded) => void
 }
