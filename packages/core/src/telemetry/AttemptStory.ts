@@ -8,6 +8,7 @@ import type { RateLimits } from "../deployment/RateLimitHeaders.ts"
 import type { AttemptEnded, AttemptRole, EventHub, SessionPlacement } from "../Event.ts"
 import type { AttemptSummary, Usage } from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
+import { quietly } from "./Quietly.ts"
 import type { AttemptTrace } from "./Trace.ts"
 
 /** Told of the pieces of a stream after its first: `count` that came together, so many milliseconds after those before. */
@@ -54,35 +55,24 @@ export class AttemptStory {
   /** The content of a stream begins. */
   committed(now: number): void {
     this.lastChunkAt = now
-    try {
-      this.trace?.committed()
-    } catch {
-      // telemetry that fails must not fail a request
-    }
+    quietly(() => this.trace?.committed())
   }
 
   /** Events of a stream arrived after its first content. */
   arrived(batch: Batch, now: number): void {
     const { events: { length } } = batch
-    if (this.onChunks === undefined || length === 0) return
+    const { onChunks } = this
+    if (onChunks === undefined || length === 0) return
     const { model, permit, request } = this.begun
     const gap = now - (this.lastChunkAt ?? now)
     this.lastChunkAt = now
-    try {
-      this.onChunks(model, request, permit, gap, length)
-    } catch {
-      // as above
-    }
+    quietly(() => onChunks(model, request, permit, gap, length))
   }
 
   /** Content came: events of a stream that is to be given out, before its end is told, or a whole answer. */
   given(content: Batch | Readonly<Record<string, unknown>>): void {
-    if (this.trace?.content === undefined) return
-    try {
-      this.trace.content(content)
-    } catch {
-      // as above
-    }
+    const { trace } = this
+    if (trace?.content !== undefined) quietly(() => trace.content?.(content))
   }
 
   ended({ answer, at, cost, limits, now, summary, usage }: AttemptTold): void {
@@ -108,10 +98,6 @@ export class AttemptStory {
       answer
     }
     this.events.emit(event)
-    try {
-      this.trace?.ended(event)
-    } catch {
-      // as above
-    }
+    quietly(() => this.trace?.ended(event))
   }
 }
