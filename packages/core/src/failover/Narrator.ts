@@ -16,7 +16,8 @@ import type { AttemptRole, EventHub, RequestEnded, SessionMoveReason } from "../
 import type * as Errors from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import { AttemptStory, type OnChunks } from "../telemetry/AttemptStory.ts"
-import type { AttemptTrace, Incident, Trace } from "../telemetry/Trace.ts"
+import { quietly } from "../telemetry/Quietly.ts"
+import type { Incident, Trace } from "../telemetry/Trace.ts"
 import { monotonicMillis } from "../Time.ts"
 import type { Journey } from "./Journey.ts"
 
@@ -64,13 +65,10 @@ export class Narrator {
 
   /** A request begins its way. */
   begun(journey: Journey, caller: Context.Context<never>): void {
-    if (this.listening.trace === undefined) return
+    const { listening } = this
+    if (listening.trace === undefined) return
     const { group, request } = journey
-    try {
-      journey.trace = this.listening.trace(request, group.model, group.deployments, caller)
-    } catch {
-      // telemetry that fails must not fail a request
-    }
+    journey.trace = quietly(() => listening.trace?.(request, group.model, group.deployments, caller))
   }
 
   /** A request was wrong before it could begin. A model that nobody serves is its own word, which no metric may repeat. */
@@ -142,11 +140,7 @@ export class Narrator {
       answer: answered?.answer
     }
     this.events.emit(event)
-    try {
-      journey.trace?.ended(event)
-    } catch {
-      // as above
-    }
+    quietly(() => journey.trace?.ended(event))
   }
 
   // --- attempts -----------------------------------------------------------------------------------------------------
@@ -154,12 +148,7 @@ export class Narrator {
   /** An attempt begins. */
   attempt(journey: Journey, permit: Permit, role: AttemptRole, selection: number | undefined): AttemptStory {
     const { group: { model }, placement, request } = journey
-    let trace: AttemptTrace | undefined
-    try {
-      trace = journey.trace?.attempt(permit.deployment, role)
-    } catch {
-      // as above
-    }
+    const trace = quietly(() => journey.trace?.attempt(permit.deployment, role))
     const begun = { model, request, permit, role, placement, selection }
     return new AttemptStory(this.events, begun, this.listening.onChunks, trace)
   }
@@ -207,11 +196,7 @@ export class Narrator {
 
   private tell(journey: Journey, incident: Incident): void {
     this.events.emit(incident)
-    try {
-      journey.trace?.happened(incident)
-    } catch {
-      // as above
-    }
+    quietly(() => journey.trace?.happened(incident))
   }
 }
 

@@ -8,6 +8,7 @@ import type { RateLimits } from "../deployment/RateLimitHeaders.ts"
 import type { AttemptEnded, AttemptRole, EventHub, SessionPlacement } from "../Event.ts"
 import type { AttemptSummary, Usage } from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
+import { quietly } from "./Quietly.ts"
 import type { AttemptTrace } from "./Trace.ts"
 
 /** Told of the pieces of a stream after its first: `count` that came together, so many milliseconds after those before. */
@@ -54,38 +55,27 @@ export class AttemptStory {
   /** The content of a stream begins, with some more that arrived together with it. */
   committed(now: number, more: Batch["events"]): void {
     this.lastChunkAt = now
-    try {
-      this.trace?.committed()
-    } catch {
-      // telemetry that fails must not fail a request
-    }
+    quietly(() => this.trace?.committed())
     this.arrived(more, now)
   }
 
   /** Events of a stream arrived after its first content. */
   arrived(events: Batch["events"], now: number): void {
-    if (this.onChunks === undefined) return
+    const { onChunks } = this
+    if (onChunks === undefined) return
     // the mark of the end is no piece of the stream
     const count = events.at(-1)?.data.startsWith("[DONE]") === true ? events.length - 1 : events.length
     if (count === 0) return
     const { model, permit, request } = this.begun
     const gap = now - (this.lastChunkAt ?? now)
     this.lastChunkAt = now
-    try {
-      this.onChunks(model, request, permit, gap, count)
-    } catch {
-      // as above
-    }
+    quietly(() => onChunks(model, request, permit, gap, count))
   }
 
   /** Content came: events of a stream that is to be given out, before its end is told, or a whole answer. */
   given(content: Batch | Readonly<Record<string, unknown>>): void {
-    if (this.trace?.content === undefined) return
-    try {
-      this.trace.content(content)
-    } catch {
-      // as above
-    }
+    const { trace } = this
+    if (trace?.content !== undefined) quietly(() => trace.content?.(content))
   }
 
   ended({ answer, at, cost, limits, now, summary, usage }: AttemptTold): void {
@@ -111,10 +101,6 @@ export class AttemptStory {
       answer
     }
     this.events.emit(event)
-    try {
-      this.trace?.ended(event)
-    } catch {
-      // as above
-    }
+    quietly(() => this.trace?.ended(event))
   }
 }

@@ -20,6 +20,7 @@ import type { Usage } from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import { CapturedOutput, inputOf } from "./Content.ts"
 import { attributes as names } from "./Names.ts"
+import { quietly } from "./Quietly.ts"
 import { operationName, providerName } from "./Semantics.ts"
 import type { AttemptTrace, Incident, RequestTrace, Trace } from "./Trace.ts"
 
@@ -90,14 +91,6 @@ const failed = (type: string, message: string): Exit.Exit<never, Error> => Exit.
 const interrupted = Exit.failCause(Cause.interrupt())
 
 /** A tracer that throws is asked for the next thing all the same, above all for the end of its span. */
-const quietly = (ask: () => void): void => {
-  try {
-    ask()
-  } catch {
-    // telemetry that fails must not fail a request
-  }
-}
-
 class RequestSpan implements RequestTrace {
   private readonly tracer: Tracer.Tracer
   private readonly clock: Clock
@@ -192,8 +185,7 @@ class RequestSpan implements RequestTrace {
       span.attribute(names.serverAddress, place.address)
       span.attribute(names.serverPort, place.port)
     })
-    let headers: AttemptTrace["headers"]
-    if (this.options.propagate) quietly(() => headers = propagationOf(span))
+    const headers = this.options.propagate ? quietly(() => propagationOf(span)) : undefined
     const output = this.outputs === undefined ? undefined : new CapturedOutput()
     if (output !== undefined) this.outputs?.set(deployment.id, output)
     return {
