@@ -35,7 +35,7 @@ const labelsOf = new Map(instruments.flatMap((instrument) => {
 }))
 
 const words = new Set([
-  ..."by on or and unless group_left offset bool sum min max avg count rate increase clamp_min histogram_quantile"
+  ..."by on or and unless group_left offset bool sum min max avg count rate increase clamp clamp_min histogram_quantile"
     .split(" "),
   ..."predict_linear avg_over_time min_over_time max_over_time".split(" ")
 ])

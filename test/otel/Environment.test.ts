@@ -20,6 +20,8 @@ const exporters = (value: string) =>
 
 const sampler = (env: Record<string, string>) => Effect.map(reading(Environment.sampler, env), ({ value }) => value)
 
+const resource = (env: Record<string, string>) => Effect.map(reading(Environment.resource, env), ({ value }) => value)
+
 describe("the environment", () => {
   it.effect("without variables, everything goes to a collector on this machine", () =>
     Effect.gen(function*() {
@@ -92,7 +94,8 @@ describe("the environment", () => {
         {
           OTEL_METRIC_EXPORT_INTERVAL: "soon",
           OTEL_TRACES_SAMPLER: "some",
-          OTEL_EXPORTER_OTLP_ENDPOINT: "not a url with secret-key",
+          // a scheme was forgotten
+          OTEL_EXPORTER_OTLP_ENDPOINT: "localhost:4318",
           OTEL_LOGS_EXPORTER: " ",
           OTEL_SDK_DISABLED: "1"
         }
@@ -103,10 +106,27 @@ describe("the environment", () => {
       assert.deepStrictEqual(value.exporters, ["otlp"])
       assert.isFalse(value.disabled)
       assert.deepStrictEqual(lines.toSorted(), [
-        "OTEL_EXPORTER_OTLP_ENDPOINT=… is ignored: expected a URL",
+        "OTEL_EXPORTER_OTLP_ENDPOINT=… is ignored: expected a URL that begins with http:// or https://",
         "OTEL_METRIC_EXPORT_INTERVAL=soon is ignored: expected a number of 0 or more",
         "OTEL_TRACES_SAMPLER=some is ignored: expected always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio"
       ])
+    }))
+
+  it.effect("a process is an instance of its service, unless the attributes say which", () =>
+    Effect.gen(function*() {
+      const [one, other] = [yield* resource({}), yield* resource({ OTEL_SERVICE_NAME: "shop" })]
+      assert.deepStrictEqual([one.serviceName, other.serviceName], ["unknown_service", "shop"])
+      assert.match(one.attributes["service.instance.id"]!, /^[0-9a-f-]{36}$/)
+      assert.notStrictEqual(one.attributes["service.instance.id"], other.attributes["service.instance.id"])
+      const given = { OTEL_RESOURCE_ATTRIBUTES: "service.name=store,service.instance.id=pod-1" }
+      assert.deepStrictEqual(yield* resource(given), { serviceName: "store", attributes: {} })
+    }))
+
+  it.effect("a port that is none is ignored", () =>
+    Effect.gen(function*() {
+      const { lines, value } = yield* reading(Environment.prometheus, { OTEL_EXPORTER_PROMETHEUS_PORT: "70000" })
+      assert.strictEqual(value.port, 9464)
+      assert.deepStrictEqual(lines, ["OTEL_EXPORTER_PROMETHEUS_PORT=70000 is ignored: expected a port"])
     }))
 
   it.effect("exporters are a list, and `none` is none", () =>

@@ -244,5 +244,7 @@ describe("the page for Prometheus", () => {
     const exit = await Effect.runPromiseExit(Effect.scoped(PrometheusServer.serve({ port })))
     other.close()
     assert.include(String(exit), `localhost:${port} (EADDRINUSE)`)
+    const none = await Effect.runPromiseExit(Effect.scoped(PrometheusServer.serve({ port: 70_000 })))
+    assert.include(String(none), "localhost:70000 (ERR_SOCKET_BAD_PORT)")
   })
 })

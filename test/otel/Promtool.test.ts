@@ -12,7 +12,7 @@ import {
   prometheusName
 } from "@evenkeel/core/telemetry/Names"
 import { prometheusRules } from "@evenkeel/otel/Alerts"
-import { queries } from "@evenkeel/otel/Dashboard"
+import { grafanaDashboard, queries } from "@evenkeel/otel/Dashboard"
 import { page } from "@evenkeel/otel/Prometheus"
 import { Effect } from "effect"
 import { tour } from "../support/Tour.ts"
@@ -202,6 +202,8 @@ const unitTest = ({ fires, given, interval = "1m" }: Case) => ({
   }))
 })
 
+const idOf = (title: string): number | undefined => grafanaDashboard().panels.find((panel) => panel.title === title)?.id
+
 describe("promtool", { concurrent: false, timeout: 30_000 }, () => {
   it.skipIf(!hasPromtool)(named("accepts the rules", hasPromtool, "promtool"), () => {
     using folder = new Folder()
@@ -251,7 +253,9 @@ describe("promtool", { concurrent: false, timeout: 30_000 }, () => {
                 "100% of the processes see every deployment of gpt-4o out: failing, told to wait, or draining. " +
                 "Requests wait, then fail. The table says why each is out and for how long yet.",
               panel: "Out now, why, and for how long yet",
-              dashboard_url: "https://grafana.example/d/evenkeel?viewPanel=panel-34"
+              dashboard_url: `https://grafana.example/d/evenkeel?viewPanel=panel-${
+                idOf("Out now, why, and for how long yet")
+              }`
             }
           }]
         }]

@@ -100,7 +100,10 @@ export const otlpTarget = (signal: Signal, protocol: OtlpTarget["protocol"]): Ef
 const readUrl = (name: string): Effect.Effect<string | undefined> =>
   Effect.flatMap(
     read(name),
-    (value) => value === undefined || URL.canParse(value) ? Effect.succeed(value) : ignored(name, "…", "a URL")
+    (value) =>
+      value === undefined || (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol))
+        ? Effect.succeed(value)
+        : ignored(name, "…", "a URL that begins with http:// or https://")
   )
 
 /** `key=value` pairs with commas between them, as W3C Baggage has them. */
@@ -175,12 +178,30 @@ export const sampler: Effect.Effect<Sampler> = Effect.gen(function*() {
 
 /** Where Prometheus finds its page: `OTEL_EXPORTER_PROMETHEUS_HOST` and `_PORT`. Default: `localhost`, 9464. */
 export const prometheus: Effect.Effect<{ readonly host: string; readonly port: number }> = Effect.gen(function*() {
-  const port = yield* readNumber("OTEL_EXPORTER_PROMETHEUS_PORT")
+  const given = yield* readNumber("OTEL_EXPORTER_PROMETHEUS_PORT")
+  const isPort = given === undefined || (Number.isInteger(given) && given <= 65_535)
+  const port = isPort ? given : yield* ignored("OTEL_EXPORTER_PROMETHEUS_PORT", String(given), "a port")
   return { host: (yield* read("OTEL_EXPORTER_PROMETHEUS_HOST")) ?? "localhost", port: port ?? 9464 }
 })
 
-/** `OTEL_SERVICE_NAME`, where there is one. */
-export const serviceName: Effect.Effect<string | undefined> = read("OTEL_SERVICE_NAME")
+/** What tells this process from others: its service, and which instance of it. */
+export interface ProcessResource {
+  readonly serviceName: string
+  readonly attributes: Readonly<Record<string, string>>
+}
+
+/**
+ * `OTEL_SERVICE_NAME`, else `service.name` of `OTEL_RESOURCE_ATTRIBUTES`; and an id of the instance, unless there is one among
+ * those attributes. Without it a collector takes all processes of a service for one, whose counters then jump.
+ */
+export const resource: Effect.Effect<ProcessResource> = Effect.gen(function*() {
+  const given = parseHeaders(yield* read("OTEL_RESOURCE_ATTRIBUTES"))
+  const serviceName = (yield* read("OTEL_SERVICE_NAME")) ?? given["service.name"] ?? "unknown_service"
+  return {
+    serviceName,
+    attributes: given["service.instance.id"] === undefined ? { "service.instance.id": crypto.randomUUID() } : {}
+  }
+})
 
 const captures = new Set(["true", "span_only", "span_and_event"])
 

@@ -27,7 +27,7 @@ export const OtelLive: Layer.Layer<never, MissingPackage | PrometheusServer.Prom
     const Sdk = yield* load(() => import("./Sdk.ts"), "OtelLive is made of")
     const layer: Layer.Layer<never, PrometheusServer.PrometheusServerError> = Layer.mergeAll(
       yield* Sdk.fromEnvironment,
-      scraped ? PrometheusServer.layerFromEnvironment : Layer.empty,
+      scraped ? PrometheusServer.layer() : Layer.empty,
       Environment.layerTelemetryDefaults
     )
     return layer

@@ -18,7 +18,7 @@ const LAST_EXPORT = 3000
 /** A third of the cost of Effect's protobuf; collectors take both at the same port. */
 const DEFAULT_PROTOCOL = "http/json"
 
-const target = (signal: Environment.Signal) =>
+const target = (signal: Environment.Signal, resource: Environment.ProcessResource) =>
   Effect.gen(function*() {
     const given = yield* Environment.otlpTarget(signal, DEFAULT_PROTOCOL)
     if (given.protocol === "grpc") {
@@ -27,7 +27,6 @@ const target = (signal: Environment.Signal) =>
     const isBinary = given.protocol === "http/protobuf"
     const serialization = isBinary ? OtlpSerialization.layerProtobuf : OtlpSerialization.layerJson
     const { compression, headers, url } = given
-    const resource = { serviceName: (yield* Environment.serviceName) ?? "unknown_service" }
     return { serialization, options: { url, headers, compression, resource, shutdownTimeout: LAST_EXPORT } }
   })
 
@@ -35,9 +34,9 @@ const transport = Layer.provide(FetchHttpClient.layer)
 
 type Scraped = Layer.Layer<never, PrometheusServer.PrometheusServerError>
 
-const traces = Effect.gen(function*() {
+const traces = Effect.fnUntraced(function*(resource: Environment.ProcessResource) {
   if (!(yield* Environment.exporters("traces")).includes("otlp")) return Layer.empty
-  const { options, serialization } = yield* target("traces")
+  const { options, serialization } = yield* target("traces", resource)
   const { interval, size } = yield* Environment.spanBatches
   const tracer = OtlpTracer.layer({ ...options, exportInterval: interval, maxBatchSize: size })
   return Sampling.layer(yield* Environment.sampler).pipe(
@@ -47,11 +46,11 @@ const traces = Effect.gen(function*() {
   )
 })
 
-const metrics = Effect.gen(function*() {
+const metrics = Effect.fnUntraced(function*(resource: Environment.ProcessResource) {
   const exporters = yield* Environment.exporters("metrics")
-  const scraped = exporters.includes("prometheus") ? PrometheusServer.layerFromEnvironment : Layer.empty
+  const scraped = exporters.includes("prometheus") ? PrometheusServer.layer() : Layer.empty
   if (!exporters.includes("otlp")) return scraped
-  const { options, serialization } = yield* target("metrics")
+  const { options, serialization } = yield* target("metrics", resource)
   const pushed = OtlpMetrics.layer({
     ...options,
     exportInterval: yield* Environment.metricInterval,
@@ -61,9 +60,9 @@ const metrics = Effect.gen(function*() {
   return both
 })
 
-const logs = Effect.gen(function*() {
+const logs = Effect.fnUntraced(function*(resource: Environment.ProcessResource) {
   if (!(yield* Environment.exporters("logs")).includes("otlp")) return Layer.empty
-  const { options, serialization } = yield* target("logs")
+  const { options, serialization } = yield* target("logs", resource)
   const { interval, size } = yield* Environment.logBatches
   const logger = OtlpLogger.layer({ ...options, exportInterval: interval, maxBatchSize: size })
   const layer: Layer.Layer<never> = logger.pipe(Layer.provide(serialization), transport)
@@ -83,6 +82,12 @@ const logs = Effect.gen(function*() {
 export const OtlpLive: Layer.Layer<never, PrometheusServer.PrometheusServerError> = Layer.unwrap(
   Effect.gen(function*() {
     if (yield* Environment.isDisabled) return Layer.empty
-    return Layer.mergeAll(yield* traces, yield* metrics, yield* logs, Environment.layerTelemetryDefaults)
+    const resource = yield* Environment.resource
+    return Layer.mergeAll(
+      yield* traces(resource),
+      yield* metrics(resource),
+      yield* logs(resource),
+      Environment.layerTelemetryDefaults
+    )
   })
 )

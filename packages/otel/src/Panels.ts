@@ -359,6 +359,14 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
           queries: quantiles(duration, ["model"], answered)
         },
         {
+          title: "Latency of whole answers and of streams",
+          description:
+            "Requests that were answered: a stream lasts for as long as its reader takes, a whole answer does not.",
+          kind: "timeseries",
+          unit: "s",
+          queries: quantiles(counted.duration, ["model", "streamed"], { outcome: "success" })
+        },
+        {
           title: "Time to first token",
           description: "Of streams, over all attempts and waits.",
           kind: "timeseries",
@@ -559,9 +567,22 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
           queries: [query(legend`${"deployment"}`, worstState(observed.state, ["deployment"]))]
         },
         {
+          title: "What each deployment is",
+          description: "Tier 1 is used first; a provisioned one is paid for by the hour, whether it is used or not.",
+          kind: "table",
+          unit: "none",
+          width: 24,
+          queries: [
+            query(
+              legend`${"deployment"}: tier ${"tier"}, ${"region"}, provisioned ${"provisioned"}`,
+              maxOf(observed.info, ["deployment", "model", "region", "tier", "provisioned"])
+            )
+          ]
+        },
+        {
           title: "Out now, why, and for how long yet",
           description: "Seconds until it may be used again, by the process that waits longest. 0: it is being tried. " +
-            "429: quota. 401, 403, credential: our keys. 404: it does not exist. 5xx: the service.",
+            "429: quota. 401, 403, credential: our keys. missing: it does not exist. 5xx: the service.",
           kind: "table",
           unit: "s",
           width: 12,
@@ -634,6 +655,14 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
           queries: [query(legend`${"deployment"}`, maxOf(observed.utilisation, ["deployment"]))]
         },
         {
+          title: "Time until the quota has room",
+          description:
+            "By our own count, for the smallest request; 0 is room now. One that is full is healthy, and gets nothing.",
+          kind: "timeseries",
+          unit: "s",
+          queries: [query(legend`${"deployment"}`, maxOf(observed.quotaWait, ["deployment"]))]
+        },
+        {
           title: "Utilisation in half an hour",
           description: "If it goes on as in the last half hour. Above 1: ask for quota, or add a deployment, now.",
           kind: "timeseries",
@@ -642,9 +671,13 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
           queries: [
             query(
               legend`${"deployment"}`,
-              aggregate("max", promql`predict_linear(${series(observed.utilisation)}[${window("30m")}], 1800)`, [
-                "deployment"
-              ])
+              aggregate(
+                "max",
+                promql`clamp(predict_linear(${series(observed.utilisation)}[${window("30m")}], 1800), 0, 2)`,
+                [
+                  "deployment"
+                ]
+              )
             )
           ]
         },

@@ -29,16 +29,17 @@ export class PrometheusServerError extends Data.TaggedError("PrometheusServerErr
 
 /** Where to listen. */
 export interface PrometheusServerOptions {
-  /** Default: `localhost`, which only this machine reaches. */
+  /** Default: `OTEL_EXPORTER_PROMETHEUS_HOST`, else `localhost`, which only this machine reaches. */
   readonly host?: string | undefined
-  /** 0 for any that is free. Default: 9464. */
+  /** 0 for any that is free. Default: `OTEL_EXPORTER_PROMETHEUS_PORT`, else 9464. */
   readonly port?: number | undefined
 }
 
 /** Serves `/metrics` while the scope is open. Gives the port. */
 export const serve = (options: PrometheusServerOptions = {}) =>
   Effect.gen(function*() {
-    const { host = "localhost", port = 9464 } = options
+    const given = yield* Environment.prometheus
+    const { host = given.host, port = given.port } = options
     const run = Effect.runPromiseWith(yield* Effect.context<never>())
     const server = createServer((request, response) => {
       const path = request.url?.split("?", 1)[0]
@@ -58,12 +59,15 @@ export const serve = (options: PrometheusServerOptions = {}) =>
 
 const listen = (server: Server, host: string, port: number): Effect.Effect<void, PrometheusServerError> =>
   Effect.callback((resume) => {
-    server.once(
-      "error",
-      ({ code }: NodeJS.ErrnoException) =>
-        resume(Effect.fail(new PrometheusServerError({ host, port, code: code ?? "unknown" })))
-    )
-    server.listen(port, host, () => resume(Effect.void))
+    const fail = ({ code }: NodeJS.ErrnoException) =>
+      resume(Effect.fail(new PrometheusServerError({ host, port, code: code ?? "unknown" })))
+    server.once("error", fail)
+    try {
+      server.listen(port, host, () => resume(Effect.void))
+    } catch (error) {
+      // what is no port is thrown
+      fail(error as NodeJS.ErrnoException)
+    }
   })
 
 const close = (server: Server): Effect.Effect<void> =>
@@ -107,8 +111,3 @@ export const start = async (options: PrometheusServerOptions = {}): Promise<Prom
  */
 export const layer = (options: PrometheusServerOptions = {}): Layer.Layer<never, PrometheusServerError> =>
   Layer.effectDiscard(serve(options))
-
-/** The same, where `OTEL_EXPORTER_PROMETHEUS_HOST` and `OTEL_EXPORTER_PROMETHEUS_PORT` say. */
-export const layerFromEnvironment: Layer.Layer<never, PrometheusServerError> = Layer.unwrap(
-  Effect.map(Environment.prometheus, layer)
-)

@@ -85,7 +85,8 @@ export const fromEnvironment: Effect.Effect<Layer.Layer<never>, MissingPackage> 
     metricReader: yield* metricReaders,
     metricTemporality: yield* Environment.temporality,
     logRecordProcessor: yield* logProcessors,
-    loggerMergeWithExisting: true
+    loggerMergeWithExisting: true,
+    resource: yield* Environment.resource
   }
   return NodeSdk.layer(() => configuration)
 })

@@ -327,11 +327,13 @@ describe("spans of a request", () => {
         "evenkeel.attempt.role": "failover",
         "http.request.resend_count": 1,
         "http.response.status_code": 200,
-        "evenkeel.outcome": "success",
-        "gen_ai.usage.input_tokens": 3
+        "evenkeel.outcome": "success"
       })
+      // the request tells it
+      assert.isFalse(second!.attributes.has("gen_ai.usage.input_tokens"))
+      assert.strictEqual(request.attributes.get("gen_ai.usage.input_tokens"), 3)
       assert.strictEqual(typeof second!.attributes.get("evenkeel.ratelimit.remaining_tokens"), "number")
-      assert.strictEqual(typeof second!.attributes.get("evenkeel.ratelimit.limit_requests"), "number")
+      assert.strictEqual(typeof second!.attributes.get("evenkeel.ratelimit.remaining_requests"), "number")
       assert.deepStrictEqual(request.events.map(({ attributes, name }) => [name, attributes]), [[
         "evenkeel.failover",
         { "evenkeel.deployment": "east/gpt-4o", "error.type": "429", "evenkeel.delay": 0 }
@@ -741,6 +743,21 @@ describe("a request's parent", () => {
       assert.strictEqual((Option.getOrUndefined(request.parent) as RecordedSpan | undefined)?.name, "page")
     }))
 
+  it.effect("is below the span that its headers name, where the caller's fiber has none", () =>
+    Effect.gen(function*() {
+      const [traceId, spanId] = ["1".repeat(32), "2".repeat(16)]
+      const headers = { traceparent: `00-${traceId}-${spanId}-01` }
+      const ask = Effect.flatMap(LoadBalancer, (lb) => answer(lb.chat(hello, { headers })))
+      const { request } = only(yield* record(pair(), ask))
+      assert.strictEqual(request.traceId, traceId)
+      assert.strictEqual(Option.getOrUndefined(request.parent)?.spanId, spanId)
+      const inside = yield* record(pair(), Effect.withSpan(ask, "page"))
+      assert.notStrictEqual(only(inside).request.traceId, traceId)
+      const odd = { traceparent: `00-${"0".repeat(32)}-${spanId}-01` }
+      const none = Effect.flatMap(LoadBalancer, (lb) => answer(lb.chat(hello, { headers: odd })))
+      assert.isTrue(Option.isNone(only(yield* record(pair(), none)).request.parent))
+    }))
+
   it.effect("that is not sampled has no child that is", () =>
     Effect.gen(function*() {
       const recorder = yield* record(pair(), Effect.withSpan(chat, "page", { sampled: false }))
@@ -751,7 +768,7 @@ describe("a request's parent", () => {
       }
       assertEndedOnce(recorder)
       const quiet = yield* record(pair(), Effect.provideService(chat, Tracer.MinimumTraceLevel, "Error"))
-      assert.deepStrictEqual(quiet.spans.map(({ sampled }) => sampled), [false, false])
+      assert.deepStrictEqual(quiet.spans.map(({ sampled }) => sampled), [false])
     }))
 
   it.effect("gives what it gives to every span around it: annotations and links", () =>

@@ -99,6 +99,7 @@ interface RequestSeries {
   requests?: Count
   overhead?: Distribution
   placements?: Count
+  whole?: Distribution
   duration?: Distribution
   firstChunk?: Distribution
   call?: Labels | undefined
@@ -121,8 +122,8 @@ export class EventMetrics {
   constructor(meter: Meter, isLatest: boolean) {
     this.meter = meter
     this.isLatest = isLatest
-    this.attempts = new Alike(meter, 8, () => ({ tokens: [], usage: [] }))
-    this.requests = new Alike(meter, 6, () => ({}))
+    this.attempts = new Alike(meter, 9, () => ({ tokens: [], usage: [] }))
+    this.requests = new Alike(meter, 7, () => ({}))
     this.streams = new Alike(meter, 2, () => ({}))
   }
 
@@ -160,7 +161,7 @@ export class EventMetrics {
         const { duration, problem, resource } = event
         const outcome = problem === undefined ? "ok" : "failed"
         this.add(counted.checks, [resource, outcome, problem === undefined ? undefined : reasonWord(problem)])
-        return this.meter.distribution(counted.checkDuration, [resource]).record(duration / 1000)
+        return this.meter.distribution(counted.checkDuration, [resource, outcome]).record(duration / 1000)
       }
       case "MembershipChanged":
       case "Waiting":
@@ -192,7 +193,8 @@ export class EventMetrics {
     const { region } = place
     const error = this.errors.of(attempt.errorType)
     const answered = this.models.of(answer?.model)
-    const its = this.attempts.like(place, [id, model, outcome, role, error, answered, placement, operation])
+    const flag = String(streamed)
+    const its = this.attempts.like(place, [id, model, outcome, role, error, answered, placement, operation, flag])
     const { meter } = this
     its.attempts ??= meter.count(counted.attempts, [
       id,
@@ -205,7 +207,7 @@ export class EventMetrics {
       error
     ])
     its.attempts.add(1)
-    its.duration ??= meter.distribution(counted.attemptDuration, [id, region, model, outcome])
+    its.duration ??= meter.distribution(counted.attemptDuration, [id, region, model, flag, outcome])
     its.duration.record(duration / 1000)
     if (streamed && firstByte !== undefined) {
       its.firstChunk ??= meter.distribution(counted.attemptFirstChunk, [id, region, model])
@@ -274,15 +276,26 @@ export class EventMetrics {
   private requestEnded(event: RequestEnded): void {
     const { answer, duration, firstByte, limitedBy, model, operation, outcome, place, placement, waited } = event
     const answered = this.models.of(answer?.model)
-    const its = this.requests.like(place ?? nowhere, [model, operation, outcome, limitedBy, answered, placement])
+    const flag = String(event.streamed)
+    const its = this.requests.like(place ?? nowhere, [
+      model,
+      operation,
+      outcome,
+      limitedBy,
+      answered,
+      placement,
+      flag
+    ])
     const { meter } = this
     its.requests ??= meter.count(counted.requests, [model, operation, outcome, limitedBy])
     its.requests.add(1)
+    its.whole ??= meter.distribution(counted.duration, [model, operation, flag, outcome])
+    its.whole.record(duration / 1000)
     its.overhead ??= meter.distribution(counted.overhead, [operation])
     its.overhead.record(event.overhead / 1000)
     if (waited > 0) meter.distribution(counted.waits, [model]).record(waited / 1000)
     if (placement !== undefined && outcome === "success") {
-      its.placements ??= meter.count(counted.placements, [model, placement])
+      its.placements ??= meter.count(counted.placements, [event.deployment, model, placement])
       its.placements.add(1)
     }
     const labels = its.call ??= this.callOf(operation, model, answered, place)
@@ -310,7 +323,7 @@ export class EventMetrics {
     const name = operationName(operation)
     if (name === undefined) return undefined
     const provider = place?.provider ?? this.providerOf(model)
-    return [name, providerName(provider), model, answered, place?.address, place && String(place.port)]
+    return [name, provider && providerName(provider), model, answered, place?.address, place && String(place.port)]
   }
 
   /** Looks only: to ask for the group of a model would have a wildcard become a deployment. */

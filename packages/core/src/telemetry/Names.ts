@@ -21,6 +21,8 @@ export const attributes = {
   region: "evenkeel.region",
   tier: "evenkeel.tier",
   api: "evenkeel.operation",
+  streamed: "evenkeel.streamed",
+  provisioned: "evenkeel.provisioned",
   outcome: "evenkeel.outcome",
   limitedBy: "evenkeel.limited_by",
   role: "evenkeel.attempt.role",
@@ -77,6 +79,9 @@ const histogram = (
 
 /** Bounds that the GenAI conventions give for durations, in seconds. */
 const durations = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
+
+/** The same for what may take as long as a whole request, which by default is ten minutes. */
+const lengths = [...durations, 163.84, 327.68, 655.36]
 
 /** And for tokens. */
 const tokens = [1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 67_108_864]
@@ -235,12 +240,19 @@ export const counted = {
     "Requests that ended: answered, interrupted by their caller, or with the error that the caller saw.",
     ["model", "api", "outcome", "limitedBy"]
   ),
+  duration: histogram(
+    "evenkeel.request.duration",
+    "s",
+    "Duration of requests, over all of their attempts and waits, by how they ended; of streams to their last event.",
+    ["model", "api", "streamed", "outcome"],
+    lengths
+  ),
   waits: histogram(
     "evenkeel.request.wait.duration",
     "s",
     "Time that requests spent in line for a deployment to come back, or backing off; requests that did neither are left out.",
     ["model"],
-    durations
+    lengths
   ),
   overhead: histogram(
     "evenkeel.request.overhead.duration",
@@ -259,8 +271,8 @@ export const counted = {
     "evenkeel.attempt.duration",
     "s",
     "Duration of attempts at one deployment.",
-    ["deployment", "region", "model", "outcome"],
-    durations
+    ["deployment", "region", "model", "streamed", "outcome"],
+    lengths
   ),
   attemptFirstChunk: histogram(
     "evenkeel.attempt.time_to_first_chunk",
@@ -328,7 +340,7 @@ export const counted = {
     "evenkeel.session.placements",
     "{request}",
     "Answered requests of sessions: where the prompt cache is warm (home), elsewhere (moved), or warm nowhere (new).",
-    ["model", "session"]
+    ["deployment", "model", "session"]
   ),
   moves: counter(
     "evenkeel.session.moves",
@@ -364,7 +376,7 @@ export const counted = {
     "evenkeel.check.duration",
     "s",
     "Duration of active checks.",
-    ["resource"],
+    ["resource", "outcome"],
     durations
   ),
   stalls: counter(
@@ -396,6 +408,18 @@ export const observed = {
     "{deployment}",
     "1 while a deployment gets no traffic for this reason.",
     ["deployment", "model", "reason"]
+  ),
+  info: gauge(
+    "evenkeel.deployment.info",
+    "{deployment}",
+    "1 for each deployment, with what it is: to be multiplied with what is told of it.",
+    [...place, "provisioned"]
+  ),
+  quotaWait: gauge(
+    "evenkeel.deployment.time_to_quota",
+    "s",
+    "Time until a deployment's quota has room for the smallest request, by our own count; 0 when it has now.",
+    ["deployment", "region", "model"]
   ),
   recovery: gauge(
     "evenkeel.deployment.time_to_recovery",

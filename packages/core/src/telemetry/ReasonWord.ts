@@ -28,5 +28,6 @@ const words: ReadonlySet<string> = new Set([
   "reset",
   "protocol",
   "hang",
+  "missing",
   "told"
 ])

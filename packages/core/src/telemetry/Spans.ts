@@ -40,7 +40,7 @@ export const make = (clock: Clock, options: SpanOptions): Trace => (request, mod
   if (tracer === Tracer.nativeTracer || !Context.get(caller, References.TracerEnabled)) return undefined
   // as Effect's own HTTP client has it
   if (Context.get(caller, Tracer.DisablePropagation)) return undefined
-  const parent = propagated(Context.getOrUndefined(caller, Tracer.ParentSpan))
+  const parent = propagated(Context.getOrUndefined(caller, Tracer.ParentSpan)) ?? received(request)
   const trace = new RequestSpan(tracer, clock, options, request, {
     name: nameOf(request),
     parent: Option.fromUndefinedOr(parent),
@@ -63,6 +63,15 @@ const propagated = (span: Tracer.AnySpan | undefined): Tracer.AnySpan | undefine
     found = found._tag === "Span" ? Option.getOrUndefined(found.parent) : undefined
   }
   return found
+}
+
+/** Where the caller's fiber has no span, that of the headers which came by a fetch. (W3C Trace Context, level 1.) */
+const received = ({ headers }: LlmRequest): Tracer.ExternalSpan | undefined => {
+  const [, traceId, spanId, flags] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/.exec(
+    headers?.["traceparent"] ?? ""
+  ) ?? []
+  if (traceId === undefined || spanId === undefined || /^0+$/.test(traceId) || /^0+$/.test(spanId)) return undefined
+  return Tracer.externalSpan({ traceId, spanId, sampled: (Number.parseInt(flags!, 16) & 1) === 1 })
 }
 
 const isTraced = (caller: Context.Context<never>): boolean =>
@@ -163,6 +172,8 @@ class RequestSpan implements RequestTrace {
   attempt(deployment: Deployment, role: AttemptRole): AttemptTrace {
     const { place } = deployment
     const resends = this.sends++
+    // what is not kept needs no span of its own, unless someone else is told of it
+    if (!this.span.sampled && !this.options.propagate) return { ...unsampled, span: this.span }
     const span = this.tracer.span({
       name: `attempt ${deployment.id}`,
       parent: Option.some(this.span),
@@ -180,6 +191,7 @@ class RequestSpan implements RequestTrace {
       if (place.region !== undefined) span.attribute(names.region, place.region)
       span.attribute(names.tier, place.tier)
       span.attribute(names.role, role)
+      if (this.request.model !== undefined) span.attribute(names.model, this.request.model)
       span.attribute("http.request.method", this.request.method)
       if (resends > 0) span.attribute("http.request.resend_count", resends)
       span.attribute(names.serverAddress, place.address)
@@ -308,8 +320,8 @@ class RequestSpan implements RequestTrace {
       const value = limits?.[limit]
       if (value !== undefined) span.attribute(limitAttributes[limit], value)
     }
-    // the request tells what its answer was billed; what an attempt that lost was billed, nobody else tells
-    if (usage !== undefined) this.billed(span, usage)
+    // of an answer the request tells it; what an attempt that lost was billed, nobody else does
+    if (usage !== undefined && outcome !== "success") this.billed(span, usage)
     if (cost !== undefined) span.attribute("evenkeel.cost", cost)
   }
 
@@ -317,6 +329,8 @@ class RequestSpan implements RequestTrace {
     if (this.span.sampled) this.span.event(name, this.clock.currentTimeNanosUnsafe(), attributes)
   }
 }
+
+const unsampled = { headers: undefined, committed: () => {}, content: undefined, ended: () => {} }
 
 const number = (value: unknown): number | undefined =>
   typeof value === "number" && Number.isFinite(value) ? value : undefined
@@ -351,9 +365,7 @@ const outputTypes: ReadonlyMap<unknown, string> = new Map([
 ])
 
 const limitAttributes = {
-  limitTokens: "evenkeel.ratelimit.limit_tokens",
   remainingTokens: "evenkeel.ratelimit.remaining_tokens",
-  limitRequests: "evenkeel.ratelimit.limit_requests",
   remainingRequests: "evenkeel.ratelimit.remaining_requests",
   utilisation: "evenkeel.ratelimit.utilization",
   spilled: "evenkeel.ratelimit.spilled"

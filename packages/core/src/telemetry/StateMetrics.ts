@@ -9,11 +9,17 @@ import type { Event } from "../Event.ts"
 import { resourceStateOf, stateOf } from "../Snapshot.ts"
 import type { Labels } from "./LabelTree.ts"
 import type { Meter } from "./Meter.ts"
-import { type Instrument, observed } from "./Names.ts"
+import { counted, type Instrument, observed } from "./Names.ts"
 import { reasonWord } from "./ReasonWord.ts"
 import type { LiveState } from "./Telemetry.ts"
 
 const states = ["healthy", "cooling-down", "open", "half-open", "draining"] as const
+
+/** The reason of what does not exist. */
+const MISSING = "missing"
+
+/** Counters of what seldom happens to a deployment of a model. */
+const rare = [counted.hedges, counted.hedgeWins, counted.panics, counted.spillovers]
 
 /** How the reason begins of what was heard from another process. */
 const TOLD = "told"
@@ -192,7 +198,10 @@ export class StateMetrics {
       const labels = [id, resource, region, String(tier), model, state]
       gauges.observe(observed.state, labels, () => stateOf(deployment, now()).state === state ? 1 : 0)
     }
+    const provisioned = String(deployment.provisioned)
+    gauges.observe(observed.info, [id, resource, region, String(tier), model, provisioned], () => 1)
     const labels = [id, region, model]
+    gauges.observe(observed.quotaWait, labels, () => quota.timeUntilFits(now(), 1) / 1000)
     gauges.observe(observed.recovery, [id, model], () => (stateOf(deployment, now()).opensIn ?? 0) / 1000)
     gauges.observe(observed.active, labels, () => deployment.inFlight)
     gauges.observe(observed.waiting, labels, () => deployment.waiting)
@@ -207,6 +216,9 @@ export class StateMetrics {
     // it may be out since before it was looked at; and what other processes tell is no event of this one
     this.outage(deployment, gauges, stateOf(deployment, now()).reason)
     this.outage(deployment, gauges, TOLD)
+    this.outage(deployment, gauges, MISSING)
+    // a counter that begins at its first event hides that from whoever asks how fast it grows
+    for (const instrument of rare) this.meter.count(instrument, [id, model])
   }
 
   /** Limits, and what is left of them, where they have become known. */
@@ -242,8 +254,12 @@ export class StateMetrics {
     const { id, model } = deployment
     const word = reasonWord(reason)
     gauges.observe(observed.outage, [id, model, word], () => {
-      const { reason, state } = stateOf(deployment, this.state.now())
-      return state !== "healthy" && state !== "draining" && reasonWord(reason ?? "") === word ? 1 : 0
+      const now = this.state.now()
+      const { reason, state } = stateOf(deployment, now)
+      if (state === "healthy" || state === "draining") return 0
+      // whatever status says so, it is not there
+      const why = state === "cooling-down" && deployment.cooldown.isMissing(now) ? MISSING : reasonWord(reason ?? "")
+      return why === word ? 1 : 0
     })
   }
 }
