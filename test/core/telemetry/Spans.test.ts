@@ -743,6 +743,14 @@ describe("a request's parent", () => {
       assert.strictEqual((Option.getOrUndefined(request.parent) as RecordedSpan | undefined)?.name, "page")
     }))
 
+  it.effect("is made with the balancer's own tracer, where the caller's fiber has none", () =>
+    Effect.gen(function*() {
+      const recorder = makeRecorder()
+      const two = pair()
+      yield* Effect.scoped(run({ ...two, layer: Layer.provide(two.layer, recorder.layer) }, chat))
+      assert.lengthOf(only(recorder).attempts, 1)
+    }))
+
   it.effect("is below the span that its headers name, where the caller's fiber has none", () =>
     Effect.gen(function*() {
       const [traceId, spanId] = ["1".repeat(32), "2".repeat(16)]
@@ -801,7 +809,11 @@ describe("no spans are made", () => {
   it.effect("with Effect's own tracer, which nobody reads; then nothing is looked at but that", () =>
     Effect.gen(function*() {
       const clock = yield* Clock.Clock
-      const trace = Spans.make(clock, { captureContent: true, propagate: true, isLatest: false })
+      const trace = Spans.make(
+        clock,
+        { captureContent: true, propagate: true, isLatest: false },
+        Tracer.nativeTracer
+      )
       const untouchable = new Proxy({}, {
         get: () => {
           throw new Error("looked at")

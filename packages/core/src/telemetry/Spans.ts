@@ -34,27 +34,32 @@ export interface SpanOptions {
   readonly isLatest: boolean
 }
 
-/** Begins spans where the caller's fiber has a tracer other than Effect's own, which nobody reads, and wants them. */
-export const make = (clock: Clock, options: SpanOptions): Trace => (request, model, deployments, caller) => {
-  const tracer = Context.get(caller, Tracer.Tracer)
-  if (tracer === Tracer.nativeTracer || !Context.get(caller, References.TracerEnabled)) return undefined
-  // as Effect's own HTTP client has it
-  if (Context.get(caller, Tracer.DisablePropagation)) return undefined
-  const parent = propagated(Context.getOrUndefined(caller, Tracer.ParentSpan)) ?? received(request)
-  const trace = new RequestSpan(tracer, clock, options, request, {
-    name: nameOf(request),
-    parent: Option.fromUndefinedOr(parent),
-    annotations: Context.empty(),
-    links: [...Context.get(caller, References.TracerSpanLinks)],
-    startTime: clock.currentTimeNanosUnsafe(),
-    kind: "client",
-    // without one of Effect's, a tracer of OpenTelemetry finds the span that is active
-    root: false,
-    sampled: parent?.sampled !== false && isTraced(caller)
-  })
-  trace.begin(model, deployments, Context.get(caller, References.TracerSpanAnnotations))
-  return trace
-}
+/**
+ * Begins spans where the caller's fiber wants them, and has a tracer other than Effect's own, which nobody reads; else with
+ * the one that the balancer was given.
+ */
+export const make =
+  (clock: Clock, options: SpanOptions, given: Tracer.Tracer): Trace => (request, model, deployments, caller) => {
+    const asked = Context.get(caller, Tracer.Tracer)
+    const tracer = asked === Tracer.nativeTracer ? given : asked
+    if (tracer === Tracer.nativeTracer || !Context.get(caller, References.TracerEnabled)) return undefined
+    // as Effect's own HTTP client has it
+    if (Context.get(caller, Tracer.DisablePropagation)) return undefined
+    const parent = propagated(Context.getOrUndefined(caller, Tracer.ParentSpan)) ?? received(request)
+    const trace = new RequestSpan(tracer, clock, options, request, {
+      name: nameOf(request),
+      parent: Option.fromUndefinedOr(parent),
+      annotations: Context.empty(),
+      links: [...Context.get(caller, References.TracerSpanLinks)],
+      startTime: clock.currentTimeNanosUnsafe(),
+      kind: "client",
+      // without one of Effect's, a tracer of OpenTelemetry finds the span that is active
+      root: false,
+      sampled: parent?.sampled !== false && isTraced(caller)
+    })
+    trace.begin(model, deployments, Context.get(caller, References.TracerSpanAnnotations))
+    return trace
+  }
 
 /** The nearest span that may have children: Effect itself skips those that were made where tracing is off. */
 const propagated = (span: Tracer.AnySpan | undefined): Tracer.AnySpan | undefined => {

@@ -140,7 +140,9 @@ const make = (options: TelemetryOptions): Effect.Effect<Telemetry["Service"]> =>
         }
         : undefined,
       onChunks,
-      trace: spans ? Spans.make(clock, { captureContent, propagate, isLatest }) : undefined,
+      trace: spans
+        ? Spans.make(clock, { captureContent, propagate, isLatest }, Context.get(context, Tracer.Tracer))
+        : undefined,
       attach: (state) => Effect.forEach(attached, (attach) => attach(state), { discard: true })
     }
   })
