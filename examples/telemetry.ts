@@ -5,7 +5,7 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { LoadBalancer } from "@evenkeel/core"
 import { LoadBalancerLive } from "@evenkeel/node"
 import { OtlpLive } from "@evenkeel/otel"
-import { Console, Effect } from "effect"
+import { Console, Effect, Layer } from "effect"
 
 const program = Effect.gen(function*() {
   const lb = yield* LoadBalancer
@@ -13,4 +13,4 @@ const program = Effect.gen(function*() {
   yield* Console.log(answer.choices[0]?.message.content)
 }).pipe(Effect.withSpan("greet"))
 
-program.pipe(Effect.provide(LoadBalancerLive), Effect.provide(OtlpLive), NodeRuntime.runMain)
+program.pipe(Effect.provide(LoadBalancerLive.pipe(Layer.provideMerge(OtlpLive))), NodeRuntime.runMain)

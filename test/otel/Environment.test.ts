@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { TelemetryDefaults } from "@evenkeel/core"
 import * as Environment from "@evenkeel/otel/Environment"
-import { ConfigProvider, Effect, Logger } from "effect"
+import { ConfigProvider, Effect, Layer, Logger } from "effect"
 
 /** What is read of these variables, and what is logged of them. */
 const reading = <A>(effect: Effect.Effect<A>, env: Record<string, string> = {}) =>
@@ -9,8 +9,7 @@ const reading = <A>(effect: Effect.Effect<A>, env: Record<string, string> = {}) 
     const lines: Array<string> = []
     const logger = Logger.make<unknown, void>(({ message }) => void lines.push(String(message)))
     const value = yield* effect.pipe(
-      Effect.provide(Logger.layer([logger])),
-      Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
+      Effect.provide(Layer.merge(Logger.layer([logger]), ConfigProvider.layer(ConfigProvider.fromEnv({ env }))))
     )
     return { value, lines }
   })

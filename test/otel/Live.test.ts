@@ -32,10 +32,13 @@ const calls = (telemetry: Layer.Layer<never, unknown>, env: Record<string, strin
     yield* lb.chat(hello)
     yield* lb.chat(hello)
   }).pipe(
-    Effect.provide(two.layer),
-    Effect.provide(telemetry),
-    Effect.provideService(Metric.MetricRegistry, new Map()),
-    Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
+    Effect.provide(
+      two.layer.pipe(
+        Layer.provideMerge(telemetry),
+        Layer.provideMerge(Layer.succeed(Metric.MetricRegistry, new Map())),
+        Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
+      )
+    )
   )
 }
 

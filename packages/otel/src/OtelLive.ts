@@ -17,7 +17,7 @@ import * as PrometheusServer from "./PrometheusServer.ts"
  * **Example** (A program that is configured by `OTEL_*`)
  *
  * ```ts
- * program.pipe(Effect.provide(LoadBalancerLive), Effect.provide(OtelLive), NodeRuntime.runMain)
+ * program.pipe(Effect.provide(LoadBalancerLive.pipe(Layer.provideMerge(OtelLive))), NodeRuntime.runMain)
  * ```
  */
 export const OtelLive: Layer.Layer<never, MissingPackage | PrometheusServer.PrometheusServerError> = Layer.unwrap(

@@ -76,7 +76,7 @@ const logs = Effect.fnUntraced(function*(resource: Environment.ProcessResource) 
  * **Example** (Everything to a collector on this machine)
  *
  * ```ts
- * program.pipe(Effect.provide(LoadBalancerLive), Effect.provide(OtlpLive), NodeRuntime.runMain)
+ * program.pipe(Effect.provide(LoadBalancerLive.pipe(Layer.provideMerge(OtlpLive))), NodeRuntime.runMain)
  * ```
  */
 export const OtlpLive: Layer.Layer<never, PrometheusServer.PrometheusServerError> = Layer.unwrap(

@@ -106,7 +106,7 @@ export const start = async (options: PrometheusServerOptions = {}): Promise<Prom
  * **Example** (A balancer that Prometheus can scrape)
  *
  * ```ts
- * program.pipe(Effect.provide(LoadBalancerLive), Effect.provide(PrometheusServer.layer({ host: "0.0.0.0" })))
+ * program.pipe(Effect.provide(LoadBalancerLive.pipe(Layer.provideMerge(PrometheusServer.layer({ host: "0.0.0.0" })))))
  * ```
  */
 export const layer = (options: PrometheusServerOptions = {}): Layer.Layer<never, PrometheusServerError> =>

@@ -100,7 +100,7 @@ class Described extends Error {
   }
 }
 
-const failed = (type: string, message: string): Exit.Exit<never, Error> => Exit.fail(new Described(type, message))
+const failed = (type: string, message: string): Exit.Exit<never, unknown> => Exit.fail(new Described(type, message))
 
 const interrupted = Exit.failCause(Cause.interrupt())
 
