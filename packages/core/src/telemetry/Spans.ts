@@ -93,6 +93,8 @@ const nameOf = ({ model, operation }: LlmRequest): string => {
 
 /** What an error says of itself in a span: nothing that the service or the caller wrote. */
 class Described extends Error {
+  readonly _tag = "Described"
+
   constructor(type: string, message: string) {
     super(message)
     this.name = type
@@ -100,7 +102,7 @@ class Described extends Error {
   }
 }
 
-const failed = (type: string, message: string): Exit.Exit<never, unknown> => Exit.fail(new Described(type, message))
+const failed = (type: string, message: string): Exit.Exit<never, Described> => Exit.fail(new Described(type, message))
 
 const interrupted = Exit.failCause(Cause.interrupt())
 
