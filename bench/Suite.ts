@@ -48,7 +48,7 @@ const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
     return served((endpoint) => firstTokens(endpoint, sizes))
   },
   telemetry: () => {
-    const sizes = size({ rounds: 5, calls: 384, warmup: 1024 }, { rounds: 60, calls: 384, warmup: 8192 })
+    const sizes = size({ rounds: 5, calls: 384, warmup: 1024 }, { rounds: 40, calls: 512, warmup: 8192 })
     return served((endpoint) => telemetry(endpoint, "whole", sizes))
   },
   telemetryStreams: () => {
