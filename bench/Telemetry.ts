@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Metric from "effect/Metric"
 import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import { question } from "./Canned.ts"
 import { configOf, fibers } from "./Doors.ts"
 import { type Contestant, figureOf, measure, ratioOf, type Rounds } from "./Measure.ts"
@@ -36,6 +37,12 @@ const off: Way = { name: OFF, telemetry: Telemetry.layerNoop }
 
 const ways: ReadonlyArray<Way> = [
   { name: "the default: metrics, no tracer", telemetry: on() },
+  {
+    name: "everything, exported nowhere",
+    telemetry: on({ logs: true }),
+    exporter: Layer.succeed(Tracer.Tracer, Tracer.make({ span: (options) => new Tracer.NativeSpan(options) })),
+    goal: GOAL
+  },
   {
     name: "everything, by OTLP (OtlpLive)",
     telemetry: on({ logs: true }),
