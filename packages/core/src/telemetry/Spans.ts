@@ -72,9 +72,9 @@ const propagated = (span: Tracer.AnySpan | undefined): Tracer.AnySpan | undefine
 
 /** Where the caller's fiber has no span, that of the headers which came by a fetch. (W3C Trace Context, level 1.) */
 const received = ({ headers }: LlmRequest): Tracer.ExternalSpan | undefined => {
-  const [, traceId, spanId, flags] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/.exec(
-    headers?.["traceparent"] ?? ""
-  ) ?? []
+  const given = headers?.["traceparent"]
+  if (given === undefined) return undefined
+  const [, traceId, spanId, flags] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/.exec(given) ?? []
   if (traceId === undefined || spanId === undefined || /^0+$/.test(traceId) || /^0+$/.test(spanId)) return undefined
   return Tracer.externalSpan({ traceId, spanId, sampled: (Number.parseInt(flags!, 16) & 1) === 1 })
 }
