@@ -372,15 +372,18 @@ class Attempt implements Source, Limited {
     }
     settle(this.settled(now), outcome)
     this.environment.deadlines.forget(this)
-    this.plan.story.ended({
-      at: this.environment.clock.currentTimeMillisUnsafe(),
-      now,
-      summary: this.summary(outcome),
-      usage: this.usage,
-      cost: this.cost,
-      limits: this.limits,
-      answer: this.facts
-    })
+    const { story } = this.plan
+    if (story.isFollowed) {
+      story.ended({
+        at: this.environment.clock.currentTimeMillisUnsafe(),
+        now,
+        summary: this.summary(outcome),
+        usage: this.usage,
+        cost: this.cost,
+        limits: this.limits,
+        answer: this.facts
+      })
+    }
     this.plan.onEnd?.({ outcome, usage: this.usage, ids: this.ids, answer: this.facts })
   }
 

@@ -78,8 +78,12 @@ export class AttemptStory {
     if (trace?.content !== undefined) quietly(() => trace.content?.(content))
   }
 
+  /** Whether anybody would hear of its end: ask before its end is put into words. */
+  get isFollowed(): boolean {
+    return this.events.isHeard || this.trace !== undefined
+  }
+
   ended({ answer, at, cost, limits, now, summary, usage }: AttemptTold): void {
-    if (!this.events.isHeard && this.trace === undefined) return
     const { model, permit, placement, request, role, selection } = this.begun
     const hasAnswered = permit.firstByteAt !== undefined || summary.outcome === "success"
     const event: AttemptEnded = {
