@@ -1,7 +1,7 @@
 /**
  * What an answer says of itself, besides its content: for telemetry and prices.
  */
-import { isRecord } from "../request/LlmRequest.ts"
+import { isRecord, textOf as text } from "../request/Json.ts"
 
 /** Facts of one answer, as the service told them. */
 export interface AnswerFacts {
@@ -47,5 +47,3 @@ export class AnswerReader implements AnswerFacts {
 
 /** What a response is before its end: of a stream that was given up, it is the last that was heard. */
 const unfinished: ReadonlySet<string> = new Set(["queued", "in_progress"])
-
-const text = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined

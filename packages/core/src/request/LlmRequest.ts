@@ -10,7 +10,11 @@ import { defaults } from "../config/ConfigDefaults.ts"
 import type { Setback } from "../failover/Failover.ts"
 import { LoadBalancerError, Rejected } from "../LoadBalancerError.ts"
 import type { Explanation } from "../routing/Explanation.ts"
+import { isRecord, textOf as text } from "./Json.ts"
+import { traitsOf } from "./RequestTraits.ts"
 import { countCharacters } from "./TokenEstimate.ts"
+
+export { isRecord }
 
 /** What is asked for. `other` is any endpoint that the balancer only passes on. */
 export type Operation = "chat" | "responses" | "embeddings" | "other"
@@ -295,8 +299,6 @@ export interface Parameters {
 const positive = (value: unknown): number | undefined =>
   typeof value === "number" && value > 0 && Number.isFinite(value) ? value : undefined
 
-const text = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined
-
 /**
  * Reads the facts of parameters. Nothing is validated: that is the service's work, and whatever is odd is passed on.
  */
@@ -318,40 +320,6 @@ export const readFacts = (operation: Operation, parameters: Parameters): Facts =
       && (parameters["background"] === true || parameters["store"] === true),
     traits: traitsOf(parameters)
   }
-}
-
-const traitNames = [
-  "max_tokens",
-  "max_completion_tokens",
-  "max_output_tokens",
-  "temperature",
-  "top_p",
-  "frequency_penalty",
-  "presence_penalty",
-  "seed",
-  "n",
-  "reasoning_effort",
-  "service_tier",
-  "dimensions",
-  "encoding_format"
-]
-
-const traitsOf = (parameters: Parameters): Parameters | undefined => {
-  let traits: Record<string, unknown> | undefined
-  for (const name of traitNames) {
-    const value = parameters[name]
-    if (typeof value === "number" || typeof value === "string") (traits ??= {})[name] = value
-  }
-  const effort = parameters["reasoning"]
-  if (isRecord(effort) && typeof effort["effort"] === "string") {
-    traits = { ...traits, reasoning_effort: effort["effort"] }
-  }
-  const format = parameters["response_format"] ??
-    (isRecord(parameters["text"]) ? parameters["text"]["format"] : undefined)
-  if (isRecord(format) && typeof format["type"] === "string") traits = { ...traits, format: format["type"] }
-  const { conversation } = parameters
-  const id = text(conversation) ?? (isRecord(conversation) ? text(conversation["id"]) : undefined)
-  return id === undefined ? traits : { ...traits, conversation: id }
 }
 
 const asksForUsage = (parameters: Parameters): boolean => {
@@ -399,9 +367,6 @@ const readPin = (parameters: Parameters): HardPin | undefined => {
 
 /** A short name for encrypted content that came without an id. */
 export const encryptedKey = (content: string): string => `encrypted:${Hash.string(content)}:${content.length}`
-
-export const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
 
 /**
  * Parameters as they are sent: without the model, which `withModel` puts in, with `stream` as the method says, and with
