@@ -81,10 +81,11 @@ const nanosPerChoice = (count: number, kind: Kind, { batches, choices }: ChoiceS
     group,
     demand: {
       tokens: 600,
-      characters: 1400,
+      promptTokens: 1400,
       isStandardOnly: false,
       hasStandard: true,
-      namesModel: true,
+      scope: undefined,
+      told: undefined,
       resources: undefined
     },
     tried: new Set(),

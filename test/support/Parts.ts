@@ -62,10 +62,11 @@ export const makeGroup = (deployments: ReadonlyArray<Deployment>): ModelGroup =>
 /** What a request asks of the gates: so many tokens, of which few are prompt. */
 export const demandOf = (tokens: number, more: Partial<Demand> = {}): Demand => ({
   tokens,
-  characters: 20,
+  promptTokens: 20,
   isStandardOnly: false,
   hasStandard: true,
-  namesModel: true,
+  scope: undefined,
+  told: undefined,
   resources: undefined,
   ...more
 })

@@ -63,7 +63,11 @@ export class Dispatcher {
             (exit) => Effect.sync(() => this.recovery.ended(journey, exit))
           )
       )
-      return Effect.onExit(answer, (exit) => Effect.sync(() => narrator.searched(journey, exit)))
+      return Effect.onExit(answer, (exit) =>
+        Effect.sync(() => {
+          journey.judge("unknown", this.state.now, this.state.wallNow)
+          narrator.searched(journey, exit)
+        }))
     })
   }
 

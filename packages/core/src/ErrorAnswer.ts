@@ -21,6 +21,11 @@ export const write = (body: unknown): string => {
   }
 }
 
+const tellWait = (headers: Record<string, string>, millis: number): void => {
+  headers["retry-after-ms"] = String(millis)
+  headers["retry-after"] = String(Math.ceil(millis / 1000))
+}
+
 /** Headers of a refusal that its caller may want for support. */
 const kept = ["x-request-id", "apim-request-id", "x-ms-region"]
 
@@ -54,13 +59,13 @@ export const make = (error: LoadBalancerError): ErrorAnswer => {
     case "UnknownModel":
       return own(404, "invalid_request_error", "model_not_found")
     case "Throttled":
-      headers["retry-after-ms"] = String(reason.retryAfter)
-      headers["retry-after"] = String(Math.ceil(reason.retryAfter / 1000))
+      tellWait(headers, reason.retryAfter)
       return own(429, "rate_limit_error", "rate_limit_exceeded")
     case "TimedOut":
       return own(504, "timeout", `timeout_${reason.stage.replace("-", "_")}`)
     case "Unavailable":
       if (reason.limitedBy === "missing") return own(404, "invalid_request_error", "model_not_found")
+      if (reason.retryAfter !== undefined) tellWait(headers, reason.retryAfter)
       return own(503, "service_unavailable_error", `unavailable_${reason.limitedBy.replace("-", "_")}`)
     case "StreamInterrupted":
       return own(502, "stream_interrupted", "stream_interrupted")

@@ -53,6 +53,20 @@ export interface DeploymentMissing {
   readonly deployment: string
 }
 
+/**
+ * A deployment does worse than its peers: they answer what it fails or refuses, or it is slower by far. It gets less
+ * traffic. Told once a minute at most.
+ */
+export interface Outlier {
+  readonly _tag: "Outlier"
+  readonly at: number
+  readonly deployment: string
+  /** What it does: `http 404`, `reset`, `timeout first-content`, `slow`. */
+  readonly reason: string
+  /** Share of its requests that it answered of late, as far as that tells. */
+  readonly share: number
+}
+
 /** The live set changed. */
 export interface MembershipChanged {
   readonly _tag: "MembershipChanged"
@@ -197,6 +211,7 @@ export type Event =
   | BreakerClosed
   | CooledDown
   | DeploymentMissing
+  | Outlier
   | MembershipChanged
   | Checked
   | AttemptEnded

@@ -43,6 +43,9 @@ export class HealthMonitor extends Context.Service<HealthMonitor, {
   static readonly layerNone: Layer.Layer<HealthMonitor> = Layer.succeed(HealthMonitor, { check: Effect.void })
 }
 
+/** All checks are one source of evidence. */
+const CHECK = -1
+
 /** Share of the interval that the shortest pause between rounds is; the longest is as much above it. */
 const SHORTEST_PAUSE = 0.75
 
@@ -138,6 +141,8 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
             deadline: now + settings.timeout,
             isRenewal: false,
             onOpen: undefined,
+            source: CHECK,
+            onCharge: undefined,
             onEnd: undefined,
             story: new AttemptStory(events, begun)
           }

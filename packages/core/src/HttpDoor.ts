@@ -9,6 +9,7 @@ import { interrupted, StreamBreak } from "./attempt/GivenStream.ts"
 import { isSafePath } from "./deployment/Resource.ts"
 import type { LoadBalancerError } from "./LoadBalancerError.ts"
 import * as LlmRequest from "./request/LlmRequest.ts"
+import { isGenerating } from "./request/Scope.ts"
 
 /** A request to an endpoint that has no method of its own here. */
 export interface HttpRequest {
@@ -44,12 +45,9 @@ const operations: Readonly<Record<string, LlmRequest.Operation>> = {
 export const operationOf = (method: string, path: string): LlmRequest.Operation =>
   method === "POST" ? operations[path] ?? "other" : "other"
 
-/** Endpoints besides the three operations that only generate or tell something. */
-const harmless = ["/completions", "/images/", "/audio/", "/moderations", "/tokenize"]
-
 /** Whether repeating a request to another endpoint could do more than cost twice. */
 export const mayHaveSideEffects = (method: string, path: string): boolean =>
-  method !== "GET" && method !== "HEAD" && !harmless.some((prefix) => path.startsWith(prefix))
+  method !== "GET" && method !== "HEAD" && !isGenerating(path)
 
 /** Where a request goes: below the API's base, and to the deployments of a model where one is known. */
 interface Target {

@@ -142,9 +142,12 @@ export class Throttled extends Data.TaggedError("Throttled")<{
 export class Unavailable extends Data.TaggedError("Unavailable")<{
   readonly model: string
   readonly limitedBy: LimitedBy
+  /** Milliseconds after which a service said that it may be back, where one did. */
+  readonly retryAfter?: number | undefined
 }> {
   override get message(): string {
-    return `No deployment of "${this.model}" answered: ${limitedByText[this.limitedBy]}.`
+    const wait = this.retryAfter === undefined ? "" : `; try again in ${seconds(this.retryAfter)}`
+    return `No deployment of "${this.model}" answered: ${limitedByText[this.limitedBy]}${wait}.`
   }
 }
 
@@ -162,7 +165,8 @@ export class Rejected extends Data.TaggedError("Rejected")<{
   override get message(): string {
     if (this.by === "balancer") return this.description
     const code = this.code === undefined ? "" : ` (${this.code})`
-    return `The service refused the request with status ${this.status}${code}: ${this.description}`
+    const cure = this.status === 401 ? " Check the resource's `apiKey` or `auth`." : ""
+    return `The service refused the request with status ${this.status}${code}: ${this.description}${cure}`
   }
 }
 

@@ -231,8 +231,8 @@ describe("LoadBalancer events", () => {
       Effect.gen(function*() {
         const lb = yield* LoadBalancer
         yield* answer(lb.chat(hello))
-        two.services["east"]!.fault("*", { kind: "status", status: 401, times: 1 })
-        yield* answer(lb.chat(hello))
+        two.services["east"]!.fault("*", { kind: "status", status: 401, times: 5 })
+        for (let i = 0; i < 5; i++) yield* answer(lb.chat(hello))
         yield* TestClock.adjust("5 seconds")
         yield* answer(lb.chat(hello))
         yield* (yield* Deployments).drain("west/gpt-4o")

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type ConfigInput, Deployments, LoadBalancer } from "@evenkeel/core"
-import { Effect, Stream } from "effect"
+import { Effect, Exit, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import {
   answer,
@@ -14,6 +14,7 @@ import {
   run,
   sent,
   service,
+  settle,
   stateOf
 } from "../../support/Balanced.ts"
 
@@ -70,20 +71,20 @@ describe("LoadBalancer outcomes", () => {
     )
   })
 
-  it.effect("a second 401 opens the resource at once, and another one answers", () => {
+  it.effect("five requests in a row whose 401 a new token does not mend open the resource, and another one answers each", () => {
     const two = withTokens(() => "bad-token")
     return run(
       two,
       Effect.gen(function*() {
         const lb = yield* LoadBalancer
         const events = yield* listen
-        yield* answer(lb.chat(hello))
-        assert.deepStrictEqual(sent(two), { east: 2, west: 1 })
+        for (let i = 0; i < 5; i++) yield* answer(lb.chat(hello))
+        assert.deepStrictEqual(sent(two), { east: 10, west: 5 })
         assert.deepStrictEqual(heard(events, "BreakerOpened").map(({ name, target }) => [target, name]), [
           ["resource", "east"]
         ])
         yield* answer(lb.chat(hello))
-        assert.deepStrictEqual(sent(two), { east: 2, west: 2 })
+        assert.deepStrictEqual(sent(two), { east: 10, west: 6 })
       })
     )
   })
@@ -103,17 +104,19 @@ describe("LoadBalancer outcomes", () => {
     )
   })
 
-  it.effect.each([401, 403])("a %s to a fixed key opens the resource at once, without a repetition", (status) => {
+  it.effect.each([401, 403])("a %s to a fixed key is repeated elsewhere only, and five in a row open the resource", (status) => {
     const two = pair()
     return run(
       two,
       Effect.gen(function*() {
         const lb = yield* LoadBalancer
         two.services["east"]!.fault("*", { kind: "status", status })
+        for (let i = 0; i < 4; i++) yield* answer(lb.chat(hello))
+        assert.strictEqual(yield* stateOfResource("east"), "healthy")
         yield* answer(lb.chat(hello))
-        assert.deepStrictEqual(sent(two), { east: 1, west: 1 })
+        assert.deepStrictEqual(sent(two), { east: 5, west: 5 })
         assert.strictEqual(yield* stateOfResource("east"), "open")
-        assert.strictEqual((yield* stateOf("east")).totals.failed, 1)
+        assert.strictEqual((yield* stateOf("east")).totals.refused, 5)
       })
     )
   })
@@ -126,13 +129,13 @@ describe("LoadBalancer outcomes", () => {
         const lb = yield* LoadBalancer
         const east = two.services["east"]!
         east.setCredentials({ apiKey: "new-key" })
-        yield* answer(lb.chat(hello))
+        for (let i = 0; i < 5; i++) yield* answer(lb.chat(hello))
         assert.strictEqual(yield* stateOfResource("east"), "open")
         const deployments = yield* Deployments
         yield* deployments.add({ ...east.config(), apiKey: "new-key" })
         assert.strictEqual(yield* stateOfResource("east"), "healthy")
         yield* answer(lb.chat(hello))
-        assert.deepStrictEqual(sent(two), { east: 2, west: 1 })
+        assert.deepStrictEqual(sent(two), { east: 6, west: 5 })
       })
     )
   })
@@ -174,18 +177,48 @@ describe("LoadBalancer outcomes", () => {
       { what: "a 422", fault: { kind: "status", status: 422 }, status: 422 },
       { what: "a 431", fault: { kind: "status", status: 431 }, status: 431 }
     ] as const
-  )("$what is the caller's: refused with one send, held against nobody", ({ fault, status }) => {
+  )("$what that peers repeat is the caller's, and held against nobody", ({ fault, status }) => {
     const two = pair()
     return run(
       two,
       Effect.gen(function*() {
         const lb = yield* LoadBalancer
-        two.services["east"]!.fault("gpt-4o", fault)
-        for (let i = 0; i < 6; i++) {
+        for (const service of Object.values(two.services)) service.fault("gpt-4o", fault)
+        for (let i = 0; i < 12; i++) {
           assert.strictEqual(reasonOf(yield* failure(lb.chat(hello)), "Rejected").status, status)
         }
-        assert.deepStrictEqual(sent(two), { east: 6, west: 0 })
-        assert.strictEqual((yield* stateOf("east")).state, "healthy")
+        for (const name of ["east", "west"]) assert.strictEqual((yield* stateOf(name)).state, "healthy")
+        // nothing is asked of more than two
+        assert.isAtMost(two.sends.length, 24)
+      })
+    )
+  })
+
+  it.effect.each(
+    [
+      { kind: "status", error: "not-found" },
+      { kind: "status", status: 405 },
+      { kind: "status", status: 400, body: JSON.stringify({ error: { message: "API version not supported", code: "BadRequest" } }) },
+      { kind: "status", status: 413 },
+      { kind: "status", status: 422 }
+    ] as const
+  )("a deployment that refuses what its peer answers loses its traffic, and people are told: %o", (fault) => {
+    const two = pair()
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const events = yield* listen
+        two.services["east"]!.fault("gpt-4o", fault)
+        let lost = 0
+        for (let i = 0; i < 20; i++) {
+          if (Exit.isFailure(yield* settle(lb.chat(hello)))) lost++
+        }
+        // the first that is worded as the request's own fault is taken for that
+        assert.isAtMost(lost, 1)
+        assert.isAtMost(sent(two)["east"]!, 6)
+        assert.strictEqual((yield* stateOf("east")).state, "open")
+        assert.deepInclude(heard(events, "BreakerOpened").map(({ name }) => name), "east/gpt-4o")
       })
     )
   })

@@ -63,7 +63,7 @@ describe("a cooldown", () => {
       now = cooldown.endsAt
     }
     assert.deepStrictEqual(waits, [30_000, 60_000, 120_000, 240_000, cap, cap])
-    cooldown.found()
+    cooldown.answered(now)
     assert.strictEqual(cooldown.beginMissing(now, "missing"), 30_000)
   })
 
@@ -102,7 +102,7 @@ describe("a cooldown, in any order of events", () => {
         assert.strictEqual(cooldown.beginMissing(now, reason), model.beginMissing(now, reason))
       }
       if (step.op === "found") {
-        cooldown.found()
+        cooldown.answered(now)
         model.found()
       }
       // in a panic requests pass that should not, and hold back the next probe

@@ -80,7 +80,7 @@ describe("adding to a resource that is there", () => {
     return Effect.gen(function*() {
       const lb = yield* LoadBalancer
       const members = yield* Deployments
-      for (let i = 0; i < 4; i++) yield* answer(lb.chat(hello))
+      for (let i = 0; i < 6; i++) yield* answer(lb.chat(hello))
       const stateOfEast = Effect.map(lb.snapshot, ({ resources }) => resources[0]!.state)
       assert.strictEqual(yield* stateOfEast, "open")
       yield* members.add(azure("east", { name: "mini" }))

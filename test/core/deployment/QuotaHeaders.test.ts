@@ -24,7 +24,7 @@ const chat = LlmRequest.make(
     body: LlmRequest.noBody,
     parsesEvents: false
   },
-  LlmRequest.noFacts,
+  { ...LlmRequest.noFacts, model: "gpt" },
   undefined
 )
 
@@ -241,6 +241,7 @@ const throttle = (permits: ReadonlyArray<Permit>, now: number): void => {
       permit,
       group: makeGroup([permit.deployment]),
       request: chat,
+      source: 1,
       promptTokens: 1000,
       configured: defaults.timeouts,
       usage: undefined,

@@ -3,7 +3,7 @@ import type { Deployment } from "@evenkeel/core/deployment/Deployment"
 import { isFailing, opensAt, type Refusal, refusalOf } from "@evenkeel/core/routing/Gate"
 import { demandOf, failUntilOpen, makeDeployments, type PartOptions } from "../../support/Parts.ts"
 
-const demand = demandOf(100, { characters: 50 })
+const demand = demandOf(100, { promptTokens: 50 })
 
 const make = (options: PartOptions = {}): Deployment => makeDeployments([{ tpm: 1000, ...options }])[0]!
 
@@ -11,9 +11,7 @@ const gates: ReadonlyArray<readonly [Refusal, (deployment: Deployment) => void]>
   ["draining", (deployment) => {
     deployment.draining = true
   }],
-  ["too-long", (deployment) => {
-    deployment.characterCeiling = 50
-  }],
+  ["too-long", (deployment) => deployment.limitContext(49, 0)],
   ["resource-open", (deployment) => deployment.resource.breaker.trip(0, 1, "down")],
   ["breaker-open", (deployment) => failUntilOpen(deployment, 0)],
   ["cooling-down", (deployment) => deployment.cooldown.begin(0, 5000, "http 429")],
@@ -45,21 +43,24 @@ describe("the gates", () => {
     assert.isUndefined(refusalOf(make(), { ...demand, resources: new Set(["r0"]) }, 0))
   })
 
-  it("let shorter prompts pass than the one that was refused", () => {
+  it("let prompts pass that are no longer than a deployment says it takes, and forget that in time", () => {
     const deployment = make()
-    deployment.characterCeiling = 51
+    deployment.limitContext(50, 0)
     assert.isUndefined(refusalOf(deployment, demand, 0))
+    const longer = { ...demand, promptTokens: 51 }
+    assert.strictEqual(refusalOf(deployment, longer, 0), "too-long")
+    assert.isUndefined(refusalOf(deployment, longer, 600_000))
   })
 
   it("let a prompt pass that was refused as too long, where there is no standard deployment to spare it for", () => {
     const deployment = make({ provisioned: true })
-    deployment.characterCeiling = 50
+    deployment.limitContext(49, 0)
     assert.isUndefined(refusalOf(deployment, { ...demand, hasStandard: false }, 0))
   })
 
   it("ask only about the resource, where no model is asked for", () => {
     const deployment = make()
-    const noModel = { ...demand, namesModel: false }
+    const noModel = { ...demand, scope: "/files" }
     for (const [name, close] of gates.filter(([name]) => name !== "resource-open")) {
       close(deployment)
       assert.isUndefined(refusalOf(deployment, noModel, 0), name)

@@ -211,7 +211,7 @@ describe("no candidate", () => {
   it("cannot be waited for when nothing will ever pass", () => {
     const [a, b] = three()
     a.draining = true
-    b.characterCeiling = 1
+    b.limitContext(1, 0)
     assert.deepInclude(none([a, b]), { opensAt: Infinity, isOutage: false })
   })
 })

@@ -76,8 +76,8 @@ describe("log lines", () => {
         ({ services: { east } }, lb) =>
           Effect.gen(function*() {
             yield* answer(lb.chat(hello))
-            east!.fault("*", { kind: "status", status: 401, times: 1 })
-            yield* answer(lb.chat(hello))
+            east!.fault("*", { kind: "status", status: 401, times: 5 })
+            for (let i = 0; i < 5; i++) yield* answer(lb.chat(hello))
             yield* TestClock.adjust("5 seconds")
             yield* answer(lb.chat(hello))
             east!.fault("*", { kind: "throttle", retryAfterMs: 30_000, times: 1 })

@@ -412,7 +412,7 @@ describe("gauges of a live set that changes", () => {
     driven([service("east")], ({ deployments, lb, services }) =>
       Effect.gen(function*() {
         services["east"]!.fault("*", { kind: "status", status: 401 })
-        yield* settle(lb.chat(hello))
+        for (let i = 0; i < 5; i++) yield* settle(lb.chat(hello))
         assert.isTrue(yield* isOut("east/gpt-4o", "401"))
         yield* deployments.update("east/gpt-4o", { tier: 2 })
         assert.isTrue(yield* isOut("east/gpt-4o", "401"))

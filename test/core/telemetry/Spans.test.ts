@@ -374,8 +374,8 @@ describe("spans of a request", () => {
           west!.fault("*", { kind: "throttle", retryAfterMs: 2000, times: 1 })
           yield* TestClock.adjust("10 seconds")
           yield* asking
-          for (const { fault } of [east!, west!]) fault("*", { kind: "status", status: 500, times: 9 })
-          for (let i = 0; i < 7; i++) yield* settle(lb.chat(hello))
+          for (const { fault } of [east!, west!]) fault("*", { kind: "status", status: 500, times: 40 })
+          for (let i = 0; i < 30; i++) yield* settle(lb.chat(hello))
         })
       )
       const [, moved, waited, ...later] = recorder.requests()

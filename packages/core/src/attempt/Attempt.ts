@@ -17,6 +17,7 @@ import { parseRateLimits, type RateLimits } from "../deployment/RateLimitHeaders
 import type { AttemptSummary, TimeoutStage, Usage } from "../LoadBalancerError.ts"
 import { costOfAttempt } from "../pricing/AttemptCost.ts"
 import { isRecord, type LlmRequest } from "../request/LlmRequest.ts"
+import { isEndpoint } from "../request/Scope.ts"
 import { monotonicMillis } from "../Time.ts"
 import type { TransportRequest, TransportResponse } from "../Transport.ts"
 import type { Answer, AnswerBase, RawAnswer, StreamAnswer } from "./Answer.ts"
@@ -26,7 +27,8 @@ import type { Limited } from "./Deadlines.ts"
 import { type Batch, EventReader, idsOf } from "./EventStream.ts"
 import { type AttemptFailure, GivenBytes, GivenStream, type Source } from "./GivenStream.ts"
 import * as Outcome from "./Outcome.ts"
-import { commit, settle, type Settled } from "./Settlement.ts"
+import { type Charge, commit, settle, type Settled } from "./Settlement.ts"
+import { judge } from "./Verdict.ts"
 
 /**
  * Makes one attempt. `begin` decides and reserves, in one synchronous block; the permit that it takes is given back in
@@ -144,8 +146,11 @@ class Attempt implements Source, Limited {
     this.open = response
     this.response = response
     const { permit, request } = this.plan
-    this.limits = parseRateLimits(response.headers)
-    this.deployment.quota.observe(this.limits, permit.reservation, this.now)
+    // an endpoint's limits are its own, and so are those that refuse a service tier
+    if (request.scope === undefined || (!isEndpoint(request.scope) && response.status !== 429)) {
+      this.limits = parseRateLimits(response.headers)
+      this.deployment.quota.observe(this.limits, permit.reservation, this.now)
+    }
     if (response.status < 200 || response.status > 299) return this.receiveError(response)
     if (request.operation === "other") return this.receiveRaw(response)
     return request.stream ? this.receiveStream(response) : this.receiveWhole(response)
@@ -159,8 +164,8 @@ class Attempt implements Source, Limited {
     return Effect.flatMap(this.text(response), (text) => {
       const wallNow = this.environment.clock.currentTimeMillisUnsafe()
       const outcome = Outcome.fromStatus(response.status, response.headers, Outcome.parseBody(text), wallNow)
-      // where no model was named, no deployment was asked for
-      if (outcome._tag === "Failed" && outcome.effect === "missing" && this.plan.request.model === undefined) {
+      // where none was asked for, no deployment is missing
+      if (outcome._tag === "Failed" && outcome.effect === "missing" && isEndpoint(this.plan.request.scope)) {
         return Effect.fail(Outcome.refusedAsIs(outcome, response.headers))
       }
       return Effect.fail(this.mayRenew(response.status) ? Outcome.staleCredential : outcome)
@@ -345,9 +350,10 @@ class Attempt implements Source, Limited {
   // --- settle -------------------------------------------------------------------------------------------------------
 
   settled(now: number): Settled {
-    const { configured, group, permit, promptTokens, request } = this.plan
+    const { configured, group, permit, promptTokens, request, source } = this.plan
     return {
       permit,
+      source,
       configured,
       group,
       request,
@@ -370,7 +376,8 @@ class Attempt implements Source, Limited {
       const { environment: { clock, prices }, facts, plan: { permit }, usage } = this
       this.cost = costOfAttempt(permit, usage, facts, prices, clock.currentTimeMillisUnsafe())
     }
-    settle(this.settled(now), outcome)
+    const charge = settle(this.settled(now), outcome)
+    if (charge !== undefined) this.hand(charge)
     this.environment.deadlines.forget(this)
     const { story } = this.plan
     if (story.isFollowed) {
@@ -385,6 +392,13 @@ class Attempt implements Source, Limited {
       })
     }
     this.plan.onEnd?.({ outcome, usage: this.usage, ids: this.ids, answer: this.facts })
+  }
+
+  /** Hands a charge to whoever learns what becomes of the request; nobody does where an answer had begun, or of a check. */
+  private hand(charge: Charge): void {
+    const { onCharge, permit: { firstByteAt } } = this.plan
+    if (onCharge !== undefined && firstByteAt === undefined) onCharge(charge)
+    else judge(charge, "unknown", this.now, this.environment.clock.currentTimeMillisUnsafe())
   }
 
   /** However the attempt ended, it is settled, and nothing of it is left open but a stream that is being given out. */

@@ -14,6 +14,7 @@ import type { Transport } from "../Transport.ts"
 import type { AnswerFacts } from "./AnswerFacts.ts"
 import type { Deadlines } from "./Deadlines.ts"
 import type { Outcome } from "./Outcome.ts"
+import type { Charge } from "./Settlement.ts"
 
 /** What every attempt of a balancer shares. */
 export interface AttemptEnvironment {
@@ -59,6 +60,10 @@ export interface AttemptPlan {
   /** Whether the credential was renewed for this attempt, so that another 401 is final. */
   readonly isRenewal: boolean
   readonly onOpen: OnOpen | undefined
+  /** Which request of this balancer it belongs to. */
+  readonly source: number
+  /** Takes what is to be judged once it is known whether a peer answers. Without it nobody learns that. */
+  readonly onCharge: ((charge: Charge) => void) | undefined
   /** Told when the attempt ends, which for a stream is long after it succeeded. */
   readonly onEnd: ((ended: Ended) => void) | undefined
   readonly story: AttemptStory

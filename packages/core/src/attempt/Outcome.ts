@@ -1,9 +1,10 @@
 /**
  * How an attempt ended, and what that means for health, quota and the next attempt.
  *
- * Every attempt ends as exactly one of five: success, throttled, failed (counts against health), refused (the caller's
- * fault: counts against nobody) and abandoned (interrupted). This module reads the service's words and decides;
- * `attempt/Settlement.ts` applies the decision. The table behind it is in docs/failures.md.
+ * Every attempt ends as exactly one of five: success, throttled, failed, refused (the service will not do what was asked)
+ * and abandoned (interrupted). This module reads the service's words; `attempt/Settlement` applies what they say at once,
+ * and `attempt/Verdict` what they mean once it is known whether a peer answers the same request. The table behind it is in
+ * docs/failures.md.
  */
 import { parseWait } from "../deployment/RateLimitHeaders.ts"
 import { type TimeoutStage, type Usage } from "../LoadBalancerError.ts"
@@ -34,9 +35,11 @@ export interface Failed {
   readonly reason: string
   readonly status: number | undefined
   readonly scope: FailureScope
+  /** Milliseconds to wait before it is asked again, as the service says; `undefined` when it does not. */
+  readonly wait: number | undefined
   /**
    * - `count`: one more failure for the breaker.
-   * - `open`: opens it at once; a repetition does not mend a wrong key or an empty account.
+   * - `open`: opens it at once; a repetition does not mend an empty account.
    * - `missing`: the deployment, or the model, does not exist there: it cools down, and people are told.
    * - `renew`: counts against nobody yet; the credential is renewed and the attempt repeated once.
    */
@@ -50,7 +53,7 @@ export interface Failed {
   readonly body: unknown
 }
 
-/** The service will not do what was asked, wherever it is asked. */
+/** The service will not do what was asked. */
 export interface Refused {
   readonly _tag: "Refused"
   readonly reason: string
@@ -60,10 +63,19 @@ export interface Refused {
   readonly body: unknown
   readonly headers: Readonly<Record<string, string>>
   /**
-   * Why somewhere else may still serve it: `context-length`, a standard deployment with a longer context; `not-here`,
-   * the resource that owns what it refers to; `no`, nowhere.
+   * Whether somewhere else may still serve it.
+   *
+   * - `no`: nowhere: it breaks a rule that holds everywhere, and must not be shopped around.
+   * - `context-length`: a standard deployment with a longer context.
+   * - `not-here`: the resource that owns what it refers to.
+   * - `larger`: a deployment with a larger quota.
+   * - `worded`: most likely nowhere: its own parameters are named as its fault.
+   * - `perhaps`: anywhere; nothing says that it is the request's own fault, and not the deployment's.
+   * - `denied`: another resource, where the credential may do it.
    */
-  readonly elsewhere: "no" | "context-length" | "not-here"
+  readonly elsewhere: "no" | "context-length" | "not-here" | "larger" | "worded" | "perhaps" | "denied"
+  /** Tokens that it takes at most, where it says that the prompt is longer. */
+  readonly contextLimit: number | undefined
 }
 
 /** The attempt was interrupted by the caller, or cut by the request's own deadline. */
@@ -88,6 +100,11 @@ const WORD = /^[\w.-]{1,64}$/
 const wordOf = (code: string | undefined): string | undefined =>
   code !== undefined && WORD.test(code) ? code : undefined
 
+const reasonOf = (status: number, { code }: ServiceError): string => {
+  const word = wordOf(code)
+  return word === undefined || word === String(status) ? `http ${status}` : `http ${status} ${word}`
+}
+
 /** How an attempt ended, as one word of few: the `error.type` of telemetry. */
 export const errorTypeOf = (outcome: Outcome): string | undefined => {
   switch (outcome._tag) {
@@ -97,7 +114,7 @@ export const errorTypeOf = (outcome: Outcome): string | undefined => {
     case "Throttled":
       return outcome.status === 429 ? "429" : "throttled"
     case "Refused":
-      return wordOf(outcome.code) ?? String(outcome.status)
+      return (outcome.elsewhere === "denied" ? undefined : wordOf(outcome.code)) ?? String(outcome.status)
     case "Failed":
       if (outcome.timeout !== undefined) return `timeout_${outcome.timeout}`
       return outcome.status === undefined || outcome.status < 300 ? outcome.kind : String(outcome.status)
@@ -108,6 +125,8 @@ export const errorTypeOf = (outcome: Outcome): string | undefined => {
 interface ServiceError {
   readonly code: string | undefined
   readonly type: string | undefined
+  /** The parameter that is wrong, where one is named. */
+  readonly param: string | undefined
   readonly message: string
 }
 
@@ -147,6 +166,7 @@ const readError = (body: unknown): ServiceError => {
   return {
     code: string(code) ?? (typeof code === "number" ? String(code) : undefined),
     type: string(inner?.["type"]),
+    param: string(inner?.["param"]),
     message: string(inner?.["message"]) ?? string(outer?.["error"]) ?? (typeof body === "string" ? excerpt(body) : "")
   }
 }
@@ -186,8 +206,7 @@ const fromError = (
   wallNow: number
 ): Unanswered => {
   const code = error.code?.toLowerCase()
-  const word = wordOf(error.code)
-  const reason = word === undefined || word === String(status) ? `http ${status}` : `http ${status} ${word}`
+  const reason = reasonOf(status, error)
   if (spendingCodes.has(code ?? "") || spendingCodes.has(error.type ?? "")) {
     return failed({ reason, status, scope: "resource", effect: "open", unprocessed: true, body })
   }
@@ -196,31 +215,67 @@ const fromError = (
   }
   switch (status) {
     case 429:
-      return { _tag: "Throttled", reason, status, wait: parseWait(headers, error.message, wallNow), body }
+      return isTooLarge(error)
+        ? refused(status, headers, body, error, "larger")
+        : { _tag: "Throttled", reason, status, wait: parseWait(headers, error.message, wallNow), body }
     case 401:
     case 403:
-      return failed({ reason, status, scope: "resource", effect: "open", unprocessed: true, body })
-    case 404:
-      return refused(status, headers, body, error, isStoredReference(error) ? "not-here" : "no")
+      return refused(status, headers, body, error, isPolicy(error) ? "no" : "denied")
     case 408:
     case 409:
     case 424:
       return failed({ reason, status, body })
   }
-  if (status >= 500 || status < 400) return failed({ reason, status, body })
-  return refused(status, headers, body, error, elsewhereOf(error))
+  if (status >= 500) {
+    const namesTime = headers["retry-after"] !== undefined || headers["retry-after-ms"] !== undefined
+    return failed({ reason, status, body, wait: namesTime ? parseWait(headers, undefined, wallNow) : undefined })
+  }
+  if (status < 400) return failed({ reason, status, body })
+  return refused(status, headers, body, error, elsewhereOf(status, error))
 }
 
-const elsewhereOf = (error: ServiceError): Refused["elsewhere"] => {
+/** A request that is larger than the whole quota of a minute. (OpenAI: "Request too large for gpt-4o … must be reduced".) */
+const isTooLarge = (error: ServiceError): boolean =>
+  /request too large|tokens must be reduced/i.test(error.message.slice(0, 2000))
+
+/** Rules that hold for content wherever it is sent. */
+const policyCodes = new Set([
+  "content_filter",
+  "content_policy_violation",
+  "invalid_prompt",
+  "misalignment",
+  "data_residency_mismatch",
+  "bio_policy"
+])
+
+const isPolicy = ({ code, type }: ServiceError): boolean =>
+  policyCodes.has(code?.toLowerCase() ?? "") || policyCodes.has(type?.toLowerCase() ?? "")
+
+const elsewhereOf = (status: number, error: ServiceError): Refused["elsewhere"] => {
+  if (isPolicy(error)) return "no"
   const code = error.code?.toLowerCase() ?? ""
-  if (code === "context_length_exceeded" || code === "string_above_max_length") return "context-length"
+  if (code === "context_length_exceeded") return "context-length"
   if (code === "" || code === "invalid_request_error" || code === "400") {
     if (/maximum context length|context window/i.test(error.message)) return "context-length"
   }
   if (code === "invalid_encrypted_content" || /encrypted content .{0,80}could not be/i.test(error.message)) {
     return "not-here"
   }
-  return isStoredReference(error) ? "not-here" : "no"
+  if (isStoredReference(error)) return "not-here"
+  return status !== 404 && status !== 405 && isWorded(status, error) ? "worded" : "perhaps"
+}
+
+/** Whether a refusal says that the request itself is wrong: by its status, its parameter, or a code of the API's own kind. */
+const isWorded = (status: number, { code, param, type }: ServiceError): boolean =>
+  ownFaults.has(status) || param !== undefined || type === "invalid_request_error" || /^[a-z]+(?:_[a-z]+)+$/.test(code ?? "")
+
+/** Too large, of the wrong type, unprocessable, with too many headers. */
+const ownFaults: ReadonlySet<number> = new Set([413, 415, 422, 431])
+
+/** "This model's maximum context length is 128000 tokens. However, your messages resulted in 150000 tokens." */
+const contextLimitOf = (error: ServiceError): number | undefined => {
+  const said = /maximum context length (?:is|of) (\d{1,9}) tokens/i.exec(error.message.slice(0, 2000))
+  return said === null ? undefined : Number(said[1])
 }
 
 /** A stored response, conversation or item that another resource may own. */
@@ -264,8 +319,10 @@ export const fromErrorEvent = (
 /** Error codes that come inside a stream, where no status tells whose fault it is. */
 const statusOfCode = (code: string): number => {
   switch (code) {
+    case "bio_policy":
     case "invalid_prompt":
     case "invalid_request_error":
+    case "misalignment":
     case "invalid_encrypted_content":
     case "context_length_exceeded":
     case "content_filter":
@@ -316,6 +373,7 @@ export const staleCredential: Failed = {
   reason: "http 401",
   status: 401,
   scope: "resource",
+  wait: undefined,
   effect: "renew",
   unprocessed: true,
   timeout: undefined,
@@ -328,6 +386,7 @@ const failed = (options: Partial<Failed> & { readonly reason: string }): Failed 
   reason: options.reason,
   status: options.status,
   scope: options.scope ?? "deployment",
+  wait: options.wait,
   effect: options.effect ?? "count",
   unprocessed: options.unprocessed ?? false,
   timeout: options.timeout,
@@ -343,13 +402,14 @@ const refused = (
   elsewhere: Refused["elsewhere"]
 ): Refused => ({
   _tag: "Refused",
-  reason: wordOf(error.code) ?? `http ${status}`,
+  reason: elsewhere === "denied" ? reasonOf(status, error) : wordOf(error.code) ?? `http ${status}`,
   status,
   code: error.code,
   message: error.message,
   body,
   headers: withoutCookies(headers),
-  elsewhere
+  elsewhere,
+  contextLimit: elsewhere === "context-length" ? contextLimitOf(error) : undefined
 })
 
 /** A cookie is the resource's own affair with this balancer; a caller that answers with it would hand it on. */

@@ -4,19 +4,23 @@
  * Called once for each attempt, in one synchronous block, whatever way it ended.
  */
 import { limitOf, type TimeoutsConfig } from "../Config.ts"
+import type { Breaker } from "../deployment/Breaker.ts"
 import type { Permit } from "../deployment/Deployment.ts"
 import { HANG_FACTOR, type Latency, type LatencyKind, sizeOf } from "../deployment/Latency.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import type { EventHub } from "../Event.ts"
 import type { TimeoutStage, Usage } from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
-import type { Failed, Outcome } from "./Outcome.ts"
+import { isEndpoint } from "../request/Scope.ts"
+import type { Failed, Outcome, Refused, Throttled } from "./Outcome.ts"
 
 /** What settling needs to know besides the outcome. */
 export interface Settled {
   readonly permit: Permit
   readonly group: ModelGroup
   readonly request: LlmRequest
+  /** Which request of this balancer it is, to tell one request's word from several. */
+  readonly source: number
   readonly promptTokens: number
   /** Time limits without the request's own. */
   readonly configured: TimeoutsConfig
@@ -39,7 +43,7 @@ export const commit = (settled: Settled): void => {
   const { deployment } = permit
   deployment.firstByte(permit, now)
   answered(settled)
-  wellAgain(settled)
+  markHealthy(settled)
   if (request.operation === "other") return
   deployment.heardOf(permit)
   // how much of the prompt was cached is told only at the end, so this ratio is a lower bound
@@ -47,11 +51,22 @@ export const commit = (settled: Settled): void => {
   deployment.latency.observeAtLeast(ratio, now, permit.startedAt, gapOf(group))
 }
 
-/** Ends an attempt: applies its outcome once. Returns false when it had ended before. */
-export const settle = (settled: Settled, outcome: Outcome): boolean => {
-  const { cost, now, permit, usage } = settled
+/**
+ * What an attempt that was not answered says against its deployment or its resource. `attempt/Verdict` judges it, once it is
+ * known whether a peer answers the same request.
+ */
+export interface Charge {
+  readonly settled: Settled
+  readonly outcome: Throttled | Failed | Refused
+  /** Whether the attempt was a breaker's probe, whose slot is kept until the verdict. */
+  readonly isProbe: boolean
+}
+
+/** Ends an attempt: applies what its outcome says at once, and returns what is still to be judged. */
+export const settle = (settled: Settled, outcome: Outcome): Charge | undefined => {
+  const { cost, now, permit, request, source, usage } = settled
   const { deployment } = permit
-  if (!deployment.leave(permit)) return false
+  if (!deployment.leave(permit)) return undefined
   // whatever became of it: what the service says that it billed, it billed
   if (usage !== undefined) deployment.bill(usage, cost)
   switch (outcome._tag) {
@@ -59,40 +74,51 @@ export const settle = (settled: Settled, outcome: Outcome): boolean => {
       deployment.totals.succeeded++
       if (permit.reservation.spilled) deployment.totals.spilled++
       succeeded(settled)
-      break
+      return undefined
     case "Throttled": {
       deployment.totals.throttled++
       answered(settled)
       deployment.breaker.release(permit.epoch)
-      deployment.quota.throttled(permit.reservation, now)
+      const cooldown = deployment.coolingOf(request.scope)
+      const coolFor = cooldown.begin(now, outcome.wait, outcome.reason, source)
+      if (request.scope === undefined && coolFor > 0) deployment.quota.throttled(permit.reservation, now)
       // told inside an answer that had begun, it may have been counted
       if (outcome.status === 429) deployment.quota.refund(permit.reservation, now)
       else billed(settled)
-      tellCooldown(settled, deployment.cooldown.begin(now, outcome.wait, outcome.reason), outcome.reason)
-      break
+      tellCooldown(settled, coolFor, outcome.reason)
+      return { settled, outcome, isProbe: false }
     }
     case "Failed":
       deployment.totals.failed++
-      failed(settled, outcome)
-      break
-    case "Refused":
+      return failed(settled, outcome)
+    case "Refused": {
       deployment.totals.refused++
-      if (permit.reservation.spilled) deployment.quota.refund(permit.reservation, now)
-      answered(settled)
-      aliveAgain(settled)
-      if (outcome.elsewhere === "context-length" && deployment.provisioned && isPromptTooLong(settled)) {
-        deployment.characterCeiling = Math.min(deployment.characterCeiling, settled.request.characters)
+      deployment.refusedInARow++
+      if (permit.reservation.spilled || outcome.status === 429) deployment.quota.refund(permit.reservation, now)
+      if (outcome.elsewhere === "denied") {
+        // a rule or a right: it says neither that the resource is well nor that it is not
+        deployment.breaker.release(permit.epoch)
+        return { settled, outcome, isProbe: isProbing(deployment.resource.breaker, permit.resourceEpoch) }
       }
-      break
+      answered(settled)
+      if (outcome.contextLimit !== undefined && deployment.provisioned && isPromptTooLong(settled)) {
+        deployment.limitContext(outcome.contextLimit, now)
+      }
+      return { settled, outcome, isProbe: isProbing(deployment.breaker, permit.epoch) }
+    }
     case "Abandoned":
       deployment.totals.abandoned++
       abandoned(settled)
-      break
+      return undefined
   }
-  return true
 }
 
-/** Whether it is the prompt itself that was too long: not an output limit, nor a stored conversation that we do not see. */
+const isProbing = (breaker: Breaker, epoch: number): boolean => breaker.state === "half-open" && breaker.epoch === epoch
+
+/**
+ * Whether it is the prompt itself that was too long: not an output limit, nor a stored conversation that we do not see. One
+ * that is far shorter than what it is said to be longer than is not.
+ */
 const isPromptTooLong = ({ promptTokens, request }: Settled): boolean =>
   request.pin === undefined && promptTokens > (request.outputLimit ?? 0)
 
@@ -103,11 +129,11 @@ const answered = (settled: Settled): void => {
   if (resource.answered(permit.resourceEpoch, now)) tellClosed(settled, "resource", resource.name)
 }
 
-const aliveAgain = (settled: Settled): void => {
+/** It answers, if only with a refusal that is the request's own. */
+export const markAlive = (settled: Settled): void => {
   const { now, permit, request } = settled
   const { breaker, id } = permit.deployment
-  // an endpoint that names no model says nothing of any deployment
-  if (request.model === undefined) {
+  if (isEndpoint(request.scope)) {
     breaker.release(permit.epoch)
     return
   }
@@ -117,12 +143,15 @@ const aliveAgain = (settled: Settled): void => {
 }
 
 /** Alive, and there, and able to answer. */
-const wellAgain = (settled: Settled): void => {
-  aliveAgain(settled)
-  if (settled.request.model === undefined) return
-  const { deployment } = settled.permit
-  deployment.lastSuccessAt = settled.now
-  deployment.cooldown.found()
+const markHealthy = (settled: Settled): void => {
+  const { now, permit, request } = settled
+  const { deployment } = permit
+  markAlive(settled)
+  deployment.cooldownOf(request.scope)?.answered(now, permit.startedAt)
+  deployment.resource.succeeded(now)
+  if (isEndpoint(request.scope)) return
+  deployment.lastSuccessAt = now
+  deployment.refusedInARow = 0
 }
 
 const succeeded = (settled: Settled): void => {
@@ -132,7 +161,7 @@ const succeeded = (settled: Settled): void => {
   if (permit.firstByteAt === undefined) {
     deployment.heardOf(permit)
     answered(settled)
-    wellAgain(settled)
+    markHealthy(settled)
   }
   billed(settled)
   deployment.quota.answered(permit.reservation, now)
@@ -184,8 +213,8 @@ const observe = (
 /** Time between two answers of one deployment, where all get their share. */
 const gapOf = ({ deployments, expected }: ModelGroup): number => expected.gap * deployments.length
 
-const failed = (settled: Settled, outcome: Failed): void => {
-  const { now, permit } = settled
+const failed = (settled: Settled, outcome: Failed): Charge | undefined => {
+  const { now, permit, request, source } = settled
   const { deployment } = permit
   const { breaker, resource } = deployment
   if (outcome.unprocessed) deployment.quota.refund(permit.reservation, now)
@@ -193,38 +222,39 @@ const failed = (settled: Settled, outcome: Failed): void => {
   if (outcome.scope === "resource") {
     breaker.release(permit.epoch)
     failResource(settled, outcome)
-    return
+    return undefined
   }
   // an answer with an error status still proves name, TLS and key; a reset or a timeout proves nothing
   if (outcome.status === undefined) resource.breaker.release(permit.resourceEpoch)
   else answered(settled)
+  const charge = { settled, outcome, isProbe: isProbing(breaker, permit.epoch) }
   if (outcome.effect === "missing") {
     breaker.release(permit.epoch)
-    tellCooldown(settled, deployment.cooldown.beginMissing(now, outcome.reason), outcome.reason)
+    tellCooldown(settled, deployment.cooldown.beginMissing(now, outcome.reason, source), outcome.reason)
     if (settled.events.isHeard) {
       settled.events.emit({ _tag: "DeploymentMissing", at: settled.wallNow, deployment: deployment.id })
     }
-    return
+    return charge
   }
-  if (outcome.timeout !== undefined) {
-    timedOut(settled, outcome.timeout, outcome.reason)
-    return
+  if (outcome.wait !== undefined) {
+    tellCooldown(settled, deployment.coolingOf(request.scope).begin(now, outcome.wait, outcome.reason, source), outcome.reason)
   }
-  failDeployment(settled, outcome.reason)
+  if (outcome.timeout === undefined) {
+    failDeployment(settled, outcome.reason)
+    return charge
+  }
+  if (permit.firstByteAt === undefined) observeWait(settled)
+  // what is too slow here may be too slow anywhere: it counts once a peer answers it
+  if (charge.isProbe) failDeployment(settled, outcome.reason)
+  else if (isOwnPatience(settled, outcome.timeout)) breaker.release(permit.epoch)
+  else return charge
+  return undefined
 }
 
-/**
- * A time limit says something about a deployment only when its peers are well; otherwise everything may be slow. One
- * that the caller made shorter says nothing.
- */
-const timedOut = (settled: Settled, stage: TimeoutStage, reason: string): void => {
-  const { configured, group, now, permit, request } = settled
-  const { deployment } = permit
+/** Whether a limit is the caller's, which it made shorter: that says nothing of a deployment. */
+const isOwnPatience = ({ configured, request }: Settled, stage: TimeoutStage): boolean => {
   const limit = limitOf(stage)
-  const isImpatient = stage === "answer" || (request.timeouts?.[limit] ?? Infinity) < configured[limit]
-  if (permit.firstByteAt === undefined) observeWait(settled)
-  if (!isImpatient && group.hasHealthyPeer(deployment, now)) failDeployment(settled, reason)
-  else deployment.breaker.release(permit.epoch)
+  return stage === "answer" || (request.timeouts?.[limit] ?? Infinity) < configured[limit]
 }
 
 const abandoned = (settled: Settled): void => {
@@ -257,15 +287,17 @@ const waitRatio = ({ group, now, permit, promptTokens, request }: Settled): numb
   return group.expected.lowerBound(kind, now - permit.startedAt, size)
 }
 
-const failDeployment = (settled: Settled, reason: string): void => {
-  const { now, permit, random, request } = settled
+/** One more failure of a deployment, weighed against how its peers do. */
+export const failDeployment = (settled: Settled, reason: string): void => {
+  const { group, now, permit, random, request } = settled
   const { deployment } = permit
-  // an endpoint that names no model says nothing of any deployment
-  if (request.model === undefined) {
+  // an endpoint of the resource says nothing of any deployment
+  if (isEndpoint(request.scope)) {
     deployment.breaker.release(permit.epoch)
     return
   }
-  if (!deployment.breaker.fail(permit.epoch, now, random, reason)) return
+  const peers = group.peersShare(deployment, now)
+  if (!deployment.breaker.fail(permit.epoch, now, random, reason, peers)) return
   tellOpened(settled, "deployment", deployment.id, reason, deployment.breaker.openUntil - now)
 }
 
@@ -287,7 +319,7 @@ const failResource = (settled: Settled, outcome: Failed): void => {
   tellOpened(settled, "resource", resource.name, outcome.reason, breaker.openUntil - now)
 }
 
-const tellOpened = (
+export const tellOpened = (
   settled: Settled,
   target: "deployment" | "resource",
   name: string,
@@ -304,7 +336,8 @@ const tellClosed = (settled: Settled, target: "deployment" | "resource", name: s
 }
 
 const tellCooldown = (settled: Settled, coolFor: number, reason: string): void => {
-  if (settled.events.isHeard) {
+  // of an endpoint or a service tier, it is none of the deployment's
+  if (settled.events.isHeard && coolFor > 0 && settled.request.scope === undefined) {
     const deployment = settled.permit.deployment.id
     settled.events.emit({ _tag: "CooledDown", at: settled.wallNow, deployment, reason, coolFor })
   }

@@ -1,15 +1,17 @@
 /**
  * A circuit breaker with two ways to trip and one way back.
  *
- *     closed --(5 failures in a row, or success below 80 % of >= 5 in 30 s)--> open
+ *     closed --(5 failures in a row, or success below 80 % of what peers reach, of >= 5 in 30 s)--> open
  *     open --(open time over, one taker)--> half-open
- *     half-open --(success or refusal)--> closed
+ *     half-open --(success, or a refusal that peers repeat)--> closed
  *     half-open --(failure)--> open, for longer
  *     half-open --(throttled, abandoned)--> open again, its time over: the next taker probes
  *
  * Each change of state begins a new epoch. Whoever takes a permit carries its epoch; what it reports under another
  * epoch changes nothing. The window counts exactly, in ten buckets, so a burst leads to the same decision as the same
- * requests spread out. (Finagle's failure accrual and Linkerd's unified breaker; numbers in docs/configuration.md.)
+ * requests spread out. A failure of a request that no deployment answered says little of this one: it is pardoned, which
+ * leaves a quarter of it in the row and nothing in the window. (Finagle's failure accrual, Linkerd's unified breaker,
+ * Envoy's outlier detection by success rate; numbers in docs/configuration.md.)
  */
 
 /**
@@ -30,6 +32,9 @@ export type BreakerState = "closed" | "open" | "half-open"
 
 const BUCKETS = 10
 
+/** What a pardoned failure still counts in a row: a deployment that answers nothing at all opens all the same. */
+const PARDONED = 0.25
+
 /**
  * Breaker of a deployment or of a resource. Times are milliseconds of a monotonic clock.
  */
@@ -39,6 +44,7 @@ export class Breaker {
   private readonly failures = new Float64Array(BUCKETS)
   private head = 0
   private inARow = 0
+  private failedAt = -Infinity
   private trips = 0
   private probing = false
   /** Whether it was opened at once, for what no repetition mends. */
@@ -115,19 +121,51 @@ export class Breaker {
     return epoch
   }
 
-  /** The request failed. `random` in [0, 1) spreads the open time. Returns whether this opened the breaker. */
-  fail(epoch: number, now: number, random: number, reason: string): boolean {
+  /**
+   * The request failed. `random` in [0, 1) spreads the open time. Returns whether this opened the breaker.
+   *
+   * @param peers share of their requests that peers answered of late: one that does as well is not opened for its share
+   */
+  fail(epoch: number, now: number, random: number, reason: string, peers = 1): boolean {
     if (epoch !== this.epoch) return false
-    if (this.current === "half-open") {
-      this.open(now, random, reason)
-      return true
+    if (this.current === "closed") {
+      this.inARow++
+      this.bucket(now)
+      this.failures[this.head % BUCKETS]! += 1
+      this.failedAt = now
+      if (!this.isTripping(peers)) return false
     }
-    this.inARow++
-    this.bucket(now)
-    this.failures[this.head % BUCKETS]! += 1
-    if (this.inARow < this.options.consecutiveFailures && !this.isBelowRatio()) return false
     this.open(now, random, reason)
     return true
+  }
+
+  /**
+   * A failure of `failedAt`, counted in `epoch`, was of a request that nobody answered. Where it opened the breaker, as the
+   * last of several or as a probe, the next request may try at once.
+   */
+  pardon(epoch: number, failedAt: number, now: number, wasProbe = false): void {
+    if (epoch !== this.epoch && epoch !== this.epoch - 1) return
+    if (!wasProbe) this.forgive(failedAt, now)
+    if (epoch === this.epoch || this.current !== "open" || (!wasProbe && this.isTripping())) return
+    this.trips = Math.max(0, this.trips - 1)
+    this.until = Math.min(this.until, now)
+  }
+
+  private forgive(failedAt: number, now: number): void {
+    this.inARow = Math.max(0, this.inARow - 1 + PARDONED)
+    this.bucket(now)
+    const index = this.indexOf(failedAt)
+    if (this.head - index < BUCKETS) {
+      this.failures[index % BUCKETS] = Math.max(0, this.failures[index % BUCKETS]! - 1)
+    }
+  }
+
+  /** Share of the requests of the window that were answered; 1 while too few say. */
+  successShare(now: number): number {
+    if (now - this.failedAt > this.options.window) return 1
+    this.bucket(now)
+    const { samples, successes } = this.counts()
+    return samples < this.options.minimumSamples ? 1 : successes / samples
   }
 
   /** Opens at once, whatever was counted: for failures that no repetition mends. */
@@ -183,19 +221,28 @@ export class Breaker {
     this.epoch++
   }
 
-  private isBelowRatio(): boolean {
+  private isTripping(peers = 1): boolean {
+    if (this.inARow >= this.options.consecutiveFailures) return true
+    const { samples, successes } = this.counts()
+    return samples >= this.options.minimumSamples && successes / samples < this.options.successRatio * peers
+  }
+
+  private counts(): { readonly successes: number; readonly samples: number } {
     let successes = 0
-    let failures = 0
+    let samples = 0
     for (let i = 0; i < BUCKETS; i++) {
       successes += this.successes[i]!
-      failures += this.failures[i]!
+      samples += this.successes[i]! + this.failures[i]!
     }
-    const samples = successes + failures
-    return samples >= this.options.minimumSamples && successes / samples < this.options.successRatio
+    return { successes, samples }
+  }
+
+  private indexOf(at: number): number {
+    return Math.floor(at / Math.max(1, this.options.window / BUCKETS))
   }
 
   private bucket(now: number): void {
-    const index = Math.floor(now / Math.max(1, this.options.window / BUCKETS))
+    const index = this.indexOf(now)
     const ahead = Math.min(index - this.head, BUCKETS)
     for (let i = 0; i < ahead; i++) {
       const cleared = (index - i) % BUCKETS

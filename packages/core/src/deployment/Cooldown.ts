@@ -3,6 +3,11 @@
  *
  * A later, longer wait extends it; a shorter one never cuts it. Services have been seen to ask for a day: past the cap,
  * one request per cap is let through to see.
+ *
+ * A wait may be meant for one request alone (one that is too large, of a service tier without capacity, or that a rule
+ * before the service does not like), in words that nobody knows. So the word of a request that was refused wherever it was
+ * sent is tried: one other request may pass. Where that is answered, the word was contradicted, and for a minute single
+ * refusals are taken for their request's own.
  */
 
 /** Settings of a cooldown, in milliseconds. */
@@ -14,15 +19,32 @@ export interface CooldownOptions {
 
 const MISSING_FIRST = 30_000
 
+/** How long single refusals are not believed after one that was contradicted, in milliseconds. */
+const DISBELIEF = 60_000
+
+/** So many refusals without an answer between them are believed whatever was contradicted before. */
+const BELIEVED_IN_A_ROW = 5
+
+/** Requests that may try one cooldown: whoever tries may be of the same kind as the one that was refused. */
+const MAX_TRIALS = 3
+
 /**
  * Cooldown of one deployment. Times are milliseconds of a monotonic clock.
  */
 export class Cooldown {
   private readonly options: CooldownOptions
+  private begunAt = 0
   private until = 0
   private probeAt = 0
   private missing = 0
   private missingUntil = -Infinity
+  /** Requests whose word this is, while each of them may be to blame itself. */
+  private readonly sources = new Set<number>()
+  private isCertain = false
+  private trials = 0
+  private isOnTrial = false
+  private refusedInARow = 0
+  private disbelievedUntil = -Infinity
   /** Why, for people. */
   reason = ""
 
@@ -49,14 +71,31 @@ export class Cooldown {
     return now < this.missingUntil
   }
 
-  /** A request passes; within a long cooldown it is the one probe of this while. */
+  /** A request passes; within a long cooldown, or one on trial, it is the one probe of this while. */
   enter(now: number): void {
     if (now < this.until) this.probeAt = now + this.options.maxCooldown
   }
 
-  /** Waits for `wait` milliseconds, or the default when the service named no time. Returns the wait in force. */
-  begin(now: number, wait: number | undefined, reason: string): number {
-    if (now >= this.until) this.probeAt = now + this.options.maxCooldown
+  /**
+   * Waits for `wait` milliseconds, or the default when the service named no time. Returns the wait in force: 0 where it is
+   * not believed.
+   *
+   * @param source the request that was told; without one, it is certain
+   */
+  begin(now: number, wait: number | undefined, reason: string, source?: number): number {
+    this.refusedInARow++
+    const isBelieved = source === undefined || now >= this.disbelievedUntil || this.refusedInARow >= BELIEVED_IN_A_ROW
+    if (!isBelieved) return Math.max(0, this.until - now)
+    if (now >= this.until) {
+      this.begunAt = now
+      this.probeAt = now + this.options.maxCooldown
+      this.sources.clear()
+      this.isCertain = false
+      this.trials = 0
+      this.isOnTrial = false
+    }
+    if (source === undefined) this.isCertain = true
+    else this.sources.add(source)
     const until = now + (wait ?? this.options.cooldown)
     if (until > this.until) {
       this.until = until
@@ -66,16 +105,38 @@ export class Cooldown {
   }
 
   /** The deployment does not exist: 30 s, doubling up to the cap. */
-  beginMissing(now: number, reason: string): number {
+  beginMissing(now: number, reason: string, source?: number): number {
     // those that were under way together found out once
     if (now < this.missingUntil) return this.until - now
     const wait = Math.min(MISSING_FIRST * 2 ** Math.min(this.missing++, 30), this.options.maxCooldown)
-    this.missingUntil = now + wait
-    return this.begin(now, wait, reason)
+    const inForce = this.begin(now, wait, reason, source)
+    if (inForce > 0) this.missingUntil = now + wait
+    return inForce
   }
 
-  /** The deployment answered: it exists. */
-  found(): void {
+  /** A peer answered what was refused here: it was no fault of the request. */
+  confirm(source: number): void {
+    if (this.sources.has(source)) this.isCertain = true
+  }
+
+  /** Nobody answered what was refused here. Where no other request was told the same, the next one may try. */
+  doubt(source: number, now: number): void {
+    if (!this.sources.delete(source) || now >= this.until || this.isCertain) return
+    if (this.sources.size > 0 || this.trials === MAX_TRIALS) return
+    this.trials++
+    this.isOnTrial = true
+    this.probeAt = now
+  }
+
+  /** It answered a request of `startedAt`. Returns whether that contradicts what it had said, which is over then. */
+  answered(now: number, startedAt = now): boolean {
     this.missing = 0
+    this.refusedInARow = 0
+    if (!this.isOnTrial || now >= this.until || startedAt < this.begunAt) return false
+    this.isOnTrial = false
+    this.disbelievedUntil = now + DISBELIEF
+    this.until = now
+    this.missingUntil = now
+    return true
   }
 }

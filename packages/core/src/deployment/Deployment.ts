@@ -11,8 +11,10 @@ import type { PriceList } from "../pricing/Prices.ts"
 import { Breaker } from "./Breaker.ts"
 import { Cooldown } from "./Cooldown.ts"
 import { FAR_SLOWER, Latency, NO_ACCIDENT } from "./Latency.ts"
+import { isEndpoint } from "../request/Scope.ts"
 import { Quota, type Reservation } from "./Quota.ts"
 import type { Resource } from "./Resource.ts"
+import { ScopedCooldowns } from "./ScopedCooldowns.ts"
 
 /** What an attempt holds of a deployment while it runs. */
 export interface Permit {
@@ -77,6 +79,8 @@ export class Deployment {
   readonly quota: Quota
   readonly breaker: Breaker
   readonly cooldown: Cooldown
+  /** Of its service tiers with a capacity of their own. */
+  readonly cooldowns: ScopedCooldowns
   /** To the first token, or to the whole answer. */
   readonly latency = new Latency()
   /** From the first token to the last. */
@@ -109,9 +113,14 @@ export class Deployment {
   /** Attempts in flight whose first byte has not come. */
   waiting = 0
   draining = false
-  /** Characters of prompt from which on this deployment refused one as too long. */
-  characterCeiling = Infinity
+  /** The longest context that it takes by its own word, in tokens, and until when that is remembered. */
+  private contextLimit = Infinity
+  private contextLimitUntil = -Infinity
   lastSuccessAt = -Infinity
+  /** Requests that it refused since it last answered one. */
+  refusedInARow = 0
+  /** When people were last told that its peers do better. */
+  toldOutlierAt = -Infinity
   /**
    * Attempts that wait for their first byte though one is expected, the longest waiting first, but for those that a later
    * one of their kind overtook.
@@ -147,6 +156,7 @@ export class Deployment {
     this.configuredCapacity = this.quota.capacity
     this.breaker = new Breaker(settings.health)
     this.cooldown = new Cooldown(settings.health)
+    this.cooldowns = new ScopedCooldowns(settings.health)
     this.slowStart = settings.health.slowStart
     this.slowStartFloor = settings.health.slowStartFloor
     this.addedAt = addedAt
@@ -161,29 +171,47 @@ export class Deployment {
     this.configuredCapacity = config.tpm ?? (config.rpm === undefined ? NaN : (config.rpm * 1000) / 6)
   }
 
-  /** Share of its weight that a deployment gets while it comes back: from the floor to 1 over the slow start. */
+  /** The cooldown of a scope, if it was ever told to wait. */
+  cooldownOf(scope: string | undefined): Cooldown | undefined {
+    if (scope === undefined) return this.cooldown
+    return (isEndpoint(scope) ? this.resource.cooldowns : this.cooldowns).find(scope)
+  }
+
+  /** The cooldown of a scope that is told to wait. */
+  coolingOf(scope: string | undefined): Cooldown {
+    if (scope === undefined) return this.cooldown
+    return (isEndpoint(scope) ? this.resource.cooldowns : this.cooldowns).get(scope)
+  }
+
+  /**
+   * Share of its weight that a deployment gets: from the floor to 1 over the slow start while it comes back, and no more
+   * than the share of requests that it answers.
+   */
   warmth(now: number): number {
     const { breaker, resource } = this
-    if (!breaker.hasTripped && !resource.breaker.hasTripped && this.addedAt === -Infinity) return 1
+    const share = breaker.successShare(now)
+    if (!breaker.hasTripped && !resource.breaker.hasTripped && this.addedAt === -Infinity) return share
     const age = now - Math.max(this.addedAt, this.breaker.reopenedAt, this.resource.breaker.reopenedAt)
-    return age >= this.slowStart ? 1 : Math.max(this.slowStartFloor, age / this.slowStart)
+    return age >= this.slowStart ? share : Math.max(this.slowStartFloor, share * (age / this.slowStart))
   }
 
   /**
    * Begins an attempt: reserves its tokens and takes the breakers' probe slots where they are not closed.
    *
    * @param expected milliseconds until its first token, or its answer; `Infinity` when nobody knows
-   * @param requests 0 for what does not count against its quota
+   * @param scope what it is besides the deployment's own traffic; an endpoint counts against no quota
    */
   enter(
     now: number,
     tokens: number,
     expected = Infinity,
     kind: Permit["kind"] = "first-token",
-    requests: 0 | 1 = 1
+    scope?: string
   ): Permit {
-    const reservation = this.quota.reserve(now, tokens, requests)
-    this.cooldown.enter(now)
+    const isOwn = !isEndpoint(scope)
+    const reservation = this.quota.reserve(now, isOwn ? tokens : 0, isOwn ? 1 : 0)
+    if (isOwn) this.cooldown.enter(now)
+    if (scope !== undefined) this.cooldownOf(scope)?.enter(now)
     this.inFlight++
     this.waiting++
     this.totals.attempts++
@@ -220,6 +248,17 @@ export class Deployment {
     if (this.latency.isFarSlower(now) || this.decoding.isFarSlower(now)) return true
     if (this.waiting < NO_ACCIDENT) return false
     return areOverdue(this.silent["first-token"], now) || areOverdue(this.silent.answer, now)
+  }
+
+  /** Whether a prompt of so many tokens is longer than it takes. */
+  isTooLong(promptTokens: number, now: number): boolean {
+    return promptTokens > this.contextLimit && now < this.contextLimitUntil
+  }
+
+  /** It refused a prompt as too long, and said how many tokens it takes. */
+  limitContext(tokens: number, now: number): void {
+    this.contextLimit = tokens
+    this.contextLimitUntil = now + CONTEXT_LIMIT_REMEMBERED
   }
 
   /** The first byte of content arrived: the attempt no longer waits. */
@@ -261,6 +300,9 @@ export class Deployment {
     else totals.cost += cost
   }
 }
+
+/** How long a context limit is remembered, in milliseconds: a deployment may be given another model. */
+const CONTEXT_LIMIT_REMEMBERED = 600_000
 
 /** How long the longest waiting have waited, as a ratio to what was expected of them: the worst. */
 const overdue = (silent: ReadonlySet<Permit>, now: number): number => {

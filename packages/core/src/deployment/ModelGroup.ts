@@ -36,4 +36,16 @@ export class ModelGroup {
     }
     return false
   }
+
+  /** Share of their requests that the others answered of late; 1 where too few say. */
+  peersShare(self: Deployment, now: number): number {
+    let sum = 0
+    let peers = 0
+    for (const peer of this.deployments) {
+      if (peer === self) continue
+      sum += peer.breaker.successShare(now)
+      peers++
+    }
+    return peers === 0 ? 1 : sum / peers
+  }
 }

@@ -7,8 +7,10 @@
  */
 import type { ResourceConfig } from "../Config.ts"
 import { Breaker, type BreakerOptions } from "./Breaker.ts"
+import type { CooldownOptions } from "./Cooldown.ts"
 import type { Credential } from "./Credential.ts"
 import type { Place } from "./Deployment.ts"
+import { ScopedCooldowns } from "./ScopedCooldowns.ts"
 
 /** Paths remembered for a deployment. */
 const MAX_PATHS = 16
@@ -91,16 +93,21 @@ export class Resource {
   readonly region: string | undefined
   readonly origin: string
   readonly breaker: Breaker
+  /** Of its endpoints besides those of its deployments. */
+  readonly cooldowns: ScopedCooldowns
   readonly apiVersion: string | undefined
   readonly place: Omit<Place, "tier">
   /** When it last answered anything. */
   lastAnswerAt = -Infinity
+  /** When it last did what it was asked, and how often in a row since then it said that the credential may not. */
+  lastSuccessAt = -Infinity
+  deniedInARow = 0
   private readonly root: string
   private readonly base: string
   private readonly paths = new Map<string, Map<string, string>>()
   #credential: Credential
 
-  constructor(config: ResourceConfig, credential: Credential, breaker: BreakerOptions) {
+  constructor(config: ResourceConfig, credential: Credential, health: BreakerOptions & CooldownOptions) {
     const url = new URL(config.endpoint)
     const root = url.pathname.replace(/\/+$/, "")
     const { name, provider, region } = config
@@ -115,7 +122,8 @@ export class Resource {
     this.base = config.provider !== "azure"
       ? root
       : `${root}${this.apiVersion === undefined ? "/openai/v1" : "/openai"}`
-    this.breaker = new Breaker(breaker)
+    this.breaker = new Breaker(health)
+    this.cooldowns = new ScopedCooldowns(health)
     this.#credential = credential
   }
 
@@ -127,6 +135,12 @@ export class Resource {
   renewCredential(credential: Credential, now: number): void {
     this.#credential = credential
     this.breaker.reset(now)
+  }
+
+  /** It did what it was asked. */
+  succeeded(now: number): void {
+    this.lastSuccessAt = now
+    this.deniedInARow = 0
   }
 
   /** It answered: its name, its TLS and its key are good. Returns whether this closed its breaker. */

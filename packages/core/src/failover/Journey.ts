@@ -3,6 +3,9 @@
  */
 import type { OnOpen } from "../attempt/AttemptPlan.ts"
 import type { AttemptFailure } from "../attempt/GivenStream.ts"
+import type { Refused } from "../attempt/Outcome.ts"
+import type { Charge } from "../attempt/Settlement.ts"
+import { judge, type Verdict } from "../attempt/Verdict.ts"
 import { type Config, limitOf, type TimeoutsConfig } from "../Config.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import { sizeOf } from "../deployment/Latency.ts"
@@ -18,6 +21,8 @@ import type { Answered } from "./Narrator.ts"
 export const sessionKeyOf = ({ model }: ModelGroup, session: string, shard = 0): string =>
   `${model}\u0000${shard}\u0000${session}`
 
+let nextSource = 0
+
 /** How many times as long as the average an answer may be before it is suspected. */
 const LONG_ANSWER = 4
 
@@ -25,6 +30,8 @@ const LONG_ANSWER = 4
  * What is known of a request. Times are milliseconds of the monotonic clock.
  */
 export class Journey {
+  /** Which request of this balancer it is, to tell one request's word from several. */
+  readonly source = nextSource++
   readonly request: LlmRequest
   readonly group: ModelGroup
   onOpen: OnOpen | undefined
@@ -46,6 +53,14 @@ export class Journey {
   waited = 0
   /** How long it may wait in all, as of when it took its place in the line. */
   longestWait = Infinity
+  /** What its attempts say against deployments, until it is known whether a peer answers. */
+  private charges: Array<Charge> = []
+  /** The last word of a service that would not do what was asked. It is the caller's, unless another answers. */
+  refusal: Refused | undefined
+  /** Whether another deployment was asked whether a refusal is the request's own fault. */
+  hasSecondOpinion = false
+  /** Until when it was told to leave a deployment alone. */
+  told: Map<Deployment, number> | undefined
   /** Its last attempt, if it was sent before. */
   last: AttemptFailure | undefined
   /** Whether its next attempt draws on the retry budget. */
@@ -99,6 +114,26 @@ export class Journey {
     this.maxAttempts = request.attempts ?? settings.failover.attempts
     this.shard = shard
     this.sessionKey = request.session === undefined ? undefined : sessionKeyOf(group, request.session, shard)
+  }
+
+  /** An attempt ended without an answer. */
+  accuse(charge: Charge): void {
+    this.charges.push(charge)
+    const { outcome, settled: { now, permit: { deployment } } } = charge
+    if ("wait" in outcome && outcome.wait !== undefined) {
+      this.told ??= new Map()
+      this.told.set(deployment, Math.max(this.told.get(deployment) ?? 0, now + outcome.wait))
+    }
+  }
+
+  /** It is known what becomes of it: a deployment answered it, or nobody is left to ask, or it ends unseen. */
+  judge(verdict: Verdict | Deployment, now: number, wallNow: number): void {
+    const { charges } = this
+    if (charges.length === 0) return
+    this.charges = []
+    for (const charge of charges) {
+      judge(charge, typeof verdict === "string" ? verdict : peerVerdict(charge, verdict), now, wallNow)
+    }
   }
 
   /** An attempt begins. */
@@ -183,7 +218,15 @@ export class Journey {
   }
 
   /** Nothing answered, and something ended the search. */
-  unavailable(limitedBy: Errors.LimitedBy): Errors.LoadBalancerErrorReason {
-    return new Errors.Unavailable({ model: this.group.model, limitedBy })
+  unavailable(limitedBy: Errors.LimitedBy, now?: number): Errors.LoadBalancerErrorReason {
+    const soonest = Math.min(...this.told?.values() ?? [])
+    const retryAfter = now === undefined || soonest <= now || soonest === Infinity ? undefined : Math.ceil(soonest - now)
+    return new Errors.Unavailable({ model: this.group.model, limitedBy, retryAfter })
   }
+}
+
+/** An answer of the same deployment, or where a credential was lacking of the same resource, says nothing of a peer. */
+const peerVerdict = ({ outcome, settled: { permit: { deployment } } }: Charge, by: Deployment): Verdict => {
+  const isDenied = outcome._tag === "Refused" && outcome.elsewhere === "denied"
+  return (isDenied ? by.resource !== deployment.resource : by !== deployment) ? "answered" : "unknown"
 }

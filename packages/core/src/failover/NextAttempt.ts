@@ -74,6 +74,7 @@ export class NextAttempt {
           failed === undefined ? { _tag: none } : { _tag: "Attempt", failure: failed }
         ),
       onSuccess: (answer) => {
+        journey.judge(answer.deployment, this.state.now, this.state.wallNow)
         this.remember(journey, answer, startedAt)
         journey.group.overload.answered(this.state.now)
         return Effect.succeed({ answer, attempts: journey.counted })
@@ -159,10 +160,11 @@ export class NextAttempt {
       group: journey.group,
       demand: {
         tokens: journey.tokens,
-        characters: journey.request.characters,
+        promptTokens: journey.promptTokens,
         isStandardOnly: journey.isStandardOnly,
         hasStandard: journey.group.hasStandard,
-        namesModel: journey.request.model !== undefined,
+        scope: journey.request.scope,
+        told: tried === noneTried ? undefined : journey.told,
         resources: journey.resources
       },
       tried,
@@ -182,12 +184,11 @@ export class NextAttempt {
   ): AttemptPlan {
     const { configured, deadline, group, onOpen, promptTokens, request, timeouts, tokens } = journey
     const { narrator } = this.state
-    const requests = request.model === undefined ? 0 : 1
     this.place(journey, deployment, now, overruling)
     const { breaker, resource } = deployment
     const { epoch } = breaker
     const { epoch: resourceEpoch } = resource.breaker
-    const permit = deployment.enter(now, tokens, journey.expected, journey.latencyKind, requests)
+    const permit = deployment.enter(now, tokens, journey.expected, journey.latencyKind, request.scope)
     // a breaker changes its state on entry only where this is its probe
     if (breaker.epoch !== epoch) narrator.halfOpened("deployment", deployment.id)
     if (resource.breaker.epoch !== resourceEpoch) narrator.halfOpened("resource", resource.name)
@@ -216,6 +217,8 @@ export class NextAttempt {
       deadline,
       isRenewal: typeof overruling === "object",
       onOpen,
+      source: journey.source,
+      onCharge: (charge) => journey.accuse(charge),
       onEnd,
       story: narrator.attempt(journey, permit, role, selection)
     }
@@ -302,7 +305,7 @@ export class NextAttempt {
       onFailure: (trouble) => {
         if (trouble._tag !== "Attempt") return true
         const { outcome, summary } = trouble.failure
-        // what the service will not do, it will not do elsewhere; and a credential is renewed at once
+        // a refusal is for those who know what follows from it; and a credential is renewed at once
         if (outcome._tag === "Refused" || (outcome._tag === "Failed" && outcome.effect === "renew")) return false
         journey.attempts.push(summary)
         if (outcome._tag === "Failed" && outcome.timeout !== undefined && outcome.timeout !== "connect") {

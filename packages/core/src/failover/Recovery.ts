@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { AttemptFailure } from "../attempt/GivenStream.ts"
-import type { Outcome } from "../attempt/Outcome.ts"
+import type { Outcome, Refused } from "../attempt/Outcome.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import * as Errors from "../LoadBalancerError.ts"
 import { healthyShare } from "../routing/Router.ts"
@@ -46,7 +46,7 @@ export class Recovery {
       let trouble = first
       while (true) {
         if (trouble._tag === "NoBudget") {
-          return yield* failure(this.finalReason(journey, journey.last, "budget"), journey.attempts)
+          return yield* this.end(journey, this.finalReason(journey, journey.last, "budget"))
         }
         const last = trouble._tag === "Attempt" ? trouble.failure : undefined
         journey.last = last ?? journey.last
@@ -54,15 +54,15 @@ export class Recovery {
         if (last !== undefined) {
           journey.attempts.push(last.summary)
           const { stop, mend } = this.repair(journey, last)
-          if (stop !== undefined) return yield* failure(stop, journey.attempts)
+          if (stop !== undefined) return yield* this.end(journey, stop)
           next = mend
         }
         if (next === undefined) {
           const stop = yield* this.prepare(journey, last, step)
-          if (stop !== undefined) return yield* failure(stop, journey.attempts)
+          if (stop !== undefined) return yield* this.end(journey, stop)
           next = this.next.attempt(journey, "panic")
         }
-        if (this.state.isClosed) return yield* failure(journey.unavailable("closed"), journey.attempts)
+        if (this.state.isClosed) return yield* this.end(journey, journey.unavailable("closed"))
         const exit = yield* Effect.exit(next)
         if (Exit.isSuccess(exit)) return exit.value
         const found = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
@@ -77,6 +77,13 @@ export class Recovery {
     return failure(this.throttled(journey, "overload"), [])
   }
 
+  /** The error that a request ends with: what a service said of it comes before what became of further attempts. */
+  private end(journey: Journey, reason: Errors.LoadBalancerErrorReason): Errors.LoadBalancerError {
+    journey.judge(isJudged(journey) ? "unanswered" : "unknown", this.state.now, this.state.wallNow)
+    const isOwn = reason._tag === "Rejected" || reason._tag === "ContentFiltered" || this.state.isClosed
+    return failure(isOwn || journey.refusal === undefined ? reason : rejected(journey.refusal), journey.attempts)
+  }
+
   /** What followed its first attempt has ended, one way or another. */
   ended(journey: Journey, exit: Exit.Exit<unknown, Errors.LoadBalancerError>): void {
     journey.leaveLine()
@@ -86,7 +93,14 @@ export class Recovery {
     const isHurried = journey.deadline - journey.startedAt < maxWait
     if (isHurried || journey.attempts.length < Math.min(attempts, journey.group.deployments.length)) return
     const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-    if (error?.reason._tag === "Throttled") journey.group.overload.refused(this.state.now)
+    // where another request would be sent, it was this one that was refused
+    if (error?.reason._tag !== "Throttled" || this.wouldSendAnother(journey)) return
+    journey.group.overload.refused(this.state.now)
+  }
+
+  /** Whether a request like this one, that was not sent yet, would be. */
+  private wouldSendAnother(journey: Journey): boolean {
+    return this.next.decide(journey, noneTried)._tag === "Decision"
   }
 
   /** Reads what only this failure can say; where it says nothing, any deployment may do. */
@@ -109,12 +123,10 @@ export class Recovery {
           journey.isStandardOnly = true
           return {}
         }
-        const { body, code, headers, message, status } = outcome
-        const fields = { status, code, description: message, body, headers }
-        const stop = code === "content_filter"
-          ? new Errors.ContentFiltered(fields)
-          : new Errors.Rejected({ ...fields, by: "service" })
-        return { stop }
+        journey.refusal = outcome
+        return this.mayAskAnother(journey, last, outcome)
+          ? { mend: this.next.attempt(journey) }
+          : { stop: rejected(outcome) }
       }
       case "Failed": {
         if (outcome.effect === "renew" && !journey.renewed.has(deployment.resource.name)) {
@@ -134,6 +146,32 @@ export class Recovery {
       case "Throttled":
         return {}
     }
+  }
+
+  /**
+   * Whether to ask another deployment, at once: where that one may have a larger quota or the right that lacks here; and
+   * once, to hear whether a refusal is the request's own fault, where it does not say so itself or where this deployment
+   * refuses more than one.
+   */
+  private mayAskAnother(journey: Journey, last: AttemptFailure, { elsewhere }: Refused): boolean {
+    const { deployment } = last
+    if (elsewhere === "no" || elsewhere === "context-length" || elsewhere === "not-here") return false
+    if (elsewhere === "denied") {
+      for (const other of journey.group.deployments) {
+        if (other.resource === deployment.resource) journey.tried.add(other)
+      }
+    } else if (elsewhere !== "larger") {
+      const hasNeverAnswered = deployment.lastSuccessAt === -Infinity
+      const isSuspect = deployment.refusedInARow > 1
+        || (hasNeverAnswered && journey.group.hasHealthyPeer(deployment, this.state.now))
+      if (journey.hasSecondOpinion || (elsewhere === "worded" && !isSuspect)) return false
+      journey.hasSecondOpinion = true
+    }
+    if (journey.counted >= journey.maxAttempts) return false
+    const decision = this.next.decide(journey)
+    if (decision._tag === "NoCandidate" || decision.isRepeat) return false
+    journey.owesRetry = !this.isFree(journey, last, true)
+    return !journey.owesRetry || this.state.budget.left(this.state.now) >= 1
   }
 
   /** Excludes a resource that does not know what the request refers to. Returns whether another is left to ask. */
@@ -158,6 +196,11 @@ export class Recovery {
     const now = this.state.now
     if (now >= journey.deadline) return journey.deadlinePassed
     const decision = this.next.mustQueue(journey) ? queued : this.next.decide(journey)
+    if (decision._tag === "NoCandidate" || decision.isRepeat) {
+      // nobody is left to ask who could answer it
+      if (isJudged(journey)) journey.judge("unanswered", now, this.state.wallNow)
+      if (journey.refusal !== undefined) return rejected(journey.refusal)
+    }
     // at least a moment, so that a request that finds nothing never goes round without waiting
     const wait = decision._tag === "Decision" ? 0 : Math.max(1, decision.opensAt - now)
     const bestBet = decision._tag === "NoCandidate" && this.next.mayPanic(journey, decision)
@@ -222,8 +265,9 @@ export class Recovery {
     const { maxWait, maxWaiting } = this.state.settings.failover
     const began = this.state.now
     const isPinned = journey.resources !== undefined
-    if (isPinned && !this.next.mustQueue(journey)) {
-      // nobody else waits for just this resource, so it holds nobody up
+    const isAside = isPinned || (journey.told !== undefined && this.wouldSendAnother(journey))
+    if (isAside && !this.next.mustQueue(journey)) {
+      // nobody else waits for just this resource, or was told just this, so it holds nobody up
       yield* this.state.pause(delay)
       return undefined
     }
@@ -284,7 +328,9 @@ export class Recovery {
   ): Errors.LoadBalancerErrorReason {
     const timeout = last?.outcome._tag === "Failed" ? last.outcome.timeout : undefined
     if (timeout !== undefined && timeout !== "answer") return journey.timedOutIn(timeout)
-    return last?.outcome._tag === "Throttled" ? this.throttled(journey, limitedBy) : journey.unavailable(limitedBy)
+    return last?.outcome._tag === "Throttled"
+      ? this.throttled(journey, limitedBy)
+      : journey.unavailable(limitedBy, this.state.now)
   }
 
   /** It was throttled, and told when to come back, as far as anybody knows. */
@@ -307,5 +353,17 @@ const STANDING_PATIENCE = 0.1
 
 /** How often the first in line looks whether a deployment is back before it was told to be, in milliseconds. */
 const LOOK_EVERY = 250
+
+/** Whether it was seen how more than one deployment does with it, or there is no other. */
+const isJudged = ({ attempts, group }: Journey): boolean =>
+  group.deployments.length === 1 || attempts.some(({ deployment }) => deployment !== attempts[0]!.deployment)
+
+/** The service's refusal as the caller's error. */
+const rejected = ({ body, code, headers, message, status }: Refused): Errors.LoadBalancerErrorReason => {
+  const fields = { status, code, description: message, body, headers }
+  return code === "content_filter"
+    ? new Errors.ContentFiltered(fields)
+    : new Errors.Rejected({ ...fields, by: "service" })
+}
 
 const isTimeout = (outcome: Outcome): boolean => outcome._tag === "Failed" && outcome.timeout !== undefined

@@ -12,6 +12,7 @@ import { LoadBalancerError, Rejected } from "../LoadBalancerError.ts"
 import type { Explanation } from "../routing/Explanation.ts"
 import { isRecord, textOf as text } from "./Json.ts"
 import { traitsOf } from "./RequestTraits.ts"
+import { scopeOf } from "./Scope.ts"
 import { countCharacters } from "./TokenEstimate.ts"
 
 export { isRecord }
@@ -85,6 +86,8 @@ export interface LlmRequest extends Facts {
   /** Below the API's base, such as `/chat/completions`. */
   readonly path: string
   readonly query: string
+  /** What the service's word about it is about, besides the deployment; see `request/Scope`. */
+  readonly scope: string | undefined
   /** Whether the door gives out parsed events, so that each is parsed, and one that is no JSON breaks the stream. */
   readonly parsesEvents: boolean
   readonly body: RequestBody
@@ -130,6 +133,7 @@ const headersOf = (headers: CallOptions["headers"]): Readonly<Record<string, str
 export const make = (asked: Asked, facts: Facts, options: CallOptions | undefined): LlmRequest => ({
   ...asked,
   ...facts,
+  scope: scopeOf(asked.operation, asked.path, facts.model, facts.traits?.["service_tier"]),
   session: sessionOf(options?.session) ?? sessionOf(facts.session),
   headers: asked.headers ?? headersOf(options?.headers),
   attempts: options?.attempts,

@@ -2,13 +2,14 @@
  * Gates: what a deployment must pass to be a candidate for a request, in this order. A refusal has a name.
  */
 import type { Deployment } from "../deployment/Deployment.ts"
+import { isEndpoint } from "../request/Scope.ts"
 
 /**
  * Why a deployment is no candidate.
  *
  * - `pinned-elsewhere`: the request refers to something that another resource owns.
  * - `draining`: it is leaving the set.
- * - `too-long`: it, or for this request another provisioned one, refused a prompt of this length.
+ * - `too-long`: the prompt is longer than it says it takes, or another provisioned one refused this one for its length.
  * - `resource-open`, `breaker-open`: it, or its resource, is failing.
  * - `cooling-down`: the service asked to wait.
  * - `missing`: the service does not know it (404), and is asked again after a while.
@@ -28,14 +29,16 @@ export type Refusal =
 export interface Demand {
   /** Prompt and possible output. */
   readonly tokens: number
-  /** Characters of prompt. */
-  readonly characters: number
+  /** Of these, the prompt. */
+  readonly promptTokens: number
   /** Whether the prompt was too long for a provisioned deployment, so that no other is asked. */
   readonly isStandardOnly: boolean
   /** Whether the model has a standard deployment, so that a provisioned one may be spared what it refused before. */
   readonly hasStandard: boolean
-  /** Whether a model is asked for. An endpoint that names none asks only for the resource. */
-  readonly namesModel: boolean
+  /** What is asked for besides deployments' own traffic; an endpoint asks only for the resource. See `request/Scope`. */
+  readonly scope: string | undefined
+  /** Until when this request itself was told to leave a deployment alone. */
+  readonly told: ReadonlyMap<Deployment, number> | undefined
   /** Resources that may serve it; `undefined` for any. */
   readonly resources: ReadonlySet<string> | undefined
 }
@@ -45,9 +48,12 @@ export interface Demand {
  */
 export const refusalOf = (deployment: Deployment, demand: Demand, now: number): Refusal | undefined => {
   if (demand.resources !== undefined && !demand.resources.has(deployment.resource.name)) return "pinned-elsewhere"
-  if (!demand.namesModel) return deployment.resource.breaker.allows(now) ? undefined : "resource-open"
+  const { scope, told } = demand
+  if (scope !== undefined && deployment.cooldownOf(scope)?.allows(now) === false) return "cooling-down"
+  if (told !== undefined && (told.get(deployment) ?? 0) > now) return "cooling-down"
+  if (isEndpoint(scope)) return deployment.resource.breaker.allows(now) ? undefined : "resource-open"
   if (deployment.draining) return "draining"
-  if (demand.characters >= deployment.characterCeiling && demand.hasStandard) return "too-long"
+  if (demand.hasStandard && deployment.isTooLong(demand.promptTokens, now)) return "too-long"
   if (demand.isStandardOnly && deployment.provisioned) return "too-long"
   if (!deployment.resource.breaker.allows(now)) return "resource-open"
   if (!deployment.breaker.allows(now)) return "breaker-open"
@@ -66,8 +72,12 @@ export const isFailing = (refusal: Refusal): boolean => refusal === "breaker-ope
 export const opensAt = (deployment: Deployment, refusal: Refusal, demand: Demand, now: number): number => {
   switch (refusal) {
     case "missing":
-    case "cooling-down":
-      return Math.max(deployment.cooldown.opensAt, now + deployment.quota.timeUntilFits(now, demand.tokens))
+    case "cooling-down": {
+      const { scope, told } = demand
+      const opens = Math.max(told?.get(deployment) ?? 0, deployment.cooldownOf(scope)?.opensAt ?? 0)
+      if (isEndpoint(scope)) return opens
+      return Math.max(opens, deployment.cooldown.opensAt, now + deployment.quota.timeUntilFits(now, demand.tokens))
+    }
     case "over-quota":
       return now + deployment.quota.timeUntilFits(now, demand.tokens)
     // while its probe is out, nobody knows

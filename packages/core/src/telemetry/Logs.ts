@@ -67,6 +67,11 @@ export class Logs {
         const message = `${deployment} does not exist; check its name and its resource`
         return { level: "Error", message, annotations: { deployment, reason: "missing" } }
       }
+      case "Outlier": {
+        const { deployment, reason, share } = event
+        const message = `${deployment} does worse than its peers (${reason}): it answered ${Math.round(share * 100)} % of late`
+        return { level: "Warn", message, annotations: { deployment, reason } }
+      }
       case "MembershipChanged": {
         const { change, deployment } = event
         const message = `${deployment} ${change === "draining" ? "is draining" : `was ${change}`}`
