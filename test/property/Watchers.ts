@@ -111,19 +111,60 @@ export const noneTwiceWhileAnotherIsLeft: Guarantee = (wrong) => {
   }
 }
 
+/** Requests that may try a time which only requests were told that nobody answered. */
+const TRIALS = 3
+
+/** What a deployment told, and whom, until it answers one that tried. */
+interface Told {
+  readonly from: number
+  to: number
+  readonly by: Set<number | undefined>
+  trials: number
+}
+
 export const timesAreKept: Guarantee = (wrong) => {
-  const until = new Map<Deployment, { from: number; to: number }>()
+  const told = new Map<Deployment, Told>()
+  /** Until when single refusals of a deployment are taken for their request's own, and how many came in a row. */
+  const contradicted = new Map<Deployment, { readonly until: number; inARow: number }>()
+  /** What requests were told themselves. */
+  const own = new Map<string, number>()
+  const answered = new Set<number | undefined>()
+  const key = ({ deployment, request }: Sent) => `${request} ${deployment.id}`
   return {
     onResponse: (sent, status, headers, { now }) => {
+      const { deployment, request } = sent
+      const known = told.get(deployment)
+      if (status === 200) {
+        answered.add(request)
+        const doubt = contradicted.get(deployment)
+        if (doubt !== undefined) doubt.inARow = 0
+        if (known === undefined || now() >= known.to || sent.at <= known.from) return
+        told.delete(deployment)
+        contradicted.set(deployment, { until: now() + 60_000, inARow: 0 })
+        return
+      }
       const wait = Number(headers["retry-after-ms"])
       if (status !== 429 || !(wait > 0)) return
-      const to = Math.max(now() + wait, until.get(sent.deployment)?.to ?? 0)
-      until.set(sent.deployment, { from: now(), to })
+      const to = now() + wait
+      if (request !== undefined) own.set(key(sent), Math.max(to, own.get(key(sent)) ?? 0))
+      const doubt = contradicted.get(deployment)
+      if (doubt !== undefined && now() < doubt.until && ++doubt.inARow < 5) return
+      if (known === undefined || now() >= known.to) {
+        told.set(deployment, { from: now(), to, by: new Set([request]), trials: 0 })
+      } else {
+        known.to = Math.max(to, known.to)
+        known.by.add(request)
+      }
     },
-    onSend: ({ at, deployment, isPanic }) => {
-      const told = until.get(deployment)
-      if (told === undefined || isPanic || at <= told.from || at >= told.to - 1) return
-      wrong.push(`${deployment.id} asked at ${at}, told to wait until ${told.to}`)
+    onSend: (sent) => {
+      const { at, deployment, isPanic, request } = sent
+      if (isPanic) return
+      if (at < (own.get(key(sent)) ?? 0) - 1) wrong.push(`${deployment.id} asked at ${at} by whom it told to wait`)
+      const known = told.get(deployment)
+      if (known === undefined || at <= known.from || at >= known.to - 1) return
+      const isDoubted = [...known.by].every((by) => by !== undefined && by !== request && !answered.has(by))
+      if (isDoubted && ++known.trials <= TRIALS) return
+      wrong.push(`${deployment.id} asked at ${at}, told to wait until ${known.to}`)
     }
   }
 }

@@ -17,6 +17,7 @@ import { execute } from "./attempt/Attempt.ts"
 import type { AttemptEnvironment } from "./attempt/AttemptPlan.ts"
 import { Deadlines } from "./attempt/Deadlines.ts"
 import { noCredential } from "./attempt/Outcome.ts"
+import { tellOutlier } from "./attempt/Outlier.ts"
 import type { Deployment } from "./deployment/Deployment.ts"
 import { Deployments } from "./deployment/Deployments.ts"
 import type { Resource } from "./deployment/Resource.ts"
@@ -150,6 +151,15 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
         return Effect.ignore(attempt)
       })
 
+    /** What is silent tells nothing by itself: it is looked at. */
+    const lookForSlow = Effect.sync(() => {
+      const now = monotonicMillis(clock)
+      for (const deployment of deployments.all()) {
+        if (!deployment.isFarSlower(now)) continue
+        tellOutlier(deployments.events, deployment, "slow", now, clock.currentTimeMillisUnsafe())
+      }
+    })
+
     const check = Effect.suspend(() => {
       switch (settings.kind) {
         case "none":
@@ -165,7 +175,7 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
       const round = Effect.suspend(() => {
         // spread by half, so that a fleet that started together does not ask together
         const pause = settings.interval * (SHORTEST_PAUSE + environment.random() * 2 * (1 - SHORTEST_PAUSE))
-        return Effect.andThen(Effect.sleep(Math.ceil(pause)), check)
+        return Effect.andThen(Effect.sleep(Math.ceil(pause)), Effect.andThen(lookForSlow, check))
       })
       yield* Effect.forkScoped(Effect.forever(round))
     }

@@ -104,22 +104,25 @@ describe("LoadBalancer outcomes", () => {
     )
   })
 
-  it.effect.each([401, 403])("a %s to a fixed key is repeated elsewhere only, and five in a row open the resource", (status) => {
-    const two = pair()
-    return run(
-      two,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        two.services["east"]!.fault("*", { kind: "status", status })
-        for (let i = 0; i < 4; i++) yield* answer(lb.chat(hello))
-        assert.strictEqual(yield* stateOfResource("east"), "healthy")
-        yield* answer(lb.chat(hello))
-        assert.deepStrictEqual(sent(two), { east: 5, west: 5 })
-        assert.strictEqual(yield* stateOfResource("east"), "open")
-        assert.strictEqual((yield* stateOf("east")).totals.refused, 5)
-      })
-    )
-  })
+  it.effect.each([401, 403])(
+    "a %s to a fixed key is repeated elsewhere only, and five in a row open the resource",
+    (status) => {
+      const two = pair()
+      return run(
+        two,
+        Effect.gen(function*() {
+          const lb = yield* LoadBalancer
+          two.services["east"]!.fault("*", { kind: "status", status })
+          for (let i = 0; i < 4; i++) yield* answer(lb.chat(hello))
+          assert.strictEqual(yield* stateOfResource("east"), "healthy")
+          yield* answer(lb.chat(hello))
+          assert.deepStrictEqual(sent(two), { east: 5, west: 5 })
+          assert.strictEqual(yield* stateOfResource("east"), "open")
+          assert.strictEqual((yield* stateOf("east")).totals.refused, 5)
+        })
+      )
+    }
+  )
 
   it.effect("a new credential resets the resource's breaker", () => {
     const two = pair()
@@ -198,7 +201,11 @@ describe("LoadBalancer outcomes", () => {
     [
       { kind: "status", error: "not-found" },
       { kind: "status", status: 405 },
-      { kind: "status", status: 400, body: JSON.stringify({ error: { message: "API version not supported", code: "BadRequest" } }) },
+      {
+        kind: "status",
+        status: 400,
+        body: JSON.stringify({ error: { message: "API version not supported", code: "BadRequest" } })
+      },
       { kind: "status", status: 413 },
       { kind: "status", status: 422 }
     ] as const

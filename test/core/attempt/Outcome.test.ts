@@ -79,7 +79,8 @@ const tooLong = error({
 })
 
 const tooLarge = error({
-  message: "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 50000. The input or output tokens "
+  message:
+    "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 50000. The input or output tokens "
     + "must be reduced in order to run successfully.",
   type: "tokens",
   code: "rate_limit_exceeded"
@@ -117,7 +118,12 @@ describe("a refusal", () => {
     ["a wrong parameter", 400, error({ code: "unsupported_parameter", type: "invalid_request_error" }), "worded"],
     ["a wrong path", 404, error({ code: "404", message: "Resource not found" }), "perhaps"],
     ["a method that is not allowed", 405, "", "perhaps"],
-    ["an api-version that is not known", 400, error({ code: "BadRequest", message: "API version not supported" }), "perhaps"],
+    [
+      "an api-version that is not known",
+      400,
+      error({ code: "BadRequest", message: "API version not supported" }),
+      "perhaps"
+    ],
     ["a request that is larger than the whole quota", 429, tooLarge, "larger"],
     ["a rule that holds everywhere", 403, error({ code: "misalignment" }), "no"],
     [
@@ -127,7 +133,12 @@ describe("a refusal", () => {
       "denied"
     ],
     ["a wrong audience", 401, { statusCode: 401, message: "Unauthorized. Access token is missing." }, "denied"],
-    ["a firewall", 403, error({ code: "403", message: "Access denied due to Virtual Network/Firewall rules." }), "denied"],
+    [
+      "a firewall",
+      403,
+      error({ code: "403", message: "Access denied due to Virtual Network/Firewall rules." }),
+      "denied"
+    ],
     ["a blocked resource", 403, "resource has been temporarily blocked", "denied"],
     ["a body that is too large", 413, "<html>Request Entity Too Large</html>", "worded"],
     ["a wrong content type", 415, error({ message: "no" }), "worded"],

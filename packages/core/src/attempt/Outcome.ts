@@ -267,7 +267,8 @@ const elsewhereOf = (status: number, error: ServiceError): Refused["elsewhere"] 
 
 /** Whether a refusal says that the request itself is wrong: by its status, its parameter, or a code of the API's own kind. */
 const isWorded = (status: number, { code, param, type }: ServiceError): boolean =>
-  ownFaults.has(status) || param !== undefined || type === "invalid_request_error" || /^[a-z]+(?:_[a-z]+)+$/.test(code ?? "")
+  ownFaults.has(status) || param !== undefined || type === "invalid_request_error" ||
+  /^[a-z]+(?:_[a-z]+)+$/.test(code ?? "")
 
 /** Too large, of the wrong type, unprocessable, with too many headers. */
 const ownFaults: ReadonlySet<number> = new Set([413, 415, 422, 431])

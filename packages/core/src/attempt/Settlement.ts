@@ -13,6 +13,7 @@ import type { TimeoutStage, Usage } from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import { isEndpoint } from "../request/Scope.ts"
 import type { Failed, Outcome, Refused, Throttled } from "./Outcome.ts"
+import { tellOutlier } from "./Outlier.ts"
 
 /** What settling needs to know besides the outcome. */
 export interface Settled {
@@ -200,7 +201,7 @@ const kindOf = (request: LlmRequest): LatencyKind =>
   request.stream || request.operation === "embeddings" ? "first-token" : "answer"
 
 const observe = (
-  { group, now, permit }: Settled,
+  { events, group, now, permit, wallNow }: Settled,
   latency: Latency,
   kind: LatencyKind,
   millis: number,
@@ -208,6 +209,7 @@ const observe = (
 ): void => {
   const ratio = group.expected.ratio(kind, millis, sizeOf(kind, tokens))
   latency.observe(ratio, now, permit.startedAt, gapOf(group))
+  if (latency.isFarSlower(now)) tellOutlier(events, permit.deployment, "slow", now, wallNow)
 }
 
 /** Time between two answers of one deployment, where all get their share. */
@@ -237,7 +239,11 @@ const failed = (settled: Settled, outcome: Failed): Charge | undefined => {
     return charge
   }
   if (outcome.wait !== undefined) {
-    tellCooldown(settled, deployment.coolingOf(request.scope).begin(now, outcome.wait, outcome.reason, source), outcome.reason)
+    tellCooldown(
+      settled,
+      deployment.coolingOf(request.scope).begin(now, outcome.wait, outcome.reason, source),
+      outcome.reason
+    )
   }
   if (outcome.timeout === undefined) {
     failDeployment(settled, outcome.reason)

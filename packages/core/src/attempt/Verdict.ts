@@ -6,6 +6,7 @@
  * request, or other requests that fare the same. Judged once for each attempt, in one synchronous block. The table is in
  * docs/failures.md. (Outlier detection relative to peers, as Envoy's by success rate; here peers see the same request.)
  */
+import { tellOutlier } from "./Outlier.ts"
 import { type Charge, failDeployment, markAlive, type Settled, tellOpened } from "./Settlement.ts"
 
 /**
@@ -22,7 +23,12 @@ const RECENTLY = 30_000
 const DENIED_IN_A_ROW = 5
 
 /** Judges an attempt. `now` and `wallNow` are those of the verdict. */
-export const judge = ({ isProbe, outcome, settled: then }: Charge, verdict: Verdict, now: number, wallNow: number): void => {
+export const judge = (
+  { isProbe, outcome, settled: then }: Charge,
+  verdict: Verdict,
+  now: number,
+  wallNow: number
+): void => {
   const settled: Settled = { ...then, now, wallNow }
   const { group, permit, request, source } = settled
   const { deployment } = permit
@@ -35,7 +41,7 @@ export const judge = ({ isProbe, outcome, settled: then }: Charge, verdict: Verd
         return
       }
       failDeployment(settled, `http ${outcome.status}`)
-      return tellOutlier(settled, `http ${outcome.status}`)
+      return tellWorse(settled, `http ${outcome.status}`)
     case "Throttled": {
       const cooldown = deployment.cooldownOf(request.scope)
       if (verdict === "answered") cooldown?.confirm(source)
@@ -47,7 +53,7 @@ export const judge = ({ isProbe, outcome, settled: then }: Charge, verdict: Verd
       if (verdict === "answered") {
         deployment.cooldownOf(request.scope)?.confirm(source)
         if (isDelayed) failDeployment(settled, outcome.reason)
-        return tellOutlier(settled, outcome.reason)
+        return tellWorse(settled, outcome.reason)
       }
       if (verdict === "unanswered" && isAlive) {
         deployment.cooldownOf(request.scope)?.doubt(source, now)
@@ -84,13 +90,10 @@ const judgeDenied = (settled: Settled, reason: string, verdict: Verdict, isProbe
 /** Share of answered requests below which people are told, though a deployment stays in use. */
 const NOTED_SHARE = 0.95
 
-/** How often the same is told of a deployment, in milliseconds. */
-const NOTED_EVERY = 60_000
-
 /** Peers answer what it does not. */
-const tellOutlier = ({ events, now, permit: { deployment }, wallNow }: Settled, reason: string): void => {
-  const share = deployment.breaker.successShare(now)
-  if (!events.isHeard || share > NOTED_SHARE || now - deployment.toldOutlierAt < NOTED_EVERY) return
-  deployment.toldOutlierAt = now
-  events.emit({ _tag: "Outlier", at: wallNow, deployment: deployment.id, reason, share })
+const tellWorse = (settled: Settled, reason: string): void => {
+  const { now, permit: { deployment } } = settled
+  if (deployment.breaker.successShare(now) < NOTED_SHARE) {
+    tellOutlier(settled.events, deployment, reason, now, settled.wallNow)
+  }
 }

@@ -51,6 +51,8 @@ export class Breaker {
   private isCertain = false
   private current: BreakerState = "closed"
   private until = 0
+  /** When its first trip would admit a probe, whatever its trips before. */
+  private soonest = 0
   private closedAt = -Infinity
   /** Whether everything may pass. */
   isClosed = true
@@ -182,6 +184,11 @@ export class Breaker {
     }
   }
 
+  /** It is missed: what is left cannot take what is asked for, so its next probe comes as soon as after a first trip. */
+  hurry(): void {
+    if (!this.isCertain) this.until = Math.min(this.until, this.soonest)
+  }
+
   /** Closes and forgets, as for a new credential; what is still under way with the old one counts no more. */
   reset(now: number): void {
     const { closedAt, current } = this
@@ -198,6 +205,7 @@ export class Breaker {
     this.trips++
     this.hasTripped = true
     this.until = now + full / 2 + (full / 2) * random
+    this.soonest = now + (Math.min(full, this.options.openFor) * (1 + random)) / 2
     this.probing = false
     this.isCertain = false
     this.reason = reason

@@ -8,10 +8,10 @@
 import type { Config, DeploymentConfig, ResourceConfig } from "../Config.ts"
 import type { Usage } from "../LoadBalancerError.ts"
 import type { PriceList } from "../pricing/Prices.ts"
+import { isEndpoint } from "../request/Scope.ts"
 import { Breaker } from "./Breaker.ts"
 import { Cooldown } from "./Cooldown.ts"
 import { FAR_SLOWER, Latency, NO_ACCIDENT } from "./Latency.ts"
-import { isEndpoint } from "../request/Scope.ts"
 import { Quota, type Reservation } from "./Quota.ts"
 import type { Resource } from "./Resource.ts"
 import { ScopedCooldowns } from "./ScopedCooldowns.ts"
@@ -119,8 +119,7 @@ export class Deployment {
   lastSuccessAt = -Infinity
   /** Requests that it refused since it last answered one. */
   refusedInARow = 0
-  /** When people were last told that its peers do better. */
-  toldOutlierAt = -Infinity
+  private toldOutlierAt = -Infinity
   /**
    * Attempts that wait for their first byte though one is expected, the longest waiting first, but for those that a later
    * one of their kind overtook.
@@ -288,6 +287,13 @@ export class Deployment {
     return true
   }
 
+  /** Whether people are to be told now that its peers do better: once a minute at most. */
+  isNewsThatWorse(now: number): boolean {
+    if (now - this.toldOutlierAt < OUTLIER_TOLD_EVERY) return false
+    this.toldOutlierAt = now
+    return true
+  }
+
   /** Adds what an answer billed, and what that cost in USD, where that is known. */
   bill(usage: Usage, cost: number | undefined): void {
     const { totals } = this
@@ -300,6 +306,9 @@ export class Deployment {
     else totals.cost += cost
   }
 }
+
+/** How often it is told that a deployment does worse than its peers, in milliseconds. */
+const OUTLIER_TOLD_EVERY = 60_000
 
 /** How long a context limit is remembered, in milliseconds: a deployment may be given another model. */
 const CONTEXT_LIMIT_REMEMBERED = 600_000

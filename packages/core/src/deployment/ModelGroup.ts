@@ -37,6 +37,14 @@ export class ModelGroup {
     return false
   }
 
+  /** Requests find no deployment that takes them now: those that are failing are missed. */
+  hurry(): void {
+    for (const { breaker, resource } of this.deployments) {
+      breaker.hurry()
+      resource.breaker.hurry()
+    }
+  }
+
   /** Share of their requests that the others answered of late; 1 where too few say. */
   peersShare(self: Deployment, now: number): number {
     let sum = 0

@@ -220,7 +220,9 @@ export class Journey {
   /** Nothing answered, and something ended the search. */
   unavailable(limitedBy: Errors.LimitedBy, now?: number): Errors.LoadBalancerErrorReason {
     const soonest = Math.min(...this.told?.values() ?? [])
-    const retryAfter = now === undefined || soonest <= now || soonest === Infinity ? undefined : Math.ceil(soonest - now)
+    const retryAfter = now === undefined || soonest <= now || soonest === Infinity
+      ? undefined
+      : Math.ceil(soonest - now)
     return new Errors.Unavailable({ model: this.group.model, limitedBy, retryAfter })
   }
 }

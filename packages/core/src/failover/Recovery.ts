@@ -196,6 +196,7 @@ export class Recovery {
     const now = this.state.now
     if (now >= journey.deadline) return journey.deadlinePassed
     const decision = this.next.mustQueue(journey) ? queued : this.next.decide(journey)
+    if (decision._tag === "NoCandidate") journey.group.hurry()
     if (decision._tag === "NoCandidate" || decision.isRepeat) {
       // nobody is left to ask who could answer it
       if (isJudged(journey)) journey.judge("unanswered", now, this.state.wallNow)
@@ -297,6 +298,7 @@ export class Recovery {
 
   /** Whether a deployment can be asked before it was told to be: any, or after a failure one that was not asked yet. */
   private isBackSooner(journey: Journey): boolean {
+    journey.group.hurry()
     const decision = this.next.decide(journey)
     return decision._tag === "Decision" && (journey.last === undefined || !decision.isRepeat)
   }

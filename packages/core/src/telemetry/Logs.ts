@@ -69,7 +69,9 @@ export class Logs {
       }
       case "Outlier": {
         const { deployment, reason, share } = event
-        const message = `${deployment} does worse than its peers (${reason}): it answered ${Math.round(share * 100)} % of late`
+        const message = `${deployment} does worse than its peers (${reason}): it answered ${
+          Math.round(share * 100)
+        } % of late`
         return { level: "Warn", message, annotations: { deployment, reason } }
       }
       case "MembershipChanged": {

@@ -1,0 +1,18 @@
+/**
+ * Tells that a deployment does worse than its peers: once a minute at most, however it was found out.
+ */
+import type { Deployment } from "../deployment/Deployment.ts"
+import type { EventHub } from "../Event.ts"
+
+/** Tells it, where someone listens. `reason` is what it does: `http 404`, `reset`, `slow`. */
+export const tellOutlier = (
+  events: EventHub,
+  deployment: Deployment,
+  reason: string,
+  now: number,
+  wallNow: number
+): void => {
+  if (!events.isHeard || !deployment.isNewsThatWorse(now)) return
+  const share = deployment.breaker.successShare(now)
+  events.emit({ _tag: "Outlier", at: wallNow, deployment: deployment.id, reason, share })
+}
