@@ -164,7 +164,7 @@ export const timesAreKept: Guarantee = (wrong) => {
       if (known === undefined || at <= known.from || at >= known.to - 1) return
       const isDoubted = [...known.by].every((by) => by !== undefined && by !== request && !answered.has(by))
       if (isDoubted && ++known.trials <= TRIALS) return
-      wrong.push(`${deployment.id} asked at ${at}, told to wait until ${known.to}`)
+      wrong.push(`${deployment.id} asked at ${at} by ${request}, told to wait from ${known.from} until ${known.to} (${[...known.by].map((by) => `${by}${answered.has(by) ? " answered" : ""}`)}; ${known.trials} trials)`)
     }
   }
 }
@@ -212,6 +212,8 @@ const holds = (
           return retriesLeft < 1
         case "overload":
           return refusedLately >= 10
+        case "told":
+          return attempts.some(({ outcome }) => outcome === "throttled")
         case "side-effects":
           return fate === "stores"
         default:

@@ -100,6 +100,7 @@ export type LimitedBy =
   | "attempts"
   | "budget"
   | "waiting"
+  | "told"
   | "overload"
   | "side-effects"
   | "no-deployment"
@@ -111,6 +112,7 @@ const limitedByText: Readonly<Record<LimitedBy, string>> = {
   attempts: "all attempts were used",
   budget: "the retry budget is spent",
   waiting: "too many were waiting before it",
+  told: "each that is left told it itself to come back later",
   overload: "most were refused of late",
   "side-effects": "it may have been processed, and sending it again could repeat its side effects",
   "no-deployment": "no deployment is left to try",

@@ -151,6 +151,14 @@ export class NextAttempt {
     return decide(this.queryOf(journey, tried, now), this.state.routing, now, this.state.random)
   }
 
+  /** Whether another request like this one, that was told nothing yet, would be sent. */
+  wouldSendAnother(journey: Journey): boolean {
+    const now = this.state.now
+    const query = this.queryOf(journey, noneTried, now)
+    const another = { ...query, demand: { ...query.demand, told: undefined } }
+    return decide(another, this.state.routing, now, this.state.random)._tag === "Decision"
+  }
+
   queryOf(journey: Journey, tried: ReadonlySet<Deployment>, now: number): Query {
     // its last deployment may be gone meanwhile, and a wildcard serve the model that was asked for
     if (journey.group.deployments.length === 0) this.state.deployments.group(journey.group.model)
@@ -164,7 +172,7 @@ export class NextAttempt {
         isStandardOnly: journey.isStandardOnly,
         hasStandard: journey.group.hasStandard,
         scope: journey.request.scope,
-        told: tried === noneTried ? undefined : journey.told,
+        told: journey.told,
         resources: journey.resources
       },
       tried,

@@ -94,13 +94,8 @@ export class Recovery {
     if (isHurried || journey.attempts.length < Math.min(attempts, journey.group.deployments.length)) return
     const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
     // where another request would be sent, it was this one that was refused
-    if (error?.reason._tag !== "Throttled" || this.wouldSendAnother(journey)) return
+    if (error?.reason._tag !== "Throttled" || this.next.wouldSendAnother(journey)) return
     journey.group.overload.refused(this.state.now)
-  }
-
-  /** Whether a request like this one, that was not sent yet, would be. */
-  private wouldSendAnother(journey: Journey): boolean {
-    return this.next.decide(journey, noneTried)._tag === "Decision"
   }
 
   /** Reads what only this failure can say; where it says nothing, any deployment may do. */
@@ -239,7 +234,7 @@ export class Recovery {
         // what failed last is no throttling, even where others are
         return last?.outcome._tag === "Failed"
           ? this.finalReason(journey, last, "no-deployment")
-          : journey.throttledFor(wait)
+          : journey.throttledFor(wait, this.ownLimit(journey))
       }
     }
     // only now is it known that it goes on
@@ -266,7 +261,7 @@ export class Recovery {
     const { maxWait, maxWaiting } = this.state.settings.failover
     const began = this.state.now
     const isPinned = journey.resources !== undefined
-    const isAside = isPinned || (journey.told !== undefined && this.wouldSendAnother(journey))
+    const isAside = isPinned || (journey.told !== undefined && this.next.wouldSendAnother(journey))
     if (isAside && !this.next.mustQueue(journey)) {
       // nobody else waits for just this resource, or was told just this, so it holds nobody up
       yield* this.state.pause(delay)
@@ -323,6 +318,11 @@ export class Recovery {
     return last.outcome._tag === "Throttled" || journey.counted === 1
   }
 
+  /** Whether it is for its own sake that it is told to wait, and others would be sent. */
+  private ownLimit(journey: Journey): Errors.LimitedBy | undefined {
+    return journey.told !== undefined && this.next.wouldSendAnother(journey) ? "told" : undefined
+  }
+
   private finalReason(
     journey: Journey,
     last: AttemptFailure | undefined,
@@ -340,7 +340,7 @@ export class Recovery {
     const decision = this.next.decide(journey, noneTried)
     if (decision._tag === "Decision") return journey.throttledFor(SHORTEST_RETRY_AFTER, limitedBy)
     const wait = Math.max(SHORTEST_RETRY_AFTER, decision.opensAt - this.state.now)
-    return wait === Infinity ? journey.unavailable(limitedBy) : journey.throttledFor(wait)
+    return wait === Infinity ? journey.unavailable(limitedBy) : journey.throttledFor(wait, this.ownLimit(journey))
   }
 }
 
