@@ -10,7 +10,7 @@ import { Breaker, type BreakerOptions } from "./Breaker.ts"
 import type { Credential } from "./Credential.ts"
 import type { Place } from "./Deployment.ts"
 
-/** Paths remembered for a deployment. */
+/** Paths remembered, of the classic API for each deployment. */
 const MAX_PATHS = 16
 
 /** Paths, below the API's base, that Azure's classic API scopes by deployment. */
@@ -146,10 +146,12 @@ export class Resource {
   pathOf(path: string, query: string, deployment: string | undefined): string {
     // only what names a deployment recurs; anything else may hold an id, and would fill the memory
     if (query !== "" || deployment === undefined) return this.buildPath(path, query, deployment)
-    let paths = this.paths.get(deployment)
+    // only the classic API has the deployment in it; a wildcard's names, of which it has none, have no end
+    const scope = this.apiVersion === undefined ? "" : deployment
+    let paths = this.paths.get(scope)
     if (paths === undefined) {
       paths = new Map()
-      this.paths.set(deployment, paths)
+      this.paths.set(scope, paths)
     }
     let built = paths.get(path)
     if (built === undefined) {
