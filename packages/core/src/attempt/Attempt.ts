@@ -200,7 +200,8 @@ class Attempt implements Source, Limited {
   }
 
   private answerBase(response: TransportResponse, firstByte: number): AnswerBase {
-    return { deployment: this.deployment, status: response.status, headers: response.headers, firstByte, ids: [] }
+    const headers = Outcome.withoutCookies(response.headers)
+    return { deployment: this.deployment, status: response.status, headers, firstByte, ids: [] }
   }
 
   // --- streams ------------------------------------------------------------------------------------------------------

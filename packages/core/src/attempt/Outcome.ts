@@ -353,7 +353,7 @@ const refused = (
 })
 
 /** A cookie is the resource's own affair with this balancer; a caller that answers with it would hand it on. */
-const withoutCookies = (headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
+export const withoutCookies = (headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
   headers["set-cookie"] === undefined
     ? headers
     : Object.fromEntries(Object.entries(headers).filter(([name]) => name !== "set-cookie"))
