@@ -193,6 +193,7 @@ describe("Config.decode", () => {
     [{ ...openai, endpoint: "https://api.openai.com" }, "https://api.openai.com/v1"],
     [{ ...openai, endpoint: "https://eu.api.openai.com/v1/" }, "https://eu.api.openai.com/v1"],
     [{ ...compatible, endpoint: "https://host.example" }, "https://host.example"],
+    [{ ...compatible, endpoint: "https://host.example:443/" }, "https://host.example"],
     [{ ...compatible, endpoint: "http://10.0.0.5:8000/api/v1/", allowInsecure: true }, "http://10.0.0.5:8000/api/v1"]
   ])("takes the base URL of another service (%#)", (resource, expected) => {
     assert.strictEqual(endpointOf(resource), expected)
