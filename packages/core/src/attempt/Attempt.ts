@@ -131,6 +131,8 @@ class Attempt implements Source, Limited {
       method: request.method,
       headers: headersOf(request, authentication, this.plan.story.trace?.headers),
       body: request.body.withModel(name),
+      connection: resource.connection,
+      isRepeatable: !request.hasSideEffects,
       onResponse: (response) => {
         this.open = response
       }

@@ -6,6 +6,7 @@
  * and query are used, and the result cannot leave the resource's own base.
  */
 import type { ResourceConfig } from "../Config.ts"
+import type { Connection } from "../Transport.ts"
 import { Breaker, type BreakerOptions } from "./Breaker.ts"
 import type { Credential } from "./Credential.ts"
 import type { Place } from "./Deployment.ts"
@@ -95,6 +96,9 @@ export class Resource {
   readonly place: Omit<Place, "tier">
   /** When it last answered anything. */
   lastAnswerAt = -Infinity
+  /** How it is reached, and until when. */
+  connection: Connection
+  readonly #removal = new AbortController()
   private readonly root: string
   private readonly base: string
   private readonly paths = new Map<string, Map<string, string>>()
@@ -117,6 +121,7 @@ export class Resource {
       : `${root}${this.apiVersion === undefined ? "/openai/v1" : "/openai"}`
     this.breaker = new Breaker(breaker)
     this.#credential = credential
+    this.connection = { proxy: config.proxy, tls: config.tls, removed: this.#removal.signal }
   }
 
   get credential(): Credential {
@@ -127,6 +132,16 @@ export class Resource {
   renewCredential(credential: Credential, now: number): void {
     this.#credential = credential
     this.breaker.reset(now)
+  }
+
+  /** Takes another proxy or other TLS settings: for new connections, while those that are open end in their own time. */
+  reconnect({ proxy, tls }: Pick<ResourceConfig, "proxy" | "tls">): void {
+    this.connection = { proxy, tls, removed: this.#removal.signal }
+  }
+
+  /** It is no more part of the live set. */
+  remove(): void {
+    this.#removal.abort()
   }
 
   /** It answered: its name, its TLS and its key are good. Returns whether this closed its breaker. */
