@@ -87,6 +87,21 @@ describe("a transport over a client of fetch", () => {
       }
     }))
 
+  it("sends nothing round a resource's own proxy or TLS, and says so", async () => {
+    await using server = await listen(completion)
+    // oxlint-disable-next-line no-await-in-loop -- one after the other
+  for (const more of [{ proxy: server.url }, { proxy: "http://u:hunter2@proxy.example" }]) {
+      const resource = { ...service("a", server.url), ...more }
+      await using lb = createLoadBalancer({ ...balancing(resource), failover: { attempts: 1 } }, { transport: overFetch })
+      const response = await lb.fetch(chatUrl, post(hello))
+      assert.strictEqual(response.status, 503)
+      const text = await response.text()
+      assert.include(text, "need UndiciTransport")
+      assert.notInclude(text, "hunter2")
+    }
+    assert.lengthOf(server.received, 0)
+  })
+
   it.effect("takes an opaque redirect, whose status is 0, for a failure", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(send("https://east.example")).pipe(

@@ -20,7 +20,13 @@ import * as Option from "effect/Option"
 import type * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { Transport, TransportError, type TransportRequest, type TransportResponse } from "./Transport.ts"
+import {
+  isLocalTrouble,
+  Transport,
+  TransportError,
+  type TransportRequest,
+  type TransportResponse
+} from "./Transport.ts"
 
 /**
  * Layer of the transport.
@@ -34,6 +40,7 @@ export const layer: Layer.Layer<Transport, never, HttpClient.HttpClient> = Layer
     return Transport.of({
       send: (request) =>
         Effect.suspend(() => {
+          if (wantsOwnConnection(request)) return Effect.fail(cannotConnect)
           // closed with an unread answer, it closes the connection
           const scope = Scope.makeUnsafe()
           return scoped.execute(requestOf(request)).pipe(
@@ -71,6 +78,16 @@ const fetchInitOf = (client: HttpClient.HttpClient): Effect.Effect<RequestInit |
       return Context.isContext(context) ? Context.getOrUndefined(context, FetchHttpClient.RequestInit) : undefined
     }
   )
+
+/** A client's connections are its own: what a resource's proxy or TLS must see to would be gone round in silence. */
+const wantsOwnConnection = ({ connection }: TransportRequest): boolean =>
+  connection !== undefined &&
+  (connection.tls !== undefined || (connection.proxy !== undefined && connection.proxy !== "none"))
+
+const cannotConnect = new TransportError({
+  kind: "connect",
+  code: "`proxy` and `tls` of a resource need UndiciTransport; set them in the HttpClient"
+})
 
 /** Whether an answer is of another address than was asked, or hides, as an opaque redirect does, what it is. */
 const isRedirected = ({ request, status, url }: HttpClientResponse, origin: string): boolean => {
@@ -140,6 +157,7 @@ const errorOf = (error: HttpClientError.HttpClientError, hasAnswered: boolean): 
   if (code === "ENOTFOUND" || code === "EAI_AGAIN") return new TransportError({ kind: "dns", code })
   if (code === "ECONNREFUSED") return new TransportError({ kind: "connect", code })
   if (code === "UND_ERR_CONNECT_TIMEOUT") return new TransportError({ kind: "connect-timeout", code })
+  if (isLocalTrouble(code) && !hasAnswered) return new TransportError({ kind: "local", code })
   const isHttp = error.reason._tag === "TransportError" || hasAnswered
   return new TransportError({ kind: isHttp ? "reset" : "protocol", code: code ?? error.reason._tag })
 }
