@@ -232,20 +232,20 @@ describe("a request header", () => {
   })
 })
 
+const stream = (items: ReadonlyArray<unknown>) =>
+  new ReadableStream({
+    start: (controller) => {
+      for (const item of items) controller.enqueue(item)
+      controller.close()
+    }
+  })
+const init = (body: unknown): RequestInit => ({ ...post(), body: body as BodyInit, duplex: "half" } as RequestInit)
+
 describe("a request body that comes as texts", () => {
   const parts = ["{\"model\":\"gpt-4o\",", "\"messages\":[{\"role\":\"user\",\"content\":\"é\"}]}"]
-  const stream = (items: ReadonlyArray<unknown>) =>
-    new ReadableStream({
-      start: (controller) => {
-        for (const item of items) controller.enqueue(item)
-        controller.close()
-      }
-    })
   async function* iterate() {
     yield* parts
   }
-  const init = (body: unknown): RequestInit => ({ ...post(), body: body as BodyInit, duplex: "half" } as RequestInit)
-
   it("is sent as UTF-8, as the platform's fetch does", async () => {
     await using server = await listen(answer)
     await using lb = overAzure(server)

@@ -89,17 +89,17 @@ const lose = (...given: Parameters<typeof losing>) =>
     (server) => Effect.promise(() => server[Symbol.asyncDispose]())
   )
 
+const answerSlowly = (response: Http.ServerResponse) => setTimeout(() => response.end(JSON.stringify(answer)), 100)
+const read = async (responses: ReadonlyArray<Response>) => {
+  for (const response of responses) assert.deepStrictEqual([response.status, await response.json()], [200, answer])
+}
 describe("connections whose far end is gone", () => {
   it("are noticed by no caller and held against nobody, 90 of them at once", async () => {
-    const answerSlowly = (response: Http.ServerResponse) => setTimeout(() => response.end(JSON.stringify(answer)), 100)
     await using a = await losing(answerSlowly)
     await using b = await losing(answerSlowly)
     await using c = await losing(answerSlowly)
     await using lb = createLoadBalancer(balancing(service("a", a.url), service("b", b.url), service("c", c.url)))
     const askAll = () => Promise.all(Array.from({ length: 90 }, () => lb.fetch(chatUrl, post(hello))))
-    const read = async (responses: ReadonlyArray<Response>) => {
-      for (const response of responses) assert.deepStrictEqual([response.status, await response.json()], [200, answer])
-    }
     await read(await askAll())
     for (const server of [a, b, c]) server.lose()
     await read(await askAll())
@@ -192,13 +192,13 @@ describe("the age of connections", () => {
     }))
 })
 
-describe("connections of a resource that is removed", () => {
-  const connection = (controller: AbortController): Connection => ({
-    proxy: undefined,
-    tls: undefined,
-    removed: controller.signal
-  })
+const connection = (controller: AbortController): Connection => ({
+  proxy: undefined,
+  tls: undefined,
+  removed: controller.signal
+})
 
+describe("connections of a resource that is removed", () => {
   it.live("are closed, those in use when their requests have ended", () =>
     Effect.gen(function*() {
       const held: Array<Http.ServerResponse> = []
@@ -240,21 +240,24 @@ describe("connections of a resource that is removed", () => {
   })
 })
 
-describe("this machine's own trouble", () => {
-  /** TLS settings whose look-up of names ends like this, so many times. */
-  const trouble = (code: string, times: number) => {
-    let looked = 0
-    return {
-      looked: () => looked,
-      tls: {
-        autoSelectFamily: false,
-        lookup: (_host: string, _options: object, done: (error: Error | null, address?: string, family?: number) => void) =>
-          ++looked <= times ? done(Object.assign(new Error(code), { code })) : done(null, "127.0.0.1", 4)
-      }
+/** TLS settings whose look-up of names ends like this, so many times. */
+const trouble = (code: string, times: number) => {
+  let looked = 0
+  return {
+    looked: () => looked,
+    tls: {
+      autoSelectFamily: false,
+      lookup: (
+        _host: string,
+        _options: object,
+        done: (error: Error | null, address?: string, family?: number) => void
+      ) => ++looked <= times ? done(Object.assign(new Error(code), { code })) : done(null, "127.0.0.1", 4)
     }
   }
-  const named = ({ url }: PlainServer) => ({ url: url.replace("127.0.0.1", "localhost") })
+}
+const named = ({ url }: PlainServer) => ({ url: url.replace("127.0.0.1", "localhost") })
 
+describe("this machine's own trouble", () => {
   for (const code of ["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS"]) {
     it.live(`is waited out: ${code}`, () =>
       Effect.gen(function*() {

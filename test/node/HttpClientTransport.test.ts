@@ -1,3 +1,4 @@
+// oxlint-disable no-await-in-loop -- one after the other is what is tested
 import { assert, describe, it } from "@effect/vitest"
 import * as HttpClientTransport from "@evenkeel/core/HttpClientTransport"
 import { Transport } from "@evenkeel/core/Transport"
@@ -89,10 +90,11 @@ describe("a transport over a client of fetch", () => {
 
   it("sends nothing round a resource's own proxy or TLS, and says so", async () => {
     await using server = await listen(completion)
-    // oxlint-disable-next-line no-await-in-loop -- one after the other
-  for (const more of [{ proxy: server.url }, { proxy: "http://u:hunter2@proxy.example" }]) {
+    for (const more of [{ proxy: server.url }, { proxy: "http://u:hunter2@proxy.example" }]) {
       const resource = { ...service("a", server.url), ...more }
-      await using lb = createLoadBalancer({ ...balancing(resource), failover: { attempts: 1 } }, { transport: overFetch })
+      await using lb = createLoadBalancer({ ...balancing(resource), failover: { attempts: 1 } }, {
+        transport: overFetch
+      })
       const response = await lb.fetch(chatUrl, post(hello))
       assert.strictEqual(response.status, 503)
       const text = await response.text()

@@ -7,9 +7,9 @@ import * as Http from "node:http"
 import * as Https from "node:https"
 import { type AddressInfo, connect, type Socket } from "node:net"
 import { inspect } from "node:util"
+import * as Certificates from "../support/Certificates.ts"
 import { answer, balancing, chatUrl, completion, hello, post, service } from "../support/PlainBalancer.ts"
 import { json, listen } from "../support/PlainServer.ts"
-import * as Certificates from "../support/Certificates.ts"
 
 interface Proxy extends AsyncDisposable {
   readonly url: string
@@ -102,6 +102,8 @@ const ask = async (resource: ResourceInput, options: UndiciTransportOptions) => 
 
 const whole = { status: 200, text: JSON.stringify(answer) }
 
+const create = (environment: Record<string, string>) =>
+  createLoadBalancer(balancing(plain), { transport: UndiciTransport.layer({ environment }) })
 describe("a proxy of the environment", () => {
   it("is asked for a plain service by its whole URL", async () => {
     await using proxy = await proxying()
@@ -175,11 +177,13 @@ describe("a proxy of the environment", () => {
   })
 
   it("may lack its scheme; what is no URL of one is an error at creation that does not show it", () => {
-    const create = (environment: Record<string, string>) =>
-      createLoadBalancer(balancing(plain), { transport: UndiciTransport.layer({ environment }) })
     void create({ HTTPS_PROXY: "proxy.example:3128" }).close()
     for (const wrong of ["ftp://hunter2.example", "http://", "http://u:hunter2@:x"]) {
-      assert.throws(() => create({ https_proxy: wrong }), TypeError, /HTTPS_PROXY is not the URL of a proxy: give one such/)
+      assert.throws(
+        () => create({ https_proxy: wrong }),
+        TypeError,
+        /HTTPS_PROXY is not the URL of a proxy: give one such/
+      )
       assert.throws(() => create({ https_proxy: wrong }), /^(?:(?!hunter2).)*$/)
     }
   })
@@ -278,7 +282,10 @@ describe("headers of a resource", () => {
     const headers = { "Ocp-Apim-Subscription-Key": "subscription-secret", "User-Agent": "mine" }
     const config = balancing({ ...service("a", a.url), headers }, service("b", b.url, { tier: 2 }))
     await using lb = createLoadBalancer(config)
-    const sent = { ...post(hello), headers: { "content-type": "application/json", "ocp-apim-subscription-key": "theirs" } }
+    const sent = {
+      ...post(hello),
+      headers: { "content-type": "application/json", "ocp-apim-subscription-key": "theirs" }
+    }
     assert.strictEqual((await lb.fetch(chatUrl, sent)).status, 200)
     await lb.fetch("https://api.openai.com/v1/models")
     assert.isAtLeast(a.received.length, 2)

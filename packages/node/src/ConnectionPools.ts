@@ -4,6 +4,9 @@
  * A pool is retired when its resource is removed or reached in another way, and when one of its connections turned out to
  * have ended unseen, as the others most likely have too: it serves what it was given, and what comes next gets another.
  */
+// oxlint-disable-next-line import/no-unassigned-import -- an old Node hears of itself before undici breaks on it
+import "./Runtime.ts"
+
 import Undici from "@effect/platform-node/Undici"
 import { isLoopback } from "@evenkeel/core/config/Endpoint"
 import type { Connection, TlsOptions, TransportRequest } from "@evenkeel/core/Transport"
@@ -57,6 +60,8 @@ const tlsOf = (tls: TlsOptions | undefined) =>
     ...(tls.key === undefined ? {} : { key: Redacted.value(tls.key) }),
     ...(tls.servername === undefined ? {} : { servername: tls.servername })
   }
+
+const factory = (origin: string | URL, options: object) => new PooledConnection(origin, options)
 
 /**
  * All pools.
@@ -117,7 +122,6 @@ export class ConnectionPools {
       allowH2: false,
       connect: { ...tls, timeout: connectTimeout }
     }
-    const factory = (origin: string | URL, options: object) => new PooledConnection(origin, options)
     const direct = () => new Undici.Pool(origin, { ...pooling, factory })
     const proxying = {
       ...pooling,

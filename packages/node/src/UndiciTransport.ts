@@ -16,9 +16,15 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Pull from "effect/Pull"
 import type * as Scope from "effect/Scope"
-import { type ConnectionHandler, type ConnectionPool, ConnectionPools, type PooledConnection } from "./ConnectionPools.ts"
+import {
+  type ConnectionHandler,
+  type ConnectionPool,
+  ConnectionPools,
+  type PooledConnection
+} from "./ConnectionPools.ts"
 import { errorOf } from "./NetworkError.ts"
 import * as ProxyVariables from "./ProxyVariables.ts"
+import * as Runtime from "./Runtime.ts"
 
 /**
  * Options of the pools. Durations in milliseconds.
@@ -75,6 +81,7 @@ export const layer = (options: UndiciTransportOptions = {}): Layer.Layer<Transpo
  */
 export const make = (options: UndiciTransportOptions = {}): Effect.Effect<Transport["Service"], never, Scope.Scope> =>
   Effect.gen(function*() {
+    if (Runtime.current !== "node") return yield* Effect.die(new TypeError(notHere))
     const connectTimeout = options.connectTimeout ?? 10_000
     const pools = new ConnectionPools({
       connectTimeout,
@@ -94,6 +101,10 @@ export const make = (options: UndiciTransportOptions = {}): Effect.Effect<Transp
         })
     })
   })
+
+const notHere =
+  `UndiciTransport runs on Node.js alone, and this is ${Runtime.current}: use HttpClientTransport.layer of `
+  + "@evenkeel/core over FetchHttpClient.layer, as createLoadBalancer and LoadBalancerLive do by themselves"
 
 /** Pauses before a connection is tried again that this machine could not make, in milliseconds: the first, the longest. */
 const FIRST_PAUSE = 50

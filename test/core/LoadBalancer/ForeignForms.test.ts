@@ -81,16 +81,16 @@ describe("a form through the balanced HttpClient", () => {
   })
 })
 
-describe("a body of the balanced HttpClient that comes as texts", () => {
-  const texts = () =>
-    new ReadableStream<string>({
-      start: (controller) => {
-        controller.enqueue("{\"a\":")
-        controller.enqueue("\"é\"}")
-        controller.close()
-      }
-    })
+const texts = () =>
+  new ReadableStream<string>({
+    start: (controller) => {
+      controller.enqueue("{\"a\":")
+      controller.enqueue("\"é\"}")
+      controller.close()
+    }
+  })
 
+describe("a body of the balanced HttpClient that comes as texts", () => {
   it.effect("is sent as UTF-8, as the platform's fetch does", () => {
     const lbs = scripted([azure("east")], () => completion)
     return Effect.gen(function*() {

@@ -81,8 +81,10 @@ const hidden = (expected: string, holds: (text: string) => boolean) =>
 
 const secret = hidden("the key as a text of visible ASCII characters", (text) => /^[!-~]+$/.test(text))
 
-const header = hidden("a header's value: a text of visible ASCII characters and spaces", (text) =>
-  /^[ -~]+$/.test(text))
+const header = hidden(
+  "a header's value: a text of visible ASCII characters and spaces",
+  (text) => /^[ -~]+$/.test(text)
+)
 
 const proxy = leaf<"none" | Redacted.Redacted<string>, string | Redacted.Redacted<string>>(
   "\"none\", or the URL of a proxy such as \"http://proxy.example:3128\"",
@@ -108,8 +110,10 @@ const tls = Schema.Struct({
   ca: Schema.optional(Schema.Union([authorities, Schema.Array(authorities)])),
   cert: Schema.optional(certificate("the client's certificate")),
   key: Schema.optional(
-    hidden("the private key of `cert` in PEM, not encrypted, which begins with \"-----BEGIN PRIVATE KEY-----\"", (text) =>
-      isPem("PRIVATE KEY")(text) && !text.includes("ENCRYPTED"))
+    hidden(
+      "the private key of `cert` in PEM, not encrypted, which begins with \"-----BEGIN PRIVATE KEY-----\"",
+      (text) => isPem("PRIVATE KEY")(text) && !text.includes("ENCRYPTED")
+    )
   ),
   servername: Schema.optional(text("the name of a host", /^[\w-]+(?:\.[\w-]+)*$/))
 })
