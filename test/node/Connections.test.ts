@@ -108,16 +108,23 @@ describe("connections whose far end is gone", () => {
     for (const { state } of [...deployments, ...resources]) assert.strictEqual(state, "healthy")
   })
 
-  it.live("are replaced, and what was sent on one is sent once more, on a new one", () =>
-    Effect.gen(function*() {
-      const server = yield* lose()
-      const { send } = yield* UndiciTransport.make()
-      yield* (yield* send(request(server, repeatable))).text
-      server.lose()
-      yield* Effect.sleep(10)
-      assert.strictEqual((yield* send(request(server, repeatable))).status, 200)
-      assert.strictEqual(server.arrived(), 3)
-    }))
+  const ends: ReadonlyArray<readonly [string, (socket: Socket) => void]> = [
+    ["reset", (socket) => void socket.resetAndDestroy()],
+    ["closed", (socket) => void socket.destroy()]
+  ]
+  it.live.each(ends)(
+    "are replaced, and what was sent on one is sent once more, on a new one: %s",
+    ([, end]) =>
+      Effect.gen(function*() {
+        const server = yield* lose(undefined, end)
+        const { send } = yield* UndiciTransport.make()
+        yield* (yield* send(request(server, repeatable))).text
+        server.lose()
+        yield* Effect.sleep(10)
+        assert.strictEqual((yield* send(request(server, repeatable))).status, 200)
+        assert.strictEqual(server.arrived(), 3)
+      })
+  )
 
   it.live("that are lost again at once fail, after one repetition", () =>
     Effect.gen(function*() {
@@ -315,29 +322,33 @@ describe("more requests than connections", () => {
         response.write("first")
         held.push(response)
       })
-      const { send } = yield* UndiciTransport.make({ connections: 2, connectTimeout: 150 })
-      for (let i = 0; i < 2; i++) yield* send(request(server))
-      const error = yield* Effect.flip(send(request(server)))
+      const impatient = yield* UndiciTransport.make({ connections: 2, connectTimeout: 500 })
+      for (let i = 0; i < 2; i++) yield* impatient.send(request(server))
+      const error = yield* Effect.flip(impatient.send(request(server)))
       assert.deepInclude(error, { kind: "local", code: "every connection is in use", unsent: true, blameless: true })
       assert.lengthOf(server.received, 2)
-      const waiting = yield* Effect.forkChild(send(request(server)))
+      const patient = yield* UndiciTransport.make({ connections: 1 })
+      yield* patient.send(request(server))
+      const waiting = yield* Effect.forkChild(patient.send(request(server)))
       yield* Effect.sleep(30)
-      held[0]!.end()
-      assert.strictEqual((yield* Fiber.join(waiting)).status, 200)
       assert.lengthOf(server.received, 3)
+      held[2]!.end()
+      assert.strictEqual((yield* Fiber.join(waiting)).status, 200)
+      assert.lengthOf(server.received, 4)
     }))
 
   it("are served by another resource, and held against none", async () => {
     await using a = await listen(streaming(["{", "}"], { stalls: true }))
     await using b = await listen(completion)
-    const transport = UndiciTransport.layer({ connections: 2, connectTimeout: 100 })
+    const transport = UndiciTransport.layer({ connections: 2, connectTimeout: 1_000 })
     await using lb = createLoadBalancer(
       balancing(service("a", a.url), service("b", b.url, { tier: 2 })),
       { transport }
     )
     const hanging = [1, 2].map(() => lb.fetch(chatUrl, post(hello)).catch(() => undefined))
     await eventually(() => a.received.length === 2)
-    for (let i = 0; i < 6; i++) assert.strictEqual((await lb.fetch(chatUrl, post(hello))).status, 200)
+    const others = await Promise.all(Array.from({ length: 6 }, () => lb.fetch(chatUrl, post(hello))))
+    for (const { status } of others) assert.strictEqual(status, 200)
     assert.strictEqual(lb.snapshot().resources[0]!.state, "healthy")
     assert.lengthOf(a.received, 2)
     await lb.close()

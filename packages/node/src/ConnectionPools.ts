@@ -31,9 +31,10 @@ export interface ConnectionPool {
   readonly retire: () => void
 }
 
-/** A handler that wants to know which connection it is given. */
+/** A handler that wants to know which connection it is given, and may want none any more. */
 export interface ConnectionHandler extends Undici.Dispatcher.DispatchHandler {
   pooled: PooledConnection | undefined
+  readonly isGivenUp: boolean
 }
 
 /** One connection, which knows whether it has served before. */
@@ -48,7 +49,12 @@ export class PooledConnection extends Undici.Client {
   }
 
   override dispatch(options: Undici.Dispatcher.DispatchOptions, handler: Undici.Dispatcher.DispatchHandler): boolean {
-    if ("pooled" in handler) (handler as ConnectionHandler).pooled = this
+    if ("pooled" in handler) {
+      const waiting = handler as ConnectionHandler
+      // undici would close the connection over it
+      if (waiting.isGivenUp) return true
+      waiting.pooled = this
+    }
     return super.dispatch(options, handler)
   }
 }

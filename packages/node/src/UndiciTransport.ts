@@ -235,6 +235,10 @@ class Exchange implements ConnectionHandler, TransportResponse {
     this.pooled = undefined
   }
 
+  get isGivenUp(): boolean {
+    return this.state === "aborted"
+  }
+
   onResponseStarted(): void {
     this.maybeStaleUntil = 0
   }
