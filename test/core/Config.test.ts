@@ -33,6 +33,15 @@ const compatible: Config.ResourceInput = {
   deployments: [{ name: "*" }]
 }
 
+const certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+const privateKey = `-----BEGIN PRIVATE KEY-----\n${secret}\n-----END PRIVATE KEY-----\n`
+/** How a resource behind a company's gateway and proxy is reached. */
+const reached = {
+  headers: { "Ocp-Apim-Subscription-Key": secret, "x-team": Redacted.make(secret) },
+  proxy: `http://user:${secret}@proxy.example:3128`,
+  tls: { ca: [certificate, certificate], cert: certificate, key: privateKey, servername: "inner.example" }
+}
+
 const giveToken = () => "token"
 const throwing = () => {
   throw new Error(secret)
@@ -75,6 +84,9 @@ describe("Config.decode", () => {
       endpoint: "https://my-east.openai.azure.com",
       apiVersion: undefined,
       region: undefined,
+      headers: {},
+      proxy: undefined,
+      tls: undefined,
       allowInsecure: false,
       deployments: [{
         name: "gpt-4o",
@@ -193,6 +205,7 @@ describe("Config.decode", () => {
     [{ ...openai, endpoint: "https://api.openai.com" }, "https://api.openai.com/v1"],
     [{ ...openai, endpoint: "https://eu.api.openai.com/v1/" }, "https://eu.api.openai.com/v1"],
     [{ ...compatible, endpoint: "https://host.example" }, "https://host.example"],
+    [{ ...compatible, endpoint: "https://host.example:443/" }, "https://host.example"],
     [{ ...compatible, endpoint: "http://10.0.0.5:8000/api/v1/", allowInsecure: true }, "http://10.0.0.5:8000/api/v1"]
   ])("takes the base URL of another service (%#)", (resource, expected) => {
     assert.strictEqual(endpointOf(resource), expected)
@@ -317,6 +330,28 @@ describe("Config.decode", () => {
     [withAzure({ apiKey: undefined }), "resources[0].apiKey: is missing: give the key, or `auth: \"entra\"`"],
     [withAzure({ apiKey: "" }), "resources[0].apiKey: expected the key as a text of visible ASCII characters"],
     [withAzure({ auth: "entra" }), "resources[0].auth: give either `apiKey` or `auth`, not both"],
+    [withAzure({ headers: ["x"] }), "resources[0].headers: expected an object, found a list"],
+    [withAzure({ headers: { "X-A": 5 } }), "resources[0].headers[\"X-A\"]: expected a header's value: a text"],
+    [withAzure({ headers: { "x-a": "a\r\nb: c" } }), "resources[0].headers[\"x-a\"]: expected a header's value"],
+    [withAzure({ headers: { "x-a": "ü" } }), "resources[0].headers[\"x-a\"]: expected a header's value"],
+    [withAzure({ headers: { "x a": "1" } }), "resources[0].headers[\"x a\"]: is not the name of a header"],
+    [withAzure({ headers: { "": "1" } }), "resources[0].headers[\"\"]: is not the name of a header"],
+    [withAzure({ headers: { "X-A": "1", "x-a": "1" } }), "resources[0].headers[\"x-a\"]: is given twice"],
+    [withAzure({ headers: { "API-Key": "1" } }), "resources[0].headers[\"API-Key\"]: is made of `apiKey` or `auth`"],
+    [withAzure({ headers: { Authorization: "1" } }), "resources[0].headers.Authorization: is made of `apiKey`"],
+    [withAzure({ headers: { host: "1" } }), "resources[0].headers.host: is set by the balancer itself"],
+    [withAzure({ headers: { "Content-Length": "1" } }), "resources[0].headers[\"Content-Length\"]: is set by the"],
+    [withAzure({ proxy: "" }), "resources[0].proxy: expected \"none\", or the URL of a proxy such as"],
+    [withAzure({ proxy: "proxy.example:3128" }), "resources[0].proxy: expected \"none\", or the URL of a proxy"],
+    [withAzure({ proxy: "http://proxy.example/path" }), "resources[0].proxy: expected \"none\", or the URL"],
+    [withAzure({ proxy: true }), "resources[0].proxy: expected \"none\", or the URL"],
+    [withAzure({ tls: { ca: "/etc/ca.pem" } }), "resources[0].tls.ca: expected a certificate in PEM"],
+    [withAzure({ tls: { ca: [certificate, ""] } }), "resources[0].tls.ca[1]: expected a certificate in PEM"],
+    [withAzure({ tls: { cert: certificate } }), "resources[0].tls.key: is missing: give the private key of `cert`"],
+    [withAzure({ tls: { key: privateKey } }), "resources[0].tls.cert: is missing: give the certificate of `key`"],
+    [withAzure({ tls: { rejectUnauthorized: false } }), "resources[0].tls.rejectUnauthorized: unknown key; known here"],
+    [withAzure({ tls: { servername: "a b" } }), "resources[0].tls.servername: expected the name of a host"],
+    [withAzure({ endpoint: "http://127.0.0.1:1", tls: {} }), "resources[0].tls: is for https only"],
     [withAzure({ scope: "s" }), "resources[0].scope: is only for `auth: \"entra\"`"],
     [withAzure({ apiKey: undefined, auth: "Entra" }), "resources[0].auth: expected \"entra\" or a function"],
     [{ resources: [{ ...openai, apiKey: undefined }] }, "resources[0].apiKey: is missing: give the key or a function"],
@@ -452,6 +487,36 @@ describe("Config.decode", () => {
     const config = ok({ resources: [azure, openai] })
     const seen = [inspect(config, { depth: 20, showHidden: true }), JSON.stringify(config), String(config)]
     for (const print of seen) assert.notInclude(print, secret)
+  })
+
+  it("keeps what a gateway and a proxy want: header names in lower case, and every secret redacted", () => {
+    const [resource] = ok(typedBack(typed(withAzure(reached) as Config.ConfigInput))).resources
+    const { headers, proxy, tls } = resource!
+    assert.deepStrictEqual(Object.keys(headers), ["ocp-apim-subscription-key", "x-team"])
+    for (const value of Object.values(headers)) assert.strictEqual(Redacted.value(value), secret)
+    assert.strictEqual(Redacted.value(proxy as Redacted.Redacted<string>), reached.proxy)
+    assert.strictEqual(Redacted.value(tls!.key!), privateKey.trim())
+    assert.deepInclude(tls, { ca: reached.tls.ca, cert: certificate, servername: "inner.example" })
+    const seen = [inspect(resource, { depth: 20, showHidden: true }), JSON.stringify(resource)]
+    for (const print of seen) assert.notInclude(print, secret)
+    assert.strictEqual(ok(withAzure({ proxy: "none" })).resources[0]!.proxy, "none")
+  })
+
+  it("shows nothing of headers, proxy and TLS, whatever is wrong with them", () => {
+    const astray = [
+      { headers: "hunter2" },
+      { headers: { a: "hunter2\nb" } },
+      { proxy: "hunter2" },
+      { proxy: "http://u:hunter2@p.example/x" },
+      { proxy: ["hunter2"] },
+      { tls: "hunter2" },
+      { tls: { ca: "hunter2", cert: "hunter2", key: "hunter2", servername: "hunter2 " } }
+    ]
+    for (const change of astray) {
+      const issues = issuesOf(withAzure(change))
+      assert.isNotEmpty(issues)
+      assert.notInclude(issues.join("\n"), "hunter2")
+    }
   })
 
   it("hides what came from variables, and reads numbers from whole ones", () => {

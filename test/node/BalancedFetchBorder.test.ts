@@ -232,6 +232,60 @@ describe("a request header", () => {
   })
 })
 
+const stream = (items: ReadonlyArray<unknown>) =>
+  new ReadableStream({
+    start: (controller) => {
+      for (const item of items) controller.enqueue(item)
+      controller.close()
+    }
+  })
+const init = (body: unknown): RequestInit => ({ ...post(), body: body as BodyInit, duplex: "half" } as RequestInit)
+
+describe("a request body that comes as texts", () => {
+  const parts = ["{\"model\":\"gpt-4o\",", "\"messages\":[{\"role\":\"user\",\"content\":\"é\"}]}"]
+  async function* iterate() {
+    yield* parts
+  }
+  it("is sent as UTF-8, as the platform's fetch does", async () => {
+    await using server = await listen(answer)
+    await using lb = overAzure(server)
+    const url = "https://api.openai.com/v1/chat/completions"
+    for (const body of [stream(parts), iterate()]) assert.strictEqual((await lb.fetch(url, init(body))).status, 200)
+    assert.strictEqual((await lb.fetch(new Request(url, init(stream(parts))))).status, 200)
+    assert.lengthOf(server.received, 3)
+    for (const { body } of server.received) assert.include(String(body), "\"content\":\"é\"")
+  })
+
+  it("is a TypeError where a part is neither text nor bytes, and nothing is sent", async () => {
+    await using server = await listen(answer)
+    await using lb = overAzure(server)
+    const error = await failureAs(
+      lb.fetch("https://api.openai.com/v1/chat/completions", init(stream([1, 2]))),
+      TypeError
+    )
+    assert.match(error.message, /neither bytes nor text: a number/)
+    assert.lengthOf(server.received, 0)
+  })
+})
+
+describe("a cookie of a resource", () => {
+  it("stays here: no door gives it out", async () => {
+    await using server = await listen((received, response) => {
+      response.setHeader("set-cookie", ["ARRAffinity=secret; Path=/", "b=2"])
+      answer(received, response)
+    })
+    await using lb = overAzure(server)
+    const chat = await lb.fetch("https://api.openai.com/v1/chat/completions", post())
+    const list = await lb.fetch("https://api.openai.com/v1/models")
+    const { response } = await lb.openai.chat.completions.create(hello).withResponse()
+    const { response: listed } = await lb.openai.models.list().withResponse()
+    for (const { headers } of [chat, list, response, listed]) {
+      assert.isNull(headers.get("set-cookie"))
+      assert.deepStrictEqual(headers.getSetCookie(), [])
+    }
+  })
+})
+
 describe("a redirect", () => {
   for (const status of [301, 302, 303, 307, 308]) {
     it(`is never followed: ${status}`, async () => {

@@ -145,6 +145,21 @@ describe("a version of the API", () => {
   })
 })
 
+describe("an address in other words than the configuration's", () => {
+  it("is the same: its port is the scheme's own, its host has capitals", async () => {
+    await using server = await listen(completion)
+    const west = service("w", "https://west.example:443", { name: "other" })
+    await using lb = createLoadBalancer(balancing(service("a", server.url), west))
+    for (const at of ["https://west.example:443/v1", "https://WEST.example/v1", "https://api.openai.com:443/v1"]) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      assert.strictEqual((await lb.fetch(`${at}/chat/completions`, post(hello))).status, 200, at)
+    }
+    const stranger = "https://user@west.example:443/v1/chat/completions"
+    assert.strictEqual((await lb.fetch(stranger, post(hello))).status, 400)
+    assert.lengthOf(server.received, 3)
+  })
+})
+
 describe("a fragment", () => {
   it("in a path is refused, and nothing is sent", async () => {
     await using server = await list()

@@ -133,7 +133,7 @@ describe("giving up", () => {
       assert.strictEqual(server.received.length, 1)
     }))
 
-  it.live("while it waits for a connection sends nothing", () =>
+  it.live("while it waits for a connection sends nothing, and costs no connection", () =>
     Effect.gen(function*() {
       const server = yield* serve((_, response) => setTimeout(() => response.end("fine"), 50))
       const { send } = yield* UndiciTransport.make({ connections: 1 })
@@ -145,6 +145,7 @@ describe("giving up", () => {
       assert.strictEqual(yield* Fiber.join(first), "fine")
       yield* Effect.flatMap(send(request(server, { path: "/later" })), ({ text }) => text)
       assert.deepStrictEqual(server.received.map(({ url }) => url), ["/v1/chat/completions", "/later"])
+      assert.strictEqual(server.connections().made, 1)
     }))
 
   it.live("while the request is under way sends no more of it", () =>

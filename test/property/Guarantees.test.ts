@@ -17,7 +17,6 @@ const always = (name: string, guarantee: Watchers.Guarantee, closeAt: (scenario:
       Effect.gen(function*() {
         const wrong: Array<string> = []
         yield* play(scenario, guarantee(wrong, scenario), closeAt(scenario))
-        if (wrong.length > 0) console.error("WRONG", wrong)
         assert.strictEqual(wrong.join("\n"), "")
       }),
     { timeout: 60_000 + runs * 300, arbitrary: { runs, seed, size: 300 } }

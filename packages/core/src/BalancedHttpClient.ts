@@ -97,10 +97,11 @@ const readBody = (request: HttpClientRequest): Effect.Effect<ReadBody, HttpClien
         catch: failed
       })
     case "Stream":
-      return Stream.runCollect(body.stream).pipe(
-        Effect.map((chunks) => ({ body: ForeignBody.concat(chunks), contentType: body.contentType })),
-        Effect.mapError(failed)
-      )
+      return Effect.flatMap(Effect.mapError(Stream.runCollect(body.stream), failed), (chunks) =>
+        Effect.try({
+          try: () => ({ body: ForeignBody.concat(chunks), contentType: body.contentType }),
+          catch: failed
+        }))
   }
 }
 

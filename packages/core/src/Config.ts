@@ -23,6 +23,7 @@ import { ConfigSchema } from "./config/ConfigSchema.ts"
 import * as Endpoint from "./config/Endpoint.ts"
 import { invalidConfig, type LoadBalancerError, type TimeoutStage } from "./LoadBalancerError.ts"
 import type { PriceList } from "./pricing/Prices.ts"
+import type { TlsOptions } from "./Transport.ts"
 
 export type {
   ConfigInput,
@@ -35,7 +36,8 @@ export type {
   QuotaInput,
   ResourceInput,
   SessionInput,
-  TimeoutsInput
+  TimeoutsInput,
+  TlsInput
 } from "./config/ConfigInput.ts"
 export type { ConfigIssue, Reference } from "./config/ConfigIssues.ts"
 
@@ -72,6 +74,11 @@ export interface ResourceConfig {
   readonly apiVersion: string | undefined
   readonly region: string | undefined
   readonly auth: ResourceAuth
+  /** Headers of its own, by lower-case name. */
+  readonly headers: Readonly<Record<string, Redacted.Redacted<string>>>
+  /** `"none"`: no proxy, whatever the environment says. `undefined`: what the environment says. */
+  readonly proxy: "none" | Redacted.Redacted<string> | undefined
+  readonly tls: TlsOptions | undefined
   /** Plain `http:` beyond this machine was allowed. */
   readonly allowInsecure: boolean
   /** At least one, with unique names. */
@@ -311,6 +318,13 @@ const completeResource = (resource: Decoded["resources"][number]): ResourceConfi
   apiVersion: resource.apiVersion === "v1" ? undefined : resource.apiVersion,
   region: resource.region,
   auth: completeAuth(resource),
+  headers: Object.fromEntries(
+    Object.entries(resource.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value])
+  ),
+  proxy: resource.proxy,
+  tls: resource.tls === undefined
+    ? undefined
+    : { ca: resource.tls.ca, cert: resource.tls.cert, key: resource.tls.key, servername: resource.tls.servername },
   allowInsecure: resource.allowInsecure,
   deployments: (resource.deployments ?? [{ name: "*", tier: 1, provisioned: false, weight: 1 }]).map((deployment) => ({
     name: deployment.name,

@@ -4,14 +4,14 @@
 import type { RequestBody } from "./request/LlmRequest.ts"
 
 /**
- * Reads a body to its end. When a signal says so it stops, and lets go of what it reads from; whoever gave the signal
+ * Reads a body of bytes or texts to its end. When a signal says so it stops, and lets go of what it reads from; whoever gave the signal
  * knows that the rest is missing.
  */
 export const readAll = async (
-  { body }: { readonly body: ReadableStream<Uint8Array> | null },
+  { body }: { readonly body: ReadableStream<unknown> | null },
   signals: ReadonlyArray<AbortSignal>
 ): Promise<Uint8Array<ArrayBuffer>> => {
-  const chunks: Array<Uint8Array> = []
+  const chunks: Array<unknown> = []
   if (body !== null) {
     const reader = body.getReader()
     const stop = () => void reader.cancel().catch(() => {})
@@ -33,15 +33,28 @@ export const readAll = async (
   return concat(chunks)
 }
 
-/** Chunks as one. */
-export const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array<ArrayBuffer> => {
-  const whole = new Uint8Array(chunks.reduce((length, chunk) => length + chunk.length, 0))
+/**
+ * Chunks as one. Those that are texts become UTF-8, as Node's own fetch sends them.
+ *
+ * @throws TypeError when one is neither text nor bytes
+ */
+export const concat = (chunks: ReadonlyArray<unknown>): Uint8Array<ArrayBuffer> => {
+  const parts = chunks.map(bytesOf)
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0))
   let at = 0
-  for (const chunk of chunks) {
-    whole.set(chunk, at)
-    at += chunk.length
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
   }
   return whole
+}
+
+const encoder = new TextEncoder()
+
+const bytesOf = (chunk: unknown): Uint8Array => {
+  if (chunk instanceof Uint8Array) return chunk
+  if (typeof chunk === "string") return encoder.encode(chunk)
+  throw new TypeError(`A part of the request's body is neither bytes nor text: a ${typeof chunk}; nothing was sent.`)
 }
 
 /** The form in a multipart body; nothing where it cannot be read as one. */
@@ -77,7 +90,6 @@ export const writeModelForm = async (form: FormData, model: string): Promise<Req
   if (!hasModel) marked.append("model", mark)
   const { contentType, withModel } = await writeForm(marked)
   const bytes = withModel(undefined) as Uint8Array
-  const encoder = new TextEncoder()
   const encoded = encoder.encode(mark)
   const at = indexOf(bytes, encoded)
   const before = bytes.subarray(0, at)

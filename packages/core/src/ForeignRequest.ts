@@ -26,8 +26,21 @@ export const ownBase = "https://balanced.invalid/v1"
 
 const openAiBase = "https://api.openai.com/v1"
 
-/** What of a URL is asked of the API, if it is below a base that we know. */
+/** What of a URL is asked of the API, if it is below a base that we know, in whatever words its origin is written. */
 export const targetOf = (url: string, deployments: Deployments["Service"]): Target | undefined => {
+  const target = knownTarget(url, deployments)
+  if (target !== undefined) return target
+  const plain = withPlainOrigin(url)
+  return plain === url ? undefined : knownTarget(plain, deployments)
+}
+
+/** The path is left as it is: reading it as a URL would take its `..` away before they are seen. */
+const withPlainOrigin = (url: string): string => {
+  const origin = /^https?:\/\/[^/?#@\\]+/i.exec(url)?.[0]
+  return origin === undefined || !URL.canParse(origin) ? url : new URL(origin).origin + url.slice(origin.length)
+}
+
+const knownTarget = (url: string, deployments: Deployments["Service"]): Target | undefined => {
   const found = below(url, ownBase) ?? below(url, openAiBase)
   if (found !== undefined) return found
   for (const resource of deployments.resources()) {

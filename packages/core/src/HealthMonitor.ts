@@ -25,7 +25,7 @@ import { pricesInUse } from "./pricing/AttemptCost.ts"
 import * as LlmRequest from "./request/LlmRequest.ts"
 import { AttemptStory } from "./telemetry/AttemptStory.ts"
 import { monotonicMillis } from "./Time.ts"
-import { Transport } from "./Transport.ts"
+import { Transport, type TransportError } from "./Transport.ts"
 
 /**
  * Service of the active checks.
@@ -105,6 +105,8 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
         return probe(resource, transport, settings.path).pipe(
           Effect.timeoutOrElse({ duration: settings.timeout, orElse: () => Effect.succeed("timeout") }),
           Effect.map(settle),
+          // what is nobody's fault is no finding
+          Effect.ignore,
           Effect.onExit(() => Effect.sync(() => isSettled ? undefined : breaker.release(epoch)))
         )
       })
@@ -188,7 +190,7 @@ const probe = (
   resource: Resource,
   transport: Transport["Service"],
   path: string | undefined
-): Effect.Effect<string | undefined> =>
+): Effect.Effect<string | undefined, TransportError> =>
   Effect.gen(function*() {
     const headers = yield* resource.credential.headers
     const response = yield* transport.send({
@@ -197,14 +199,17 @@ const probe = (
       path: resource.pathOf(path ?? "/models", "", undefined),
       method: "GET",
       headers: { accept: "application/json", "user-agent": "evenkeel", ...headers },
-      body: undefined
+      body: undefined,
+      connection: resource.connection,
+      isRepeatable: true
     })
     response.discard()
     return response.status === 401 || response.status === 403 ? `http ${response.status}` : undefined
   }).pipe(
-    Effect.catch((error) =>
-      Effect.succeed(error._tag === "CredentialError" ? noCredential(error.message).reason : error.message)
-    )
+    Effect.catch((error) => {
+      if (error._tag === "CredentialError") return Effect.succeed(noCredential(error.message).reason)
+      return error.blameless ? Effect.fail(error) : Effect.succeed(error.message)
+    })
   )
 
 const oneToken = (model: string): LlmRequest.LlmRequest => {

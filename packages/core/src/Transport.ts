@@ -2,13 +2,39 @@
  * The one seam to the network: a request in; status, headers and a body out.
  *
  * Everything above it is the same whether bytes go through undici (Node), any `effect/http` `HttpClient`, or the
- * simulated service in memory. A transport sends what it is given once: it neither retries, redirects, times out a
- * slow answer, nor reads an environment variable.
+ * simulated service in memory. A transport gets one answer: it neither redirects nor times out a slow one, and sends
+ * again only what the connection, or this machine, and surely not the service, let fail.
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 import type * as Pull from "effect/Pull"
+import type * as Redacted from "effect/Redacted"
+
+/**
+ * How one resource is reached, and until when.
+ */
+export interface Connection {
+  /** URL of the proxy; `"none"` for none, whatever the environment says; `undefined` for the transport's default. */
+  readonly proxy: "none" | Redacted.Redacted<string> | undefined
+  /** `undefined` for the transport's own settings. */
+  readonly tls: TlsOptions | undefined
+  /** Aborted when the resource is removed: what is open to it is closed once its requests have ended. */
+  readonly removed: AbortSignal
+}
+
+/**
+ * TLS to one resource. The peer's certificate is always verified.
+ */
+export interface TlsOptions {
+  /** Certificates that are trusted in place of the well-known ones, in PEM. */
+  readonly ca: string | ReadonlyArray<string> | undefined
+  /** The client's own certificate, in PEM, with `key`. */
+  readonly cert: string | undefined
+  readonly key: Redacted.Redacted<string> | undefined
+  /** The name that is asked for and verified, where it is not that of the endpoint. */
+  readonly servername: string | undefined
+}
 
 /**
  * One send to one resource. `origin` and `path` were built and checked by the resource, never by a caller.
@@ -24,6 +50,10 @@ export interface TransportRequest {
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>
   readonly body: string | Uint8Array | undefined
+  /** Absent: the transport's default, for as long as it lives. */
+  readonly connection?: Connection | undefined
+  /** Whether it may be sent again where nobody knows whether it arrived. Default: false. */
+  readonly isRepeatable?: boolean | undefined
   /**
    * Told of the response in the same moment in which there is one, before it is handed over: whoever is interrupted in
    * between can then still give it up.
@@ -59,10 +89,30 @@ export interface TransportResponse {
  * What broke below HTTP.
  *
  * - `dns`, `connect`, `connect-timeout`, `tls`: no byte of the request was sent.
+ * - `local`: this machine had no file, port, memory or allowed connection left; no byte was sent, and no service is to
+ *   blame.
  * - `reset`: the connection ended while the request or the answer was under way.
- * - `protocol`: the peer did not speak HTTP, or broke it.
+ * - `stale`: the same before a byte of the answer, on a connection that had served before and had ended unseen: no service
+ *   is to blame, but the request may not be sent again.
+ * - `protocol`: the peer did not speak HTTP, broke it, or sent us elsewhere.
  */
-export type TransportErrorKind = "dns" | "connect" | "connect-timeout" | "tls" | "reset" | "protocol"
+export type TransportErrorKind =
+  | "dns"
+  | "connect"
+  | "connect-timeout"
+  | "tls"
+  | "local"
+  | "reset"
+  | "stale"
+  | "protocol"
+
+/** What the system says when this machine is what stands in the way of a connection. */
+const localTroubles: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS", "ENOMEM"])
+
+/** Whether a code of the system is this machine's own trouble: files, ports or memory. */
+export const isLocalTrouble = (code: string | undefined): boolean => code !== undefined && localTroubles.has(code)
+
+const unsentKinds: ReadonlySet<TransportErrorKind> = new Set(["dns", "connect", "connect-timeout", "tls", "local"])
 
 /**
  * A failure of the network. It carries no header and no body, so it can be printed.
@@ -78,7 +128,12 @@ export class TransportError extends Data.TaggedError("TransportError")<{
 
   /** Whether the request surely never reached the service, so that it may be sent elsewhere whatever it does. */
   get unsent(): boolean {
-    return this.kind === "dns" || this.kind === "connect" || this.kind === "connect-timeout" || this.kind === "tls"
+    return unsentKinds.has(this.kind)
+  }
+
+  /** Whether it says nothing of the service, so that it is held against nobody. */
+  get blameless(): boolean {
+    return this.kind === "local" || this.kind === "stale"
   }
 }
 

@@ -9,15 +9,15 @@ import { invalidConfig, type LoadBalancerError } from "@evenkeel/core/LoadBalanc
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as ConfigSource from "./ConfigSource.ts"
+import * as DefaultTransport from "./DefaultTransport.ts"
 import * as EntraId from "./EntraId.ts"
 import * as GenAiPrices from "./GenAiPrices.ts"
-import * as UndiciTransport from "./UndiciTransport.ts"
 
 type Live = Layer.Layer<LoadBalancer | Deployments, LoadBalancerError>
 
 const wire = (settings: Config, replace: LayerOptions = {}) =>
   LoadBalancer.layerDecoded(settings, { ...replace, prices: replace.prices ?? GenAiPrices.layer }).pipe(
-    Layer.provide(UndiciTransport.layer({ connectTimeout: settings.timeouts.connect })),
+    Layer.provide(DefaultTransport.layer(settings)),
     Layer.provide(EntraId.layer)
   )
 

@@ -4,15 +4,27 @@
  * Keep-alive outlives the gaps between calls, so that an idle minute costs no new TLS handshake. Time limits are the
  * balancer's, but for the time to connect, which only the pool can tell from the rest. HTTP/2 is off: one broken
  * connection would break every stream on it.
+ *
+ * Two things are no failure of a resource. A connection that was kept may have ended without a word, at a NAT or a load
+ * balancer: what was just sent on it is sent again, once, on a new one, where it may be. And this machine may have no file,
+ * port or memory left for a connection: then it is tried again for as long as connecting may take.
  */
-import Undici from "@effect/platform-node/Undici"
-import { Transport, TransportError, type TransportErrorKind, type TransportResponse } from "@evenkeel/core/Transport"
-import type { TransportRequest } from "@evenkeel/core/Transport"
+import type Undici from "@effect/platform-node/Undici"
+import { Transport, TransportError, type TransportRequest, type TransportResponse } from "@evenkeel/core/Transport"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Pull from "effect/Pull"
 import type * as Scope from "effect/Scope"
+import {
+  type ConnectionHandler,
+  type ConnectionPool,
+  ConnectionPools,
+  type PooledConnection
+} from "./ConnectionPools.ts"
+import { errorOf } from "./NetworkError.ts"
+import * as ProxyVariables from "./ProxyVariables.ts"
+import * as Runtime from "./Runtime.ts"
 
 /**
  * Options of the pools. Durations in milliseconds.
@@ -31,13 +43,31 @@ export interface UndiciTransportOptions {
    */
   readonly keepAlive?: number | undefined
   /**
-   * Connections to one resource; requests beyond wait for one.
+   * How old a connection gets before it is replaced, between two requests, so that a change of the resource's address is
+   * followed.
    *
-   * @default no limit
+   * @default 300_000
+   */
+  readonly maxAge?: number | undefined
+  /**
+   * Connections to one resource. Each answer and each stream that is under way has one; requests beyond wait for one, for
+   * as long as connecting may take, and then fail as `local`: held against no resource, and tried at another.
+   *
+   * @default 10_000
    */
   readonly connections?: number | undefined
-  /** Passed to the TLS connection: `ca`, `cert`, `key`, `servername`. Certificates are always verified unless told otherwise. */
+  /**
+   * Passed to the TLS connection of every resource: `ca`, `cert`, `key`, `servername`. What a resource's own `tls` says
+   * wins. Certificates are always verified unless told otherwise.
+   */
   readonly tls?: Readonly<Record<string, unknown>> | undefined
+  /**
+   * Variables that name proxies: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, in either case, and `NODE_USE_ENV_PROXY=0` for
+   * none. A resource's own `proxy` wins, and this machine is never asked through one of these.
+   *
+   * @default process.env
+   */
+  readonly environment?: Readonly<Record<string, string | undefined>> | undefined
 }
 
 /**
@@ -51,56 +81,110 @@ export const layer = (options: UndiciTransportOptions = {}): Layer.Layer<Transpo
  */
 export const make = (options: UndiciTransportOptions = {}): Effect.Effect<Transport["Service"], never, Scope.Scope> =>
   Effect.gen(function*() {
-    const pools = new Map<string, Undici.Pool>()
-    yield* Effect.addFinalizer(() =>
-      Effect.promise(() => {
-        const closed = Array.from(pools.values(), (pool) => pool.destroy())
-        pools.clear()
-        return Promise.all(closed)
-      })
-    )
-    const poolOf = (request: TransportRequest): Undici.Pool => {
-      const key = `${request.resource} ${request.origin}`
-      let pool = pools.get(key)
-      if (pool === undefined) {
-        pool = new Undici.Pool(request.origin, {
-          connections: options.connections ?? null,
-          keepAliveTimeout: options.keepAlive ?? 60_000,
-          keepAliveMaxTimeout: 600_000,
-          headersTimeout: 0,
-          bodyTimeout: 0,
-          allowH2: false,
-          connect: { ...options.tls, timeout: options.connectTimeout ?? 10_000 }
-        })
-        pools.set(key, pool)
-      }
-      return pool
-    }
+    if (Runtime.current !== "node") return yield* Effect.die(new TypeError(notHere))
+    const connectTimeout = options.connectTimeout ?? 10_000
+    const pools = new ConnectionPools({
+      connectTimeout,
+      keepAlive: options.keepAlive ?? 60_000,
+      maxAge: options.maxAge ?? 300_000,
+      connections: options.connections ?? 10_000,
+      tls: options.tls,
+      proxies: ProxyVariables.read(options.environment ?? process.env)
+    })
+    yield* Effect.addFinalizer(() => Effect.promise(() => pools.destroy()))
     return Transport.of({
       send: (request) =>
         Effect.callback<TransportResponse, TransportError>((resume) => {
-          const exchange = new Exchange(
-            (response) => {
-              request.onResponse?.(response)
-              resume(Effect.succeed(response))
-            },
-            (error) => resume(Effect.fail(error))
-          )
-          try {
-            poolOf(request).dispatch({
-              path: request.path,
-              method: request.method,
-              // what comes is given out as it is
-              headers: { ...request.headers, "accept-encoding": "identity" },
-              body: request.body ?? null
-            }, exchange)
-          } catch (cause) {
-            resume(Effect.fail(errorOf(cause, false)))
-          }
-          return Effect.sync(() => exchange.abort())
+          const sending = new Sending(request, pools, connectTimeout, resume)
+          sending.start()
+          return Effect.sync(() => sending.abort())
         })
     })
   })
+
+const notHere =
+  `UndiciTransport runs on Node.js alone, and this is ${Runtime.current}: use HttpClientTransport.layer of `
+  + "@evenkeel/core over FetchHttpClient.layer, as createLoadBalancer and LoadBalancerLive do by themselves"
+
+/** Pauses before a connection is tried again that this machine could not make, in milliseconds: the first, the longest. */
+const FIRST_PAUSE = 50
+const LONGEST_PAUSE = 1000
+
+/** One request, until it has an answer or failed for good. */
+class Sending {
+  private readonly request: TransportRequest
+  private readonly pools: ConnectionPools
+  private readonly connectTimeout: number
+  private readonly resume: (effect: Effect.Effect<TransportResponse, TransportError>) => void
+  private exchange: Exchange | undefined
+  private isRepeat = false
+  private pause = FIRST_PAUSE
+  private givesUpAt: number | undefined
+  private timer: ReturnType<typeof setTimeout> | undefined
+
+  constructor(
+    request: TransportRequest,
+    pools: ConnectionPools,
+    connectTimeout: number,
+    resume: (effect: Effect.Effect<TransportResponse, TransportError>) => void
+  ) {
+    this.request = request
+    this.pools = pools
+    this.connectTimeout = connectTimeout
+    this.resume = resume
+  }
+
+  start(): void {
+    const { body, headers, method, origin, path } = this.request
+    try {
+      const pool = this.pools.of(this.request)
+      const exchange = new Exchange(
+        (response) => {
+          this.request.onResponse?.(response)
+          this.resume(Effect.succeed(response))
+        },
+        (error) => this.failed(error, pool)
+      )
+      this.exchange = exchange
+      const hasRoom = pool.dispatcher.dispatch({
+        origin,
+        path,
+        method,
+        // what comes is given out as it is
+        headers: { ...headers, "accept-encoding": "identity" },
+        body: body ?? null
+      }, exchange)
+      if (!hasRoom) setTimeout(() => exchange.giveUp(noConnection), this.connectTimeout).unref()
+    } catch (cause) {
+      this.resume(Effect.fail(errorOf(cause, false)))
+    }
+  }
+
+  abort(): void {
+    clearTimeout(this.timer)
+    this.exchange?.abort()
+  }
+
+  private failed(error: TransportError, pool: ConnectionPool): void {
+    if (error.kind === "stale") {
+      pool.retire()
+      if (this.request.isRepeatable === true && !this.isRepeat) {
+        this.isRepeat = true
+        this.start()
+        return
+      }
+    }
+    if (error.kind === "local" && error !== noConnection) {
+      this.givesUpAt ??= performance.now() + this.connectTimeout
+      if (performance.now() + this.pause < this.givesUpAt) {
+        this.timer = setTimeout(() => this.start(), this.pause)
+        this.pause = Math.min(2 * this.pause, LONGEST_PAUSE)
+        return
+      }
+    }
+    this.resume(Effect.fail(error))
+  }
+}
 
 /** Bytes that may wait unread before the peer is held back. */
 const HIGH_WATER = 64 * 1024
@@ -108,10 +192,17 @@ const HIGH_WATER = 64 * 1024
 /** How long the rest of a discarded body may take, in milliseconds, before its connection is closed. */
 const DISCARD_WITHIN = 1000
 
+/**
+ * A connection that had ended unseen says so as soon as something is sent on it. One that ends later than this, in
+ * milliseconds, may have ended because of what was sent.
+ */
+const STALE_WITHIN = 3000
+
 /** One request and its answer: undici's handler, and what is read from it. */
-class Exchange implements Undici.Dispatcher.DispatchHandler, TransportResponse {
+class Exchange implements ConnectionHandler, TransportResponse {
   status = 0
   headers: Readonly<Record<string, string>> = {}
+  pooled: PooledConnection | undefined
   private readonly onStart: (response: TransportResponse) => void
   private readonly onFail: (error: TransportError) => void
   private controller: Undici.Dispatcher.DispatchController | undefined
@@ -125,6 +216,8 @@ class Exchange implements Undici.Dispatcher.DispatchHandler, TransportResponse {
   /** Called when there is something to read: bytes, the end, or an error. */
   private wake: (() => void) | undefined
   private discardTimer: ReturnType<typeof setTimeout> | undefined
+  /** Until when its connection may turn out to have ended before; 0 for one that is new, or that has answered. */
+  private maybeStaleUntil = 0
 
   constructor(onStart: (response: TransportResponse) => void, onFail: (error: TransportError) => void) {
     this.onStart = onStart
@@ -133,7 +226,21 @@ class Exchange implements Undici.Dispatcher.DispatchHandler, TransportResponse {
 
   onRequestStart(controller: Undici.Dispatcher.DispatchController): void {
     this.controller = controller
+    const { pooled } = this
     if (this.state === "aborted") controller.abort(abandoned)
+    else if (pooled !== undefined) {
+      if (pooled.hasServed) this.maybeStaleUntil = performance.now() + STALE_WITHIN
+      pooled.hasServed = true
+    }
+    this.pooled = undefined
+  }
+
+  get isGivenUp(): boolean {
+    return this.state === "aborted"
+  }
+
+  onResponseStarted(): void {
+    this.maybeStaleUntil = 0
   }
 
   onResponseStart(
@@ -176,7 +283,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler, TransportResponse {
     clearTimeout(this.discardTimer)
     const wasWaiting = this.state === "waiting"
     if (this.state === "ended") return
-    this.error = errorOf(cause, this.controller !== undefined)
+    this.error = this.errorOf(cause)
     if (this.state !== "aborted") this.state = "ended"
     if (wasWaiting) this.onFail(this.error)
     else this.awake()
@@ -202,6 +309,13 @@ class Exchange implements Undici.Dispatcher.DispatchHandler, TransportResponse {
     this.awake()
   }
 
+  /** Ends the wait for a connection, where it still waits for one. */
+  giveUp(error: TransportError): void {
+    if (this.state !== "waiting" || this.controller !== undefined) return
+    this.state = "aborted"
+    this.onFail(error)
+  }
+
   discard(): void {
     this.chunks = []
     if (this.state !== "open" || this.discardTimer !== undefined) return
@@ -209,6 +323,13 @@ class Exchange implements Undici.Dispatcher.DispatchHandler, TransportResponse {
     this.discardTimer = setTimeout(() => this.abort(), DISCARD_WITHIN)
     this.discardTimer.unref()
     this.controller?.resume()
+  }
+
+  private errorOf(cause: Error): TransportError {
+    const error = errorOf(cause, this.controller !== undefined)
+    return error.kind === "reset" && performance.now() < this.maybeStaleUntil
+      ? new TransportError({ kind: "stale", code: error.code })
+      : error
   }
 
   private hasNews(): boolean {
@@ -251,6 +372,8 @@ class Exchange implements Undici.Dispatcher.DispatchHandler, TransportResponse {
 
 const abandoned = new Error("the attempt was given up")
 
+const noConnection = new TransportError({ kind: "local", code: "every connection is in use" })
+
 const flat = (
   headers: Readonly<Record<string, string | Array<string> | undefined>>
 ): Readonly<Record<string, string>> => {
@@ -261,38 +384,4 @@ const flat = (
     }
   }
   return headers as Readonly<Record<string, string>>
-}
-
-const kinds: Readonly<Record<string, TransportErrorKind>> = {
-  ENOTFOUND: "dns",
-  EAI_AGAIN: "dns",
-  EAI_FAIL: "dns",
-  ECONNREFUSED: "connect",
-  EHOSTUNREACH: "connect",
-  ENETUNREACH: "connect",
-  EADDRNOTAVAIL: "connect",
-  EMFILE: "connect",
-  UND_ERR_CONNECT_TIMEOUT: "connect-timeout",
-  EPROTO: "tls",
-  DEPTH_ZERO_SELF_SIGNED_CERT: "tls",
-  SELF_SIGNED_CERT_IN_CHAIN: "tls",
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "tls",
-  UNABLE_TO_GET_ISSUER_CERT: "tls",
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "tls",
-  UND_ERR_SOCKET: "reset",
-  ECONNRESET: "reset",
-  EPIPE: "reset"
-}
-
-/** @param wasSent whether the request had a connection: without one, no byte of it left */
-const errorOf = (cause: unknown, wasSent: boolean): TransportError => {
-  const code = typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : undefined
-  const known = code === undefined ? undefined : kinds[code]
-  const isTls = code !== undefined &&
-    (code.startsWith("ERR_TLS") || code.startsWith("ERR_SSL") || code.startsWith("CERT_"))
-  if (code === "UND_ERR_INVALID_ARG") return new TransportError({ kind: "protocol", code })
-  const kind = isTls ? "tls" : known
-  // once the request had a connection it may have arrived, whatever broke then
-  if (wasSent) return new TransportError({ kind: kind === undefined ? "protocol" : "reset", code })
-  return new TransportError({ kind: kind === undefined || kind === "reset" ? "connect" : kind, code })
 }

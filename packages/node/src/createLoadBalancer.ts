@@ -36,10 +36,10 @@ import type OpenAI from "openai"
 import * as BalancedFetch from "./BalancedFetch.ts"
 import * as BalancedOpenAI from "./BalancedOpenAI.ts"
 import * as ConfigSource from "./ConfigSource.ts"
+import * as DefaultTransport from "./DefaultTransport.ts"
 import * as EntraId from "./EntraId.ts"
 import { eventsOf } from "./EventIterator.ts"
 import * as GenAiPrices from "./GenAiPrices.ts"
-import * as UndiciTransport from "./UndiciTransport.ts"
 
 /**
  * A running load balancer.
@@ -72,7 +72,7 @@ export interface LoadBalancerClient extends AsyncDisposable {
  * Options besides the configuration. Their layers are built at once, so none may wait while it is built.
  */
 export interface LoadBalancerClientOptions extends LayerOptions {
-  /** Replaces undici, as for tests in memory. */
+  /** Replaces undici (on Bun and Deno: their own `fetch`), as for tests in memory. */
   readonly transport?: Layer.Layer<Transport> | undefined
   /**
    * What the balancer runs with: a tracer, loggers, a registry of metrics; `OtlpLive` or `OtelGlobal` of `@evenkeel/otel`.
@@ -122,7 +122,7 @@ const buildNow = <A>(layer: Layer.Layer<A, Error>, scope: Scope.Closeable): Cont
 
 const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalancerClient => {
   const scope = Effect.runSync(Scope.make())
-  const transport = options.transport ?? UndiciTransport.layer({ connectTimeout: settings.timeouts.connect })
+  const transport = options.transport ?? DefaultTransport.layer(settings)
   // nobody has chosen a logger here
   const telemetry = options.telemetry ?? Telemetry.layer({ logs: false })
   const prices = options.prices ?? GenAiPrices.layer

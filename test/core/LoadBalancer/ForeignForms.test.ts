@@ -81,6 +81,40 @@ describe("a form through the balanced HttpClient", () => {
   })
 })
 
+const texts = () =>
+  new ReadableStream<string>({
+    start: (controller) => {
+      controller.enqueue("{\"a\":")
+      controller.enqueue("\"é\"}")
+      controller.close()
+    }
+  })
+
+describe("a body of the balanced HttpClient that comes as texts", () => {
+  it.effect("is sent as UTF-8, as the platform's fetch does", () => {
+    const lbs = scripted([azure("east")], () => completion)
+    return Effect.gen(function*() {
+      yield* HttpClient.execute(HttpClientRequest.setBody(files, HttpBody.raw(texts())))
+      const stream = Stream.fromIterable(["{\"a\":", "\"é\"}"]) as unknown as Stream.Stream<Uint8Array>
+      yield* HttpClient.execute(HttpClientRequest.bodyStream(files, stream))
+      assert.deepStrictEqual(
+        lbs.sends.map(({ body }) => new TextDecoder().decode(body as Uint8Array)),
+        ["{\"a\":\"é\"}", "{\"a\":\"é\"}"]
+      )
+    }).pipe(Effect.provide(client(lbs)))
+  })
+
+  it.effect("fails where a part is neither text nor bytes, and nothing is sent", () => {
+    const lbs = scripted([azure("east")], () => completion)
+    return Effect.gen(function*() {
+      const numbers = Stream.fromIterable([1, 2]) as unknown as Stream.Stream<Uint8Array>
+      const error = yield* Effect.flip(HttpClient.execute(HttpClientRequest.bodyStream(files, numbers)))
+      assert.match(String((error.reason as { readonly cause: unknown }).cause), /neither bytes nor text: a number/)
+      assert.lengthOf(lbs.sends, 0)
+    }).pipe(Effect.provide(client(lbs)))
+  })
+})
+
 describe("a request of the balanced HttpClient that is interrupted", () => {
   it.effect("lets go of a stream that is its body", () => {
     const lbs = scripted([azure("east")], () => completion)

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments, LoadBalancer } from "@evenkeel/core"
+import { Deployments, HealthMonitor, LoadBalancer } from "@evenkeel/core"
+import { TransportError, type TransportErrorKind } from "@evenkeel/core/Transport"
 import { Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import {
@@ -33,6 +34,64 @@ const open = (two: ReturnType<typeof fleet>) =>
     assert.strictEqual((yield* stateOf("east")).state, "open")
     yield* TestClock.adjust("5 seconds")
   })
+
+/** East and west, whose every send fails while `kind` says so. */
+const troubled = (trouble: { kind: TransportErrorKind | undefined }, check: "none" | "models" = "none") =>
+  fleet(
+    [service("east"), service("west")],
+    { ...tiered, health: { check: { kind: check } }, failover: { budgetPerSecond: 100 } },
+    { healthMonitor: HealthMonitor.layer },
+    ({ send }) => ({
+      send: (request) =>
+        trouble.kind === undefined ? send(request) : Effect.fail(new TransportError({ kind: trouble.kind, code: "X" }))
+    })
+  )
+
+const healthy = Effect.gen(function*() {
+  const { deployments, resources } = yield* (yield* LoadBalancer).snapshot
+  for (const { state } of [...deployments, ...resources]) assert.strictEqual(state, "healthy")
+  for (const { inFlight } of deployments) assert.strictEqual(inFlight, 0)
+})
+
+describe("what no service is to blame for", () => {
+  for (const kind of ["local", "stale"] as const) {
+    it.effect(`opens no breaker, of requests or of checks, and says what it is: ${kind}`, () => {
+      const trouble: { kind: TransportErrorKind | undefined } = { kind }
+      const two = troubled(trouble, "models")
+      return run(
+        two,
+        Effect.gen(function*() {
+          const lb = yield* LoadBalancer
+          for (let i = 0; i < 8; i++) {
+            const error = yield* failure(lb.chat(hello))
+            assert.include(String(error), `${kind} (X)`)
+          }
+          yield* TestClock.adjust("10 minutes")
+          yield* healthy
+          trouble.kind = undefined
+          yield* answer(lb.chat(hello))
+        })
+      )
+    })
+  }
+
+  it.effect("decides no probe, and leaves its slot to the next", () => {
+    const trouble: { kind: TransportErrorKind | undefined } = { kind: undefined }
+    const two = troubled(trouble)
+    return run(
+      two,
+      Effect.gen(function*() {
+        yield* open(two)
+        trouble.kind = "local"
+        yield* failure((yield* LoadBalancer).chat(hello))
+        assert.strictEqual((yield* stateOf("east")).state, "open")
+        trouble.kind = undefined
+        yield* answer((yield* LoadBalancer).chat(hello))
+        yield* healthy
+      })
+    )
+  })
+})
 
 describe("LoadBalancer health", () => {
   it.effect("open time doubles with each failed probe, jittered, up to its cap", () => {

@@ -29,6 +29,26 @@ const askTimes = (times: number) =>
     yield* answer(Effect.forEach(Array.from({ length: times }), () => lb.chat(hello), { concurrency: 5 }))
   })
 
+describe("a resource whose last deployment is removed", () => {
+  it.effect("tells those who hold its connections, and none before", () => {
+    const two = fleet([service("east"), service("west")])
+    return run(
+      two,
+      Effect.gen(function*() {
+        const deployments = yield* Deployments
+        yield* askTimes(20)
+        const { removed } = two.sends.find(({ resource }) => resource === "east")!.request.connection!
+        yield* deployments.drain("east/gpt-4o")
+        assert.isFalse(removed.aborted)
+        yield* deployments.remove("east/gpt-4o")
+        assert.isTrue(removed.aborted)
+        yield* deployments.add(two.services["east"]!.config())
+        assert.isFalse(deployments.resource("east")!.connection.removed.aborted)
+      })
+    )
+  })
+})
+
 describe("LoadBalancer live set", () => {
   it.effect("G1: a deployment that is added is used", () => {
     const two = knowingFirst("east", "west")

@@ -222,6 +222,17 @@ describe("a failure of the network", () => {
     assert.deepInclude(outcome, { _tag: "Failed", effect: "count", reason: `${kind} (BOOM)`, ...expected })
   })
 
+  it.each(
+    [
+      ["local", { unprocessed: true }],
+      ["stale", { unprocessed: false }]
+    ] as const
+  )("counts against nobody where nobody is to blame: %s", (kind, expected) => {
+    const outcome = Outcome.fromTransport(new TransportError({ kind, code: "BOOM" }))
+    assert.deepInclude(outcome, { _tag: "Failed", effect: "none", reason: `${kind} (BOOM)`, ...expected })
+    assert.strictEqual(Outcome.errorTypeOf(outcome), kind)
+  })
+
   it("is a time limit that says which", () => {
     assert.deepInclude(Outcome.fromTimeout("first-event"), { timeout: "first-event", unprocessed: false })
   })

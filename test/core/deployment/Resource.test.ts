@@ -68,6 +68,19 @@ describe("a path at a resource", () => {
   })
 })
 
+describe("the paths that a resource remembers", () => {
+  it("do not grow with the models that callers ask for", () => {
+    const resource = make({ provider: "compatible", endpoint: "https://any.example/v1", deployments: [{ name: "*" }] })
+    const sizeOf = (value: unknown): number =>
+      value instanceof Map ? [...value.values()].reduce<number>((sum, inner) => sum + 1 + sizeOf(inner), 0) : 0
+    const remembered = () => Object.values(resource).reduce((sum: number, value) => sum + sizeOf(value), 0)
+    for (let i = 0; i < 10_000; i++) {
+      assert.strictEqual(resource.pathOf("/chat/completions", "", `made-up-${i}`), "/v1/chat/completions")
+    }
+    assert.isBelow(remembered(), 100)
+  })
+})
+
 const unsafe = [
   "",
   "chat/completions",

@@ -133,6 +133,8 @@ class Attempt implements Source, Limited {
       method: request.method,
       headers: headersOf(request, authentication, this.plan.story.trace?.headers),
       body: request.body.withModel(name),
+      connection: resource.connection,
+      isRepeatable: !request.hasSideEffects,
       onResponse: (response) => {
         this.open = response
       }
@@ -205,7 +207,8 @@ class Attempt implements Source, Limited {
   }
 
   private answerBase(response: TransportResponse, firstByte: number): AnswerBase {
-    return { deployment: this.deployment, status: response.status, headers: response.headers, firstByte, ids: [] }
+    const headers = Outcome.withoutCookies(response.headers)
+    return { deployment: this.deployment, status: response.status, headers, firstByte, ids: [] }
   }
 
   // --- streams ------------------------------------------------------------------------------------------------------

@@ -42,8 +42,9 @@ export interface Failed {
    * - `open`: opens it at once; a repetition does not mend an empty account.
    * - `missing`: the deployment, or the model, does not exist there: it cools down, and people are told.
    * - `renew`: counts against nobody yet; the credential is renewed and the attempt repeated once.
+   * - `none`: counts against nobody.
    */
-  readonly effect: "count" | "open" | "missing" | "renew"
+  readonly effect: "count" | "open" | "missing" | "renew" | "none"
   /** Whether the request surely was not processed. */
   readonly unprocessed: boolean
   /** The time limit that ended it, if one did. */
@@ -345,6 +346,7 @@ export const fromTransport = (error: TransportError): Failed =>
   failed({
     reason: error.message,
     scope: error.unsent ? "resource" : "deployment",
+    effect: error.blameless ? "none" : "count",
     unprocessed: error.unsent,
     timeout: error.kind === "connect-timeout" ? "connect" : undefined,
     kind: error.kind
@@ -414,7 +416,7 @@ const refused = (
 })
 
 /** A cookie is the resource's own affair with this balancer; a caller that answers with it would hand it on. */
-const withoutCookies = (headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
+export const withoutCookies = (headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
   headers["set-cookie"] === undefined
     ? headers
     : Object.fromEntries(Object.entries(headers).filter(([name]) => name !== "set-cookie"))

@@ -221,6 +221,11 @@ const failed = (settled: Settled, outcome: Failed): Charge | undefined => {
   const { breaker, resource } = deployment
   if (outcome.unprocessed) deployment.quota.refund(permit.reservation, now)
   else billed(settled)
+  if (outcome.effect === "none") {
+    breaker.release(permit.epoch)
+    resource.breaker.release(permit.resourceEpoch)
+    return undefined
+  }
   if (outcome.scope === "resource") {
     breaker.release(permit.epoch)
     failResource(settled, outcome)

@@ -83,10 +83,37 @@ export interface ResourceInput {
   readonly auth?: "entra" | (() => string | Promise<string>) | undefined
   /** Scope of the Entra ID token. Default: `https://ai.azure.com/.default`. */
   readonly scope?: string | undefined
+  /**
+   * Headers that every request to it carries, and no other resource's does, such as `Ocp-Apim-Subscription-Key` for an API
+   * gateway. Their values are kept as secrets. Not those that the balancer sets, such as `authorization` and `api-key`.
+   */
+  readonly headers?: { readonly [name: string]: string | Redacted.Redacted<string> } | undefined
+  /**
+   * URL of the proxy to it, such as `http://user:password@proxy.example:3128`, or `"none"` for none. Default, on Node:
+   * what `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say.
+   */
+  readonly proxy?: string | Redacted.Redacted<string> | undefined
+  readonly tls?: TlsInput | undefined
   /** Allows plain `http:` to another machine. Default: false, which allows it to this machine only. */
   readonly allowInsecure?: boolean | undefined
   /** At least one, except for openai, where leaving it out serves every model. */
   readonly deployments?: ReadonlyArray<DeploymentInput> | undefined
+}
+
+/**
+ * TLS to one resource, on Node. Its certificate is always verified.
+ *
+ * @category models
+ */
+export interface TlsInput {
+  /** Certificates, in PEM, that are trusted in place of the well-known ones: a company's own authority. */
+  readonly ca?: string | ReadonlyArray<string> | undefined
+  /** The client's own certificate, in PEM. With `key`. */
+  readonly cert?: string | undefined
+  /** The private key of `cert`, in PEM, not encrypted. */
+  readonly key?: string | Redacted.Redacted<string> | undefined
+  /** The name that is asked for and verified, where it is not that of the endpoint. */
+  readonly servername?: string | undefined
 }
 
 /**

@@ -62,7 +62,7 @@ export const find = (context: Context): ReadonlyArray<ConfigIssue> => {
   resources.forEach((resource, index) => {
     if (!isRecord(resource)) return
     const at = ["resources", index]
-    issues.push(...credential(resource, at), ...endpoint(resource, at, context))
+    issues.push(...credential(resource, at), ...endpoint(resource, at, context), ...connection(resource, at))
     unique(listAt(resource, "deployments"), [...at, "deployments"])
     issues.push(...deployments(resource, at))
   })
@@ -105,6 +105,49 @@ const credential = (resource: Fields, at: Path): Array<ConfigIssue> => {
     add("auth", "Entra ID is for azure only; give `apiKey`, or a function that gives a token")
   }
   if (scope !== undefined && auth !== "entra") add("scope", "is only for `auth: \"entra\"`; remove it")
+  return issues
+}
+
+/** Headers that are the balancer's or the connection's own. */
+const ownHeaders = new Set([
+  "accept",
+  "accept-encoding",
+  "api-key",
+  "authorization",
+  "connection",
+  "content-encoding",
+  "content-length",
+  "content-type",
+  "expect",
+  "host",
+  "keep-alive",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade"
+])
+
+const connection = ({ endpoint, headers, tls }: Fields, at: Path): Array<ConfigIssue> => {
+  const issues: Array<ConfigIssue> = []
+  const add = (path: Path, message: string) => issues.push({ path: formatPath([...at, ...path]), message })
+  const seen = new Set<string>()
+  for (const name of isRecord(headers) ? Object.keys(headers) : []) {
+    const lower = name.toLowerCase()
+    const path = ["headers", name]
+    if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) add(path, "is not the name of a header; give letters, digits and `-`")
+    else if (lower === "authorization" || lower === "api-key") add(path, "is made of `apiKey` or `auth`; remove it")
+    else if (ownHeaders.has(lower)) add(path, "is set by the balancer itself; remove it")
+    else if (seen.has(lower)) add(path, "is given twice, in other letters; give it once")
+    seen.add(lower)
+  }
+  if (!isRecord(tls)) return issues
+  if (tls.cert !== undefined && tls.key === undefined) add(["tls", "key"], "is missing: give the private key of `cert`")
+  if (tls.key !== undefined && tls.cert === undefined) add(["tls", "cert"], "is missing: give the certificate of `key`")
+  if (typeof endpoint === "string" && /^http:/i.test(endpoint)) {
+    add(["tls"], "is for https only, and the endpoint is plain http; remove it")
+  }
   return issues
 }
 

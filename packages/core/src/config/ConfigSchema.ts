@@ -72,13 +72,51 @@ const oneOf = <const L extends ReadonlyArray<string>>(literals: L) => {
 const withDefault = <S extends Schema.Constraint>(schema: S, value: S["Type"]) =>
   Schema.withDecodingDefaultType<S>(Effect.succeed(value))(schema)
 
-const secret = leaf<Redacted.Redacted<string>, string | Redacted.Redacted<string>>(
-  "the key as a text of visible ASCII characters",
+/** A text, redacted or not, that is kept as a secret once it is read. */
+const hidden = (expected: string, holds: (text: string) => boolean) =>
+  leaf<Redacted.Redacted<string>, string | Redacted.Redacted<string>>(expected, (input) => {
+    const value = Redacted.isRedacted(input) ? Redacted.value(input) : input
+    return typeof value === "string" && holds(value.trim()) ? Redacted.make(value.trim()) : undefined
+  })
+
+const secret = hidden("the key as a text of visible ASCII characters", (text) => /^[!-~]+$/.test(text))
+
+const header = hidden(
+  "a header's value: a text of visible ASCII characters and spaces",
+  (text) => /^[ -~]+$/.test(text)
+)
+
+const proxy = leaf<"none" | Redacted.Redacted<string>, string | Redacted.Redacted<string>>(
+  "\"none\", or the URL of a proxy such as \"http://proxy.example:3128\"",
   (input) => {
     const value = Redacted.isRedacted(input) ? Redacted.value(input) : input
-    return typeof value === "string" && /^\s*[!-~]+\s*$/.test(value) ? Redacted.make(value.trim()) : undefined
+    if (value === "none") return value
+    if (typeof value !== "string" || !/^https?:\/\/[^/]/i.test(value) || !URL.canParse(value)) return undefined
+    const { hash, pathname, search } = new URL(value)
+    return pathname === "/" && search + hash === "" ? Redacted.make(value) : undefined
   }
 )
+
+const isPem = (what: string) => (text: string) => text.startsWith("-----BEGIN ") && text.includes(`${what}-----`)
+
+const certificate = (what: string) => {
+  const expected = `${what} in PEM, which begins with "-----BEGIN CERTIFICATE-----"`
+  return Schema.String.check(Schema.makeFilter((text: string) => isPem("CERTIFICATE")(text.trim()), { expected }))
+}
+
+const authorities = certificate("a certificate")
+
+const tls = Schema.Struct({
+  ca: Schema.optional(Schema.Union([authorities, Schema.Array(authorities)])),
+  cert: Schema.optional(certificate("the client's certificate")),
+  key: Schema.optional(
+    hidden(
+      "the private key of `cert` in PEM, not encrypted, which begins with \"-----BEGIN PRIVATE KEY-----\"",
+      (text) => isPem("PRIVATE KEY")(text) && !text.includes("ENCRYPTED")
+    )
+  ),
+  servername: Schema.optional(text("the name of a host", /^[\w-]+(?:\.[\w-]+)*$/))
+})
 
 type TokenProvider = () => string | Promise<string>
 
@@ -141,6 +179,9 @@ const resource = Schema.Struct({
   apiKey: Schema.optional(secret),
   auth: Schema.optional(auth),
   scope: Schema.optional(word(`a scope such as "${entraScope}"`)),
+  headers: Schema.optional(Schema.Record(Schema.String, header)),
+  proxy: Schema.optional(proxy),
+  tls: Schema.optional(tls),
   allowInsecure: withDefault(flag, false),
   deployments: Schema.optional(deployments)
 })

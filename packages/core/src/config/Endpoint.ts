@@ -11,7 +11,7 @@ const portalHost = /^(?:portal|ai|oai)\.azure\.com$/
 const openAiHost = /(?:^|\.)api\.openai\.com$/
 
 /** Whether a host name, as `URL` writes it, is this machine. */
-const isLoopback = (host: string): boolean =>
+export const isLoopback = (host: string): boolean =>
   host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host)
 
 /**

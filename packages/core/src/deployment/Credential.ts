@@ -1,5 +1,6 @@
 /**
- * What a resource authenticates with: a key, a token provider, Microsoft Entra ID, or nothing.
+ * What a resource authenticates with: a key, a token provider, Microsoft Entra ID, or nothing; and the headers that a
+ * gateway before it wants.
  *
  * A key's header is built once. A token is asked for at each attempt, as the official client does: caching and early
  * renewal are the provider's work, and `@azure/identity` does it.
@@ -60,7 +61,7 @@ const fixed = (headers: AuthHeaders): Credential => ({
   renew: () => {}
 })
 
-const fromProvider = (make: () => TokenProvider): Credential => {
+const fromProvider = (make: () => TokenProvider, more: AuthHeaders): Credential => {
   let provider: TokenProvider | undefined
   return {
     fixed: undefined,
@@ -74,15 +75,26 @@ const fromProvider = (make: () => TokenProvider): Credential => {
         provider ??= make()
         const token = await provider()
         if (typeof token !== "string" || token === "") throw new Error("the token provider gave no token")
-        return { authorization: `Bearer ${token}` }
+        return { ...more, authorization: `Bearer ${token}` }
       },
       catch: (cause) => new CredentialError({ message: withoutSecrets(cause) })
     })
   }
 }
 
-/** Whether two ways to authenticate are one and the same. */
-export const isSame = (a: ResourceAuth, b: ResourceAuth): boolean => {
+/** Whether two resources authenticate in one and the same way, the headers of a gateway before them included. */
+export const isSame = (
+  a: Pick<ResourceConfig, "auth" | "headers">,
+  b: Pick<ResourceConfig, "auth" | "headers">
+): boolean => {
+  const names = Object.keys(a.headers)
+  return isSameAuth(a.auth, b.auth) && names.length === Object.keys(b.headers).length
+    && names.every((name) =>
+      Object.hasOwn(b.headers, name) && Redacted.value(a.headers[name]!) === Redacted.value(b.headers[name]!)
+    )
+}
+
+const isSameAuth = (a: ResourceAuth, b: ResourceAuth): boolean => {
   if (a._tag === "Key") return b._tag === "Key" && Redacted.value(a.key) === Redacted.value(b.key)
   if (a._tag === "TokenProvider") return b._tag === "TokenProvider" && a.provider === b.provider
   if (a._tag === "Entra") return b._tag === "Entra" && a.scope === b.scope
@@ -91,22 +103,26 @@ export const isSame = (a: ResourceAuth, b: ResourceAuth): boolean => {
 
 /**
  * Makes the credential of a resource.
+ *
+ * @param extra headers for a gateway before it, which go to nobody else either
  */
 export const make = (
   provider: ResourceConfig["provider"],
   auth: ResourceAuth,
-  entraTokens: (scope: string) => TokenProvider
+  entraTokens: (scope: string) => TokenProvider,
+  extra: ResourceConfig["headers"] = {}
 ): Credential => {
+  const more = Object.fromEntries(Object.entries(extra).map(([name, value]) => [name, Redacted.value(value)]))
   switch (auth._tag) {
     case "Key": {
       const key = Redacted.value(auth.key)
-      return fixed(provider === "azure" ? { "api-key": key } : { authorization: `Bearer ${key}` })
+      return fixed({ ...more, ...(provider === "azure" ? { "api-key": key } : { authorization: `Bearer ${key}` }) })
     }
     case "TokenProvider":
-      return fromProvider(() => auth.provider)
+      return fromProvider(() => auth.provider, more)
     case "Entra":
-      return fromProvider(() => entraTokens(auth.scope))
+      return fromProvider(() => entraTokens(auth.scope), more)
     case "None":
-      return fixed({})
+      return fixed(more)
   }
 }

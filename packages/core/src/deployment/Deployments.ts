@@ -51,7 +51,7 @@ export class Deployments extends Context.Service<Deployments, {
   readonly events: EventHub
   /**
    * Adds deployments: of a new resource, or to one that is there. A deployment that is there already is updated (model
-   * and kind stay), and comes back when it was draining; another credential replaces the resource's.
+   * and kind stay), and comes back when it was draining; another credential, proxy or TLS replaces the resource's.
    */
   readonly add: (resource: Config.ResourceInput) => Effect.Effect<void, LoadBalancerError>
   /** Changes tier, weight or limits of a deployment, by its id `resource/deployment`. Returns whether it is there. */
@@ -200,12 +200,14 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
       let resource = resources.get(config.name)
       const known = resourceConfigs.get(config.name)
       resourceConfigs.set(config.name, config)
-      const credential = Credential.make(config.provider, config.auth, entraTokens)
+      const credential = Credential.make(config.provider, config.auth, entraTokens, config.headers)
       if (resource === undefined) {
         resource = new Resource(config, credential, settings.health)
         resources.set(config.name, resource)
-      } else if (known === undefined || !Credential.isSame(known.auth, config.auth)) {
-        resource.renewCredential(credential, now)
+      } else {
+        if (known === undefined || !Credential.isSame(known, config)) resource.renewCredential(credential, now)
+        const settings = [known?.proxy, known?.tls, config.proxy, config.tls]
+        if (settings.some((setting) => setting !== undefined)) resource.reconnect(config)
       }
       for (const deployment of config.deployments) {
         const known = deployments.get(`${config.name}/${deployment.name}`)
@@ -315,6 +317,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
           for (const became of own) forget(became)
           if (![...deployments.values()].some((other) => other.resource === deployment.resource)) {
             resources.delete(deployment.resource.name)
+            deployment.resource.remove()
           }
         }),
       observe: (id, observation) =>

@@ -6,13 +6,14 @@
  * and query are used, and the result cannot leave the resource's own base.
  */
 import type { ResourceConfig } from "../Config.ts"
+import type { Connection } from "../Transport.ts"
 import { Breaker, type BreakerOptions } from "./Breaker.ts"
 import type { CooldownOptions } from "./Cooldown.ts"
 import type { Credential } from "./Credential.ts"
 import type { Place } from "./Deployment.ts"
 import { ScopedCooldowns } from "./ScopedCooldowns.ts"
 
-/** Paths remembered for a deployment. */
+/** Paths remembered, of the classic API for each deployment. */
 const MAX_PATHS = 16
 
 /** Paths, below the API's base, that Azure's classic API scopes by deployment. */
@@ -102,6 +103,9 @@ export class Resource {
   /** When it last did what it was asked, and how often in a row since then it said that the credential may not. */
   lastSuccessAt = -Infinity
   deniedInARow = 0
+  /** How it is reached, and until when. */
+  connection: Connection
+  readonly #removal = new AbortController()
   private readonly root: string
   private readonly base: string
   private readonly paths = new Map<string, Map<string, string>>()
@@ -125,6 +129,7 @@ export class Resource {
     this.breaker = new Breaker(health)
     this.cooldowns = new ScopedCooldowns(health)
     this.#credential = credential
+    this.connection = { proxy: config.proxy, tls: config.tls, removed: this.#removal.signal }
   }
 
   get credential(): Credential {
@@ -141,6 +146,16 @@ export class Resource {
   succeeded(now: number): void {
     this.lastSuccessAt = now
     this.deniedInARow = 0
+  }
+
+  /** Takes another proxy or other TLS settings: for new connections, while those that are open end in their own time. */
+  reconnect({ proxy, tls }: Pick<ResourceConfig, "proxy" | "tls">): void {
+    this.connection = { proxy, tls, removed: this.#removal.signal }
+  }
+
+  /** It is no more part of the live set. */
+  remove(): void {
+    this.#removal.abort()
   }
 
   /** It answered: its name, its TLS and its key are good. Returns whether this closed its breaker. */
@@ -160,10 +175,12 @@ export class Resource {
   pathOf(path: string, query: string, deployment: string | undefined): string {
     // only what names a deployment recurs; anything else may hold an id, and would fill the memory
     if (query !== "" || deployment === undefined) return this.buildPath(path, query, deployment)
-    let paths = this.paths.get(deployment)
+    // only the classic API has the deployment in it; a wildcard's names, of which it has none, have no end
+    const scope = this.apiVersion === undefined ? "" : deployment
+    let paths = this.paths.get(scope)
     if (paths === undefined) {
       paths = new Map()
-      this.paths.set(deployment, paths)
+      this.paths.set(scope, paths)
     }
     let built = paths.get(path)
     if (built === undefined) {
