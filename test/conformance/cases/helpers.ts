@@ -1,0 +1,336 @@
+/**
+ * Pages, polling, structured outputs, tools and webhooks: what the client makes of several answers.
+ */
+import { createHmac } from "node:crypto"
+import type OpenAI from "openai"
+import { standardResponseFormat, standardTextFormat } from "openai/helpers/standard-schema"
+import { type Case, shared } from "../Case.ts"
+import { items, seen } from "../Seen.ts"
+import type { Answer } from "../Server.ts"
+import { chunk, completion, done, event, headers, hello, messages, refusal, response, streamed } from "./Answers.ts"
+
+// --- pages ------------------------------------------------------------------------------------------------------------
+
+/** Three pages of two, by the cursor that the client sends. */
+const pages = ({ query }: { readonly query: string }): Answer => {
+  const after = Number(/after=item_(\d)/.exec(query)?.[1] ?? 0)
+  const data = [after + 1, after + 2].map((n) => ({ id: `item_${n}`, object: "item", n }))
+  return { headers, json: { object: "list", data, has_more: after < 4, first_id: data[0]!.id, last_id: data[1]!.id } }
+}
+
+const lists: ReadonlyArray<readonly [string, (client: OpenAI) => AsyncIterable<unknown>]> = [
+  ["files", (client) => client.files.list({ limit: 2, purpose: "batch" })],
+  ["batches", (client) => client.batches.list({ limit: 2 })],
+  ["models", (client) => client.models.list()],
+  ["stored completions", (client) => client.chat.completions.list({ metadata: { of: "conformance" } })],
+  [
+    "a response's items",
+    (client) => client.responses.inputItems.list("resp_1234567", { include: ["message.output_text.logprobs"] })
+  ],
+  ["a conversation's items", (client) => client.conversations.items.list("conv_1234567", { limit: 2 })],
+  ["vector stores", (client) => client.vectorStores.list({ order: "asc" })],
+  ["fine-tunes", (client) => client.fineTuning.jobs.list({ limit: 2 })],
+  ["assistants", (client) => client.beta.assistants.list({ limit: 2 })]
+]
+
+const paging: ReadonlyArray<Case> = [
+  ...lists.map(([name, list]): Case => ({
+    name: `pages: of ${name}, all of them`,
+    script: pages,
+    call: (client) => items(list(client))
+  })),
+  {
+    name: "pages: one after the other",
+    script: pages,
+    call: async (client) => {
+      const first = await client.files.list({ limit: 2 })
+      const second = await first.getNextPage()
+      const third = await second.getNextPage()
+      return {
+        pages: await Promise.all([first, second, third].map(seen)),
+        more: await third.getNextPage().then(seen, seen)
+      }
+    }
+  },
+  {
+    name: "pages: as pages",
+    script: pages,
+    call: async (client) => {
+      const found: Array<unknown> = []
+      for await (
+        const page of (await client.files.list({ limit: 2 }, { headers: { "openai-beta": "of=v1" } })).iterPages()
+      ) found.push(page.data)
+      return found
+    }
+  },
+  {
+    name: "pages: the second is refused",
+    script: (sent, index) => index === 0 ? pages(sent) : { status: 400, headers, json: refusal("No such cursor.") },
+    call: (client) => items(client.files.list({ limit: 2 }))
+  },
+  {
+    name: "pages: with the response of the first",
+    script: pages,
+    call: async (client) => {
+      const { data, request_id } = await client.files.list({ limit: 2 }).withResponse()
+      return { data, request_id }
+    }
+  },
+  {
+    name: "pages: left after the first",
+    script: pages,
+    call: async (client) => {
+      for await (const item of client.files.list({ limit: 2 })) return item
+      return undefined
+    }
+  },
+  {
+    name: "pages: an empty list",
+    script: [{ headers, json: { object: "list", data: [], has_more: false } }],
+    call: (client) => client.files.list()
+  }
+]
+
+// --- polling ----------------------------------------------------------------------------------------------------------
+
+/** A state that is the last one at the third look. */
+const becoming = (last: string, more: object = {}) => (_: unknown, index: number): Answer => ({
+  headers: { ...headers, "openai-poll-after-ms": "1" },
+  json: {
+    id: "thing_1234567",
+    object: "thing",
+    thread_id: "thread_1234567",
+    status: index < 2 ? "in_progress" : last,
+    ...more
+  }
+})
+
+const polling: ReadonlyArray<Case> = [
+  {
+    name: "polling: an assistant's run",
+    script: becoming("completed"),
+    call: (client) => client.beta.threads.runs.createAndPoll("thread_1234567", { assistant_id: "asst_1234567" })
+  },
+  {
+    name: "polling: a file of a vector store",
+    script: becoming("completed"),
+    call: (client) =>
+      client.vectorStores.files.createAndPoll("vs_1234567", { file_id: "file-1234567" }, { pollIntervalMs: 1 })
+  },
+  {
+    name: "polling: a file that is processed",
+    script: becoming("processed"),
+    call: (client) => client.files.waitForProcessing("file-1234567", { pollInterval: 1 })
+  },
+  {
+    name: "polling: a response in the background",
+    script: becoming("completed"),
+    call: async (client) => {
+      const { id } = await client.responses.create({ model: "gpt-4o", input: "Think.", background: true })
+      await client.responses.retrieve(id)
+      return client.responses.retrieve(id)
+    }
+  },
+  {
+    name: "polling: is refused in its middle",
+    script: (_, index) =>
+      index < 1 ? becoming("completed")(_, index) : { status: 404, headers, json: refusal("No such run.") },
+    call: (client) => client.beta.threads.runs.createAndPoll("thread_1234567", { assistant_id: "asst_1234567" })
+  }
+]
+
+// --- structured outputs -----------------------------------------------------------------------------------------------
+
+/** A schema as a library of validation has it. */
+const sum = {
+  "~standard": {
+    version: 1 as const,
+    vendor: "conformance",
+    validate: (value: unknown) => {
+      const sum = (value as { readonly sum?: unknown }).sum
+      return typeof sum === "number"
+        ? { value: { sum, isParsed: true } }
+        : { issues: [{ message: "sum is no number" }] }
+    },
+    jsonSchema: {
+      input: () => ({
+        type: "object",
+        properties: { sum: { type: "number" } },
+        required: ["sum"],
+        additionalProperties: false
+      })
+    }
+  }
+}
+
+const toolCall = (args: string) => ({
+  tool_calls: [{ id: "call_1", type: "function", function: { name: "add", arguments: args } }]
+})
+
+const addTool = {
+  type: "function" as const,
+  function: {
+    name: "add",
+    description: "Adds.",
+    strict: true,
+    parameters: {
+      type: "object",
+      properties: { a: { type: "number" }, b: { type: "number" } },
+      additionalProperties: false,
+      required: ["a", "b"]
+    },
+    parse: JSON.parse,
+    function: ({ a, b }: { readonly a: number; readonly b: number }) => String(a + b)
+  }
+}
+
+const parsing: ReadonlyArray<Case> = [
+  ...([
+    ["as it should be", completion("{\"sum\":3}")],
+    ["that does not fit", completion("{\"sum\":\"three\"}")],
+    ["that is no JSON", completion("three")],
+    ["that was cut short", completion("{\"sum\":", {}, "length")],
+    ["that was filtered", completion("{\"sum\":", {}, "content_filter")],
+    ["that was refused", completion(null, { refusal: "No." })]
+  ] as const).map(([name, json]): Case => ({
+    name: `parse: a completion ${name}`,
+    script: [{ headers, json }],
+    call: (client) => client.chat.completions.parse({ ...hello, response_format: standardResponseFormat(sum, "sum") })
+  })),
+  {
+    name: "parse: a stream",
+    script: [{
+      headers,
+      chunks: [
+        event(chunk({ role: "assistant", content: "{\"sum\"" })),
+        event(chunk({ content: ":3}" })),
+        event(chunk({}, "stop")),
+        done
+      ]
+    }],
+    call: (client) =>
+      client.chat.completions.stream({ ...hello, response_format: standardResponseFormat(sum, "sum") }).finalMessage()
+  },
+  {
+    name: "parse: a response",
+    script: [{ headers, json: response("{\"sum\":3}") }],
+    call: (client) =>
+      client.responses.parse({ model: "gpt-4o", input: "1 + 2", text: { format: standardTextFormat(sum, "sum") } })
+  },
+  {
+    name: "parse: arguments of a tool",
+    script: [{ headers, json: completion(null, toolCall("{\"a\":1,\"b\":2}"), "tool_calls") }],
+    call: (client) =>
+      client.chat.completions.parse({
+        ...hello,
+        tools: [{ type: "function", function: { ...addTool.function, function: undefined, parse: undefined } as never }]
+      })
+  },
+  {
+    name: "parse: with the response",
+    script: [{ headers, json: completion("{\"sum\":3}") }],
+    call: async (client) => {
+      const { data, request_id } = await client.chat.completions.parse({
+        ...hello,
+        response_format: standardResponseFormat(sum, "sum")
+      }).withResponse()
+      return { data, request_id }
+    }
+  },
+  {
+    name: "tools: are called until there is an answer",
+    script: [
+      { headers, json: completion(null, toolCall("{\"a\":1,\"b\":2}"), "tool_calls") },
+      { headers, json: completion("3") }
+    ],
+    call: async (client) => {
+      const runner = client.chat.completions.runTools({ ...hello, tools: [addTool as never] })
+      const told: Array<unknown> = []
+      runner.on("message", (message) => told.push(structuredClone(message)))
+      return { content: await runner.finalContent(), told, all: runner.messages }
+    }
+  },
+  {
+    name: "tools: are called from a stream",
+    script: [
+      {
+        headers,
+        chunks: [
+          event(
+            chunk({
+              role: "assistant",
+              content: null,
+              tool_calls: [{ index: 0, id: "call_1", type: "function", function: { name: "add", arguments: "" } }]
+            })
+          ),
+          event(chunk({ tool_calls: [{ index: 0, function: { arguments: "{\"a\":1,\"b\":2}" } }] })),
+          event(chunk({}, "tool_calls")),
+          done
+        ]
+      },
+      streamed
+    ],
+    call: (client) =>
+      client.chat.completions.runTools({ ...hello, stream: true, tools: [addTool as never] }).finalContent()
+  },
+  {
+    name: "tools: a refusal in their middle",
+    script: [
+      { headers, json: completion(null, toolCall("{\"a\":1,\"b\":2}"), "tool_calls") },
+      { status: 400, headers, json: refusal() }
+    ],
+    call: (client) => client.chat.completions.runTools({ ...hello, tools: [addTool as never] }).finalContent()
+  },
+  {
+    name: "tools: a custom one",
+    script: [{
+      headers,
+      json: completion(null, {
+        tool_calls: [{ id: "call_1", type: "custom", custom: { name: "sql", input: "select 1" } }]
+      }, "tool_calls")
+    }],
+    call: (client) =>
+      client.chat.completions.create({
+        model: "gpt-4o",
+        messages,
+        tools: [{ type: "custom", custom: { name: "sql" } }]
+      })
+  }
+]
+
+// --- webhooks ---------------------------------------------------------------------------------------------------------
+
+const payload = JSON.stringify({
+  id: "evt_1",
+  object: "event",
+  type: "response.completed",
+  data: { id: "resp_1234567" }
+})
+
+const signed = (body: string) => {
+  const timestamp = String(Math.floor(Date.now() / 1000))
+  const signature = createHmac("sha256", Buffer.from("secret of the webhook")).update(`evt_1.${timestamp}.${body}`)
+    .digest("base64")
+  return { "webhook-id": "evt_1", "webhook-timestamp": timestamp, "webhook-signature": `v1,${signature}` }
+}
+
+const webhooks: ReadonlyArray<Case> = [
+  {
+    name: "webhooks.unwrap: a good one",
+    script: [],
+    call: (client) => client.webhooks.unwrap(payload, signed(payload))
+  },
+  {
+    name: "webhooks.unwrap: a forged one",
+    script: [],
+    call: (client) => client.webhooks.unwrap(payload, signed("{}"))
+  },
+  {
+    name: "webhooks.verifySignature: a good one",
+    script: [],
+    call: (client) => client.webhooks.verifySignature(payload, signed(payload))
+  }
+]
+
+// a refusal harms no other case
+export const cases: ReadonlyArray<Case> = shared([...paging, ...polling, ...parsing, ...webhooks])
