@@ -43,8 +43,11 @@ const compared = (given: Case): Promise<Compared> => {
   return running
 }
 
+/** Long enough to see what is meant. */
+const short = (value: unknown): string => String(JSON.stringify(value)).slice(0, 200)
+
 const told = ({ at, balanced, bare, door }: Found): string =>
-  `${door} at ${at}: ${JSON.stringify(bare)} became ${JSON.stringify(balanced)}`
+  `${door} at ${at}: ${short(bare)} became ${short(balanced)}`
 
 describe("a caller sees what the bare client shows, through every door", () => {
   for (const given of cases) {

@@ -220,6 +220,7 @@ const meant: ReadonlyArray<Difference> = [
       "reading: *",
       "leaving: *",
       "timeout: *stream*",
+      "body: a stream asked for *",
       "error*stream*",
       "parse: a stream",
       "tools: *stream",

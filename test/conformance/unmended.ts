@@ -74,6 +74,7 @@ export const unmended: ReadonlyArray<Difference> = [
       "reading: *",
       "leaving: *",
       "timeout: *stream*",
+      "body: a stream asked for *",
       "error*stream*",
       "parse: a stream",
       "tools: *stream",
@@ -113,6 +114,20 @@ export const unmended: ReadonlyArray<Difference> = [
     doors: ["lb.openai"],
     cases: ["method: admin.*", "method: fineTuning.checkpoints.permissions.*"],
     at: ["given", "threw", "sent.0"],
+    point: 25
+  },
+  {
+    what: "A stream is asked for, or not, by what `stream` is in the parameters, not by how it is written",
+    why: "The body is written before the client has watched it.",
+    doors: ["lb.openai"],
+    cases: [
+      "body: a stream asked for by an object of *",
+      "body: a stream asked for by a text",
+      "body: a stream asked for by how the body *",
+      "body: a stream asked for by how the value *",
+      "body: a stream asked for and not by *"
+    ],
+    at: ["given", "given.*", "threw"],
     point: 25
   }
 ]

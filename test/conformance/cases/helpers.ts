@@ -3,7 +3,7 @@
  */
 import { createHmac } from "node:crypto"
 import type OpenAI from "openai"
-import { standardResponseFormat, standardTextFormat } from "openai/helpers/standard-schema"
+import { standardResponseFormat, standardResponsesFunction, standardTextFormat } from "openai/helpers/standard-schema"
 import { type Case, shared } from "../Case.ts"
 import { items, seen } from "../Seen.ts"
 import type { Answer } from "../Server.ts"
@@ -216,6 +216,44 @@ const parsing: ReadonlyArray<Case> = [
     script: [{ headers, json: response("{\"sum\":3}") }],
     call: (client) =>
       client.responses.parse({ model: "gpt-4o", input: "1 + 2", text: { format: standardTextFormat(sum, "sum") } })
+  },
+  {
+    name: "parse: a response, by a format that says how it is written",
+    script: [{ headers, json: response("{\"sum\":3}") }],
+    call: (client) => {
+      const format = standardTextFormat(sum, "sum")
+      const written = Object.defineProperty(format, "toJSON", { value: () => ({ ...format, name: "other" }) })
+      return client.responses.parse({ model: "gpt-4o", input: "1 + 2", text: { format: written } })
+    }
+  },
+  {
+    name: "parse: a response, by a format behind a proxy",
+    script: [{ headers, json: response("{\"sum\":3}") }],
+    call: (client) => {
+      const format = new Proxy(standardTextFormat(sum, "sum"), {})
+      return client.responses.parse({ model: "gpt-4o", input: "1 + 2", text: { format } })
+    }
+  },
+  {
+    name: "parse: a response's tool, by a tool that says how it is written",
+    script: [{
+      headers,
+      json: response("", {
+        output: [{
+          type: "function_call",
+          id: "fc_1",
+          call_id: "call_1",
+          name: "add",
+          arguments: "{\"sum\":3}",
+          status: "completed"
+        }]
+      })
+    }],
+    call: (client) => {
+      const tool = standardResponsesFunction({ name: "add", parameters: sum })
+      const written = Object.defineProperty(tool, "toJSON", { value: () => ({ ...tool, strict: false }) })
+      return client.responses.parse({ model: "gpt-4o", input: "1 + 2", tools: [written] })
+    }
   },
   {
     name: "parse: arguments of a tool",

@@ -3,10 +3,18 @@
  */
 import type { OpenAI } from "openai"
 import { type Case, shared } from "../Case.ts"
-import { completed, completion, headers, hello, messages, refusal, response } from "./Answers.ts"
+import { completed, completion, headers, hello, messages, refusal, response, streamed } from "./Answers.ts"
 
 const chat = (body: object, options?: object) => (client: OpenAI) =>
   client.chat.completions.create({ ...hello, ...body } as never, options)
+
+/** The same parameters, where the body has none of its own: no getter of it is read, and what it inherits is kept. */
+const withHello = (body: object): never => {
+  for (const [name, value] of Object.entries(hello)) {
+    if (!Object.hasOwn(body, name)) Object.defineProperty(body, name, { value, enumerable: true })
+  }
+  return body as never
+}
 
 const thing = [{ headers, json: { id: "thing_1" } }]
 
@@ -80,6 +88,15 @@ const bodies: ReadonlyArray<readonly [string, () => object]> = [
     () => ({ messages: [{ role: "user", content: "Grüße, 東京, \u{1f600}, \u2028 and \u0000" }] })
   ],
   ["a number that is none", () => ({ temperature: Number.NaN, top_p: Infinity })],
+  ["an object of a class", () =>
+    new (class Body {
+      readonly of = "a class"
+      readonly #hidden = 1
+      get hidden() {
+        return this.#hidden
+      }
+    })()],
+  ["tools behind a proxy", () => ({ tools: new Proxy([{ type: "function", function: { name: "add" } }], {}) })],
   ["bytes", () => ({ messages: [{ role: "user", content: new Uint8Array([1, 2]) }] })],
   ["a big whole number", () => ({ seed: 2n ** 60n })],
   ["a circle", () => {
@@ -93,6 +110,22 @@ const bodies: ReadonlyArray<readonly [string, () => object]> = [
     }
   })],
   ["an extra body", () => ({ extra_body: { of: "vLLM" } })]
+]
+
+/** Bodies that ask for a stream, or not, when they are written. */
+const askingForStreams: ReadonlyArray<readonly [string, () => object]> = [
+  ["by an object of true", () => ({ stream: Object(true) as unknown })],
+  ["by an object of false", () => ({ stream: Object(false) as unknown })],
+  ["by a text", () => ({ stream: "true" })],
+  ["by a getter", () => ({
+    get stream() {
+      return true
+    }
+  })],
+  ["by how the body says that it is written", () => ({ toJSON: () => ({ ...hello, stream: true }) })],
+  ["and not by how the body says that it is written", () => ({ stream: true, toJSON: () => hello })],
+  ["by how the value says that it is written", () => ({ stream: { toJSON: () => true } })],
+  ["by what it inherits", () => Object.create({ stream: true }) as object]
 ]
 
 /** Paths with an id that has to be written in another way. */
@@ -159,7 +192,7 @@ export const cases: ReadonlyArray<Case> = [
     ...bodies.map(([name, body]): Case => ({
       name: `body: ${name}`,
       script: [completed],
-      call: (client) => chat(body())(client)
+      call: (client) => client.chat.completions.create(withHello(body()))
     })),
     ...ids.map((id): Case => ({
       name: `path: with ${id}`,
@@ -168,6 +201,11 @@ export const cases: ReadonlyArray<Case> = [
     })),
     ...elsewhere.map(([name, call]): Case => ({ name: `elsewhere: ${name}`, script: thing, call }))
   ]),
+  ...askingForStreams.map(([name, body]): Case => ({
+    name: `body: a stream asked for ${name}`,
+    script: ({ body }) => (body as { readonly stream?: unknown }).stream === true ? streamed : completed,
+    call: (client) => client.chat.completions.create(withHello(body()))
+  })),
   {
     name: "client: default headers",
     script: [completed],

@@ -3,6 +3,7 @@
  */
 import type { OpenAI } from "openai"
 import { type Case, shared } from "../Case.ts"
+import { items } from "../Seen.ts"
 import type { Answer } from "../Server.ts"
 import {
   chunk,
@@ -225,6 +226,25 @@ const others: ReadonlyArray<Case> = [
       )
     ],
     call: (client) => client.beta.threads.runs.create("thread_1234567", { assistant_id: "asst_1234567", stream: true })
+  },
+  {
+    name: "stream: of an assistant's run, by its helper",
+    script: [of(
+      event({ id: "run_1", object: "thread.run", status: "queued" }, "thread.run.created"),
+      event({ id: "run_1", object: "thread.run", status: "completed" }, "thread.run.completed"),
+      event("[DONE]", "done")
+    )],
+    call: async (client) => {
+      const stream = client.beta.threads.runs.stream("thread_1234567", { assistant_id: "asst_1234567" })
+      return { read: await items(stream), run: await stream.finalRun() }
+    }
+  },
+  {
+    name: "stream: of an agent's events",
+    script: [
+      of(event({ type: "of.the.agent", error: null }, "of.the.agent"), event({ error: { message: "No." } }, "error"))
+    ],
+    call: (client) => client.beta.agents.sessions.events.stream("session_1234567")
   },
   {
     name: "stream: usage that was asked for",
