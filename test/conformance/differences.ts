@@ -6,8 +6,35 @@ import type { Difference } from "./Compare.ts"
 import { doors } from "./Doors.ts"
 import { unmended } from "./unmended.ts"
 
-/** Errors that the balancer tells in words of its own: everything of them may differ. */
-const error = ["threw.*"]
+/** What an error says, where the balancer says it: its class and its status are still the service's. */
+const words = ["threw.message", "threw.code", "threw.type", "threw.param", "threw.body*", "threw.headers.*"]
+
+/** All of an error that has no status of the service's at the client alone, or at the balancer. */
+const instead = [
+  "threw.$error",
+  "threw.message",
+  "threw.status",
+  "threw.code",
+  "threw.type",
+  "threw.param",
+  "threw.requestID",
+  "threw.body",
+  "threw.headers",
+  "threw.cause"
+]
+
+/** Cases that ask for a stream. */
+const streams = [
+  "stream: *",
+  "reading: *",
+  "leaving: *",
+  "timeout: *stream*",
+  "body: a stream asked for *",
+  "error*stream*",
+  "parse: a stream",
+  "tools: *stream",
+  "azure-*stream*"
+]
 
 /** Those that are meant. */
 const meant: ReadonlyArray<Difference> = [
@@ -64,26 +91,45 @@ const meant: ReadonlyArray<Difference> = [
   },
   // --- errors ----------------------------------------------------------------------------------------------------------
   {
-    what:
-      "What another deployment may do better (3xx, 408, 409, 424, 5xx, a model that is not there, a broken connection) ends as 503 in the balancer's words, with all `attempts` in `error`",
+    what: "A 5xx ends as 503 in the balancer's words, with all `attempts` in `error`",
     why: "It is tried elsewhere first, and there is no one answer to hand on when all have failed.",
+    doors,
+    cases: [
+      "error: status 5*",
+      "error body: 500 *",
+      "error code: 5*",
+      "error elsewhere: 500 *",
+      "error headers: of 503"
+    ],
+    at: [...words, "threw.status"]
+  },
+  {
+    what:
+      "3xx, 408, 409, 424, a model that is not there and a spent budget end as 503 in the balancer's words, with all `attempts` in `error`",
+    why: "Another deployment may do better, so that it is asked first. Redirects are never followed.",
     doors,
     cases: [
       "error: status 3*",
       "error: status 408",
       "error: status 409",
       "error: status 424",
-      "error: status 5*",
-      "error: the *",
-      "error: nobody listens",
-      "error body: 500 *",
       "error code: 404 model_not_found",
       "error code: 404 DeploymentNotFound",
-      "error code: 5*",
-      "error elsewhere: 500 *",
-      "error headers: of 503"
+      "error code: 429 insufficient_quota"
     ],
-    at: error
+    at: [...words, "threw.status", "threw.$error"]
+  },
+  {
+    what:
+      "A connection that is refused or broken ends as 503 with all `attempts` in `error`, not as an `APIConnectionError`",
+    why: "Another deployment is asked first, and the attempts tell which of them failed how.",
+    doors,
+    cases: [
+      "error: the connection breaks before a byte",
+      "error: the answer breaks in its middle",
+      "error: nobody listens"
+    ],
+    at: [...instead, "threw.name"]
   },
   {
     what: "A 429 is told in the balancer's words, with `retry-after` and all `attempts`",
@@ -96,7 +142,7 @@ const meant: ReadonlyArray<Difference> = [
       "error elsewhere: 429 *",
       "error headers: of 429"
     ],
-    at: error
+    at: words
   },
   {
     what:
@@ -127,7 +173,7 @@ const meant: ReadonlyArray<Difference> = [
     why: "It is the deadline of all attempts, which are listed in the error.",
     doors: ["lb.openai"],
     cases: ["timeout: of *"],
-    at: error
+    at: instead
   },
   {
     what: "Status 421 is sent once",
@@ -211,21 +257,25 @@ const meant: ReadonlyArray<Difference> = [
     at: ["given.$stream.items.*", "given.$stream.threw"]
   },
   {
+    what:
+      "A chat stream is asked for with `include_usage: true` where nothing is said of it; the extra chunk is taken out",
+    why: "The quota is kept by what answers bill.",
+    doors,
+    cases: [...streams, "stream: with a chunk of usage that was not asked for"],
+    at: ["sent.*.body.stream_options", "given.$stream.items.4"]
+  },
+  {
+    what: "`include_usage: true` is added to other `stream_options`",
+    why: "The quota is kept by what answers bill.",
+    doors,
+    cases: ["stream: other options of a stream"],
+    at: ["sent.0.body.stream_options.include_usage"]
+  },
+  {
     what: "A stream is asked for with `accept: text/event-stream`",
     why: "It is what is wanted. The client alone says `application/json`.",
     doors: ["lb.openai"],
-    cases: [
-      "stream: *",
-      "responses stream: *",
-      "reading: *",
-      "leaving: *",
-      "timeout: *stream*",
-      "body: a stream asked for *",
-      "error*stream*",
-      "parse: a stream",
-      "tools: *stream",
-      "azure-*stream*"
-    ],
+    cases: [...streams, "responses stream: *"],
     at: ["sent.*.headers.accept"]
   },
   // --- requests --------------------------------------------------------------------------------------------------------
@@ -289,7 +339,7 @@ const meant: ReadonlyArray<Difference> = [
     why: "There is nobody to ask.",
     doors,
     cases: ["model: none, of a chat", "model: that is no text"],
-    at: ["threw.*", "sent.0"]
+    at: ["threw.message", "threw.code", "threw.param", "threw.body.*", "threw.requestID", "sent.0"]
   },
   {
     what: "Status 407 is an answer like any other",
