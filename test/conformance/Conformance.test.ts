@@ -59,6 +59,11 @@ describe("a caller sees what the bare client shows, through every door", () => {
 })
 
 describe("the suite", () => {
+  it("has a name of its own for each case", () => {
+    const names = cases.map(({ name }) => name)
+    assert.deepStrictEqual(names.filter((name, i) => names.indexOf(name) !== i), [])
+  })
+
   it("has a case for every group of the client's methods", () => {
     const groups = new Set(methods.map(({ group }) => group))
     const missing = [...groups].filter((group) => !cases.some(({ name }) => name.startsWith(`method: ${group}.`)))

@@ -83,6 +83,13 @@ const meant: ReadonlyArray<Difference> = [
     at: ["given", "threw", "threw.*"]
   },
   {
+    what: "An answer that is compressed is a failure (503)",
+    why: "The balancer looks into every answer, so it asks for plain ones, as the client alone does not.",
+    doors,
+    cases: ["result: compressed"],
+    at: ["given", "threw"]
+  },
+  {
     what: "A 200 with an `error` in it is a failure (503, or the error's own status)",
     why: "It is the error that it says it is; another deployment is asked instead.",
     doors,
@@ -99,14 +106,15 @@ const meant: ReadonlyArray<Difference> = [
       "error body: 500 *",
       "error code: 5*",
       "error elsewhere: 500 *",
-      "error headers: of 503"
+      "error headers: of 503",
+      "client: retries that are used up"
     ],
     at: [...words, "threw.status"]
   },
   {
     what:
       "3xx, 408, 409, 424, a model that is not there and a spent budget end as 503 in the balancer's words, with all `attempts` in `error`",
-    why: "Another deployment may do better, so that it is asked first. Redirects are never followed.",
+    why: "Another deployment may do better, so that it is asked first.",
     doors,
     cases: [
       "error: status 3*",
@@ -118,6 +126,13 @@ const meant: ReadonlyArray<Difference> = [
       "error code: 429 insufficient_quota"
     ],
     at: [...words, "threw.status", "threw.$error"]
+  },
+  {
+    what: "A redirect is not followed: it is a failure (503)",
+    why: "It would take a prompt and a key to another place.",
+    doors,
+    cases: ["error: a redirect to another place"],
+    at: ["given", "threw", "sent.1"]
   },
   {
     what:

@@ -258,6 +258,11 @@ export const cases: ReadonlyArray<Case> = [
     call: ask
   },
   {
+    name: "error: a redirect to another place",
+    script: (_, index) => index === 0 ? { status: 307, headers: { ...headers, location: "moved" } } : completed,
+    call: ask
+  },
+  {
     name: "error: the connection breaks before a byte",
     script: [{ reset: true }],
     call: ask

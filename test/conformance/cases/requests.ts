@@ -237,6 +237,13 @@ export const cases: ReadonlyArray<Case> = [
     call: chat({})
   },
   {
+    name: "client: retries that are used up",
+    script: [{ status: 500, headers: { "retry-after-ms": "1" }, json: refusal() }],
+    client: { maxRetries: 2 },
+    config: { failover: { attempts: 3 } },
+    call: chat({})
+  },
+  {
     name: "client: a service that asks not to retry",
     script: (_, index) =>
       index < 1 ? { status: 500, headers: { "x-should-retry": "false" }, json: refusal() } : completed,

@@ -1,6 +1,7 @@
 /**
  * Whole answers: what a call gives, and what can be read of its response.
  */
+import { gzipSync } from "node:zlib"
 import { type Case, shared } from "../Case.ts"
 import type { Answer } from "../Server.ts"
 import { completed, completion, headers, hello, response } from "./Answers.ts"
@@ -35,6 +36,10 @@ const bodies: ReadonlyArray<readonly [string, Answer]> = [
     "half a character",
     json("{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"choices\":[],\"text\":\"\\ud83d\"}")
   ],
+  ["compressed", {
+    headers: { ...headers, "content-type": "application/json", "content-encoding": "gzip" },
+    bytes: gzipSync(JSON.stringify(completion()))
+  }],
   ["an error inside", {
     headers,
     json: { error: { message: "Overloaded", type: "server_error", code: "server_error" } }
