@@ -3,11 +3,24 @@
  */
 import { createHmac } from "node:crypto"
 import type OpenAI from "openai"
+import { ResponsesToolRunner } from "openai/helpers/responses-tool-runner"
 import { standardResponseFormat, standardResponsesFunction, standardTextFormat } from "openai/helpers/standard-schema"
 import { type Case, shared } from "../Case.ts"
 import { items, seen } from "../Seen.ts"
 import type { Answer } from "../Server.ts"
-import { chunk, completion, done, event, headers, hello, messages, refusal, response, streamed } from "./Answers.ts"
+import {
+  chunk,
+  completion,
+  done,
+  event,
+  headers,
+  hello,
+  messages,
+  refusal,
+  response,
+  responseStreamed,
+  streamed
+} from "./Answers.ts"
 
 // --- pages ------------------------------------------------------------------------------------------------------------
 
@@ -167,6 +180,16 @@ const toolCall = (args: string) => ({
   tool_calls: [{ id: "call_1", type: "function", function: { name: "add", arguments: args } }]
 })
 
+/** A call of a tool as the Responses API has it. */
+const adding = {
+  type: "function_call",
+  id: "fc_1",
+  call_id: "call_1",
+  name: "add",
+  arguments: "{\"sum\":3}",
+  status: "completed"
+}
+
 const addTool = {
   type: "function" as const,
   function: {
@@ -319,6 +342,48 @@ const parsing: ReadonlyArray<Case> = [
     ],
     call: (client) => client.chat.completions.runTools({ ...hello, tools: [addTool as never] }).finalContent()
   },
+  ...[false, true].map((stream): Case => ({
+    name: `tools: the Responses runner, over ${stream ? "streams" : "whole answers"}`,
+    script: stream
+      ? [
+        {
+          headers,
+          chunks: [
+            { type: "response.created", response: response("", { status: "in_progress", output: [], usage: null }) },
+            {
+              type: "response.output_item.added",
+              output_index: 0,
+              item: { ...adding, arguments: "", status: "in_progress" }
+            },
+            {
+              type: "response.function_call_arguments.delta",
+              item_id: "fc_1",
+              output_index: 0,
+              delta: adding.arguments
+            },
+            {
+              type: "response.function_call_arguments.done",
+              item_id: "fc_1",
+              output_index: 0,
+              name: "add",
+              arguments: adding.arguments
+            },
+            { type: "response.output_item.done", output_index: 0, item: adding },
+            { type: "response.completed", response: response("", { output: [adding] }) }
+          ].map((one, sequence_number) => event({ ...one, sequence_number }, one.type))
+        },
+        responseStreamed()
+      ]
+      : [{ headers, json: response("", { output: [adding] }) }, {
+        headers,
+        json: response("3", { id: "resp_7654321" })
+      }],
+    call: (client) => {
+      const tool = standardResponsesFunction({ name: "add", parameters: sum })
+      const runner = new ResponsesToolRunner({ functions: [{ tool: { ...tool }, execute: () => "3" }] })
+      return runner.run(client, { model: "gpt-4o", input: [{ role: "user", content: "1 + 2" }] }, { stream })
+    }
+  })),
   {
     name: "tools: a custom one",
     script: [{

@@ -2,6 +2,7 @@
  * Ways to read a stream, and to leave it.
  */
 import type { OpenAI } from "openai"
+import { ChatCompletionStream } from "openai/lib/ChatCompletionStream"
 import type { Stream } from "openai/streaming"
 import type { Case } from "../Case.ts"
 import { items, seen } from "../Seen.ts"
@@ -148,6 +149,14 @@ export const cases: ReadonlyArray<Case> = [
     name: "reading: the helper as lines for a browser",
     script: [streamed],
     call: (client) => client.chat.completions.stream(hello).toReadableStream()
+  },
+  {
+    name: "reading: as lines, and a stream of them again",
+    script: [streamed],
+    call: async (client) => {
+      const lines = client.chat.completions.stream(hello).toReadableStream()
+      return ChatCompletionStream.fromReadableStream(lines).finalChatCompletion()
+    }
   },
   {
     name: "reading: twice",
