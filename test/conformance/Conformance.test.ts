@@ -5,6 +5,7 @@ import type { Case } from "./Case.ts"
 import * as Azure from "./cases/azure.ts"
 import * as Errors from "./cases/errors.ts"
 import * as Helpers from "./cases/helpers.ts"
+import * as Pages from "./cases/pages.ts"
 import * as Reading from "./cases/reading.ts"
 import * as Requests from "./cases/requests.ts"
 import * as Results from "./cases/results.ts"
@@ -23,6 +24,7 @@ const cases: ReadonlyArray<Case> = [
   Errors,
   Streams,
   Reading,
+  Pages,
   Helpers,
   Uploads,
   Azure,
