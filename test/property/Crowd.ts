@@ -149,7 +149,7 @@ export const play = ({ calls, checks, known, meanwhile, members, seed }: Stage):
     )
     const last = new Map(sends.map(({ resource, user }) => [user, resource]))
     return {
-      replies: replies.map((reply, i): Reply => ({ ...reply, served: last.get(nameOf(i)) })),
+      replies: replies.map((reply, i): Reply => Object.assign(reply, { served: last.get(nameOf(i)) })),
       sends,
       events
     }

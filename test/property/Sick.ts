@@ -1,10 +1,10 @@
 /**
  * Worlds with one deployment that is wrong in some way, beside well peers that have room for all.
  */
-import type { Event } from "@evenkeel/core"
 import type { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
 import { Effect, Schema } from "effect"
 import { integer } from "../support/Check.ts"
+import { tellsOf } from "../support/Telling.ts"
 import { callsOf, GIVEN_UP, noiseOf, play, type Seen, shareOf } from "./Crowd.ts"
 import { faults } from "./Scenario.ts"
 
@@ -169,14 +169,6 @@ export const watch = (world: World, { fault }: Illness): Effect.Effect<Seen> => 
       })
   })
 }
-
-/** Whether an event tells people of a deployment: by its name, or its resource's. */
-const tellsOf = (event: Event, resource: string): boolean => {
-  const { _tag, deployment, name } = event as { _tag: string; deployment?: string; name?: string }
-  return tellers.has(_tag) && [deployment, name].some((of) => of === resource || of?.startsWith(`${resource}/`))
-}
-
-const tellers = new Set(["Outlier", "BreakerOpened", "CooledDown", "DeploymentMissing"])
 
 /**
  * What is wrong with how a balancer treats a wrong deployment: it gets more than it answers as well as its peers, people

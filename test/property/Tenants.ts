@@ -235,6 +235,8 @@ const sharesOf = (replies: ReadonlyArray<Reply>): ReadonlyMap<string, number> =>
   return shares
 }
 
+const most = (of: ReadonlyMap<string, number>): string => [...of].toSorted(([, a], [, b]) => b - a)[0]![0]
+
 /** Where most requests of each session were served. */
 const homesOf = (replies: ReadonlyArray<Reply>): ReadonlyMap<string, string> => {
   const counts = new Map<string, Map<string, number>>()
@@ -243,7 +245,6 @@ const homesOf = (replies: ReadonlyArray<Reply>): ReadonlyMap<string, string> => 
     const of = counts.get(session) ?? new Map<string, number>()
     counts.set(session, of.set(served, (of.get(served) ?? 0) + 1))
   }
-  const most = (of: Map<string, number>) => [...of].toSorted(([, a], [, b]) => b - a)[0]![0]
   return new Map([...counts].map(([session, of]) => [session, most(of)]))
 }
 
