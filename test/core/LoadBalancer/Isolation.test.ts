@@ -16,6 +16,7 @@ import {
   statsNow,
   statsOf
 } from "../../support/Balanced.ts"
+import { asked, azure, completion, scripted, tooLong } from "../../support/Scripted.ts"
 
 const names = ["east", "west", "north"]
 
