@@ -113,6 +113,44 @@ describe("a standard deployment", () => {
   )
 })
 
+describe("a bucket that refills continuously", () => {
+  const options = { tpm: 6_000, rpm: 60, window: "bucket" } as const
+
+  it("takes a minute's limit at once, then what has come back", () => {
+    const limiter = Limiter.make(options)
+    for (let i = 0; i < 60; i++) assert.isUndefined(limiter.admit(1, 0))
+    assert.deepStrictEqual(limiter.admit(1, 0), { limit: "requests", retryAfterMs: 1_000, used: 60 })
+    assert.isDefined(limiter.admit(1, 999))
+    assert.isUndefined(limiter.admit(1, 1_000))
+    assert.strictEqual(limiter.admit(1, 1_500)?.retryAfterMs, 500)
+    assert.strictEqual(limiter.usage(31_000).requests, 30)
+    assert.strictEqual(limiter.usage(31_000).requestsResetMs, 30_000)
+  })
+
+  it("says when so many tokens fit", () => {
+    const limiter = Limiter.make(options)
+    limiter.admit(6_000, 0)
+    assert.deepStrictEqual(limiter.admit(500, 0), { limit: "tokens", retryAfterMs: 5_000, used: 6_000 })
+    assert.isUndefined(limiter.admit(500, 5_000))
+    limiter.setLimits({ tpm: 60_000 })
+    assert.isUndefined(limiter.admit(30_000, 6_000))
+  })
+
+  it("keeps a short slice where one is given", () => {
+    const limiter = Limiter.make({ ...options, requestSliceMs: 10_000 })
+    for (let i = 0; i < 10; i++) assert.isUndefined(limiter.admit(1, 0))
+    assert.deepInclude(limiter.admit(1, 0), { limit: "requests", retryAfterMs: 1_000 })
+  })
+})
+
+describe("a request that is larger than the limit", () => {
+  it("is never admitted where that is the service's way", () => {
+    const limiter = Limiter.make({ tpm: 1_000, refusesTooLarge: true })
+    assert.deepStrictEqual(limiter.admit(1_001, 0), { limit: "size", retryAfterMs: Infinity, used: 0 })
+    assert.isUndefined(limiter.admit(1_000, 0))
+  })
+})
+
 describe("a provisioned deployment", () => {
   // 6,000 tokens a minute: the bucket drains 100 a second and holds 1,000.
   const options = { tpm: 6_000, provisioned: true }

@@ -132,12 +132,26 @@ describe("parameter checks", () => {
     ["max_tokens 0", { model: "gpt", messages: hello, max_tokens: 0 }, "max_tokens"],
     ["a negative limit", { model: "gpt", messages: hello, max_completion_tokens: -1 }, "max_completion_tokens"],
     ["a bad n", { model: "gpt", messages: hello, n: 0 }, "n"],
-    ["a bad temperature", { model: "gpt", messages: hello, temperature: 3 }, "temperature"]
+    ["a bad temperature", { model: "gpt", messages: hello, temperature: 3 }, "temperature"],
+    ["a long user", { model: "gpt", messages: hello, user: "u".repeat(65) }, "user"],
+    ["a long cache key", { model: "gpt", messages: hello, prompt_cache_key: "k".repeat(65) }, "prompt_cache_key"],
+    [
+      "a long safety_identifier",
+      { model: "gpt", messages: hello, safety_identifier: "s".repeat(65) },
+      "safety_identifier"
+    ]
   ])("answers 400 for %s", (_, body, param) => {
     const answer = ask(service, { body })
     assert.strictEqual(answer.status, 400)
     assert.strictEqual(json(answer).error.type, "invalid_request_error")
     assert.strictEqual(json(answer).error.param, param)
+  })
+
+  it("says of a string that is too long how long it may be", () => {
+    const { error } = json(ask(service, { body: { model: "gpt", messages: hello, user: "u".repeat(80) } }))
+    assert.strictEqual(error.code, "string_above_max_length")
+    assert.match(error.message, /maximum length 64, but got a string with length 80/)
+    assert.strictEqual(ask(service, { body: { model: "gpt", messages: hello, user: "u".repeat(64) } }).status, 200)
   })
 
   it("takes null, parts and tool calls as content", () => {

@@ -36,6 +36,8 @@ export interface DeploymentOptions extends Limiter.LimiterOptions {
   readonly billsCacheWrites?: boolean | undefined
   /** Length of the vectors of an embedding model. Default 1,536. */
   readonly dimensions?: number | undefined
+  /** On which answers it tells of its limits in headers. Default `all`; `refusals`: on its 429s only. */
+  readonly tellsLimits?: "all" | "refusals" | "none" | undefined
   /** Which 429 body it sends. Default: what goes with the protocol. */
   readonly throttleBody?: ErrorName | undefined
   /** Azure's asynchronous content filter: annotations come as chunks without a delta. */
@@ -185,6 +187,8 @@ export const limitHeaders = (
   refusal?: Limiter.Refusal
 ): Record<string, string> => {
   const headers: Record<string, string> = {}
+  const { tellsLimits = "all" } = self.options
+  if (tellsLimits === "none" || (tellsLimits === "refusals" && refusal === undefined)) return headers
   const usage = self.limiter.usage(now)
   if (self.options.provisioned === true) {
     headers["azure-openai-deployment-utilization"] = `${(usage.utilization * 100).toFixed(1)}%`

@@ -103,6 +103,16 @@ export const bodies = {
       param: null,
       code: "slow_down"
     }),
+  // 429 that is the request's own
+  "openai-too-large-429": (context) => requestTooLarge(context.model, 30_000, 50_000),
+  "flex-unavailable-429": () =>
+    json(429, {
+      message: "Flex processing is temporarily out of capacity for this model. Please try again later, or use the " +
+        "default service tier.",
+      type: "invalid_request_error",
+      param: "service_tier",
+      code: "resource_unavailable"
+    }),
   // 429 that waiting does not cure
   "insufficient-quota": spendingLimit(
     "insufficient_quota",
@@ -126,6 +136,9 @@ export const bodies = {
   "image-content-filter": () => imageContentFilter,
   "context-length": (context) => contextLength(context.model, 128_000, 200_000),
   "invalid-encrypted-content": () => invalidEncryptedContent,
+  "flex-unsupported": () =>
+    invalidRequest("Invalid service_tier argument: this model does not support 'flex'.", "service_tier"),
+  "unsupported-api-version": () => json(400, { code: "BadRequest", message: "API version not supported" }),
   "azure-wrong-key": () =>
     json(401, {
       code: "401",
@@ -155,6 +168,17 @@ export const bodies = {
       message: "Your resource has been temporarily blocked because we detected behavior that " +
         "may violate our content policy."
     }),
+  // what a firewall before the service says, as a page or as JSON, of a prompt that looks like an attack
+  "firewall-html-403": () => ({
+    status: 403,
+    body: "<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body>\r\n<center><h1>403 Forbidden</h1></center>" +
+      "\r\n<hr><center>Microsoft-Azure-Application-Gateway/v2</center>\r\n</body>\r\n</html>\r\n",
+    contentType: "text/html"
+  }),
+  "firewall-json-403": () => ({
+    status: 403,
+    body: JSON.stringify({ message: "Request blocked by the firewall policy.", rule: "942100" })
+  }),
   "deployment-not-found": () =>
     json(404, {
       code: "DeploymentNotFound",
@@ -168,6 +192,7 @@ export const bodies = {
       null,
       "model_not_found"
     ),
+  "method-not-allowed": () => json(405, { code: "405", message: "Method Not Allowed" }),
   "azure-timeout-408": () => json(408, { code: "Timeout", message: "The operation was timeout." }),
   "conflict-409": () => json(409, { code: "409", message: "The request conflicts with another one." }),
   "too-many-headers": () =>
@@ -228,6 +253,8 @@ export const nameFor = (status: number, azure: boolean): ErrorName => {
       return "azure-network-403"
     case 404:
       return azure ? "deployment-not-found" : "openai-model-not-found"
+    case 405:
+      return "method-not-allowed"
     case 408:
       return "azure-timeout-408"
     case 409:
@@ -256,6 +283,29 @@ export const contextLength = (model: string, limit: number, asked: number): Erro
       `(${model}). Please reduce the length of the messages.`,
     "messages",
     "context_length_exceeded"
+  )
+
+/**
+ * A request that is larger than what a minute holds: no waiting mends it.
+ */
+export const requestTooLarge = (model: string, limit: number, asked: number): ErrorAnswer =>
+  json(429, {
+    message: `Request too large for ${model} in organization org-simulated on tokens per min (TPM): ` +
+      `Limit ${limit}, Requested ${asked}. The input or output tokens must be reduced in order to run successfully.`,
+    type: "tokens",
+    param: null,
+    code: "rate_limit_exceeded"
+  })
+
+/**
+ * A text of a parameter that is longer than it may be.
+ */
+export const stringTooLong = (param: string, most: number, length: number): ErrorAnswer =>
+  invalidRequest(
+    `Invalid '${param}': string too long. Expected a string with maximum length ${most}, but got a string with ` +
+      `length ${length} instead.`,
+    param,
+    "string_above_max_length"
   )
 
 const harmless = { filtered: false, severity: "safe" }

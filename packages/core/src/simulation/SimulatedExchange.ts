@@ -106,6 +106,7 @@ export class SimulatedExchange {
     return {
       _tag: "Http",
       ...answer,
+      parts: Fault.delay(answer.parts, this.struck),
       headers: {
         ...this.ownHeaders(),
         ...answer.headers,

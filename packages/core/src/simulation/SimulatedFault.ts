@@ -5,6 +5,23 @@ import * as Schema from "effect/Schema"
 import type { SimulatedEnding, SimulatedPart, SimulatedParts } from "./SimulatedAnswer.ts"
 import * as Errors from "./SimulatedErrors.ts"
 
+/**
+ * Schema for which requests a fault strikes: those of which everything holds that is named here.
+ */
+export const FaultTarget = Schema.Struct({
+  /** What the body has in it somewhere: a marker in a prompt, as JSON writes it. */
+  text: Schema.optional(Schema.String),
+  /** What the path has in it: `/batches`, `/chat/completions`. */
+  path: Schema.optional(Schema.String),
+  /** The `service_tier` that the body asks for. */
+  serviceTier: Schema.optional(Schema.String)
+})
+
+/**
+ * Which requests a fault strikes.
+ */
+export type FaultTarget = typeof FaultTarget.Type
+
 const fault = <const Kind extends string, Fields extends Schema.Struct.Fields>(kind: Kind, fields: Fields) =>
   Schema.Struct({
     kind: Schema.Literal(kind),
@@ -12,6 +29,8 @@ const fault = <const Kind extends string, Fields extends Schema.Struct.Fields>(k
     probability: Schema.optional(Schema.Number.check(Schema.isBetween({ minimum: 0, maximum: 1 }))),
     /** How many requests it strikes before it is gone; absent for all. */
     times: Schema.optional(Schema.Int.check(Schema.isGreaterThan(0))),
+    /** Which requests it strikes; absent for all. */
+    when: Schema.optional(FaultTarget),
     ...fields
   })
 
@@ -26,6 +45,8 @@ const factor = Schema.Number.check(Schema.isGreaterThan(0))
  * - `status`: an error status; its body is a documented one (`error`), any text (`body`), or what goes with the status.
  * - `throttle`: a 429 whose wait is given in any form: `retryAfterMs`, or raw `headers`.
  * - `slow`, `slowDecoding`: everything, or only the tokens after the first, takes `factor` times as long.
+ * - `trickle`: no more than so many bytes of a body in a second, as over a sick network path.
+ * - `silence`: no event of a stream before so many ms have passed, headers aside; what is late by then comes at once.
  * - `hang`: no answer ever; or, with `afterEvents`, a stream that stalls.
  * - `refused`: no connection, for any reason below HTTP. `reset`: it breaks before the headers.
  * - `cut`: the answer ends after some events, properly (`end`) or by a broken connection (`reset`).
@@ -50,6 +71,8 @@ export const SimulatedFault = Schema.Union([
   }),
   fault("slow", { factor }),
   fault("slowDecoding", { factor }),
+  fault("trickle", { bytesPerSecond: factor }),
+  fault("silence", { forMs: count }),
   fault("hang", { afterEvents: Schema.optional(count) }),
   fault("refused", {
     because: Schema.optional(Schema.Literals(["connect", "connect-timeout", "dns", "tls"])),
@@ -84,6 +107,12 @@ export type SimulatedFault = typeof SimulatedFault.Type
  */
 export type FaultOf<Kind extends SimulatedFault["kind"]> = Extract<SimulatedFault, { readonly kind: Kind }>
 
+/** What a fault looks at to tell whether it strikes. */
+interface Struck {
+  readonly path: string
+  readonly body: string
+}
+
 /**
  * Faults that were switched on, and how often each may still strike.
  */
@@ -93,7 +122,7 @@ export interface FaultSet {
   /** Those that are still on. `times` is what is left. */
   readonly list: () => ReadonlyArray<SimulatedFault>
   /** Those that strike this request. */
-  readonly draw: (random: () => number) => ReadonlyArray<SimulatedFault>
+  readonly draw: (request: Struck, random: () => number) => ReadonlyArray<SimulatedFault>
 }
 
 /** Plain JavaScript, or a file, may give anything. */
@@ -108,13 +137,28 @@ export const makeSet = (): FaultSet => {
     add: (fault) => void on.push({ fault: check(fault), left: fault.times ?? Infinity }),
     clear: () => void (on = []),
     list: () => on.map(({ fault, left }) => left === Infinity ? fault : { ...fault, times: left }),
-    draw: (random) => {
+    draw: (request, random) => {
       if (on.length === 0) return []
-      const struck = on.filter(({ fault }) => fault.probability === undefined || random() < fault.probability)
+      const struck = on.filter(({ fault: { probability, when } }) =>
+        (when === undefined || matches(when, request)) && (probability === undefined || random() < probability)
+      )
       for (const entry of struck) entry.left--
       on = on.filter((entry) => entry.left > 0)
       return struck.map(({ fault }) => fault)
     }
+  }
+}
+
+const matches = ({ path, serviceTier, text }: FaultTarget, request: Struck): boolean =>
+  (text === undefined || request.body.includes(text)) &&
+  (path === undefined || request.path.includes(path)) &&
+  (serviceTier === undefined || serviceTierOf(request.body) === serviceTier)
+
+const serviceTierOf = (body: string): unknown => {
+  try {
+    return (JSON.parse(body) as { readonly service_tier?: unknown } | null)?.service_tier
+  } catch {
+    return undefined
   }
 }
 
@@ -200,6 +244,44 @@ export const damage = function*(
       yield { at, data: spoil(String(next.value.data), malformed.how) }
       if (malformed.how === "utf8") return "end"
     } else yield next.value
+  }
+}
+
+/**
+ * Sends a body late: nothing of it before the end of a silence, and then no faster than it trickles.
+ */
+export const delay = (parts: SimulatedParts, faults: ReadonlyArray<SimulatedFault>): SimulatedParts => {
+  const silence = find(faults, "silence")
+  const trickle = find(faults, "trickle")
+  if (silence === undefined && trickle === undefined) return parts
+  return delayed(parts, silence?.forMs ?? 0, trickle?.bytesPerSecond ?? Infinity)
+}
+
+/** How often some bytes of a trickle come. */
+const trickleMs = 250
+
+const delayed = function*(
+  parts: SimulatedParts,
+  silentMs: number,
+  bytesPerSecond: number
+): Generator<SimulatedPart, SimulatedEnding, void> {
+  const size = Math.max(1, Math.floor(bytesPerSecond * trickleMs / 1_000))
+  let freeAt = silentMs
+  for (;;) {
+    const next = parts.next()
+    if (next.done === true) return next.value
+    const { at, data } = next.value
+    freeAt = Math.max(freeAt, at)
+    if (bytesPerSecond === Infinity) {
+      yield { at: freeAt, data }
+      continue
+    }
+    const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data
+    for (let from = 0; from < bytes.length; from += size) {
+      const piece = bytes.subarray(from, from + size)
+      freeAt += piece.length / bytesPerSecond * 1_000
+      yield { at: freeAt, data: piece }
+    }
   }
 }
 

@@ -15,11 +15,20 @@ export interface LimiterOptions {
   /** Requests a minute. Absent: no limit. Not used by provisioned deployments. */
   readonly rpm?: number | undefined
   readonly provisioned?: boolean | undefined
-  /** `sliding` (default): the last 60 s. `fixed`: whole minutes, beginning at a phase of the deployment's own. */
-  readonly window?: "sliding" | "fixed" | undefined
+  /**
+   * `sliding` (default): the last 60 s. `fixed`: whole minutes, beginning at a phase of the deployment's own. `bucket`:
+   * what was used comes back continuously, all of a minute's limit in a minute, and no short slice is kept unless one is
+   * given.
+   */
+  readonly window?: "sliding" | "fixed" | "bucket" | undefined
+  /**
+   * Whether a request of more tokens than a minute holds is refused, as OpenAI does. Default: it is admitted when nothing
+   * else is in use, as on Azure.
+   */
+  readonly refusesTooLarge?: boolean | undefined
   /** Where whole minutes begin, in ms, for `fixed`. Default: each deployment has its own. */
   readonly phaseMs?: number | undefined
-  /** The short slice in which requests are limited too: 10,000 (default) or 1,000 ms. 0: none. */
+  /** The short slice in which requests are limited too: 10,000 (default) or 1,000 ms. 0, or a bucket's default: none. */
   readonly requestSliceMs?: number | undefined
   /** How much a provisioned deployment's bucket holds, as time of its drain. Default 10,000 ms. */
   readonly burstMs?: number | undefined
@@ -29,7 +38,9 @@ export interface LimiterOptions {
  * Why a request was not admitted, and when one like it would be.
  */
 export interface Refusal {
-  readonly limit: "tokens" | "requests" | "utilization"
+  /** `size`: no waiting mends that the request is larger than the limit. */
+  readonly limit: "tokens" | "requests" | "utilization" | "size"
+  /** `Infinity` for one that is too large. */
   readonly retryAfterMs: number
   /** What was in use before this request. */
   readonly used: number
@@ -77,17 +88,27 @@ const minute = 60_000
 
 const makeStandard = (options: LimiterOptions): SimulatedLimiter => {
   let { rpm, tpm } = options
-  const sliceMs = options.requestSliceMs ?? 10_000
-  const makeWindow = (length: number): Window =>
-    options.window === "fixed" ? makeFixed(length, options.phaseMs ?? 0) : makeSliding(length)
-  const tokensUsed = makeWindow(minute)
-  const requestsUsed = makeWindow(minute)
-  const sliceUsed = makeWindow(sliceMs)
+  const sliceMs = options.requestSliceMs ?? (options.window === "bucket" ? 0 : 10_000)
+  const makeWindow = (length: number, limit: () => number | undefined): Window => {
+    switch (options.window) {
+      case "fixed":
+        return makeFixed(length, options.phaseMs ?? 0)
+      case "bucket":
+        return makeBucket(length, limit)
+      default:
+        return makeSliding(length)
+    }
+  }
+  const sliceLimitOf = (rpm: number): number =>
+    sliceMs === 0 ? Infinity : Math.max(1, Math.ceil(rpm * sliceMs / minute))
+  const tokensUsed = makeWindow(minute, () => tpm)
+  const requestsUsed = makeWindow(minute, () => rpm)
+  const sliceUsed = makeWindow(sliceMs, () => rpm === undefined ? undefined : sliceLimitOf(rpm))
 
   return {
     admit(tokens, now) {
       if (rpm !== undefined) {
-        const sliceLimit = sliceMs === 0 ? Infinity : Math.max(1, Math.ceil(rpm * sliceMs / minute))
+        const sliceLimit = sliceLimitOf(rpm)
         const used = requestsUsed.used(now)
         if (used + 1 > rpm || sliceUsed.used(now) + 1 > sliceLimit) {
           const freeAt = Math.max(requestsUsed.freeAt(1, rpm, now), sliceUsed.freeAt(1, sliceLimit, now))
@@ -95,6 +116,9 @@ const makeStandard = (options: LimiterOptions): SimulatedLimiter => {
         }
       }
       const inUse = tokensUsed.used(now)
+      if (options.refusesTooLarge === true && tpm !== undefined && tokens > tpm) {
+        return { limit: "size", retryAfterMs: Infinity, used: inUse }
+      }
       // The limit is checked against what is in use: a request larger than it is admitted when nothing else is.
       if (tpm !== undefined && inUse > 0 && inUse + tokens > tpm) {
         const freeAt = tokensUsed.freeAt(tokens, tpm, now)
@@ -228,6 +252,29 @@ const makeSliding = (length: number): Window => {
       forget(now)
       return head === times.length ? now : times[times.length - 1]! + length
     }
+  }
+}
+
+/** What was used drains evenly, the limit in `length`. Where there is none, nothing is kept. */
+const makeBucket = (length: number, limitOf: () => number | undefined): Window => {
+  let level = 0
+  let drainedAt = 0
+  const drain = (now: number): number => {
+    const limit = limitOf()
+    level = limit === undefined || length === 0
+      ? 0
+      : Math.max(0, level - Math.max(0, now - drainedAt) * limit / length)
+    drainedAt = Math.max(now, drainedAt)
+    return level
+  }
+  const timeOf = (amount: number): number => Math.ceil(amount * length / (limitOf() ?? Infinity))
+  return {
+    used: drain,
+    add(amount, now) {
+      level = drain(now) + amount
+    },
+    freeAt: (amount, limit, now) => now + timeOf(Math.max(0, drain(now) - Math.max(0, limit - amount))),
+    emptyAt: (now) => now + timeOf(drain(now))
   }
 }
 

@@ -126,6 +126,12 @@ const admit = (
     deployment.counters.chargedTokens += charge
     return undefined
   }
+  if (refusal.limit === "size") {
+    return exchange.refuse(
+      Errors.requestTooLarge(deployment.model, deployment.limiter.usage(exchange.now).tpm!, charge),
+      Deployment.limitHeaders(deployment, exchange.resource.azure, exchange.now, refusal)
+    )
+  }
   return exchange.throttle({
     retryAfterMs: refusal.retryAfterMs,
     error: refusal.limit === "requests" && !exchange.resource.azure && deployment.options.throttleBody === undefined

@@ -252,6 +252,12 @@ const checkCommon = (body: Json): { readonly stream: boolean; readonly cacheKey:
   if (temperature !== undefined && temperature !== null && !(Number(temperature) >= 0 && Number(temperature) <= 2)) {
     return problem("Invalid 'temperature': expected a value between 0 and 2.", "temperature")
   }
+  for (const param of ["user", "prompt_cache_key", "safety_identifier"]) {
+    const value = body[param]
+    if (typeof value === "string" && value.length > 64) {
+      return new Problem(Errors.stringTooLong(param, 64, value.length))
+    }
+  }
   const key = body["prompt_cache_key"]
   return { stream: body["stream"] === true, cacheKey: typeof key === "string" ? key : "" }
 }

@@ -193,7 +193,7 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
       route,
       deployment,
       asked,
-      struck: [...faults.draw(random), ...(deployment?.faults.draw(random) ?? [])],
+      struck: [...faults.draw(request, random), ...(deployment?.faults.draw(request, random) ?? [])],
       id: `${nameHash}${serial.toString(36)}${Math.floor(random() * 2 ** 32).toString(36)}`,
       now,
       random
@@ -242,9 +242,6 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
         return exchange.refuseAs(!azure ? "openai-wrong-key" : byKey ? "azure-wrong-key" : "azure-wrong-token")
       }
       if (countCustomHeaders(request) > maxCustomHeaders) return exchange.refuseAs("too-many-headers")
-      if (route === undefined) return exchange.refuseAs("not-found")
-      if (Route.isTooOld(route)) return exchange.refuse(Errors.responsesTooOld)
-
       // Faults at the door cost no quota. Those further in do: they come after admission.
       const throttle = Fault.find(struck, "throttle")
       if (throttle !== undefined) return exchange.throttle(throttle)
@@ -254,6 +251,8 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
         if (error.status < 500 && error.status !== 408) return exchange.refuse(error, status.headers)
       }
 
+      if (route === undefined) return Operations.faultInside(exchange, undefined, 0) ?? exchange.refuseAs("not-found")
+      if (Route.isTooOld(route)) return exchange.refuse(Errors.responsesTooOld)
       if (body === undefined) return lookUp(exchange, deployments.values())
       if (body instanceof Prompt.Problem) return exchange.refuse(body.answer)
       if (deployment === undefined) {
