@@ -122,6 +122,8 @@ interface Told {
   trials: number
 }
 
+const routeOf = ({ deployment, request }: Sent): string => `${request} ${deployment.id}`
+
 export const timesAreKept: Guarantee = (wrong) => {
   const told = new Map<Deployment, Told>()
   /** Until when single refusals of a deployment are taken for their request's own, and how many came in a row. */
@@ -132,7 +134,6 @@ export const timesAreKept: Guarantee = (wrong) => {
   /** When a request's last answer came, and which of them found nobody left to ask for a while. */
   const lastAnswerAt = new Map<number | undefined, number>()
   const rested = new Set<number | undefined>()
-  const key = ({ deployment, request }: Sent) => `${request} ${deployment.id}`
   return {
     onResponse: (sent, status, headers, { now }) => {
       const { deployment, request } = sent
@@ -150,7 +151,7 @@ export const timesAreKept: Guarantee = (wrong) => {
       const wait = Number(headers["retry-after-ms"])
       if (status !== 429 || !(wait > 0)) return
       const to = now() + wait
-      if (request !== undefined) own.set(key(sent), Math.max(to, own.get(key(sent)) ?? 0))
+      if (request !== undefined) own.set(routeOf(sent), Math.max(to, own.get(routeOf(sent)) ?? 0))
       const doubt = contradicted.get(deployment)
       if (doubt !== undefined && now() < doubt.until && ++doubt.inARow < 5) return
       if (known === undefined || now() >= known.to) {
@@ -164,9 +165,7 @@ export const timesAreKept: Guarantee = (wrong) => {
       const { at, deployment, isPanic, request } = sent
       if (at > (lastAnswerAt.get(request) ?? Infinity)) rested.add(request)
       if (isPanic) return
-      if (at < (own.get(key(sent)) ?? 0) - 1) {
-        wrong.push(`${deployment.id} asked at ${at}, told to wait until ${known.to}`)
-      }
+      if (at < (own.get(routeOf(sent)) ?? 0) - 1) wrong.push(`${deployment.id} asked at ${at} by whom it told to wait`)
       const known = told.get(deployment)
       if (known === undefined || at <= known.from || at >= known.to - 1) return
       const isDoubted = [...known.by].every((by) =>
