@@ -61,6 +61,8 @@ export interface Charge {
   readonly outcome: Throttled | Failed | Refused
   /** Whether the attempt was a breaker's probe, whose slot is kept until the verdict. */
   readonly isProbe: boolean
+  /** Whether the breaker has counted it in full. */
+  readonly isCounted: boolean
 }
 
 /** Ends an attempt: applies what its outcome says at once, and returns what is still to be judged. */
@@ -87,7 +89,7 @@ export const settle = (settled: Settled, outcome: Outcome): Charge | undefined =
       if (outcome.status === 429) deployment.quota.refund(permit.reservation, now)
       else billed(settled)
       tellCooldown(settled, coolFor, outcome.reason)
-      return { settled, outcome, isProbe: false }
+      return { settled, outcome, isProbe: false, isCounted: false }
     }
     case "Failed":
       deployment.totals.failed++
@@ -99,13 +101,18 @@ export const settle = (settled: Settled, outcome: Outcome): Charge | undefined =
       if (outcome.elsewhere === "denied") {
         // a rule or a right: it says neither that the resource is well nor that it is not
         deployment.breaker.release(permit.epoch)
-        return { settled, outcome, isProbe: isProbing(deployment.resource.breaker, permit.resourceEpoch) }
+        return {
+          settled,
+          outcome,
+          isProbe: isProbing(deployment.resource.breaker, permit.resourceEpoch),
+          isCounted: false
+        }
       }
       answered(settled)
       if (outcome.contextLimit !== undefined && deployment.provisioned && isPromptTooLong(settled)) {
         deployment.limitContext(outcome.contextLimit, now)
       }
-      return { settled, outcome, isProbe: isProbing(deployment.breaker, permit.epoch) }
+      return { settled, outcome, isProbe: isProbing(deployment.breaker, permit.epoch), isCounted: false }
     }
     case "Abandoned":
       deployment.totals.abandoned++
@@ -234,7 +241,10 @@ const failed = (settled: Settled, outcome: Failed): Charge | undefined => {
   // an answer with an error status still proves name, TLS and key; a reset or a timeout proves nothing
   if (outcome.status === undefined) resource.breaker.release(permit.resourceEpoch)
   else answered(settled)
-  const charge = { settled, outcome, isProbe: isProbing(breaker, permit.epoch) }
+  const isProbe = isProbing(breaker, permit.epoch)
+  const isCounted = outcome.effect === "count" &&
+    (isProbe || (outcome.timeout === undefined && !breaker.isDoubtful(now)))
+  const charge = { settled, outcome, isProbe, isCounted }
   if (outcome.effect === "missing") {
     breaker.release(permit.epoch)
     tellCooldown(settled, deployment.cooldown.beginMissing(now, outcome.reason, source), outcome.reason)
@@ -250,20 +260,14 @@ const failed = (settled: Settled, outcome: Failed): Charge | undefined => {
       outcome.reason
     )
   }
-  if (outcome.timeout === undefined) {
-    failDeployment(settled, outcome.reason)
-    return charge
-  }
-  if (permit.firstByteAt === undefined) observeWait(settled)
-  // what is too slow here may be too slow anywhere: it counts once a peer answers it
-  if (charge.isProbe) failDeployment(settled, outcome.reason)
-  else if (isOwnPatience(settled, outcome.timeout)) breaker.release(permit.epoch)
-  else return charge
-  return undefined
+  if (isCounted) failDeployment(settled, outcome.reason)
+  // what is too slow here may be too slow anywhere
+  else if (outcome.timeout === undefined) doubtDeployment(settled, outcome.reason)
+  return charge
 }
 
 /** Whether a limit is the caller's, which it made shorter: that says nothing of a deployment. */
-const isOwnPatience = ({ configured, request }: Settled, stage: TimeoutStage): boolean => {
+export const isOwnPatience = ({ configured, request }: Settled, stage: TimeoutStage): boolean => {
   const limit = limitOf(stage)
   return stage === "answer" || (request.timeouts?.[limit] ?? Infinity) < configured[limit]
 }
@@ -287,7 +291,7 @@ const abandoned = (settled: Settled): void => {
 }
 
 /** A wait without an answer is a lower bound of the latency, so that impatient callers do not hide a hang. */
-const observeWait = (settled: Settled): void => {
+export const observeWait = (settled: Settled): void => {
   const { group, now, permit } = settled
   permit.deployment.latency.observeAtLeast(waitRatio(settled), now, permit.startedAt, gapOf(group))
 }
@@ -296,6 +300,18 @@ const waitRatio = ({ group, now, permit, promptTokens, request }: Settled): numb
   const kind = kindOf(request)
   const size = sizeOf(kind, kind === "answer" ? group.estimate.unlimitedOutput : promptTokens)
   return group.expected.lowerBound(kind, now - permit.startedAt, size)
+}
+
+/** What a share of successes is compared with, less so, for failures that no peer is asked about. */
+const BROKEN_LATER = 0.75
+
+/** A failure that may be its request's own, where others lately were. */
+const doubtDeployment = (settled: Settled, reason: string): void => {
+  const { now, permit, random, request } = settled
+  const { breaker, id } = permit.deployment
+  if (isEndpoint(request.scope)) return breaker.release(permit.epoch)
+  if (!breaker.failDoubtfully(permit.epoch, now, random, reason)) return
+  tellOpened(settled, "deployment", id, reason, breaker.openUntil - now)
 }
 
 /** One more failure of a deployment, weighed against how its peers do. */
@@ -307,7 +323,9 @@ export const failDeployment = (settled: Settled, reason: string): void => {
     deployment.breaker.release(permit.epoch)
     return
   }
-  const peers = group.peersShare(deployment, now)
+  // whether a peer would have gone on with what had begun is not known, so it takes more of them
+  const tolerance = permit.firstByteAt === undefined ? 1 : BROKEN_LATER
+  const peers = tolerance * group.peersShare(deployment, now)
   if (!deployment.breaker.fail(permit.epoch, now, random, reason, peers)) return
   tellOpened(settled, "deployment", deployment.id, reason, deployment.breaker.openUntil - now)
 }

@@ -6,8 +6,17 @@
  * request, or other requests that fare the same. Judged once for each attempt, in one synchronous block. The table is in
  * docs/failures.md. (Outlier detection relative to peers, as Envoy's by success rate; here peers see the same request.)
  */
+import type { Failed, Refused } from "./Outcome.ts"
 import { tellOutlier } from "./Outlier.ts"
-import { type Charge, failDeployment, markAlive, type Settled, tellOpened } from "./Settlement.ts"
+import {
+  type Charge,
+  failDeployment,
+  isOwnPatience,
+  markAlive,
+  observeWait,
+  type Settled,
+  tellOpened
+} from "./Settlement.ts"
 
 /**
  * - `answered`: by a peer: it was no fault of the request.
@@ -23,47 +32,66 @@ const RECENTLY = 30_000
 const DENIED_IN_A_ROW = 5
 
 /** Judges an attempt. `now` and `wallNow` are those of the verdict. */
-export const judge = (
-  { isProbe, outcome, settled: then }: Charge,
-  verdict: Verdict,
-  now: number,
-  wallNow: number
-): void => {
-  const settled: Settled = { ...then, now, wallNow }
-  const { group, permit, request, source } = settled
-  const { deployment } = permit
-  const isAlive = now - deployment.lastSuccessAt <= RECENTLY
+export const judge = (charge: Charge, verdict: Verdict, now: number, wallNow: number): void => {
+  const settled: Settled = { ...charge.settled, now, wallNow }
+  const { outcome } = charge
   switch (outcome._tag) {
     case "Refused":
-      if (outcome.elsewhere === "denied") return judgeDenied(settled, outcome.reason, verdict, isProbe)
-      if (verdict !== "answered" || (outcome.elsewhere !== "perhaps" && outcome.elsewhere !== "worded")) {
-        if (isProbe) markAlive(settled)
-        return
-      }
-      failDeployment(settled, `http ${outcome.status}`)
-      return tellWorse(settled, `http ${outcome.status}`)
-    case "Throttled": {
-      const cooldown = deployment.cooldownOf(request.scope)
-      if (verdict === "answered") cooldown?.confirm(source)
-      else if (verdict === "unanswered" && isAlive) cooldown?.doubt(source, now)
-      return
-    }
-    case "Failed": {
-      const isDelayed = outcome.timeout !== undefined
-      if (verdict === "answered") {
-        deployment.cooldownOf(request.scope)?.confirm(source)
-        if (isDelayed) failDeployment(settled, outcome.reason)
-        return tellWorse(settled, outcome.reason)
-      }
-      if (verdict === "unanswered" && isAlive) {
-        deployment.cooldownOf(request.scope)?.doubt(source, now)
-        // where there is only one, nobody else could show it to be well
-        if (!isDelayed && group.deployments.length > 1) deployment.breaker.pardon(permit.epoch, then.now, now, isProbe)
-      } else if (isDelayed && group.hasHealthyPeer(deployment, now)) {
-        failDeployment(settled, outcome.reason)
-      }
-    }
+      return outcome.elsewhere === "denied"
+        ? judgeDenied(settled, outcome.reason, verdict, charge.isProbe)
+        : judgeRefused(settled, outcome, verdict, charge.isProbe)
+    case "Throttled":
+      return judgeWait(settled, outcome.reason, verdict)
+    case "Failed":
+      judgeWait(settled, outcome.reason, verdict)
+      return judgeFailed(settled, outcome, verdict, charge)
   }
+}
+
+/** Whether it answers others. */
+const isAlive = ({ now, permit: { deployment } }: Settled): boolean => now - deployment.lastSuccessAt <= RECENTLY
+
+/** A time to wait: it stands where a peer answers, and is tried where nobody does. */
+const judgeWait = (settled: Settled, reason: string, verdict: Verdict): void => {
+  const { now, permit: { deployment }, request, source } = settled
+  const cooldown = deployment.cooldownOf(request.scope)
+  if (verdict === "unanswered" && isAlive(settled)) cooldown?.doubt(source, now)
+  if (verdict !== "answered") return
+  if ((cooldown?.confirm(source) ?? 0) >= NOTED_ROUNDS) {
+    tellOutlier(settled.events, deployment, reason, now, settled.wallNow)
+  }
+}
+
+const judgeRefused = (settled: Settled, { elsewhere, status }: Refused, verdict: Verdict, isProbe: boolean): void => {
+  if (verdict === "answered" && (elsewhere === "perhaps" || elsewhere === "worded")) {
+    failDeployment(settled, `http ${status}`)
+    tellWorse(settled, `http ${status}`)
+  } else if (isProbe) {
+    markAlive(settled)
+  }
+}
+
+const judgeFailed = (
+  settled: Settled,
+  outcome: Failed,
+  verdict: Verdict,
+  { isCounted, isProbe, settled: then }: Charge
+) => {
+  const { group, now, permit } = settled
+  const { deployment } = permit
+  if (outcome.effect !== "count") return
+  const { reason, timeout } = outcome
+  const isLate = timeout !== undefined
+  // where there is only one, nobody else could show it to be well
+  if (verdict === "unanswered" && isAlive(settled) && group.deployments.length > 1) {
+    if (isCounted) deployment.breaker.pardon(permit.epoch, then.now, now, isProbe)
+    return
+  }
+  if (isLate && permit.firstByteAt === undefined) observeWait(then)
+  const isHeld = !isLate || (!isOwnPatience(settled, timeout)
+    && (verdict === "answered" || group.hasHealthyPeer(deployment, now)))
+  if (!isCounted && isHeld) failDeployment(settled, reason)
+  if (verdict === "answered") tellWorse(settled, reason)
 }
 
 /**
@@ -86,6 +114,9 @@ const judgeDenied = (settled: Settled, reason: string, verdict: Verdict, isProbe
   breaker.trip(now, random, reason)
   tellOpened(settled, "resource", resource.name, reason, breaker.openUntil - now)
 }
+
+/** Cooldowns in a row that peers confirm, from which on people are told. */
+const NOTED_ROUNDS = 3
 
 /** Share of answered requests below which people are told, though a deployment stays in use. */
 const NOTED_SHARE = 0.95

@@ -25,8 +25,17 @@ const DISBELIEF = 60_000
 /** So many refusals without an answer between them are believed whatever was contradicted before. */
 const BELIEVED_IN_A_ROW = 5
 
-/** Requests that may try one cooldown: whoever tries may be of the same kind as the one that was refused. */
-const MAX_TRIALS = 3
+/**
+ * How soon another request may try a cooldown, in milliseconds: services refuse at once, and whoever tries may be of the
+ * same kind as the one that was refused. It doubles with each that is refused.
+ */
+const TRIAL_PACE = 250
+
+/** The longest that a wait grows to while a deployment refuses, round after round, what its peers answer. */
+const MAX_GROWN = 30_000
+
+/** What such a wait grows from at least, where the service names none that is worth waiting. */
+const MIN_GROWN = 1000
 
 /**
  * Cooldown of one deployment. Times are milliseconds of a monotonic clock.
@@ -41,8 +50,10 @@ export class Cooldown {
   /** Requests whose word this is, while each of them may be to blame itself. */
   private readonly sources = new Set<number>()
   private isCertain = false
-  private trials = 0
+  private refusedTrials = 0
   private isOnTrial = false
+  /** Cooldowns in a row that peers confirmed, without an answer between them. */
+  private rounds = 0
   private refusedInARow = 0
   private disbelievedUntil = -Infinity
   /** Why, for people. */
@@ -73,7 +84,7 @@ export class Cooldown {
 
   /** A request passes; within a long cooldown, or one on trial, it is the one probe of this while. */
   enter(now: number): void {
-    if (now < this.until) this.probeAt = now + this.options.maxCooldown
+    if (now < this.until) this.probeAt = now + (this.isOnTrial ? TRIAL_PACE : this.options.maxCooldown)
   }
 
   /**
@@ -88,15 +99,19 @@ export class Cooldown {
     if (!isBelieved) return Math.max(0, this.until - now)
     if (now >= this.until) {
       this.begunAt = now
-      this.probeAt = now + this.options.maxCooldown
       this.sources.clear()
       this.isCertain = false
-      this.trials = 0
+      this.refusedTrials = 0
       this.isOnTrial = false
+      this.probeAt = now + this.options.maxCooldown
+    } else if (this.isOnTrial) {
+      this.isOnTrial = false
+      this.refusedTrials++
+      this.probeAt = now + this.options.maxCooldown
     }
     if (source === undefined) this.isCertain = true
     else this.sources.add(source)
-    const until = now + (wait ?? this.options.cooldown)
+    const until = now + this.grown(wait ?? this.options.cooldown)
     if (until > this.until) {
       this.until = until
       this.reason = reason
@@ -114,24 +129,30 @@ export class Cooldown {
     return inForce
   }
 
-  /** A peer answered what was refused here: it was no fault of the request. */
-  confirm(source: number): void {
-    if (this.sources.has(source)) this.isCertain = true
+  /** A peer answered what was refused here: it was no fault of the request. Returns how often in a row that was so. */
+  confirm(source: number): number {
+    if (!this.sources.has(source) || this.isCertain) return 0
+    this.isCertain = true
+    return ++this.rounds
   }
 
   /** Nobody answered what was refused here. Where no other request was told the same, the next one may try. */
   doubt(source: number, now: number): void {
-    if (!this.sources.delete(source) || now >= this.until || this.isCertain) return
-    if (this.sources.size > 0 || this.trials === MAX_TRIALS) return
-    this.trials++
+    if (!this.sources.delete(source) || now >= this.until || this.isCertain || this.sources.size > 0) return
     this.isOnTrial = true
-    this.probeAt = now
+    this.probeAt = this.refusedTrials === 0 ? now : now + TRIAL_PACE * 2 ** Math.min(this.refusedTrials - 1, 30)
+  }
+
+  private grown(wait: number): number {
+    if (this.rounds === 0) return wait
+    return Math.max(wait, Math.min(MAX_GROWN, Math.max(wait, MIN_GROWN) * 2 ** Math.min(this.rounds, 30)))
   }
 
   /** It answered a request of `startedAt`. Returns whether that contradicts what it had said, which is over then. */
   answered(now: number, startedAt = now): boolean {
     this.missing = 0
     this.refusedInARow = 0
+    this.rounds = 0
     if (!this.isOnTrial || now >= this.until || startedAt < this.begunAt) return false
     this.isOnTrial = false
     this.disbelievedUntil = now + DISBELIEF

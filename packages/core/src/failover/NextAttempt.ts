@@ -151,11 +151,11 @@ export class NextAttempt {
     return decide(this.queryOf(journey, tried, now), this.state.routing, now, this.state.random)
   }
 
-  /** Whether another request like this one, that was told nothing yet, would be sent. */
+  /** Whether another request of its size, of the deployments' own traffic and told nothing yet, would be sent. */
   wouldSendAnother(journey: Journey): boolean {
     const now = this.state.now
     const query = this.queryOf(journey, noneTried, now)
-    const another = { ...query, demand: { ...query.demand, told: undefined } }
+    const another = { ...query, demand: { ...query.demand, scope: undefined, told: undefined } }
     return decide(another, this.state.routing, now, this.state.random)._tag === "Decision"
   }
 

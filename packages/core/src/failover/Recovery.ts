@@ -261,7 +261,7 @@ export class Recovery {
     const { maxWait, maxWaiting } = this.state.settings.failover
     const began = this.state.now
     const isPinned = journey.resources !== undefined
-    const isAside = isPinned || (journey.told !== undefined && this.next.wouldSendAnother(journey))
+    const isAside = isPinned || this.next.wouldSendAnother(journey)
     if (isAside && !this.next.mustQueue(journey)) {
       // nobody else waits for just this resource, or was told just this, so it holds nobody up
       yield* this.state.pause(delay)

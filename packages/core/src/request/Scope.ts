@@ -16,8 +16,8 @@ export const isGenerating = (path: string): boolean => generating.some((prefix) 
 const tiersApart: ReadonlySet<unknown> = new Set(["flex", "ultrafast", "scale"])
 
 /**
- * A scope: `undefined` for a deployment's own traffic, `/files` and its like for an endpoint of the resource, `flex` and its
- * like for a service tier of the deployment.
+ * A scope: `undefined` for a deployment's own traffic; `images` and `flex` and their like for another kind of generation
+ * and for a service tier, which have a limit of their own there; `/files` and its like for an endpoint of the resource.
  */
 export const scopeOf = (
   operation: "chat" | "responses" | "embeddings" | "other",
@@ -25,7 +25,9 @@ export const scopeOf = (
   model: string | undefined,
   serviceTier: unknown
 ): string | undefined => {
-  if (model === undefined || (operation === "other" && !isGenerating(path))) return `/${path.split("/", 2)[1] ?? ""}`
+  const family = path.split("/", 2)[1] ?? ""
+  if (model === undefined || (operation === "other" && !isGenerating(path))) return `/${family}`
+  if (operation === "other" && family !== "completions") return family
   return tiersApart.has(serviceTier) ? String(serviceTier) : undefined
 }
 
