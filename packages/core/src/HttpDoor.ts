@@ -9,6 +9,7 @@ import { interrupted, StreamBreak } from "./attempt/GivenStream.ts"
 import { isSafePath } from "./deployment/Resource.ts"
 import type { LoadBalancerError } from "./LoadBalancerError.ts"
 import * as LlmRequest from "./request/LlmRequest.ts"
+import { idsOfPath, pinOf } from "./request/StoredIds.ts"
 
 /** A request to an endpoint that has no method of its own here. */
 export interface HttpRequest {
@@ -44,12 +45,17 @@ const operations: Readonly<Record<string, LlmRequest.Operation>> = {
 export const operationOf = (method: string, path: string): LlmRequest.Operation =>
   method === "POST" ? operations[path] ?? "other" : "other"
 
-/** Endpoints besides the three operations that only generate or tell something. */
-const harmless = ["/completions", "/images/", "/audio/", "/moderations", "/tokenize"]
+/** Endpoints besides the three operations that only generate or tell something: nobody asks for it again by an id. */
+const transient = ["/completions", "/images/", "/audio/", "/moderations", "/tokenize"]
+
+const isTransient = (path: string): boolean => transient.some((prefix) => path.startsWith(prefix))
+
+/** Likewise, but for what they refer to. */
+const harmless = new Set(["/responses/compact", "/responses/input_tokens"])
 
 /** Whether repeating a request to another endpoint could do more than cost twice. */
 export const mayHaveSideEffects = (method: string, path: string): boolean =>
-  method !== "GET" && method !== "HEAD" && !harmless.some((prefix) => path.startsWith(prefix))
+  method !== "GET" && method !== "HEAD" && !isTransient(path) && !harmless.has(path)
 
 /** Where a request goes: below the API's base, and to the deployments of a model where one is known. */
 interface Target {
@@ -80,7 +86,13 @@ export const passOn = (
   options: LlmRequest.CallOptions | undefined
 ): LlmRequest.LlmRequest => {
   const hasSideEffects = mayHaveSideEffects(method, path)
-  const facts = { ...LlmRequest.noFacts, model, pin: pinOfPath(path), hasSideEffects }
+  const facts = {
+    ...LlmRequest.noFacts,
+    model,
+    pin: pinOf(idsOfPath(path), []),
+    isStored: !isTransient(path),
+    hasSideEffects
+  }
   return LlmRequest.make({ operation: "other", method, path, query, body, parsesEvents: false }, facts, options)
 }
 
@@ -100,21 +112,16 @@ export const askJson = (
       ? parameters
       : LlmRequest.sentParameters(operation, parameters, facts.stream)
     const body = LlmRequest.jsonBody(JSON.stringify(sent))
-    const pin = facts.pin ?? pinOfPath(path)
-    const hasSideEffects = facts.hasSideEffects || (operation === "other" && mayHaveSideEffects(method, path))
     const asked = { operation, method, path, query, body, parsesEvents: false }
-    return LlmRequest.make(asked, { ...facts, pin, hasSideEffects }, options)
+    if (operation !== "other") return LlmRequest.make(asked, facts, options)
+    const pin = pinOf(idsOfPath(path), facts.pin?.ids ?? [])
+    const hasSideEffects = mayHaveSideEffects(method, path)
+    return LlmRequest.make(asked, { ...facts, pin, isStored: !isTransient(path), hasSideEffects }, options)
   } catch (cause) {
     return LlmRequest.notSent(
       `The body cannot be written as JSON (${LlmRequest.describeCause(cause)}); nothing was sent.`
     )
   }
-}
-
-/** Ids in a path name things that only their resource knows: `/responses/resp_1`, `/files/file-1/content`. */
-export const pinOfPath = (path: string): LlmRequest.HardPin | undefined => {
-  const ids = path.split("/").filter((segment) => /^[a-z]+[-_][A-Za-z0-9]{6}/.test(segment))
-  return ids.length === 0 ? undefined : { ids }
 }
 
 const encoder = new TextEncoder()

@@ -3,9 +3,10 @@ import { ask, json, makeService } from "./ask.ts"
 
 const base = "/openai/v1"
 
+const random = () => 0.5
+
 /** A service and another one, which knows nothing of what the first one stores. */
 const pair = () => {
-  const random = () => 0.5
   const [east, west] = ["east", "west"].map((name) => makeService({ name }))
   const of = (service: typeof east) => (method: string, path: string, body: unknown = {}) =>
     ask(service!, { method, path: `${base}${path}`, body, random })

@@ -45,6 +45,8 @@ export class Deployments extends Context.Service<Deployments, {
   readonly resource: (name: string) => Resource | undefined
   /** The group that serves a model, or nothing when no deployment does. */
   readonly group: (model: string) => ModelGroup | undefined
+  /** One deployment of each resource, for endpoints that name no model; nothing where there is no resource. */
+  readonly everywhere: () => ModelGroup | undefined
   /** Models that are served by name. */
   readonly models: () => ReadonlyArray<string>
   readonly settings: Config.Config
@@ -248,6 +250,16 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
       return wildcards === undefined || materialised.size >= MAX_MATERIALISED ? wildcards : withWildcards(model)
     }
 
+    const everywhere = new ModelGroup(EVERY_MODEL)
+    const oneOfEach = (): ModelGroup | undefined => {
+      const first = new Map<Resource, Deployment>()
+      for (const deployment of deployments.values()) {
+        if (first.get(deployment.resource)?.draining !== false) first.set(deployment.resource, deployment)
+      }
+      everywhere.deployments = [...first.values()]
+      return first.size === 0 ? undefined : everywhere
+    }
+
     const withDeployment = (id: string, change: (deployment: Deployment) => void) =>
       Effect.sync(() => {
         const deployment = deployments.get(id)
@@ -261,6 +273,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
       resources: () => [...resources.values()],
       resource: (name) => resources.get(name),
       group: (model) => groupOf(model) ?? wildcardGroup(model),
+      everywhere: oneOfEach,
       models: () => [...groups.keys()].filter((model) => groupOf(model) !== undefined),
       settings,
       events,

@@ -53,8 +53,9 @@ export class Journey {
   timedOut = 0
   /** Resources that may serve it, where not all may. */
   resources: ReadonlySet<string> | undefined
-  /** Whether the owner of what it refers to is being searched for. */
+  /** Whether the owner of what it refers to is being searched for, and which resources said not to be it. */
   isSearching = false
+  readonly strangers = new Set<string>()
   /** Whether the prompt was too long for a provisioned deployment. */
   isStandardOnly = false
   readonly renewed = new Set<string>()
@@ -159,6 +160,16 @@ export class Journey {
       opened.push(stream)
       if (opened.length === 1) onOpen?.(all)
     }
+  }
+
+  /** Searches on, at every resource that was not asked yet. Returns whether there is one. */
+  searchOn(): boolean {
+    const left = new Set<string>()
+    for (const { resource: { name } } of this.group.deployments) {
+      if (!this.strangers.has(name)) left.add(name)
+    }
+    this.resources = left
+    return left.size > 0
   }
 
   /** It waits no more. */

@@ -12,6 +12,7 @@ import { LoadBalancerError, Rejected } from "../LoadBalancerError.ts"
 import type { Explanation } from "../routing/Explanation.ts"
 import { isRecord, textOf as text } from "./Json.ts"
 import { traitsOf } from "./RequestTraits.ts"
+import { type HardPin, idsOfParameters, pinOf } from "./StoredIds.ts"
 import { countCharacters } from "./TokenEstimate.ts"
 
 export { isRecord }
@@ -42,14 +43,6 @@ export interface CallOptions {
   readonly explain?: ((explanation: Explanation) => void) | undefined
   /** Extra request headers. Only those that may cross the border are sent; see docs/guide.md. */
   readonly headers?: Readonly<Record<string, string>> | undefined
-}
-
-/**
- * What a request is tied to: something that only the resource which made it knows.
- */
-export interface HardPin {
-  /** Ids of stored responses and conversations, and of encrypted reasoning items, that the request refers to. */
-  readonly ids: ReadonlyArray<string>
 }
 
 /**
@@ -314,7 +307,7 @@ export const readFacts = (operation: Operation, parameters: Parameters): Facts =
     characters: charactersOf(operation, parameters),
     outputLimit: operation === "embeddings" ? 0 : limit === undefined ? undefined : limit * choices,
     session: text(parameters["prompt_cache_key"]),
-    pin: operation === "responses" ? readPin(parameters) : undefined,
+    pin: operation === "embeddings" ? undefined : pinOf([], idsOfParameters(parameters)),
     isStored: operation === "responses" || (operation === "chat" && parameters["store"] === true),
     hasSideEffects: operation === "responses"
       && (parameters["background"] === true || parameters["store"] === true),
@@ -342,31 +335,6 @@ const charactersOf = (operation: Operation, parameters: Parameters): number => {
   }
   return characters
 }
-
-const readPin = (parameters: Parameters): HardPin | undefined => {
-  const ids: Array<string> = []
-  const previous = text(parameters["previous_response_id"])
-  if (previous !== undefined) ids.push(previous)
-  const conversation = parameters["conversation"]
-  const conversationId = text(conversation) ?? (isRecord(conversation) ? text(conversation["id"]) : undefined)
-  if (conversationId !== undefined) ids.push(conversationId)
-  const input = parameters["input"]
-  if (Array.isArray(input)) {
-    for (const item of input) {
-      if (!isRecord(item)) continue
-      const encrypted = text(item["encrypted_content"])
-      if (encrypted !== undefined) ids.push(text(item["id"]) ?? encryptedKey(encrypted))
-      else if (item["type"] === "item_reference") {
-        const id = text(item["id"])
-        if (id !== undefined) ids.push(id)
-      }
-    }
-  }
-  return ids.length === 0 ? undefined : { ids }
-}
-
-/** A short name for encrypted content that came without an id. */
-export const encryptedKey = (content: string): string => `encrypted:${Hash.string(content)}:${content.length}`
 
 /**
  * Parameters as they are sent: without the model, which `withModel` puts in, with `stream` as the method says, and with

@@ -165,6 +165,8 @@ export const compact = (
   if (before instanceof Prompt.Problem) return exchange.refuse(before.answer)
   const prompt = Prompt.responses({ input: [], ...body }, before, { callsTools: false })
   if (prompt instanceof Prompt.Problem) return exchange.refuse(prompt.answer)
+  const fault = faultInside(exchange, deployment, 0)
+  if (fault !== undefined) return fault
   const tokens = Math.ceil(prompt.text.length / deployment.charactersPerToken) + prompt.extraTokens
   if (exchange.route!.operation === "inputTokens") {
     return exchange.json(JSON.stringify({ object: "response.input_tokens", input_tokens: tokens }))
