@@ -20,7 +20,7 @@ import { Resource } from "./Resource.ts"
 /** Name of a deployment that serves every model under the model's own name. */
 const EVERY_MODEL = "*"
 
-/** Deployments that one such wildcard may become; a caller's typing errors must not grow the set for ever. */
+/** Deployments that wildcards may become, besides those in use; a caller's typing errors must not grow the set for ever. */
 const MAX_MATERIALISED = 100
 
 /**
@@ -123,7 +123,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
     /** A wildcard deployment has one of its own for each model that is asked for, with quota and health of its own. */
     const materialise = (model: string): void => {
       for (const wildcard of groups.get(EVERY_MODEL)?.deployments ?? []) {
-        if (materialised.size >= MAX_MATERIALISED) return
+        while (materialised.size >= MAX_MATERIALISED && makeRoom());
         // a resource that has a deployment for the model serves it by that
         if (serversOf(model).some(({ resource }) => resource === wildcard.resource)) continue
         const plain = `${wildcard.resource.name}/${model}`
@@ -135,21 +135,48 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
       }
     }
 
+    /** Whether nothing would be lost with it: nobody uses it, and no time is set that it must be left alone for. */
+    const isIdle = ({ breaker, cooldown, id, inFlight }: Deployment, now: number): boolean =>
+      materialised.has(id) && inFlight === 0 && breaker.isClosed && (cooldown.allows(now) || cooldown.isMissing(now))
+
+    /** Forgets the model that was answered the longest ago, or never, of those that only wildcards serve. */
+    const makeRoom = (): boolean => {
+      const now = monotonicMillis(clock)
+      let oldest: ModelGroup | undefined
+      let oldestAt = Infinity
+      for (const group of groups.values()) {
+        const members = group.deployments
+        if (members.length === 0 || group.line.length > 0 || !members.every((member) => isIdle(member, now))) continue
+        const at = members.reduce((latest, { lastSuccessAt }) => Math.max(latest, lastSuccessAt), -Infinity)
+        if (oldest !== undefined && at >= oldestAt) continue
+        oldest = group
+        oldestAt = at
+      }
+      if (oldest === undefined) return false
+      groups.delete(oldest.model)
+      // they stay in the group, for a request that pauses between two attempts
+      for (const { id } of oldest.deployments) {
+        deployments.delete(id)
+        configs.delete(id)
+        materialised.delete(id)
+      }
+      return true
+    }
+
     const serversOf = (model: string): ReadonlyArray<Deployment> =>
       [...deployments.values()].filter((deployment) => deployment.model === model)
 
     /** A group outlives its last deployment: a request that waits meanwhile finds the one that is added next. */
-    const regroup = (model: string): ModelGroup | undefined => {
+    const regroup = (model: string): void => {
       const members = serversOf(model)
       let group = groups.get(model)
       if (group === undefined) {
-        if (members.length === 0) return undefined
+        if (members.length === 0) return
         group = new ModelGroup(model)
         groups.set(model, group)
       }
       group.deployments = members.toSorted((a, b) => a.tier - b.tier)
       group.hasStandard = members.some(({ provisioned }) => !provisioned)
-      return group
     }
 
     const groupOf = (model: string): ModelGroup | undefined => {
@@ -159,7 +186,8 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
 
     const withWildcards = (model: string): ModelGroup | undefined => {
       if (model !== EVERY_MODEL) materialise(model)
-      return regroup(model)
+      regroup(model)
+      return groupOf(model)
     }
 
     /** What of an addition contradicts what is there: an address or a model cannot change under way. */
@@ -244,12 +272,6 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
 
     for (const resource of settings.resources) addResource(resource, -Infinity, monotonicMillis(clock))
 
-    /** The group of a model that only wildcards serve, made when the model is first asked for. */
-    const wildcardGroup = (model: string): ModelGroup | undefined => {
-      const wildcards = groupOf(EVERY_MODEL)
-      return wildcards === undefined || materialised.size >= MAX_MATERIALISED ? wildcards : withWildcards(model)
-    }
-
     const everywhere = new ModelGroup(EVERY_MODEL)
     const oneOfEach = (): ModelGroup | undefined => {
       const first = new Map<Resource, Deployment>()
@@ -272,7 +294,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
       all: () => [...deployments.values()],
       resources: () => [...resources.values()],
       resource: (name) => resources.get(name),
-      group: (model) => groupOf(model) ?? wildcardGroup(model),
+      group: (model) => groupOf(model) ?? withWildcards(model),
       everywhere: oneOfEach,
       models: () => [...groups.keys()].filter((model) => groupOf(model) !== undefined),
       settings,
