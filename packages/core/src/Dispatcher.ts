@@ -83,8 +83,9 @@ export class Dispatcher {
     const { deployments } = this.state
     const group = request.model === undefined ? deployments.everywhere() : deployments.group(request.model)
     if (group === undefined) {
+      const { model = "" } = request
       const known = deployments.models().filter((model) => model !== "*")
-      return unsent(new Errors.UnknownModel({ model: request.model ?? "", known }))
+      return unsent(new Errors.UnknownModel({ model, known, meant: deployments.modelsNamed(model) }))
     }
     const now = this.state.now
     const journey = new Journey(request, group, this.state.settings, now, onOpen, this.shardOf(request, group, now))

@@ -105,7 +105,8 @@ export const askJson = (
 ): LlmRequest.LlmRequest | LoadBalancerError => {
   const operation = operationOf(method, path)
   try {
-    const parameters = model !== undefined && given["model"] === undefined ? { ...given, model } : given
+    // where a URL names a deployment, it is obeyed, whatever the body says
+    const parameters = model === undefined ? given : { ...given, model }
     const facts = LlmRequest.readFacts(operation, parameters)
     if (facts.model === undefined && LlmRequest.needsModel(operation, parameters)) return LlmRequest.noModel()
     const sent = facts.model === undefined

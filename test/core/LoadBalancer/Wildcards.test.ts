@@ -3,6 +3,13 @@ import { type ConfigInput, LoadBalancer } from "@evenkeel/core"
 import { Effect } from "effect"
 import { answer, failure, fleet, hello, reasonOf, run, sent, service, stateOf, steady } from "../../support/Balanced.ts"
 
+/** Asks for models that do not exist, one after the other. */
+const askForNames = (count: number) =>
+  Effect.gen(function*() {
+    const lb = yield* LoadBalancer
+    for (let i = 0; i < count; i++) yield* failure(lb.chat({ ...hello, model: `made-up-${i}` }))
+  })
+
 describe("LoadBalancer wildcards", () => {
   const models = Array.from({ length: 120 }, (_, i) => `model-${i}`)
 
@@ -80,13 +87,6 @@ describe("LoadBalancer wildcards", () => {
       })
     )
   })
-
-  /** Asks for models that do not exist, one after the other, and gives how many of the sends were for them. */
-  const askForNames = (count: number, from = 0) =>
-    Effect.gen(function*() {
-      const lb = yield* LoadBalancer
-      for (let i = from; i < from + count; i++) yield* failure(lb.chat({ ...hello, model: `made-up-${i}` }))
-    })
 
   it.effect("three hundred made-up names leave all good models as they are", () => {
     const one = fleet([everything], config)

@@ -43,8 +43,13 @@ export class Deployments extends Context.Service<Deployments, {
   readonly all: () => ReadonlyArray<Deployment>
   readonly resources: () => ReadonlyArray<Resource>
   readonly resource: (name: string) => Resource | undefined
-  /** The group that serves a model, or nothing when no deployment does. */
+  /**
+   * The group that serves a model, or nothing when no deployment does. Where there is no such model, the name of a
+   * deployment stands for its model, if all of that name serve one.
+   */
   readonly group: (model: string) => ModelGroup | undefined
+  /** Models of the deployments of this name, but for resources that serve any model under the model's own name. */
+  readonly modelsNamed: (name: string) => ReadonlyArray<string>
   /** One deployment of each resource, for endpoints that name no model; nothing where there is no resource. */
   readonly everywhere: () => ModelGroup | undefined
   /** Models that are served by name. */
@@ -272,6 +277,20 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
 
     for (const resource of settings.resources) addResource(resource, -Infinity, monotonicMillis(clock))
 
+    const modelsNamed = (name: string): ReadonlyArray<string> => {
+      const wild = new Set(serversOf(EVERY_MODEL).map(({ resource }) => resource))
+      const found = new Set<string>()
+      for (const deployment of deployments.values()) {
+        if (deployment.name === name && !wild.has(deployment.resource)) found.add(deployment.model)
+      }
+      return [...found]
+    }
+
+    const namedGroup = (name: string): ModelGroup | undefined => {
+      const [model, other] = modelsNamed(name)
+      return model === undefined || other !== undefined ? undefined : groupOf(model)
+    }
+
     const everywhere = new ModelGroup(EVERY_MODEL)
     const oneOfEach = (): ModelGroup | undefined => {
       const first = new Map<Resource, Deployment>()
@@ -294,7 +313,8 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
       all: () => [...deployments.values()],
       resources: () => [...resources.values()],
       resource: (name) => resources.get(name),
-      group: (model) => groupOf(model) ?? withWildcards(model),
+      group: (model) => groupOf(model) ?? namedGroup(model) ?? withWildcards(model),
+      modelsNamed,
       everywhere: oneOfEach,
       models: () => [...groups.keys()].filter((model) => groupOf(model) !== undefined),
       settings,
