@@ -87,7 +87,7 @@ export const stainlessTimeout = (seconds: string | null | undefined): number | u
 /** The request that is meant, or what is wrong with it. */
 export const read = async (foreign: Foreign): Promise<LlmRequest.LlmRequest | LoadBalancerError> => {
   const { body, contentType, headers, method, target, timeout } = foreign
-  const options: LlmRequest.CallOptions = { session: foreign.session ?? headers["x-session-id"], headers, timeout }
+  const options: LlmRequest.CallOptions = { session: foreign.session, headers, timeout }
   if (body === undefined) return passOn(method, target, LlmRequest.noBody, options)
   if (body instanceof FormData) return ofForm(method, target, body, options)
   const type = contentType?.toLowerCase() ?? ""

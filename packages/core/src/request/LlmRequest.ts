@@ -24,7 +24,10 @@ export type Operation = "chat" | "responses" | "embeddings" | "other"
  * Options of one call, at every door.
  */
 export interface CallOptions {
-  /** Requests of one session share a prompt prefix, and should meet a warm prompt cache. */
+  /**
+   * Requests of one session share a prompt prefix, and should meet a warm prompt cache. Default: what the header
+   * `x-session-id` says, or one of those that coding agents send, else `prompt_cache_key`.
+   */
   readonly session?: string | undefined
   /** Total deadline of this call, in milliseconds or as a duration. Default: `timeouts.total`. */
   readonly timeout?: Duration.Input | undefined
@@ -111,27 +114,26 @@ export interface Asked {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-const headersOf = (headers: CallOptions["headers"]): Readonly<Record<string, string>> | undefined => {
-  if (headers === undefined) return undefined
-  const given = lowerCase(headers)
-  return crossingHeaders((name) => given[name])
-}
-
 /**
  * A request of its facts and its options.
  */
-export const make = (asked: Asked, facts: Facts, options: CallOptions | undefined): LlmRequest => ({
-  ...asked,
-  ...facts,
-  session: sessionOf(options?.session) ?? sessionOf(facts.session),
-  headers: asked.headers ?? headersOf(options?.headers),
-  attempts: options?.attempts,
-  hedge: options?.hedge,
-  schedule: options?.schedule,
-  explain: options?.explain,
-  timeout: options?.timeout === undefined ? undefined : millisOf(options.timeout),
-  timeouts: options?.timeouts === undefined ? undefined : limitsOf(options.timeouts)
-})
+export const make = (asked: Asked, facts: Facts, options: CallOptions | undefined): LlmRequest => {
+  const given = options?.headers === undefined ? undefined : lowerCase(options.headers)
+  const lookUp = (name: string) => given?.[name]
+  return {
+    ...asked,
+    ...facts,
+    session: sessionOf(options?.session) ?? (given === undefined ? undefined : sessionOfHeaders(lookUp))
+      ?? sessionOf(facts.session),
+    headers: asked.headers ?? (given === undefined ? undefined : crossingHeaders(lookUp)),
+    attempts: options?.attempts,
+    hedge: options?.hedge,
+    schedule: options?.schedule,
+    explain: options?.explain,
+    timeout: options?.timeout === undefined ? undefined : millisOf(options.timeout),
+    timeouts: options?.timeouts === undefined ? undefined : limitsOf(options.timeouts)
+  }
+}
 
 const limitsOf = (given: NonNullable<CallOptions["timeouts"]>): Partial<TimeoutsConfig> => {
   // what is no object has no limit that is one
@@ -150,6 +152,29 @@ const sessionOf = (session: unknown): string | undefined => {
   if (typeof session !== "string" || session === "") return undefined
   if (session.length <= LONG_SESSION) return session
   return `${session.slice(0, 64)}:${session.length}:${Hash.string(session)}:${Hash.string(session.slice(1))}`
+}
+
+/**
+ * Headers that name a session, in this order: ours, and those that coding agents send, as of their sources in 2026. The
+ * same that Bifrost reads (`HarnessSessionHeaders` of maximhq/bifrost). None of them crosses the border.
+ */
+const sessionHeaders = [
+  "x-session-id", // ours, and OpenCode's
+  "x-claude-code-session-id", // Claude Code
+  "x-session-affinity", // OpenCode, packages/opencode/src/session/llm/request.ts
+  "session-id", // Codex CLI, codex-rs/codex-api/src/requests/headers.rs
+  "session_id", // Codex CLI before it was renamed
+  "thread-id", // Codex CLI, where it sends no session
+  "conversation_id" // Codex CLI before that
+]
+
+/** The session that a caller's headers name, looked up by lower-case name. */
+export const sessionOfHeaders = (lookUp: (name: string) => string | null | undefined): string | undefined => {
+  for (const name of sessionHeaders) {
+    const session = lookUp(name)?.trim()
+    if (session !== undefined && session !== "") return sessionOf(session)
+  }
+  return undefined
 }
 
 const millisOf = (duration: Duration.Input): number => {
