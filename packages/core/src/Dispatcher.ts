@@ -111,13 +111,15 @@ export class Dispatcher {
    */
   private pin(journey: Journey): void {
     const { group, request } = journey
-    const isThere = (name: string | undefined) => group.deployments.some(({ resource }) => resource.name === name)
-    const owner = request.pin === undefined ? undefined : this.state.owners.find(request.pin.ids)
-    if (isThere(owner)) {
-      journey.resources = new Set([owner!])
-      return
+    const isThere = (name: string) => group.deployments.some(({ resource }) => resource.name === name)
+    if (request.pin !== undefined) {
+      const owner = this.state.owners.find(request.pin.ids)
+      if (owner !== undefined && isThere(owner)) {
+        journey.resources = new Set([owner])
+        return
+      }
+      journey.strangers = new Set()
     }
-    journey.isSearching = request.pin !== undefined
     if (request.model !== undefined) return
     const { defaultResource } = this.state.settings
     journey.resources = new Set([isThere(defaultResource) ? defaultResource : group.deployments[0]!.resource.name])

@@ -53,9 +53,8 @@ export class Journey {
   timedOut = 0
   /** Resources that may serve it, where not all may. */
   resources: ReadonlySet<string> | undefined
-  /** Whether the owner of what it refers to is being searched for, and which resources said not to be it. */
-  isSearching = false
-  readonly strangers = new Set<string>()
+  /** While the owner of what it refers to is searched for: resources that said not to be it. */
+  strangers: Set<string> | undefined
   /** Whether the prompt was too long for a provisioned deployment. */
   isStandardOnly = false
   readonly renewed = new Set<string>()
@@ -162,11 +161,16 @@ export class Journey {
     }
   }
 
-  /** Searches on, at every resource that was not asked yet. Returns whether there is one. */
+  /** Whether the owner of what it refers to is searched for. */
+  get isSearching(): boolean {
+    return this.strangers !== undefined
+  }
+
+  /** Searches on, at every resource that may still be the owner. Returns whether there is one. */
   searchOn(): boolean {
     const left = new Set<string>()
     for (const { resource: { name } } of this.group.deployments) {
-      if (!this.strangers.has(name)) left.add(name)
+      if (this.strangers?.has(name) !== true) left.add(name)
     }
     this.resources = left
     return left.size > 0

@@ -96,7 +96,7 @@ export class Recovery {
       case "Abandoned":
         return { stop: this.state.isClosed ? journey.unavailable("closed") : journey.deadlinePassed }
       case "Refused": {
-        if (journey.isSearching && isNotHere(outcome, request.pin!)) {
+        if (journey.strangers !== undefined && isNotHere(outcome, request.pin!)) {
           // asking whose it is costs nothing
           journey.counted--
           journey.strangers.add(deployment.resource.name)
@@ -133,13 +133,18 @@ export class Recovery {
         if (outcome.timeout !== undefined && outcome.timeout !== "connect" && ++journey.timedOut > 1) {
           return { stop: this.finalReason(journey, last, "attempts") }
         }
-        if (journey.isSearching) journey.searchOn()
+        this.widen(journey)
         return {}
       }
       case "Throttled":
-        if (journey.isSearching) journey.searchOn()
+        this.widen(journey)
         return {}
     }
+  }
+
+  /** A search that began at the default resource goes on elsewhere, where that fails. */
+  private widen(journey: Journey): void {
+    if (journey.isSearching && journey.resources !== undefined) journey.searchOn()
   }
 
   /** Waits for as long as the schedule says, within what bounds it. Returns why the request ends, if it does. */
