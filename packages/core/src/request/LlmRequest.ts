@@ -12,7 +12,7 @@ import { LoadBalancerError, Rejected } from "../LoadBalancerError.ts"
 import type { Explanation } from "../routing/Explanation.ts"
 import { isRecord, textOf as text } from "./Json.ts"
 import { traitsOf } from "./RequestTraits.ts"
-import { type HardPin, idsOfParameters, pinOf } from "./StoredIds.ts"
+import { type HardPin, idsOfMessages, idsOfParameters, pinOf } from "./StoredIds.ts"
 import { countCharacters } from "./TokenEstimate.ts"
 
 export { isRecord }
@@ -332,12 +332,17 @@ export const readFacts = (operation: Operation, parameters: Parameters): Facts =
     characters: charactersOf(operation, parameters),
     outputLimit: operation === "embeddings" ? 0 : limit === undefined ? undefined : limit * choices,
     session: text(parameters["prompt_cache_key"]),
-    pin: operation === "embeddings" ? undefined : pinOf([], idsOfParameters(parameters)),
+    pin: pinIn(operation, parameters),
     isStored: operation === "responses" || (operation === "chat" && parameters["store"] === true),
     hasSideEffects: operation === "responses"
       && (parameters["background"] === true || parameters["store"] === true),
     traits: traitsOf(parameters)
   }
+}
+
+const pinIn = (operation: Operation, parameters: Parameters): HardPin | undefined => {
+  if (operation === "embeddings") return undefined
+  return pinOf([], operation === "chat" ? idsOfMessages(parameters["messages"]) : idsOfParameters(parameters))
 }
 
 const asksForUsage = (parameters: Parameters): boolean => {

@@ -66,6 +66,9 @@ const foreign: ReadonlySet<string> = new Set([
   "function"
 ])
 
+/** Longer than any id. */
+const MAX_ID = 256
+
 /** How deep a request is looked through. */
 const MAX_DEPTH = 8
 
@@ -84,20 +87,39 @@ export const idsOfParameters = (parameters: Readonly<Record<string, unknown>>): 
   return ids
 }
 
+/** Ids of what the messages of a chat refer to: files, in contents of several parts. */
+export const idsOfMessages = (messages: unknown): ReadonlyArray<string> => {
+  let ids: Array<string> | undefined
+  if (!Array.isArray(messages)) return none
+  for (const message of messages) {
+    const content: unknown = isRecord(message) ? message["content"] : undefined
+    if (Array.isArray(content)) collectAll("content", content, ids ??= [], MAX_DEPTH)
+  }
+  return ids ?? none
+}
+
+const none: ReadonlyArray<string> = []
+
 const collect = (record: Readonly<Record<string, unknown>>, ids: Array<string>, depth: number): void => {
-  const encrypted = text(record["encrypted_content"])
-  const id = text(record["id"])
-  if (encrypted !== undefined) ids.push(id ?? encryptedKey(encrypted))
-  else if (id !== undefined && (record["type"] === "item_reference" || record["type"] === "file_id")) ids.push(id)
+  let id: string | undefined
+  let encrypted: string | undefined
+  let refers = false
   for (const key in record) {
     const value = record[key]
     if (typeof value === "string") {
-      if (value !== "" && key !== "previous_response_id" && referring.has(key)) ids.push(value)
+      if (value === "") continue
+      if (key === "id") id = value
+      else if (key === "type") refers = value === "item_reference" || value === "file_id"
+      else if (key === "encrypted_content") encrypted = value
+      // what is long is content
+      else if (value.length < MAX_ID && key !== "previous_response_id" && referring.has(key)) ids.push(value)
     } else if (typeof value === "object" && value !== null && depth > 0 && !foreign.has(key)) {
       if (!Array.isArray(value)) collect(value as Record<string, unknown>, ids, depth - 1)
       else collectAll(key, value, ids, depth)
     }
   }
+  if (encrypted !== undefined) ids.push(id ?? encryptedKey(encrypted))
+  else if (refers && id !== undefined) ids.push(id)
 }
 
 const collectAll = (key: string, values: ReadonlyArray<unknown>, ids: Array<string>, depth: number): void => {
