@@ -84,13 +84,48 @@ describe("a URL of Azure's classic API", () => {
     assert.strictEqual(urlOf(west).pathname, "/openai/deployments/other/chat/completions")
   })
 
-  it("gives way to the model that its body names", async () => {
+  it("is obeyed, whatever model its body names, as Azure does", async () => {
     await using east = await listen(completion)
     const deployments = [{ name: "served", model: "best" }, { name: "m" }]
     await using lb = createLoadBalancer(balancing({ ...classic("east", east.url), deployments }))
     const url = `${east.url}/openai/deployments/served/chat/completions`
-    assert.strictEqual((await lb.fetch(url, post(hello))).status, 200)
-    assert.strictEqual(urlOf(east).pathname, "/openai/deployments/m/chat/completions")
+    // "m" is served; the other is the default of a client that was told only the deployment
+    for (const model of ["m", "gpt-3.5-turbo"]) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      assert.strictEqual((await lb.fetch(url, post({ ...hello, model }))).status, 200)
+    }
+    const paths = east.received.map((_, i) => urlOf(east, i).pathname)
+    assert.deepStrictEqual(new Set(paths), new Set(["/openai/deployments/served/chat/completions"]))
+    assert.deepStrictEqual(east.received.map(({ body }) => JSON.parse(String(body)).model), ["served", "served"])
+  })
+
+  it("names a deployment of any resource, whichever base it has", async () => {
+    await using east = await listen(completion)
+    await using west = await listen(completion)
+    await using lb = createLoadBalancer(
+      balancing(
+        classic("east", east.url, { name: "chat-prod", model: "gpt-4o" }),
+        classic("west", west.url, { name: "chat-eu", model: "gpt-4o", tier: 2 })
+      )
+    )
+    for (const { url } of [east, west]) {
+      const asked = `${url}/openai/deployments/chat-prod/chat/completions?api-version=${version}`
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      assert.strictEqual((await lb.fetch(asked, post({ messages, model: "chat-prod" }))).status, 200)
+    }
+    assert.lengthOf(east.received, 2)
+  })
+
+  it("is obeyed for a form too", async () => {
+    await using east = await listen((_, response) => json(response, { text: "Hello." }))
+    const deployments = [{ name: "served", model: "whisper" }, { name: "m" }]
+    await using lb = createLoadBalancer(balancing({ ...classic("east", east.url), deployments }))
+    const form = new FormData()
+    form.append("file", new File(["RIFF"], "x.wav"))
+    form.append("model", "m")
+    const url = `${east.url}/openai/deployments/served/audio/transcriptions`
+    assert.strictEqual((await lb.fetch(url, { method: "POST", body: form })).status, 200)
+    assert.strictEqual(urlOf(east).pathname, "/openai/deployments/served/audio/transcriptions")
   })
 
   it("fills in the model of a form that names none", async () => {
@@ -137,11 +172,17 @@ describe("a version of the API", () => {
     assert.strictEqual(urlOf(east).search, `?limit=1&api-version=${version}`)
   })
 
-  it("is passed on to a resource that has none of its own", async () => {
+  it("of the caller's is passed on to no resource that has none of its own", async () => {
     await using server = await list()
-    await using lb = createLoadBalancer(balancing(service("r", server.url)))
-    await lb.fetch(`${base}/models?api-version=preview`)
-    assert.strictEqual(urlOf(server).search, "?api-version=preview")
+    const azure = { ...classic("azure", server.url), apiVersion: undefined }
+    for (const resource of [service("r", server.url), azure]) {
+      // oxlint-disable no-await-in-loop -- one after the other
+      await using lb = createLoadBalancer(balancing(resource))
+      for (const asked of ["api-version=v1", "API-Version=preview&limit=1"]) await lb.fetch(`${base}/models?${asked}`)
+      // oxlint-enable no-await-in-loop
+    }
+    const searches = server.received.map((_, i) => urlOf(server, i).search)
+    assert.deepStrictEqual(searches, ["", "?limit=1", "", "?limit=1"])
   })
 })
 

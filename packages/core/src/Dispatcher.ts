@@ -85,10 +85,11 @@ export class Dispatcher {
     const problem = problemOf(request)
     if (problem !== undefined) return problem
     const { deployments } = this.state
-    const group = request.model === undefined ? this.groupOfOwner(request) : deployments.group(request.model)
+    const group = request.model === undefined ? deployments.everywhere() : deployments.group(request.model)
     if (group === undefined) {
+      const { model = "" } = request
       const known = deployments.models().filter((model) => model !== "*")
-      return unsent(new Errors.UnknownModel({ model: request.model ?? "", known }))
+      return unsent(new Errors.UnknownModel({ model, known, meant: deployments.modelsNamed(model) }))
     }
     const now = this.state.now
     const journey = new Journey(request, group, this.state.settings, now, onOpen, this.shardOf(request, group, now))
@@ -108,31 +109,23 @@ export class Dispatcher {
     if (session !== undefined) this.state.shards.count(sessionKeyOf(group, session), shard, startedAt)
   }
 
-  /** Endpoints that name no model go to the resource that owns what they name, else to the default one. */
-  private groupOfOwner(request: LlmRequest): ModelGroup | undefined {
-    const { deployments } = this.state
-    const owner = request.pin === undefined ? undefined : this.state.owners.find(request.pin.ids)
-    for (const name of [owner, this.state.settings.defaultResource]) {
-      const members = deployments.all().filter(({ resource }) => resource.name === name)
-      const member = members.find(({ draining }) => !draining) ?? members[0]
-      if (member !== undefined) return deployments.group(member.model)
-    }
-    const first = deployments.all()[0]
-    return first === undefined ? undefined : deployments.group(first.model)
-  }
-
-  /** What refers to something stored may only go where it is; an owner that is not known is searched for. */
+  /**
+   * What refers to something stored may only go where it is; an owner that is not known is searched for. What names no
+   * model, and nothing that is known, goes to the default resource, or begins its search there.
+   */
   private pin(journey: Journey): void {
     const { group, request } = journey
-    const owner = request.pin === undefined ? undefined : this.state.owners.find(request.pin.ids)
-    if (owner !== undefined) {
-      journey.resources = new Set([owner])
-    } else if (request.model === undefined) {
-      const members = group.deployments.map(({ resource }) => resource.name)
-      const { defaultResource } = this.state.settings
-      journey.resources = new Set([members.includes(defaultResource) ? defaultResource : members[0]!])
-    } else {
-      journey.isSearching = request.pin !== undefined
+    const isThere = (name: string) => group.deployments.some(({ resource }) => resource.name === name)
+    if (request.pin !== undefined) {
+      const owner = this.state.owners.find(request.pin.ids)
+      if (owner !== undefined && isThere(owner)) {
+        journey.resources = new Set([owner])
+        return
+      }
+      journey.strangers = new Set()
     }
+    if (request.model !== undefined) return
+    const { defaultResource } = this.state.settings
+    journey.resources = new Set([isThere(defaultResource) ? defaultResource : group.deployments[0]!.resource.name])
   }
 }

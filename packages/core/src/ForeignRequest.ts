@@ -60,18 +60,16 @@ const below = (url: string, base: string): Target | undefined => {
   return isSafePath(path) ? { path, query: mark === -1 ? "" : whole.slice(mark + 1), model: undefined } : undefined
 }
 
-/** Azure's classic URLs name a deployment and a version, both of which the chosen deployment decides. */
+/** Azure's classic URLs name a deployment, which stands for its model. */
 const withoutDeployment = (
   { path, query }: Target,
   resource: Resource,
   deployments: Deployments["Service"]
 ): Target => {
-  const parameters = new URLSearchParams(query)
-  parameters.delete("api-version")
   const [scope, name] = /^\/deployments\/([^/]+)(?=\/)/.exec(path) ?? ["", undefined]
   const named = name === undefined ? undefined : decodeURIComponent(name)
   const deployment = deployments.all().find((other) => other.resource === resource && other.name === named)
-  return { path: path.slice(scope.length), query: parameters.toString(), model: deployment?.model ?? named }
+  return { path: path.slice(scope.length), query, model: deployment?.model ?? named }
 }
 
 /** The refusal of a URL below no base that we know. It shows no more of it than its origin. */
@@ -102,7 +100,7 @@ export const stainlessTimeout = (seconds: string | null | undefined): number | u
 /** The request that is meant, or what is wrong with it. */
 export const read = async (foreign: Foreign): Promise<LlmRequest.LlmRequest | LoadBalancerError> => {
   const { body, contentType, headers, method, target, timeout } = foreign
-  const options: LlmRequest.CallOptions = { session: foreign.session ?? headers["x-session-id"], headers, timeout }
+  const options: LlmRequest.CallOptions = { session: foreign.session, headers, timeout }
   if (body === undefined) return passOn(method, target, LlmRequest.noBody, options)
   if (body instanceof FormData) return ofForm(method, target, body, options)
   const type = contentType?.toLowerCase() ?? ""
@@ -125,7 +123,7 @@ const ofForm = async (
   options: LlmRequest.CallOptions
 ): Promise<LlmRequest.LlmRequest> => {
   const given = form.get("model")
-  const model = typeof given === "string" && given !== "" ? given : target.model
+  const model = target.model ?? (typeof given === "string" && given !== "" ? given : undefined)
   return model === undefined
     ? passOn(method, target, await ForeignBody.writeForm(form), options)
     : passOn(method, { ...target, model }, await ForeignBody.writeModelForm(form, model), options)

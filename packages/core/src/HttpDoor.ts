@@ -10,6 +10,7 @@ import { isSafePath } from "./deployment/Resource.ts"
 import type { LoadBalancerError } from "./LoadBalancerError.ts"
 import * as LlmRequest from "./request/LlmRequest.ts"
 import { isGenerating } from "./request/Scope.ts"
+import { idsOfPath, pinOf } from "./request/StoredIds.ts"
 
 /** A request to an endpoint that has no method of its own here. */
 export interface HttpRequest {
@@ -45,9 +46,12 @@ const operations: Readonly<Record<string, LlmRequest.Operation>> = {
 export const operationOf = (method: string, path: string): LlmRequest.Operation =>
   method === "POST" ? operations[path] ?? "other" : "other"
 
+/** Likewise, but for what they refer to. */
+const harmless = new Set(["/responses/compact", "/responses/input_tokens"])
+
 /** Whether repeating a request to another endpoint could do more than cost twice. */
 export const mayHaveSideEffects = (method: string, path: string): boolean =>
-  method !== "GET" && method !== "HEAD" && !isGenerating(path)
+  method !== "GET" && method !== "HEAD" && !isGenerating(path) && !harmless.has(path)
 
 /** Where a request goes: below the API's base, and to the deployments of a model where one is known. */
 interface Target {
@@ -78,7 +82,13 @@ export const passOn = (
   options: LlmRequest.CallOptions | undefined
 ): LlmRequest.LlmRequest => {
   const hasSideEffects = mayHaveSideEffects(method, path)
-  const facts = { ...LlmRequest.noFacts, model, pin: pinOfPath(path), hasSideEffects }
+  const facts = {
+    ...LlmRequest.noFacts,
+    model,
+    pin: pinOf(idsOfPath(path), []),
+    isStored: !isGenerating(path),
+    hasSideEffects
+  }
   return LlmRequest.make({ operation: "other", method, path, query, body, parsesEvents: false }, facts, options)
 }
 
@@ -91,28 +101,24 @@ export const askJson = (
 ): LlmRequest.LlmRequest | LoadBalancerError => {
   const operation = operationOf(method, path)
   try {
-    const parameters = model !== undefined && given["model"] === undefined ? { ...given, model } : given
+    // where a URL names a deployment, it is obeyed, whatever the body says
+    const parameters = model === undefined ? given : { ...given, model }
     const facts = LlmRequest.readFacts(operation, parameters)
     if (facts.model === undefined && LlmRequest.needsModel(operation, parameters)) return LlmRequest.noModel()
     const sent = facts.model === undefined
       ? parameters
       : LlmRequest.sentParameters(operation, parameters, facts.stream)
     const body = LlmRequest.jsonBody(JSON.stringify(sent))
-    const pin = facts.pin ?? pinOfPath(path)
-    const hasSideEffects = facts.hasSideEffects || (operation === "other" && mayHaveSideEffects(method, path))
     const asked = { operation, method, path, query, body, parsesEvents: false }
-    return LlmRequest.make(asked, { ...facts, pin, hasSideEffects }, options)
+    if (operation !== "other") return LlmRequest.make(asked, facts, options)
+    const pin = pinOf(idsOfPath(path), facts.pin?.ids ?? [])
+    const hasSideEffects = mayHaveSideEffects(method, path)
+    return LlmRequest.make(asked, { ...facts, pin, isStored: !isGenerating(path), hasSideEffects }, options)
   } catch (cause) {
     return LlmRequest.notSent(
       `The body cannot be written as JSON (${LlmRequest.describeCause(cause)}); nothing was sent.`
     )
   }
-}
-
-/** Ids in a path name things that only their resource knows: `/responses/resp_1`, `/files/file-1/content`. */
-export const pinOfPath = (path: string): LlmRequest.HardPin | undefined => {
-  const ids = path.split("/").filter((segment) => /^[a-z]+[-_][A-Za-z0-9]{6}/.test(segment))
-  return ids.length === 0 ? undefined : { ids }
 }
 
 const encoder = new TextEncoder()

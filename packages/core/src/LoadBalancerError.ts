@@ -89,9 +89,14 @@ export class UnknownModel extends Data.TaggedError("UnknownModel")<{
   readonly model: string
   /** Models that are served. */
   readonly known: ReadonlyArray<string>
+  /** Models of the deployments that have this name, where they are several. */
+  readonly meant: ReadonlyArray<string>
 }> {
   override get message(): string {
-    return `No deployment serves the model "${this.model}". Served: ${this.known.join(", ") || "none"}.`
+    const none = `No deployment serves the model "${this.model}"`
+    if (this.meant.length === 0) return `${none}. Served: ${this.known.join(", ") || "none"}.`
+    const models = this.meant.map((model) => `"${model}"`).join(" or ")
+    return `${none}; deployments of that name serve several, so ask for ${models}.`
   }
 }
 

@@ -122,7 +122,7 @@ const clientRequest = (
   known: ClientFacts
 ): LlmRequest.LlmRequest => {
   const given = lookUpIn(init.headers)
-  const session = init[sessionKey] ?? given("x-session-id") ?? known.facts.session
+  const session = init[sessionKey] ?? LlmRequest.sessionOfHeaders(given)
   const body = typeof init.body === "string" ? LlmRequest.jsonBody(init.body) : LlmRequest.noBody
   const headers = LlmRequest.crossingHeaders(given)
   const { path, query } = target

@@ -86,9 +86,12 @@ describe("a model that a wildcard serves beside an alias of its name", () => {
       yield* answer(lb.chat(hello))
       yield* members.remove("open/*")
       assert.deepStrictEqual(yield* modelsOf, ["best"])
-      reasonOf(yield* failure(lb.chat(hello)), "UnknownModel")
+      reasonOf(yield* failure(lb.chat({ ...hello, model: "gpt-5" })), "UnknownModel")
       yield* answer(lb.chat({ ...hello, model: "best" }))
       assert.strictEqual(namesSent(lbs).at(-1), "gpt-4o")
+      // the name is only the alias's now
+      yield* answer(lb.chat(hello))
+      assert.strictEqual((yield* stateOf("open/gpt-4o")).totals.succeeded, 2)
     }).pipe(Effect.provide(lbs.layer))
   })
 })

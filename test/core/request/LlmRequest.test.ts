@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as LlmRequest from "@evenkeel/core/request/LlmRequest"
+import { encryptedKey } from "@evenkeel/core/request/StoredIds"
 import { Schema } from "effect"
 import { check } from "../../support/Check.ts"
 
@@ -85,8 +86,8 @@ describe("the facts of a request", () => {
   })
 
   it("give encrypted content without an id the same name each time, and another one another name", () => {
-    assert.strictEqual(LlmRequest.encryptedKey("gAAAA1"), LlmRequest.encryptedKey("gAAAA1"))
-    assert.notStrictEqual(LlmRequest.encryptedKey("gAAAA1"), LlmRequest.encryptedKey("gAAAA2"))
+    assert.strictEqual(encryptedKey("gAAAA1"), encryptedKey("gAAAA1"))
+    assert.notStrictEqual(encryptedKey("gAAAA1"), encryptedKey("gAAAA2"))
   })
 
   it.each([[{ background: true }, true], [{ store: true }, true], [{ store: false }, false], [{}, false]])(

@@ -18,13 +18,15 @@ import type { AttemptSummary, TimeoutStage, Usage } from "../LoadBalancerError.t
 import { costOfAttempt } from "../pricing/AttemptCost.ts"
 import { isRecord, type LlmRequest } from "../request/LlmRequest.ts"
 import { isEndpoint } from "../request/Scope.ts"
+import { idsOfAnswer } from "../request/StoredIds.ts"
 import { monotonicMillis } from "../Time.ts"
 import type { TransportRequest, TransportResponse } from "../Transport.ts"
 import type { Answer, AnswerBase, RawAnswer, StreamAnswer } from "./Answer.ts"
 import { AnswerReader } from "./AnswerFacts.ts"
 import type { AttemptEnvironment, AttemptPlan } from "./AttemptPlan.ts"
+import { BodyIds } from "./BodyIds.ts"
 import type { Limited } from "./Deadlines.ts"
-import { type Batch, EventReader, idsOf } from "./EventStream.ts"
+import { type Batch, EventReader } from "./EventStream.ts"
 import { type AttemptFailure, GivenBytes, GivenStream, type Source } from "./GivenStream.ts"
 import * as Outcome from "./Outcome.ts"
 import { type Charge, commit, settle, type Settled } from "./Settlement.ts"
@@ -76,7 +78,7 @@ class Attempt implements Source, Limited {
   private response: TransportResponse | undefined
   usage: Usage | undefined
   private cost: number | undefined
-  private ids: ReadonlyArray<string> = []
+  ids: ReadonlyArray<string> = []
   private limits: RateLimits | undefined
   private facts: AnswerReader | undefined
   private endedAt: number | undefined
@@ -201,7 +203,7 @@ class Attempt implements Source, Limited {
         json,
         usage: this.usage,
         facts,
-        ids: this.plan.request.isStored ? idsOf(json) : []
+        ids: this.plan.request.isStored ? idsOfAnswer(json) : []
       })
     })
   }
@@ -282,7 +284,8 @@ class Attempt implements Source, Limited {
     this.stageEndsAt = Infinity
     // nobody reads a body that cannot be there
     const isBodiless = response.status === 204 || response.status === 205 || this.plan.request.method === "HEAD"
-    const stream = new GivenBytes(this, response, isBodiless)
+    const watched = this.plan.request.isStored ? BodyIds.of(response.headers) : undefined
+    const stream = new GivenBytes(this, response, isBodiless, watched)
     this.given = stream
     this.plan.onOpen?.(stream)
     const answer: RawAnswer = { ...this.answerBase(response, now - permit.startedAt), _tag: "Raw", stream }

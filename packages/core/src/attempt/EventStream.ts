@@ -8,6 +8,7 @@
 import * as Sse from "effect/encoding/Sse"
 import type { Usage } from "../LoadBalancerError.ts"
 import { isRecord } from "../request/LlmRequest.ts"
+import { idsOfAnswer } from "../request/StoredIds.ts"
 import { AnswerReader } from "./AnswerFacts.ts"
 import { broken, fromErrorEvent, readUsage, type Unanswered } from "./Outcome.ts"
 
@@ -49,7 +50,7 @@ export class EventReader {
   isComplete = false
   usage: Usage | undefined
   readonly facts = new AnswerReader()
-  /** Ids that only this answer's resource will know: of the response, and of its encrypted items. */
+  /** Ids that only this answer's resource will know: of the response, and of its items. */
   readonly ids: Array<string> = []
   /** Reasoning and tool items that are open: the service may be silent while it works on them. */
   openItems = 0
@@ -292,7 +293,7 @@ export class EventReader {
     if (!isRecord(response)) return
     this.facts.read(response)
     this.ids.length = 0
-    this.ids.push(...idsOf(response))
+    this.ids.push(...idsOfAnswer(response))
   }
 }
 
@@ -330,20 +331,3 @@ const hasContent = (delta: unknown): boolean => {
 
 const isSilentItem = (item: unknown): boolean =>
   isRecord(item) && typeof item["type"] === "string" && (item["type"] === "reasoning" || item["type"].endsWith("_call"))
-
-/** What of a response's own ids only its resource knows. */
-export const idsOf = (response: Record<string, unknown>): Array<string> => {
-  const ids: Array<string> = []
-  if (typeof response["id"] === "string") ids.push(response["id"])
-  const conversation = response["conversation"]
-  if (isRecord(conversation) && typeof conversation["id"] === "string") ids.push(conversation["id"])
-  const output = response["output"]
-  if (Array.isArray(output)) {
-    for (const item of output) {
-      if (isRecord(item) && typeof item["id"] === "string" && typeof item["encrypted_content"] === "string") {
-        ids.push(item["id"])
-      }
-    }
-  }
-  return ids
-}

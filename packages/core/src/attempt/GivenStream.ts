@@ -19,6 +19,7 @@ import {
 } from "../LoadBalancerError.ts"
 import type { AttemptStory } from "../telemetry/AttemptStory.ts"
 import type { TransportResponse } from "../Transport.ts"
+import type { BodyIds } from "./BodyIds.ts"
 import type { Batch, EventReader, StreamEvent } from "./EventStream.ts"
 import * as Outcome from "./Outcome.ts"
 
@@ -84,6 +85,8 @@ export interface Source {
   readonly now: number
   readonly plan: { readonly timeouts: TimeoutsConfig; readonly story: AttemptStory }
   usage: Usage | undefined
+  /** Ids that only its resource knows. */
+  ids: ReadonlyArray<string>
   readonly enterStage: (stage: TimeoutStage, endsAt: number) => void
   readonly pauseStage: () => void
   readonly end: (outcome: Outcome.Outcome) => void
@@ -216,10 +219,15 @@ export class GivenBytes implements RawStream {
   onOver: (() => void) | undefined
   private delivered = 0
   private failure: AttemptFailure | undefined
+  private readonly watched: BodyIds | undefined
 
-  constructor(source: Source, response: TransportResponse, isEmpty: boolean) {
+  /**
+   * @param watched learns the ids in the body, where anybody may ask for them
+   */
+  constructor(source: Source, response: TransportResponse, isEmpty: boolean, watched: BodyIds | undefined) {
     this.source = source
     this.response = response
+    this.watched = watched
     if (!isEmpty) return
     this.isOver = true
     source.end({ _tag: "Success", usage: undefined })
@@ -234,6 +242,7 @@ export class GivenBytes implements RawStream {
       onSuccess: (bytes) => {
         this.source.pauseStage()
         this.delivered++
+        this.watched?.take(bytes)
         return Effect.succeed(bytes)
       },
       onFailure: (error): Effect.Effect<never, StreamBreak | Cause.Done> => {
@@ -242,6 +251,7 @@ export class GivenBytes implements RawStream {
           return this.fail(this.failure!)
         }
         this.isOver = true
+        if (this.watched !== undefined) this.source.ids = this.watched.end()
         this.source.end({ _tag: "Success", usage: undefined })
         this.onOver?.()
         return Cause.done()

@@ -8,6 +8,7 @@
  */
 import { parseWait } from "../deployment/RateLimitHeaders.ts"
 import { type TimeoutStage, type Usage } from "../LoadBalancerError.ts"
+import type { HardPin } from "../request/StoredIds.ts"
 import type { TransportError, TransportErrorKind } from "../Transport.ts"
 
 /** What a failure is held against. */
@@ -286,6 +287,17 @@ const isStoredReference = (error: ServiceError): boolean => {
   return code === "previous_response_not_found" || code === "response_not_found" || code === "conversation_not_found"
     || /(?:response|conversation|item) with id .{0,120}not found/i.test(error.message)
 }
+
+/** Words of services about a stored thing that they do not have. */
+const ABSENT = /not found|not be found|no such|not exist|found with id/i
+
+/**
+ * Whether a refusal says that what its request refers to is not on this resource: by its code, in words that name it, or
+ * by a 404 where the path names it.
+ */
+export const isNotHere = ({ elsewhere, message, status }: Refused, { ids, isInPath }: HardPin): boolean =>
+  elsewhere === "not-here" || (status === 404 && isInPath)
+  || ((status === 404 || status === 400) && ABSENT.test(message) && ids.some((id) => message.includes(id)))
 
 /**
  * Decides what an error event inside a stream with status 200 means: `error` events, `response.failed`, and chat chunks

@@ -20,7 +20,7 @@ import { Resource } from "./Resource.ts"
 /** Name of a deployment that serves every model under the model's own name. */
 const EVERY_MODEL = "*"
 
-/** Deployments that one such wildcard may become; a caller's typing errors must not grow the set for ever. */
+/** Deployments that wildcards may become, besides those in use; a caller's typing errors must not grow the set for ever. */
 const MAX_MATERIALISED = 100
 
 /**
@@ -43,8 +43,15 @@ export class Deployments extends Context.Service<Deployments, {
   readonly all: () => ReadonlyArray<Deployment>
   readonly resources: () => ReadonlyArray<Resource>
   readonly resource: (name: string) => Resource | undefined
-  /** The group that serves a model, or nothing when no deployment does. */
+  /**
+   * The group that serves a model, or nothing when no deployment does. Where there is no such model, the name of a
+   * deployment stands for its model, if all of that name serve one.
+   */
   readonly group: (model: string) => ModelGroup | undefined
+  /** Models of the deployments of this name, but for resources that serve any model under the model's own name. */
+  readonly modelsNamed: (name: string) => ReadonlyArray<string>
+  /** One deployment of each resource, for endpoints that name no model; nothing where there is no resource. */
+  readonly everywhere: () => ModelGroup | undefined
   /** Models that are served by name. */
   readonly models: () => ReadonlyArray<string>
   readonly settings: Config.Config
@@ -121,7 +128,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
     /** A wildcard deployment has one of its own for each model that is asked for, with quota and health of its own. */
     const materialise = (model: string): void => {
       for (const wildcard of groups.get(EVERY_MODEL)?.deployments ?? []) {
-        if (materialised.size >= MAX_MATERIALISED) return
+        while (materialised.size >= MAX_MATERIALISED && makeRoom());
         // a resource that has a deployment for the model serves it by that
         if (serversOf(model).some(({ resource }) => resource === wildcard.resource)) continue
         const plain = `${wildcard.resource.name}/${model}`
@@ -133,21 +140,48 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
       }
     }
 
+    /** Whether nothing would be lost with it: nobody uses it, and no time is set that it must be left alone for. */
+    const isIdle = ({ breaker, cooldown, id, inFlight }: Deployment, now: number): boolean =>
+      materialised.has(id) && inFlight === 0 && breaker.isClosed && (cooldown.allows(now) || cooldown.isMissing(now))
+
+    /** Forgets the model that was answered the longest ago, or never, of those that only wildcards serve. */
+    const makeRoom = (): boolean => {
+      const now = monotonicMillis(clock)
+      let oldest: ModelGroup | undefined
+      let oldestAt = Infinity
+      for (const group of groups.values()) {
+        const members = group.deployments
+        if (members.length === 0 || group.line.length > 0 || !members.every((member) => isIdle(member, now))) continue
+        const at = members.reduce((latest, { lastSuccessAt }) => Math.max(latest, lastSuccessAt), -Infinity)
+        if (oldest !== undefined && at >= oldestAt) continue
+        oldest = group
+        oldestAt = at
+      }
+      if (oldest === undefined) return false
+      groups.delete(oldest.model)
+      // they stay in the group, for a request that pauses between two attempts
+      for (const { id } of oldest.deployments) {
+        deployments.delete(id)
+        configs.delete(id)
+        materialised.delete(id)
+      }
+      return true
+    }
+
     const serversOf = (model: string): ReadonlyArray<Deployment> =>
       [...deployments.values()].filter((deployment) => deployment.model === model)
 
     /** A group outlives its last deployment: a request that waits meanwhile finds the one that is added next. */
-    const regroup = (model: string): ModelGroup | undefined => {
+    const regroup = (model: string): void => {
       const members = serversOf(model)
       let group = groups.get(model)
       if (group === undefined) {
-        if (members.length === 0) return undefined
+        if (members.length === 0) return
         group = new ModelGroup(model)
         groups.set(model, group)
       }
       group.deployments = members.toSorted((a, b) => a.tier - b.tier)
       group.hasStandard = members.some(({ provisioned }) => !provisioned)
-      return group
     }
 
     const groupOf = (model: string): ModelGroup | undefined => {
@@ -157,7 +191,8 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
 
     const withWildcards = (model: string): ModelGroup | undefined => {
       if (model !== EVERY_MODEL) materialise(model)
-      return regroup(model)
+      regroup(model)
+      return groupOf(model)
     }
 
     /** What of an addition contradicts what is there: an address or a model cannot change under way. */
@@ -244,10 +279,28 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
 
     for (const resource of settings.resources) addResource(resource, -Infinity, monotonicMillis(clock))
 
-    /** The group of a model that only wildcards serve, made when the model is first asked for. */
-    const wildcardGroup = (model: string): ModelGroup | undefined => {
-      const wildcards = groupOf(EVERY_MODEL)
-      return wildcards === undefined || materialised.size >= MAX_MATERIALISED ? wildcards : withWildcards(model)
+    const modelsNamed = (name: string): ReadonlyArray<string> => {
+      const wild = new Set(serversOf(EVERY_MODEL).map(({ resource }) => resource))
+      const found = new Set<string>()
+      for (const deployment of deployments.values()) {
+        if (deployment.name === name && !wild.has(deployment.resource)) found.add(deployment.model)
+      }
+      return [...found]
+    }
+
+    const namedGroup = (name: string): ModelGroup | undefined => {
+      const [model, other] = modelsNamed(name)
+      return model === undefined || other !== undefined ? undefined : groupOf(model)
+    }
+
+    const everywhere = new ModelGroup(EVERY_MODEL)
+    const oneOfEach = (): ModelGroup | undefined => {
+      const first = new Map<Resource, Deployment>()
+      for (const deployment of deployments.values()) {
+        if (first.get(deployment.resource)?.draining !== false) first.set(deployment.resource, deployment)
+      }
+      everywhere.deployments = [...first.values()]
+      return first.size === 0 ? undefined : everywhere
     }
 
     const withDeployment = (id: string, change: (deployment: Deployment) => void) =>
@@ -262,7 +315,9 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
       all: () => [...deployments.values()],
       resources: () => [...resources.values()],
       resource: (name) => resources.get(name),
-      group: (model) => groupOf(model) ?? wildcardGroup(model),
+      group: (model) => groupOf(model) ?? namedGroup(model) ?? withWildcards(model),
+      modelsNamed,
+      everywhere: oneOfEach,
       models: () => [...groups.keys()].filter((model) => groupOf(model) !== undefined),
       settings,
       events,

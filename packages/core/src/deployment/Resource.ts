@@ -70,11 +70,11 @@ const credentials = new Set([
   "sig"
 ])
 
-/** A caller's query without keys, without a fragment, and without a version where the resource has one of its own. */
-const crossingQuery = (query: string, hasVersion: boolean): string =>
+/** A caller's query without keys, without a fragment, and without a version: that is the resource's own affair. */
+const crossingQuery = (query: string): string =>
   query.split("#", 1)[0]!.split("&").filter((parameter) => {
     const name = decoded(parameter.split("=", 1)[0]!).toLowerCase()
-    return !credentials.has(name) && !(hasVersion && name === "api-version")
+    return !credentials.has(name) && name !== "api-version"
   }).join("&")
 
 const decoded = (text: string): string => {
@@ -196,7 +196,7 @@ export class Resource {
       ? `/deployments/${encodeURIComponent(deployment)}`
       : ""
     const version = this.apiVersion === undefined ? "" : `api-version=${encodeURIComponent(this.apiVersion)}`
-    const asked = query === "" ? "" : crossingQuery(query, this.apiVersion !== undefined)
+    const asked = query === "" ? "" : crossingQuery(query)
     const search = asked === "" ? version : version === "" ? asked : `${asked}&${version}`
     const whole = `${this.base}${scope}${path}${search === "" ? "" : `?${search}`}`
     const url = new URL(whole, this.origin)

@@ -68,8 +68,8 @@ export class Journey {
   timedOut = 0
   /** Resources that may serve it, where not all may. */
   resources: ReadonlySet<string> | undefined
-  /** Whether the owner of what it refers to is being searched for. */
-  isSearching = false
+  /** While the owner of what it refers to is searched for: resources that said not to be it. */
+  strangers: Set<string> | undefined
   /** Whether the prompt was too long for a provisioned deployment. */
   isStandardOnly = false
   readonly renewed = new Set<string>()
@@ -126,13 +126,18 @@ export class Journey {
     }
   }
 
-  /** It is known what becomes of it: a deployment answered it, or nobody is left to ask, or it ends unseen. */
-  judge(verdict: Verdict | Deployment, now: number, wallNow: number): void {
+  /**
+   * It is known what becomes of it: a deployment answered it, or nobody is left to ask, or it ends unseen.
+   *
+   * @param only of one deployment, rather than all
+   */
+  judge(verdict: Verdict | Deployment, now: number, wallNow: number, only?: Deployment): void {
     const { charges } = this
     if (charges.length === 0) return
     this.charges = []
     for (const charge of charges) {
-      judge(charge, typeof verdict === "string" ? verdict : peerVerdict(charge, verdict), now, wallNow)
+      if (only !== undefined && only !== charge.settled.permit.deployment) this.charges.push(charge)
+      else judge(charge, typeof verdict === "string" ? verdict : peerVerdict(charge, verdict), now, wallNow)
     }
   }
 
@@ -194,6 +199,21 @@ export class Journey {
       opened.push(stream)
       if (opened.length === 1) onOpen?.(all)
     }
+  }
+
+  /** Whether the owner of what it refers to is searched for. */
+  get isSearching(): boolean {
+    return this.strangers !== undefined
+  }
+
+  /** Searches on, at every resource that may still be the owner. Returns whether there is one. */
+  searchOn(): boolean {
+    const left = new Set<string>()
+    for (const { resource: { name } } of this.group.deployments) {
+      if (this.strangers?.has(name) !== true) left.add(name)
+    }
+    this.resources = left
+    return left.size > 0
   }
 
   /** It waits no more. */

@@ -279,7 +279,8 @@ export class NextAttempt {
   private remember(journey: Journey, answer: Answer, startedAt: number): void {
     const { request, sessionKey } = journey
     if (answer.ids.length > 0) this.state.owners.remember(answer.ids, answer.deployment.resource.name)
-    if (request.pin !== undefined) this.state.owners.remember(request.pin.ids, answer.deployment.resource.name)
+    // found: what else it refers to is there too
+    if (journey.isSearching) this.state.owners.remember(request.pin!.ids, answer.deployment.resource.name)
     if (sessionKey === undefined) return
     const from = this.state.affinity.commit(sessionKey, answer.deployment, startedAt, this.state.now)
     if (from === undefined) return

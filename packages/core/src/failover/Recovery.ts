@@ -8,8 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { AttemptFailure } from "../attempt/GivenStream.ts"
-import type { Outcome, Refused } from "../attempt/Outcome.ts"
-import type { Deployment } from "../deployment/Deployment.ts"
+import { isNotHere, type Outcome, type Refused } from "../attempt/Outcome.ts"
 import * as Errors from "../LoadBalancerError.ts"
 import { healthyShare } from "../routing/Router.ts"
 import type { BalancerState } from "./BalancerState.ts"
@@ -106,10 +105,17 @@ export class Recovery {
       case "Abandoned":
         return { stop: this.state.isClosed ? journey.unavailable("closed") : journey.deadlinePassed }
       case "Refused": {
-        if (outcome.elsewhere === "not-here" && journey.isSearching && this.searchOn(journey, deployment)) {
-          const next = this.next.decide(journey)
-          // a deployment that failed before is retried like any other
-          return next._tag === "Decision" && !next.isRepeat ? { mend: this.next.attempt(journey) } : {}
+        if (journey.strangers !== undefined && isNotHere(outcome, request.pin!)) {
+          // asking whose it is costs nothing
+          journey.counted--
+          journey.strangers.add(deployment.resource.name)
+          // what is not its own it need not know
+          journey.judge("unknown", this.state.now, this.state.wallNow, deployment)
+          if (journey.searchOn()) {
+            const next = this.next.decide(journey)
+            // a deployment that failed before is retried like any other
+            return next._tag === "Decision" && !next.isRepeat ? { mend: this.next.attempt(journey) } : {}
+          }
         }
         const standard = outcome.elsewhere === "context-length" && deployment.provisioned
           ? group.deployments.filter((other) => !other.provisioned && !journey.tried.has(other))
@@ -136,9 +142,11 @@ export class Recovery {
         if (outcome.timeout !== undefined && outcome.timeout !== "connect" && ++journey.timedOut > 1) {
           return { stop: this.finalReason(journey, last, "attempts") }
         }
+        this.widen(journey)
         return {}
       }
       case "Throttled":
+        this.widen(journey)
         return {}
     }
   }
@@ -169,16 +177,9 @@ export class Recovery {
     return !journey.owesRetry || this.state.budget.left(this.state.now) >= 1
   }
 
-  /** Excludes a resource that does not know what the request refers to. Returns whether another is left to ask. */
-  private searchOn(journey: Journey, deployment: Deployment): boolean {
-    journey.counted--
-    const left = new Set<string>()
-    for (const { resource } of journey.group.deployments) {
-      if (journey.resources === undefined || journey.resources.has(resource.name)) left.add(resource.name)
-    }
-    left.delete(deployment.resource.name)
-    journey.resources = left
-    return left.size > 0
+  /** A search that began at the default resource goes on elsewhere, where that fails. */
+  private widen(journey: Journey): void {
+    if (journey.isSearching && journey.resources !== undefined) journey.searchOn()
   }
 
   /** Waits for as long as the schedule says, within what bounds it. Returns why the request ends, if it does. */

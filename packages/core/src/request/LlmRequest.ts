@@ -13,6 +13,7 @@ import type { Explanation } from "../routing/Explanation.ts"
 import { isRecord, textOf as text } from "./Json.ts"
 import { traitsOf } from "./RequestTraits.ts"
 import { scopeOf } from "./Scope.ts"
+import { type HardPin, idsOfMessages, idsOfParameters, pinOf } from "./StoredIds.ts"
 import { countCharacters } from "./TokenEstimate.ts"
 
 export { isRecord }
@@ -24,7 +25,10 @@ export type Operation = "chat" | "responses" | "embeddings" | "other"
  * Options of one call, at every door.
  */
 export interface CallOptions {
-  /** Requests of one session share a prompt prefix, and should meet a warm prompt cache. */
+  /**
+   * Requests of one session share a prompt prefix, and should meet a warm prompt cache. Default: what the header
+   * `x-session-id` says, or one of those that coding agents send, else `prompt_cache_key`.
+   */
   readonly session?: string | undefined
   /** Total deadline of this call, in milliseconds or as a duration. Default: `timeouts.total`. */
   readonly timeout?: Duration.Input | undefined
@@ -43,14 +47,6 @@ export interface CallOptions {
   readonly explain?: ((explanation: Explanation) => void) | undefined
   /** Extra request headers. Only those that may cross the border are sent; see docs/guide.md. */
   readonly headers?: Readonly<Record<string, string>> | undefined
-}
-
-/**
- * What a request is tied to: something that only the resource which made it knows.
- */
-export interface HardPin {
-  /** Ids of stored responses and conversations, and of encrypted reasoning items, that the request refers to. */
-  readonly ids: ReadonlyArray<string>
 }
 
 /**
@@ -121,28 +117,27 @@ export interface Asked {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-const headersOf = (headers: CallOptions["headers"]): Readonly<Record<string, string>> | undefined => {
-  if (headers === undefined) return undefined
-  const given = lowerCase(headers)
-  return crossingHeaders((name) => given[name])
-}
-
 /**
  * A request of its facts and its options.
  */
-export const make = (asked: Asked, facts: Facts, options: CallOptions | undefined): LlmRequest => ({
-  ...asked,
-  ...facts,
-  scope: scopeOf(asked.operation, asked.path, facts.model, facts.traits?.["service_tier"]),
-  session: sessionOf(options?.session) ?? sessionOf(facts.session),
-  headers: asked.headers ?? headersOf(options?.headers),
-  attempts: options?.attempts,
-  hedge: options?.hedge,
-  schedule: options?.schedule,
-  explain: options?.explain,
-  timeout: options?.timeout === undefined ? undefined : millisOf(options.timeout),
-  timeouts: options?.timeouts === undefined ? undefined : limitsOf(options.timeouts)
-})
+export const make = (asked: Asked, facts: Facts, options: CallOptions | undefined): LlmRequest => {
+  const given = options?.headers === undefined ? undefined : lowerCase(options.headers)
+  const lookUp = (name: string) => given?.[name]
+  return {
+    ...asked,
+    ...facts,
+    scope: scopeOf(asked.operation, asked.path, facts.model, facts.traits?.["service_tier"]),
+    session: sessionOf(options?.session) ?? (given === undefined ? undefined : sessionOfHeaders(lookUp))
+      ?? sessionOf(facts.session),
+    headers: asked.headers ?? (given === undefined ? undefined : crossingHeaders(lookUp)),
+    attempts: options?.attempts,
+    hedge: options?.hedge,
+    schedule: options?.schedule,
+    explain: options?.explain,
+    timeout: options?.timeout === undefined ? undefined : millisOf(options.timeout),
+    timeouts: options?.timeouts === undefined ? undefined : limitsOf(options.timeouts)
+  }
+}
 
 const limitsOf = (given: NonNullable<CallOptions["timeouts"]>): Partial<TimeoutsConfig> => {
   // what is no object has no limit that is one
@@ -161,6 +156,29 @@ const sessionOf = (session: unknown): string | undefined => {
   if (typeof session !== "string" || session === "") return undefined
   if (session.length <= LONG_SESSION) return session
   return `${session.slice(0, 64)}:${session.length}:${Hash.string(session)}:${Hash.string(session.slice(1))}`
+}
+
+/**
+ * Headers that name a session, in this order: ours, and those that coding agents send, as of their sources in 2026. The
+ * same that Bifrost reads (`HarnessSessionHeaders` of maximhq/bifrost). None of them crosses the border.
+ */
+const sessionHeaders = [
+  "x-session-id", // ours, and OpenCode's
+  "x-claude-code-session-id", // Claude Code
+  "x-session-affinity", // OpenCode, packages/opencode/src/session/llm/request.ts
+  "session-id", // Codex CLI, codex-rs/codex-api/src/requests/headers.rs
+  "session_id", // Codex CLI before it was renamed
+  "thread-id", // Codex CLI, where it sends no session
+  "conversation_id" // Codex CLI before that
+]
+
+/** The session that a caller's headers name, looked up by lower-case name. */
+export const sessionOfHeaders = (lookUp: (name: string) => string | null | undefined): string | undefined => {
+  for (const name of sessionHeaders) {
+    const session = lookUp(name)?.trim()
+    if (session !== undefined && session !== "") return sessionOf(session)
+  }
+  return undefined
 }
 
 const millisOf = (duration: Duration.Input): number => {
@@ -318,12 +336,17 @@ export const readFacts = (operation: Operation, parameters: Parameters): Facts =
     characters: charactersOf(operation, parameters),
     outputLimit: operation === "embeddings" ? 0 : limit === undefined ? undefined : limit * choices,
     session: text(parameters["prompt_cache_key"]),
-    pin: operation === "responses" ? readPin(parameters) : undefined,
+    pin: pinIn(operation, parameters),
     isStored: operation === "responses" || (operation === "chat" && parameters["store"] === true),
     hasSideEffects: operation === "responses"
       && (parameters["background"] === true || parameters["store"] === true),
     traits: traitsOf(parameters)
   }
+}
+
+const pinIn = (operation: Operation, parameters: Parameters): HardPin | undefined => {
+  if (operation === "embeddings") return undefined
+  return pinOf([], operation === "chat" ? idsOfMessages(parameters["messages"]) : idsOfParameters(parameters))
 }
 
 const asksForUsage = (parameters: Parameters): boolean => {
@@ -346,31 +369,6 @@ const charactersOf = (operation: Operation, parameters: Parameters): number => {
   }
   return characters
 }
-
-const readPin = (parameters: Parameters): HardPin | undefined => {
-  const ids: Array<string> = []
-  const previous = text(parameters["previous_response_id"])
-  if (previous !== undefined) ids.push(previous)
-  const conversation = parameters["conversation"]
-  const conversationId = text(conversation) ?? (isRecord(conversation) ? text(conversation["id"]) : undefined)
-  if (conversationId !== undefined) ids.push(conversationId)
-  const input = parameters["input"]
-  if (Array.isArray(input)) {
-    for (const item of input) {
-      if (!isRecord(item)) continue
-      const encrypted = text(item["encrypted_content"])
-      if (encrypted !== undefined) ids.push(text(item["id"]) ?? encryptedKey(encrypted))
-      else if (item["type"] === "item_reference") {
-        const id = text(item["id"])
-        if (id !== undefined) ids.push(id)
-      }
-    }
-  }
-  return ids.length === 0 ? undefined : { ids }
-}
-
-/** A short name for encrypted content that came without an id. */
-export const encryptedKey = (content: string): string => `encrypted:${Hash.string(content)}:${content.length}`
 
 /**
  * Parameters as they are sent: without the model, which `withModel` puts in, with `stream` as the method says, and with

@@ -1,10 +1,10 @@
 /**
- * Which resource made what: stored responses, conversations and encrypted reasoning items work only where they were
- * made. Learned from answers; bounded, the longest unused forgotten first.
+ * Which resource made what: whatever is stored, and encrypted reasoning, works only where it was made. Learned from
+ * answers; bounded, the longest unused forgotten first, since what is forgotten is searched for.
  */
 
-/** Ids remembered. */
-const CAPACITY = 20_000
+/** Ids remembered: a response has one, and one for each item of its output. */
+const CAPACITY = 50_000
 
 /**
  * Memory of owners.
@@ -16,7 +16,9 @@ export class ResourceOwners {
   find(ids: ReadonlyArray<string>): string | undefined {
     for (const id of ids) {
       const owner = this.owners.get(id)
-      if (owner !== undefined) return owner
+      if (owner === undefined) continue
+      this.remember([id], owner)
+      return owner
     }
     return undefined
   }

@@ -11,6 +11,7 @@ import * as Fault from "./SimulatedFault.ts"
 import * as Generation from "./SimulatedGeneration.ts"
 import * as Prompt from "./SimulatedPrompt.ts"
 import * as Responses from "./SimulatedResponses.ts"
+import * as Store from "./SimulatedStore.ts"
 
 /**
  * Answers a chat or responses request.
@@ -23,7 +24,7 @@ export const generate = (
   const { now, resource } = exchange
   const { contextTokens, counters, options } = deployment
   const operation = exchange.route!.operation
-  const before = operation === "responses" ? findBefore(exchange, body) : ""
+  const before = findBefore(exchange, body)
   if (before instanceof Prompt.Problem) return exchange.refuse(before.answer)
   const model = { reasons: (options.reasoningTokens ?? 0) > 0, callsTools: options.callsTools === true }
   const prompt = operation === "responses" ? Prompt.responses(body, before, model) : Prompt.chat(body, model)
@@ -158,30 +159,64 @@ export const faultInside = (
   return status === undefined ? undefined : exchange.refuse(exchange.errorOf(status), status.headers, settle)
 }
 
-/** The text of the conversation that a request goes on from. */
-const findBefore = (exchange: SimulatedExchange, body: Prompt.Json): string | Prompt.Problem => {
-  const { resource } = exchange
-  const { azure, store } = resource
-  const items = Array.isArray(body["input"]) ? body["input"] as ReadonlyArray<Prompt.Json | null> : []
-  for (const item of items) {
-    const encrypted = item?.["encrypted_content"]
-    if (typeof encrypted === "string" && !encrypted.startsWith(resource.encryptedPrefix)) {
-      return new Prompt.Problem(Errors.invalidEncryptedContent)
-    }
+/**
+ * Answers a request to compact a conversation, or to count the tokens of one. Neither costs quota here.
+ */
+export const compact = (
+  exchange: SimulatedExchange,
+  deployment: Deployment.SimulatedDeployment,
+  body: Prompt.Json
+): Answer.SimulatedAnswer => {
+  const before = findBefore(exchange, body)
+  if (before instanceof Prompt.Problem) return exchange.refuse(before.answer)
+  const prompt = Prompt.responses({ input: [], ...body }, before, { callsTools: false })
+  if (prompt instanceof Prompt.Problem) return exchange.refuse(prompt.answer)
+  const fault = faultInside(exchange, deployment, 0)
+  if (fault !== undefined) return fault
+  const tokens = Math.ceil(prompt.text.length / deployment.charactersPerToken) + prompt.extraTokens
+  if (exchange.route!.operation === "inputTokens") {
+    return exchange.json(JSON.stringify({ object: "response.input_tokens", input_tokens: tokens }))
   }
+  const { id, now, resource: { encryptedPrefix } } = exchange
+  const output = [{ id: `cmp_${id}`, type: "compaction", encrypted_content: `${encryptedPrefix}${id}` }]
+  const usage = { input_tokens: tokens, output_tokens: 1, total_tokens: tokens + 1 }
+  const created_at = Math.floor(now / 1_000)
+  return exchange.json(JSON.stringify({ id: `resp_${id}`, object: "response.compaction", created_at, output, usage }))
+}
+
+/** The text that a request goes on from. Everything that it refers to must be stored here. */
+const findBefore = (exchange: SimulatedExchange, body: Prompt.Json): string | Prompt.Problem => {
+  const { azure, encryptedPrefix, store } = exchange.resource
+  const texts: Array<string> = []
   const previous = body["previous_response_id"]
   if (typeof previous === "string") {
     const found = store.get(previous)
     if (found === undefined) return new Prompt.Problem(Errors.unknownResponse(previous, azure))
-    return found.text
+    texts.push(found.text)
   }
   const conversation = Responses.conversationId(body)
-  if (conversation === undefined) return ""
-  const found = store.conversation(conversation)
-  if (found === undefined) {
-    return new Prompt.Problem(Errors.notFound(`Conversation with id '${conversation}' not found.`, "conversation"))
+  if (conversation !== undefined) {
+    const found = store.get(conversation)
+    if (found === undefined) {
+      return new Prompt.Problem(Errors.notFound(`Conversation with id '${conversation}' not found.`, "conversation"))
+    }
+    if (texts.length === 0) texts.push(found.text)
   }
-  return found.text
+  const items = Array.isArray(body["input"]) ? body["input"] as ReadonlyArray<Prompt.Json | null> : []
+  for (const item of items) {
+    const encrypted = item?.["encrypted_content"]
+    if (typeof encrypted === "string" && !encrypted.startsWith(encryptedPrefix)) {
+      return new Prompt.Problem(Errors.invalidEncryptedContent)
+    }
+    if (item?.["type"] !== "item_reference") continue
+    const found = store.get(String(item["id"]))
+    if (found === undefined) {
+      return new Prompt.Problem(Errors.notFound(`Item with id '${String(item["id"])}' not found.`, "input"))
+    }
+    texts.push(found.text)
+  }
+  const absent = Store.referencesOf(body).find((id) => store.get(id) === undefined)
+  return absent === undefined ? texts.join("\n") : new Prompt.Problem(Store.missing(absent))
 }
 
 const chat = (
@@ -236,9 +271,13 @@ const respond = (
   const pending = Responses.object(generation, context, body["background"] === true ? "queued" : "in_progress")
   const text = `${prompt.text}\n${Responses.textOf(generation)}`
   const conversation = Responses.conversationId(body)
-  if (conversation !== undefined) resource.store.conversation(conversation)!.text = text
+  const { store } = resource
+  if (conversation !== undefined) store.put(conversation, { ...store.get(conversation)!, text })
   if (body["store"] !== false) {
-    resource.store.put(context.id, { object, pending, readyAt: exchange.now + end, text })
+    store.put(context.id, { object, pending, readyAt: exchange.now + end, text })
+    for (const item of object["output"] as ReadonlyArray<Prompt.Json>) {
+      store.put(String(item["id"]), { object: item, text: Responses.textOf(generation) })
+    }
   }
   if (!prompt.stream) {
     return body["background"] === true

@@ -1,6 +1,7 @@
 /**
  * Which operation a method and path stand for, in each of the three protocols.
  */
+import { kinds } from "./SimulatedStore.ts"
 
 /**
  * `v1` and `classic` are Azure's, `openai` is OpenAI's.
@@ -14,14 +15,11 @@ export type Operation =
   | "chat"
   | "responses"
   | "embeddings"
+  | "compact"
+  | "inputTokens"
   | "models"
   | "model"
-  | "response"
-  | "cancelResponse"
-  | "deleteResponse"
-  | "createConversation"
-  | "conversation"
-  | "deleteConversation"
+  | "stored"
 
 /**
  * A path that was understood.
@@ -33,6 +31,8 @@ export interface Route {
   readonly deployment: string | undefined
   /** The id in the path. */
   readonly id: string
+  /** The segments of the path below the API's base. */
+  readonly rest: ReadonlyArray<string>
   readonly apiVersion: string
 }
 
@@ -61,7 +61,13 @@ export const parse = (provider: "azure" | "openai", method: string, pathAndQuery
  * Whether a dated API is older than responses are.
  */
 export const isTooOld = (route: Route): boolean =>
-  route.protocol === "classic" && route.apiVersion < "2025-03-01" && /response/i.test(route.operation)
+  route.protocol === "classic" && route.apiVersion < "2025-03-01" && route.rest[0] === "responses"
+
+/**
+ * Whether the body of such a request names a model.
+ */
+export const namesModel = ({ operation }: Route): boolean =>
+  operation !== "models" && operation !== "model" && operation !== "stored"
 
 const withProtocol = (
   protocol: Protocol,
@@ -71,26 +77,25 @@ const withProtocol = (
   apiVersion: string
 ): Route | undefined => {
   const operation = operationOf(method, rest)
-  return operation === undefined ? undefined : { protocol, operation, deployment, id: rest[1] ?? "", apiVersion }
+  return operation === undefined ? undefined : { protocol, operation, deployment, id: rest[1] ?? "", rest, apiVersion }
 }
 
 const operationOf = (method: string, rest: ReadonlyArray<string>): Operation | undefined => {
-  const shape = `${method} ${rest.map((segment, index) => index === 1 && rest[0] !== "chat" ? "*" : segment).join("/")}`
-  return operations[shape]
+  const operation = operations[`${method} ${rest.join("/")}`]
+  if (operation !== undefined) return operation
+  if (method === "GET" && rest[0] === "models" && rest.length === 2) return "model"
+  return kinds[rest[0]!] !== undefined && methods.has(method) ? "stored" : undefined
 }
+
+const methods = new Set(["GET", "POST", "DELETE"])
 
 const operations: Readonly<Record<string, Operation>> = {
   "POST chat/completions": "chat",
   "POST responses": "responses",
+  "POST responses/compact": "compact",
+  "POST responses/input_tokens": "inputTokens",
   "POST embeddings": "embeddings",
-  "GET models": "models",
-  "GET models/*": "model",
-  "GET responses/*": "response",
-  "POST responses/*/cancel": "cancelResponse",
-  "DELETE responses/*": "deleteResponse",
-  "POST conversations": "createConversation",
-  "GET conversations/*": "conversation",
-  "DELETE conversations/*": "deleteConversation"
+  "GET models": "models"
 }
 
 const decode = (segment: string): string => {

@@ -227,9 +227,7 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
 
     handle(request, now, random) {
       const route = Route.parse(provider, request.method, request.path)
-      const generates = route?.operation === "chat" || route?.operation === "responses" ||
-        route?.operation === "embeddings"
-      const body = generates ? Prompt.parse(request.body) : undefined
+      const body = route !== undefined && Route.namesModel(route) ? Prompt.parse(request.body) : undefined
       const exchange = open(request, body, route, now, random)
       record(request.headers)
       const { deployment, struck } = exchange
@@ -261,9 +259,15 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
       if (deployment.embeds !== (route.operation === "embeddings")) {
         return exchange.refuse(Errors.wrongOperation(route.operation, deployment.model))
       }
-      return route.operation === "embeddings"
-        ? Operations.embed(exchange, deployment, body)
-        : Operations.generate(exchange, deployment, body)
+      switch (route.operation) {
+        case "embeddings":
+          return Operations.embed(exchange, deployment, body)
+        case "compact":
+        case "inputTokens":
+          return Operations.compact(exchange, deployment, body)
+        default:
+          return Operations.generate(exchange, deployment, body)
+      }
     },
 
     fault(target, fault) {
