@@ -145,6 +145,7 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
             isRenewal: false,
             onOpen: undefined,
             source: CHECK,
+            isRepeat: false,
             onCharge: undefined,
             onEnd: undefined,
             story: new AttemptStory(events, begun)

@@ -242,6 +242,7 @@ const throttle = (permits: ReadonlyArray<Permit>, now: number): void => {
       group: makeGroup([permit.deployment]),
       request: chat,
       source: 1,
+      isRepeat: false,
       promptTokens: 1000,
       configured: defaults.timeouts,
       usage: undefined,

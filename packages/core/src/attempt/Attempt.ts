@@ -356,10 +356,11 @@ class Attempt implements Source, Limited {
   // --- settle -------------------------------------------------------------------------------------------------------
 
   settled(now: number): Settled {
-    const { configured, group, permit, promptTokens, request, source } = this.plan
+    const { configured, group, isRepeat, permit, promptTokens, request, source } = this.plan
     return {
       permit,
       source,
+      isRepeat,
       configured,
       group,
       request,

@@ -62,6 +62,8 @@ export interface AttemptPlan {
   readonly onOpen: OnOpen | undefined
   /** Which request of this balancer it belongs to. */
   readonly source: number
+  /** Whether the request was sent to this deployment before, though there are others. */
+  readonly isRepeat: boolean
   /** Takes what is to be judged once it is known whether a peer answers. Without it nobody learns that. */
   readonly onCharge: ((charge: Charge) => void) | undefined
   /** Told when the attempt ends, which for a stream is long after it succeeded. */

@@ -22,6 +22,8 @@ export interface Settled {
   readonly request: LlmRequest
   /** Which request of this balancer it is, to tell one request's word from several. */
   readonly source: number
+  /** Whether the request was sent to this deployment before, though there are others: it is the word of one request still. */
+  readonly isRepeat: boolean
   readonly promptTokens: number
   /** Time limits without the request's own. */
   readonly configured: TimeoutsConfig
@@ -223,7 +225,7 @@ const observe = (
 const gapOf = ({ deployments, expected }: ModelGroup): number => expected.gap * deployments.length
 
 const failed = (settled: Settled, outcome: Failed): Charge | undefined => {
-  const { now, permit, request, source } = settled
+  const { group, isRepeat, now, permit, request, source } = settled
   const { deployment } = permit
   const { breaker, resource } = deployment
   if (outcome.unprocessed) deployment.quota.refund(permit.reservation, now)
@@ -243,7 +245,7 @@ const failed = (settled: Settled, outcome: Failed): Charge | undefined => {
   else answered(settled)
   const isProbe = isProbing(breaker, permit.epoch)
   const isCounted = outcome.effect === "count" &&
-    (isProbe || (outcome.timeout === undefined && !breaker.isDoubtful(now)))
+    (isProbe || (outcome.timeout === undefined && !isRepeat && !group.isDoubtful(now)))
   const charge = { settled, outcome, isProbe, isCounted }
   if (outcome.effect === "missing") {
     breaker.release(permit.epoch)
@@ -262,7 +264,7 @@ const failed = (settled: Settled, outcome: Failed): Charge | undefined => {
   }
   if (isCounted) failDeployment(settled, outcome.reason)
   // what is too slow here may be too slow anywhere
-  else if (outcome.timeout === undefined) doubtDeployment(settled, outcome.reason)
+  else if (outcome.timeout === undefined && !isRepeat) doubtDeployment(settled, outcome.reason)
   return charge
 }
 

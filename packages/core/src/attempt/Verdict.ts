@@ -6,6 +6,7 @@
  * request, or other requests that fare the same. Judged once for each attempt, in one synchronous block. The table is in
  * docs/failures.md. (Outlier detection relative to peers, as Envoy's by success rate; here peers see the same request.)
  */
+import type { Deployment } from "../deployment/Deployment.ts"
 import type { Failed, Refused } from "./Outcome.ts"
 import { tellOutlier } from "./Outlier.ts"
 import {
@@ -20,10 +21,12 @@ import {
 
 /**
  * - `answered`: by a peer: it was no fault of the request.
- * - `unanswered`: refused an answer wherever it was sent, and nobody is left to ask: it may be the request's own fault.
- * - `unknown`: it was not seen how a peer does, as it ended before.
+ * - `unanswered`: wherever it was sent it got no answer, though one of these deployments answers others: it may well be the
+ *   request's own fault.
+ * - `unproven`: wherever it was sent it got no answer, and none of these deployments has answered anything yet.
+ * - `unknown`: it was not seen how a peer does, or nobody answers anything.
  */
-export type Verdict = "answered" | "unanswered" | "unknown"
+export type Verdict = "answered" | "unanswered" | "unproven" | "unknown"
 
 /** Milliseconds within which an answer shows that a deployment is alive. */
 const RECENTLY = 30_000
@@ -48,14 +51,14 @@ export const judge = (charge: Charge, verdict: Verdict, now: number, wallNow: nu
   }
 }
 
-/** Whether it answers others. */
-const isAlive = ({ now, permit: { deployment } }: Settled): boolean => now - deployment.lastSuccessAt <= RECENTLY
+/** Whether a deployment answers others. */
+export const isAlive = ({ lastSuccessAt }: Deployment, now: number): boolean => now - lastSuccessAt <= RECENTLY
 
 /** A time to wait: it stands where a peer answers, and is tried where nobody does. */
 const judgeWait = (settled: Settled, reason: string, verdict: Verdict): void => {
   const { now, permit: { deployment }, request, source } = settled
   const cooldown = deployment.cooldownOf(request.scope)
-  if (verdict === "unanswered" && isAlive(settled)) cooldown?.doubt(source, now)
+  if (verdict === "unanswered" || verdict === "unproven") cooldown?.doubt(source, now)
   if (verdict !== "answered") return
   if ((cooldown?.confirm(source) ?? 0) >= NOTED_ROUNDS) {
     tellOutlier(settled.events, deployment, reason, now, settled.wallNow)
@@ -83,14 +86,14 @@ const judgeFailed = (
   const { reason, timeout } = outcome
   const isLate = timeout !== undefined
   // where there is only one, nobody else could show it to be well
-  if (verdict === "unanswered" && isAlive(settled) && group.deployments.length > 1) {
+  if (verdict === "unanswered" && group.deployments.length > 1) {
     if (isCounted) deployment.breaker.pardon(permit.epoch, then.now, now, isProbe)
     return
   }
   if (isLate && permit.firstByteAt === undefined) observeWait(then)
-  const isHeld = !isLate || (!isOwnPatience(settled, timeout)
-    && (verdict === "answered" || group.hasHealthyPeer(deployment, now)))
-  if (!isCounted && isHeld) failDeployment(settled, reason)
+  // what came at once, and may be the request's own, counts in full only where a peer answers it
+  const isHeld = verdict === "answered" || (isLate && group.hasHealthyPeer(deployment, now))
+  if (!isCounted && isHeld && !(isLate && isOwnPatience(settled, timeout))) failDeployment(settled, reason)
   if (verdict === "answered") tellWorse(settled, reason)
 }
 

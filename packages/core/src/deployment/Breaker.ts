@@ -35,9 +35,6 @@ const BUCKETS = 10
 /** What a pardoned failure still counts in a row: a deployment that answers nothing at all opens all the same. */
 const PARDONED = 0.25
 
-/** How long failures are not counted in full before they are judged, after one that was pardoned, in milliseconds. */
-const DOUBT = 60_000
-
 /**
  * Breaker of a deployment or of a resource. Times are milliseconds of a monotonic clock.
  */
@@ -48,7 +45,6 @@ export class Breaker {
   private head = 0
   private inARow = 0
   private failedAt = -Infinity
-  private doubtfulUntil = -Infinity
   private trips = 0
   private probing = false
   /** Whether it was opened at once, for what no repetition mends. */
@@ -145,11 +141,6 @@ export class Breaker {
     return true
   }
 
-  /** Whether a failure may well be its request's own: others lately were, so it counts in full only when it is judged. */
-  isDoubtful(now: number): boolean {
-    return this.isClosed && now < this.doubtfulUntil
-  }
-
   /** The request failed, and may be pardoned. Returns whether this opened the breaker. */
   failDoubtfully(epoch: number, now: number, random: number, reason: string): boolean {
     if (epoch !== this.epoch) return false
@@ -164,7 +155,6 @@ export class Breaker {
    * last of several or as a probe, the next request may try at once.
    */
   pardon(epoch: number, failedAt: number, now: number, wasProbe = false): void {
-    this.doubtfulUntil = now + DOUBT
     if (epoch !== this.epoch && epoch !== this.epoch - 1) return
     if (!wasProbe) this.forgive(failedAt, now)
     if (epoch === this.epoch || this.current !== "open" || (!wasProbe && this.isTripping())) return

@@ -111,7 +111,7 @@ export class Cooldown {
     }
     if (source === undefined) this.isCertain = true
     else this.sources.add(source)
-    const until = now + this.grown(wait ?? this.options.cooldown)
+    const until = now + this.grown(this.waitOf(wait))
     if (until > this.until) {
       this.until = until
       this.reason = reason
@@ -141,6 +141,11 @@ export class Cooldown {
     if (!this.sources.delete(source) || now >= this.until || this.isCertain || this.sources.size > 0) return
     this.isOnTrial = true
     this.probeAt = this.refusedTrials === 0 ? now : now + TRIAL_PACE * 2 ** Math.min(this.refusedTrials - 1, 30)
+  }
+
+  /** How long whoever was told waits, in milliseconds: the default where the service named no time. */
+  waitOf(wait: number | undefined): number {
+    return wait ?? this.options.cooldown
   }
 
   private grown(wait: number): number {

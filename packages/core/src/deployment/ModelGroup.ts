@@ -10,6 +10,9 @@ import { WaitingLine } from "./WaitingLine.ts"
 
 const RECENTLY = 30_000
 
+/** How long failures are not counted in full before they are judged, after one that was pardoned, in milliseconds. */
+const DOUBT = 60_000
+
 /**
  * Live state of a model.
  */
@@ -20,6 +23,7 @@ export class ModelGroup {
   /** Requests that wait for a deployment to come back. */
   readonly line = new WaitingLine()
   readonly overload = new Overload()
+  private doubtfulUntil = -Infinity
   /** In order of tier. Replaced whole when the set changes. */
   deployments: ReadonlyArray<Deployment> = []
   /** Whether any of them is not provisioned. */
@@ -35,6 +39,16 @@ export class ModelGroup {
       if (peer !== self && now - peer.lastSuccessAt <= RECENTLY) return true
     }
     return false
+  }
+
+  /** A request got no answer from deployments that answer others: there may be more like it. */
+  doubt(now: number): void {
+    this.doubtfulUntil = now + DOUBT
+  }
+
+  /** Whether failures may well be their requests' own, as others lately were. */
+  isDoubtful(now: number): boolean {
+    return now < this.doubtfulUntil
   }
 
   /** Requests find no deployment that takes them now: those that are failing are missed. */

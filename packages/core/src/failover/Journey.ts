@@ -5,7 +5,7 @@ import type { OnOpen } from "../attempt/AttemptPlan.ts"
 import type { AttemptFailure } from "../attempt/GivenStream.ts"
 import type { Refused } from "../attempt/Outcome.ts"
 import type { Charge } from "../attempt/Settlement.ts"
-import { judge, type Verdict } from "../attempt/Verdict.ts"
+import { isAlive, judge, type Verdict } from "../attempt/Verdict.ts"
 import { type Config, limitOf, type TimeoutsConfig } from "../Config.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import { sizeOf } from "../deployment/Latency.ts"
@@ -55,6 +55,8 @@ export class Journey {
   longestWait = Infinity
   /** What its attempts say against deployments, until it is known whether a peer answers. */
   private charges: Array<Charge> = []
+  /** Whether it got no answer from deployments that answer others. */
+  private isGuilty = false
   /** The last word of a service that would not do what was asked. It is the caller's, unless another answers. */
   refusal: Refused | undefined
   /** Whether another deployment was asked whether a refusal is the request's own fault. */
@@ -119,11 +121,12 @@ export class Journey {
   /** An attempt ended without an answer. */
   accuse(charge: Charge): void {
     this.charges.push(charge)
-    const { outcome, settled: { now, permit: { deployment } } } = charge
-    if ("wait" in outcome && outcome.wait !== undefined) {
-      this.told ??= new Map()
-      this.told.set(deployment, Math.max(this.told.get(deployment) ?? 0, now + outcome.wait))
-    }
+    const { outcome, settled: { now, permit: { deployment }, request: { scope } } } = charge
+    if (outcome._tag === "Refused") return
+    const wait = outcome._tag === "Failed" ? outcome.wait : deployment.coolingOf(scope).waitOf(outcome.wait)
+    if (wait === undefined) return
+    this.told ??= new Map()
+    this.told.set(deployment, Math.max(this.told.get(deployment) ?? 0, now + wait))
   }
 
   /**
@@ -135,6 +138,12 @@ export class Journey {
     const { charges } = this
     if (charges.length === 0) return
     this.charges = []
+    if (verdict === "unanswered") {
+      const deployments = charges.map(({ settled }) => settled.permit.deployment)
+      this.isGuilty ||= deployments.some((deployment) => isAlive(deployment, now))
+      if (this.isGuilty) this.group.doubt(now)
+      else verdict = deployments.every(({ lastSuccessAt }) => lastSuccessAt === -Infinity) ? "unproven" : "unknown"
+    }
     for (const charge of charges) {
       if (only !== undefined && only !== charge.settled.permit.deployment) this.charges.push(charge)
       else judge(charge, typeof verdict === "string" ? verdict : peerVerdict(charge, verdict), now, wallNow)

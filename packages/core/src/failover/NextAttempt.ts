@@ -202,7 +202,8 @@ export class NextAttempt {
     if (resource.breaker.epoch !== resourceEpoch) narrator.halfOpened("resource", resource.name)
     // in the same moment, so that nobody overtakes
     journey.leaveLine()
-    const again = journey.tried.has(deployment) ? "retry" : "failover"
+    const isAgain = journey.tried.has(deployment)
+    const again = isAgain ? "retry" : "failover"
     const role = overruling === "hedge" ? "hedge" : journey.tried.size === 0 ? "first" : again
     journey.tried.add(deployment)
     journey.counted++
@@ -226,6 +227,7 @@ export class NextAttempt {
       isRenewal: typeof overruling === "object",
       onOpen,
       source: journey.source,
+      isRepeat: isAgain && group.deployments.length > 1,
       onCharge: (charge) => journey.accuse(charge),
       onEnd,
       story: narrator.attempt(journey, permit, role, selection)

@@ -262,7 +262,7 @@ export class Recovery {
     const { maxWait, maxWaiting } = this.state.settings.failover
     const began = this.state.now
     const isPinned = journey.resources !== undefined
-    const isAside = isPinned || this.next.wouldSendAnother(journey)
+    const isAside = isPinned || wasRefusedByAll(journey) || this.next.wouldSendAnother(journey)
     if (isAside && !this.next.mustQueue(journey)) {
       // nobody else waits for just this resource, or was told just this, so it holds nobody up
       yield* this.state.pause(delay)
@@ -360,6 +360,10 @@ const LOOK_EVERY = 250
 /** Whether it was seen how more than one deployment does with it, or there is no other. */
 const isJudged = ({ attempts, group }: Journey): boolean =>
   group.deployments.length === 1 || attempts.some(({ deployment }) => deployment !== attempts[0]!.deployment)
+
+/** Whether each deployment told it to wait: it waits for its own sake, and holds nobody up. */
+const wasRefusedByAll = ({ group, last, tried }: Journey): boolean =>
+  last?.outcome._tag === "Throttled" && group.deployments.every((deployment) => tried.has(deployment))
 
 /** The service's refusal as the caller's error. */
 const rejected = ({ body, code, headers, message, status }: Refused): Errors.LoadBalancerErrorReason => {
