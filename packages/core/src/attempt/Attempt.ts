@@ -145,7 +145,7 @@ class Attempt implements Source, Limited {
     this.response = response
     const { permit, request } = this.plan
     this.limits = parseRateLimits(response.headers)
-    this.deployment.quota.observe(this.limits, permit.reservation, this.now)
+    this.deployment.quota.observe(this.limits, permit.reservation, this.now, response.status === 429)
     if (response.status < 200 || response.status > 299) return this.receiveError(response)
     if (request.operation === "other") return this.receiveRaw(response)
     return request.stream ? this.receiveStream(response) : this.receiveWhole(response)

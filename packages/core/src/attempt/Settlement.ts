@@ -64,11 +64,12 @@ export const settle = (settled: Settled, outcome: Outcome): boolean => {
       deployment.totals.throttled++
       answered(settled)
       deployment.breaker.release(permit.epoch)
-      deployment.quota.throttled(permit.reservation, now)
       // told inside an answer that had begun, it may have been counted
       if (outcome.status === 429) deployment.quota.refund(permit.reservation, now)
       else billed(settled)
-      tellCooldown(settled, deployment.cooldown.begin(now, outcome.wait, outcome.reason), outcome.reason)
+      const coolFor = deployment.cooldown.begin(now, outcome.wait, outcome.reason)
+      deployment.quota.throttled(permit.reservation, now, coolFor)
+      tellCooldown(settled, coolFor, outcome.reason)
       break
     }
     case "Failed":
@@ -135,7 +136,6 @@ const succeeded = (settled: Settled): void => {
     wellAgain(settled)
   }
   billed(settled)
-  deployment.quota.answered(permit.reservation, now)
   if (request.operation === "other") return
   if (usage !== undefined) {
     // an answer that was limited says nothing of how long those are that are not
