@@ -3,13 +3,14 @@
  *
  * Called once for each attempt, in one synchronous block, whatever way it ended.
  */
-import { limitOf, type TimeoutsConfig } from "../Config.ts"
+import type { TimeoutsConfig } from "../Config.ts"
 import type { Permit } from "../deployment/Deployment.ts"
 import { HANG_FACTOR, type Latency, type LatencyKind, sizeOf } from "../deployment/Latency.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import type { EventHub } from "../Event.ts"
 import type { TimeoutStage, Usage } from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
+import { limitOf } from "./AttemptPlan.ts"
 import type { Failed, Outcome } from "./Outcome.ts"
 
 /** What settling needs to know besides the outcome. */
@@ -138,6 +139,7 @@ const succeeded = (settled: Settled): void => {
   billed(settled)
   if (request.operation === "other") return
   if (usage !== undefined) {
+    if (usage.reasoningTokens > 0) group.reasons = true
     // an answer that was limited says nothing of how long those are that are not
     const output = request.outputLimit === undefined ? usage.completionTokens : 0
     group.estimate.learn(request.characters, usage.promptTokens, output)
@@ -215,13 +217,16 @@ const failed = (settled: Settled, outcome: Failed): void => {
 
 /**
  * A time limit says something about a deployment only when its peers are well; otherwise everything may be slow. One
- * that the caller made shorter says nothing.
+ * that the caller made shorter says nothing, and nor does one that was given up for another where the deployment has
+ * answered others since: then it is the request that takes long.
  */
 const timedOut = (settled: Settled, stage: TimeoutStage, reason: string): void => {
   const { configured, group, now, permit, request } = settled
   const { deployment } = permit
-  const limit = limitOf(stage)
-  const isImpatient = stage === "answer" || (request.timeouts?.[limit] ?? Infinity) < configured[limit]
+  const own = { ...configured, ...request.timeouts }
+  const isImpatient = stage === "answer"
+    ? deployment.lastSuccessAt >= permit.startedAt
+    : limitOf(own, stage, request.operation) < limitOf(configured, stage, request.operation)
   if (permit.firstByteAt === undefined) observeWait(settled)
   if (!isImpatient && group.hasHealthyPeer(deployment, now)) failDeployment(settled, reason)
   else deployment.breaker.release(permit.epoch)
