@@ -24,9 +24,9 @@ import { AnswerReader } from "./AnswerFacts.ts"
 import { type AttemptEnvironment, type AttemptPlan, limitOf } from "./AttemptPlan.ts"
 import type { Limited } from "./Deadlines.ts"
 import { type Batch, EventReader, idsOf } from "./EventStream.ts"
-import { type AttemptFailure, GivenBytes, GivenStream, type Source } from "./GivenStream.ts"
+import { type AttemptFailure, GivenBytes, GivenStream, type Pace, type Source } from "./GivenStream.ts"
 import * as Outcome from "./Outcome.ts"
-import { commit, settle, type Settled } from "./Settlement.ts"
+import { commit, progressed, settle, type Settled } from "./Settlement.ts"
 
 /**
  * Makes one attempt. `begin` decides and reserves, in one synchronous block; the permit that it takes is given back in
@@ -73,6 +73,7 @@ class Attempt implements Source, Limited {
   private open: Pick<TransportResponse, "abort"> | undefined
   private response: TransportResponse | undefined
   usage: Usage | undefined
+  pace: Pace | undefined
   private cost: number | undefined
   private ids: ReadonlyArray<string> = []
   private limits: RateLimits | undefined
@@ -369,12 +370,19 @@ class Attempt implements Source, Limited {
       request,
       promptTokens,
       usage: this.usage,
+      pace: this.pace,
       cost: this.cost,
       now,
       wallNow: this.environment.clock.currentTimeMillisUnsafe(),
       random: this.environment.random(),
       events: this.environment.events
     }
+  }
+
+  /** A running stream is as slow as it is so far, at least. */
+  onPace(pace: Pace): void {
+    const { group, permit } = this.plan
+    progressed({ group, permit, now: this.now }, pace)
   }
 
   /** Ends the attempt, once. */

@@ -11,6 +11,7 @@ import type { EventHub } from "../Event.ts"
 import type { TimeoutStage, Usage } from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import { limitOf } from "./AttemptPlan.ts"
+import type { Pace } from "./GivenStream.ts"
 import type { Failed, Outcome } from "./Outcome.ts"
 
 /** What settling needs to know besides the outcome. */
@@ -22,6 +23,8 @@ export interface Settled {
   /** Time limits without the request's own. */
   readonly configured: TimeoutsConfig
   readonly usage: Usage | undefined
+  /** How a stream came after its first content. */
+  readonly pace?: Pace | undefined
   /** What that cost in USD, where it is known. */
   readonly cost: number | undefined
   readonly now: number
@@ -46,6 +49,22 @@ export const commit = (settled: Settled): void => {
   // how much of the prompt was cached is told only at the end, so this ratio is a lower bound
   const ratio = group.expected.lowerBound("first-token", now - permit.startedAt, sizeOf("first-token", promptTokens))
   deployment.latency.observeAtLeast(ratio, now, permit.startedAt, gapOf(group))
+}
+
+/** A running stream this much slower than expected says so before its end: less may be its own. */
+const SLOW = 2
+
+/** A stream was waited for for this share of its time at least, or it is its reader that took the time. */
+const READ = 0.5
+
+/** A stream is running: its slowness so far is a lower bound, so that a slow one is noticed before its end. */
+export const progressed = ({ group, now, permit }: Pick<Settled, "group" | "now" | "permit">, pace: Pace): void => {
+  const { deployment } = permit
+  const { tokensPerEvent } = deployment
+  if (tokensPerEvent === undefined) return
+  const tokens = Math.max(MIN_DECODED, pace.events * tokensPerEvent)
+  const ratio = group.expected.lowerBound("decoding", pace.spoken, sizeOf("decoding", tokens))
+  if (ratio > SLOW) deployment.decoding.observeAtLeast(ratio, now, permit.startedAt, gapOf(group))
 }
 
 /** Ends an attempt: applies its outcome once. Returns false when it had ended before. */
@@ -128,7 +147,7 @@ const wellAgain = (settled: Settled): void => {
 }
 
 const succeeded = (settled: Settled): void => {
-  const { group, now, permit, promptTokens, request, usage } = settled
+  const { group, now, pace, permit, promptTokens, request, usage } = settled
   const { deployment } = permit
   // a stream did this when its content began
   if (permit.firstByteAt === undefined) {
@@ -155,9 +174,11 @@ const succeeded = (settled: Settled): void => {
   }
   observe(settled, deployment.latency, "first-token", firstByteAt - startedAt, uncached)
   // a few tokens say little of how fast many come
-  if (usage !== undefined && usage.completionTokens >= MIN_DECODED) {
-    observe(settled, deployment.decoding, "decoding", now - firstByteAt, usage.completionTokens)
-  }
+  if (usage === undefined || usage.completionTokens < MIN_DECODED || pace === undefined) return
+  deployment.streamed(usage.completionTokens, pace.events)
+  const took = now - firstByteAt
+  if (pace.waited >= READ * took) observe(settled, deployment.decoding, "decoding", took, usage.completionTokens)
+  else progressed(settled, pace)
 }
 
 const billed = ({ now, permit, usage }: Settled): void => {
@@ -217,15 +238,14 @@ const failed = (settled: Settled, outcome: Failed): void => {
 
 /**
  * A time limit says something about a deployment only when its peers are well; otherwise everything may be slow. One
- * that the caller made shorter says nothing, and nor does one that was given up for another where the deployment has
- * answered others since: then it is the request that takes long.
+ * that the caller made shorter says nothing. Nor does a whole answer that was given up for another: it may be a long one.
  */
 const timedOut = (settled: Settled, stage: TimeoutStage, reason: string): void => {
   const { configured, group, now, permit, request } = settled
   const { deployment } = permit
   const own = { ...configured, ...request.timeouts }
   const isImpatient = stage === "answer"
-    ? deployment.lastSuccessAt >= permit.startedAt
+    ? permit.kind === "answer"
     : limitOf(own, stage, request.operation) < limitOf(configured, stage, request.operation)
   if (permit.firstByteAt === undefined) observeWait(settled)
   if (!isImpatient && group.hasHealthyPeer(deployment, now)) failDeployment(settled, reason)
