@@ -101,9 +101,9 @@ describe("Config.decode", () => {
     })
     assert.deepStrictEqual(Config.defaults.timeouts, {
       connect: 10_000,
-      total: 600_000,
-      firstEvent: 60_000,
-      firstContent: 300_000,
+      total: 1_800_000,
+      firstEvent: undefined,
+      firstContent: 1_800_000,
       idle: 120_000
     })
   })

@@ -38,7 +38,7 @@ const SAMPLE = 5000
 const PATIENCE = "1 hour"
 
 /** Past every time limit, so that all requests have ended. */
-const AFTERWARDS = 1_300_000
+const AFTERWARDS = 2_000_000
 
 export const play = (scenario: Scenario, contender: Contender, seed: number): Promise<Recording> =>
   Effect.runPromise(

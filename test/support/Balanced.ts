@@ -123,7 +123,7 @@ export const settle = <A, E, R>(
   options: { readonly step?: number; readonly limit?: number } = {}
 ): Effect.Effect<Exit.Exit<A, E>, never, R> =>
   Effect.gen(function*() {
-    const { limit = 1_000_000, step = 50 } = options
+    const { limit = 2_000_000, step = 50 } = options
     const fiber = yield* Effect.forkChild(effect, { startImmediately: true })
     for (let waited = 0; fiber.pollUnsafe() === undefined && waited < limit; waited += step) {
       yield* TestClock.adjust(step)

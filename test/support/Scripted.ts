@@ -11,7 +11,7 @@ import {
   Telemetry
 } from "@evenkeel/core"
 import { Transport, type TransportRequest } from "@evenkeel/core/Transport"
-import { Cause, Effect, Layer, Random } from "effect"
+import { Cause, Clock, Effect, Layer, Random } from "effect"
 
 type ResourceInput = ConfigInput["resources"][number]
 
@@ -20,6 +20,8 @@ export interface Canned {
   /** Chunks of text as they are, or a value that is sent as JSON in one. */
   readonly body?: string | ReadonlyArray<string> | object
   readonly headers?: Readonly<Record<string, string>>
+  /** Milliseconds of virtual time until the answer begins. Default: none. */
+  readonly after?: number
 }
 
 export interface Scripted {
@@ -59,22 +61,22 @@ export const azure = (
   ...more
 })
 
-/** A balancer whose every send is answered as the script says, at once. */
+/** A balancer whose every send is answered as the script says, at once unless it says otherwise; the script is told the time. */
 export const scripted = (
   resources: ReadonlyArray<ResourceInput>,
-  reply: (request: TransportRequest) => Canned,
+  reply: (request: TransportRequest, now: number) => Canned,
   config: Omit<Partial<ConfigInput>, "resources"> = {},
   replace: LayerOptions = {}
 ): Scripted => {
   const sends: Array<TransportRequest> = []
   const transport = Layer.succeed(Transport, {
     send: (request) =>
-      Effect.sync(() => {
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
         sends.push(request)
-        const { body = {}, headers, status } = reply(request)
+        const { after, body = {}, headers, status } = reply(request, now)
         const texts = Array.isArray(body) ? body : [typeof body === "string" ? body : JSON.stringify(body)]
         const chunks = texts.map((chunk: string) => new TextEncoder().encode(chunk))
-        return {
+        const response = {
           status,
           headers: { "content-type": "application/json", ...headers },
           text: Effect.succeed(texts.join("")),
@@ -85,6 +87,7 @@ export const scripted = (
           abort: () => {},
           discard: () => {}
         }
+        return after === undefined ? Effect.succeed(response) : Effect.delay(Effect.succeed(response), after)
       })
   })
   const layer = LoadBalancer.layer({ resources, ...config }, {

@@ -21,7 +21,7 @@ import {
 import * as ConfigRelations from "./config/ConfigRelations.ts"
 import { ConfigSchema } from "./config/ConfigSchema.ts"
 import * as Endpoint from "./config/Endpoint.ts"
-import { invalidConfig, type LoadBalancerError, type TimeoutStage } from "./LoadBalancerError.ts"
+import { invalidConfig, type LoadBalancerError } from "./LoadBalancerError.ts"
 import type { PriceList } from "./pricing/Prices.ts"
 import type { TlsOptions } from "./Transport.ts"
 
@@ -164,21 +164,10 @@ export interface FailoverConfig {
 export interface TimeoutsConfig {
   readonly connect: number
   readonly total: number
-  readonly firstEvent: number
+  /** `undefined`: as long as the kind of request lets expect. */
+  readonly firstEvent: number | undefined
   readonly firstContent: number
   readonly idle: number
-}
-
-/** The limit of a stage. */
-export const limitOf = (stage: TimeoutStage): keyof TimeoutsConfig => limits[stage]
-
-const limits: Readonly<Record<TimeoutStage, keyof TimeoutsConfig>> = {
-  connect: "connect",
-  "first-event": "firstEvent",
-  "first-content": "firstContent",
-  idle: "idle",
-  answer: "total",
-  total: "total"
 }
 
 /** @category models */
@@ -303,7 +292,7 @@ const complete = (decoded: Decoded): Config => {
     session: decoded.session,
     health: { ...decoded.health, check: { ...check, path: check.path } },
     failover: decoded.failover,
-    timeouts,
+    timeouts: { ...timeouts, firstEvent: timeouts.firstEvent },
     modelTimeouts,
     quota: decoded.quota
   }

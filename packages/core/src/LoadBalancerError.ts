@@ -45,8 +45,9 @@ export interface Usage {
  * - `first-event`: a streamed answer's headers and first event.
  * - `first-content`: a streamed answer's first content.
  * - `idle`: between two events after that.
- * - `answer`: a whole answer that took several times as long as the slowest of its peers', while another deployment could
- *   be asked. Held against nobody, and only once a request.
+ * - `answer`: of an answer, or a stream's content, nothing was heard for several times as long as the slowest of its peers
+ *   take, while another deployment could be asked. Only once a request. A whole answer's is held against nobody, a stream's against its deployment
+ *   where a peer answered lately.
  * - `total`: the whole request, over all attempts.
  */
 export type TimeoutStage = "connect" | "first-event" | "first-content" | "idle" | "answer" | "total"

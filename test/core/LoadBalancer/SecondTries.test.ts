@@ -47,7 +47,7 @@ describe("a hedged stream", () => {
 
   it.effect("that timed out on both sides is not sent again", () => {
     const script = changing()
-    const lbs = timed(["east", "west", "north"], script.reply)
+    const lbs = timed(["east", "west", "north"], script.reply, { timeouts: { firstEvent: "1 minute" } })
     return Effect.gen(function*() {
       yield* Effect.replicateEffect(streamed, 40)
       script.become(() => ({ after: "never" }))

@@ -25,7 +25,7 @@ const traffic = [
   op("send", { tokens, times: integer(5, 15), overrules: Schema.Boolean }),
   op("settle", { which, used: maybe(integer(0, 3000)) }),
   op("refund", { which }),
-  op("throttle", { which, isCounted: Schema.Boolean }),
+  op("throttle", { which, isCounted: Schema.Boolean, wait: Schema.Literals([0, 100, 1000, 20_000]) }),
   op("wait", { millis: integer(0, 600) }),
   op("wait", { millis: integer(0, 20_000) }),
   op("wait", {
@@ -35,8 +35,8 @@ const traffic = [
 
 const anything = [
   ...traffic,
-  op("observe", { which: integer(0, 3), limits: Schema.Struct(limits) }),
-  op("observe", { which, limits: Schema.Struct({ ...limits, spilled }) }),
+  op("observe", { which: integer(0, 3), limits: Schema.Struct(limits), isRefusal: Schema.Boolean }),
+  op("observe", { which, limits: Schema.Struct({ ...limits, spilled }), isRefusal: Schema.Boolean }),
   op("observeOthers", { tokens: integer(-10, 3000), requests: integer(-10, 120) }),
   op("configure", { tpm: maybe(integer(1, 3000)), rpm: maybe(integer(1, 120)) })
 ] as const
@@ -44,7 +44,11 @@ const anything = [
 /** Nobody says how many tokens there are. */
 const untold = [
   ...traffic,
-  op("observe", { which: integer(0, 3), limits: Schema.Struct({ ...limits, limitTokens: Schema.Undefined }) })
+  op("observe", {
+    which: integer(0, 3),
+    limits: Schema.Struct({ ...limits, limitTokens: Schema.Undefined, limitRequests: Schema.Undefined }),
+    isRefusal: Schema.Boolean
+  })
 ] as const
 
 const Anything = Schema.Union(anything)
@@ -104,8 +108,8 @@ class Pair {
       case "observe": {
         const heard = this.all.at(-1 - step.which)
         if (heard === undefined) break
-        quota.observe(step.limits, heard.reservation, now)
-        model.observe(step.limits, heard.sent, now)
+        quota.observe(step.limits, heard.reservation, now, step.isRefusal)
+        model.observe(step.limits, heard.sent, now, step.isRefusal)
         break
       }
       default: {
@@ -124,9 +128,9 @@ class Pair {
   private send(tokens: number): void {
     const { model, now, quota } = this
     const reservation = quota.reserve(now, tokens)
-    const both = { reservation, sent: model.reserve(now, tokens, reservation.isProbe) }
+    const both = { reservation, sent: model.reserve(now, tokens, reservation.isTrial) }
     same(reservation.tokens, both.sent.charge, "charged")
-    assert.strictEqual(reservation.isProbe, both.sent.isProbe, "goes past what was learned")
+    assert.strictEqual(reservation.isTrial, both.sent.isTrial, "goes past what is believed")
     this.all.push(both)
     this.open.push(both)
   }
@@ -134,17 +138,13 @@ class Pair {
   private end(step: Extract<Step, { op: "settle" | "refund" | "throttle" }>, { reservation, sent }: Both): void {
     const { model, now, quota } = this
     if (step.op === "throttle") {
-      quota.throttled(reservation, now)
-      model.throttled(sent, now)
+      quota.throttled(reservation, now, step.wait)
+      model.throttled(sent, now, step.wait)
     }
     if (step.op === "settle" || (step.op === "throttle" && step.isCounted)) {
       const used = step.op === "settle" ? step.used : undefined
       quota.settle(reservation, now, used)
       model.settle(sent, used)
-      if (step.op === "settle") {
-        quota.answered(reservation, now)
-        model.answered(sent, now)
-      }
     } else {
       quota.refund(reservation, now)
       model.refund(sent)

@@ -18,8 +18,8 @@ export interface Sent {
   charge: number
   isCounted: boolean
   isSpilled: boolean
-  /** Whether it goes past a learned limit, to see. */
-  readonly isProbe: boolean
+  /** Whether it goes past what is believed, to see. */
+  readonly isTrial: boolean
   /** What the ledger held as of this send, itself included. */
   ownTokens: number
   ownRequests: number
@@ -36,11 +36,10 @@ interface Seen {
   readonly amount: number
 }
 
-/** A limit that a refusal taught, or an answer past it: a share of what was sent then. */
+/** What had been sent in the minute before a refusal. */
 interface Lesson {
   readonly at: number
   readonly from: number
-  readonly share: number
 }
 
 export class LedgerModel {
@@ -55,11 +54,13 @@ export class LedgerModel {
   private utilisationTold: Seen | undefined
   private lastHeardOf = -Infinity
   private lesson: Lesson | undefined
-  /** When something was refused last, which taught a limit. */
-  private refusedAt = -Infinity
-  private probedAt = -Infinity
   /** A learned limit is looked at when something is sent or refused. */
   private lookedAt = 0
+  private hasTold = false
+  private doubtedUntil = -Infinity
+  private usedSince = 0
+  /** From when on one may go past what is believed, and how long the next one waits. */
+  private trial: { readonly at: number; readonly wait: number } | undefined
 
   constructor(options: QuotaOptions) {
     this.options = options
@@ -81,24 +82,30 @@ export class LedgerModel {
 
   /** Six requests are a thousand tokens. */
   get capacity(): number {
-    if (this.tokenLimit !== Infinity) return this.tokenLimit
+    const tokens = Math.min(this.configured.tokens, this.told.tokens)
+    if (tokens !== Infinity) return tokens
     return this.requestLimit === Infinity ? NaN : (this.requestLimit * 1000) / 6
   }
 
-  /** @param isProbe as the ledger sees it, where it depends on rounding */
-  reserve(now: number, tokens: number, isProbe: boolean): Sent {
+  /** @param isTrial as the ledger sees it, where it depends on rounding */
+  reserve(now: number, tokens: number, isTrial: boolean): Sent {
     this.lookedAt = now
-    const fits = this.tokensSurelyFit(now, tokens)
+    const most = this.fitsBelieved("most", now, tokens)
+    const fits = most === this.fitsBelieved("least", now, tokens) ? most : undefined
     const sent: Sent = {
       at: now,
       charge: Math.floor(Math.min(tokens, this.tokenLimit, MOST)),
       isCounted: true,
       isSpilled: false,
-      isProbe: this.isLearned && (fits === undefined ? isProbe : !fits),
+      isTrial: this.trial !== undefined && (fits === undefined ? isTrial : !fits),
       ownTokens: 0,
       ownRequests: 0
     }
-    if (sent.isProbe) this.probedAt = now
+    if (sent.isTrial && this.trial !== undefined) {
+      const { at, wait } = this.trial
+      this.trial = { at: Math.max(at, now + wait), wait }
+    }
+    if (this.lately(now).length === 0) this.usedSince = now
     this.sent.push(sent)
     sent.ownTokens = this.ownTokens(now)
     sent.ownRequests = this.lately(now).length
@@ -116,12 +123,22 @@ export class LedgerModel {
     sent.isCounted = false
   }
 
-  observe(limits: RateLimits, sent: Sent, now: number): void {
+  observe(limits: RateLimits, sent: Sent, now: number, isRefusal: boolean): void {
     if (limits.spilled !== undefined) {
       sent.isSpilled = true
       if (limits.spilled === "full") this.utilisationTold = { at: now, amount: 1 }
       return
     }
+    const isTold = limits.limitTokens !== undefined || limits.limitRequests !== undefined
+    if (isTold) this.hasTold = true
+    if (sent.isTrial && !isRefusal && !isTold) {
+      this.doubtedUntil = now + MINUTE
+      this.told = { tokens: Infinity, requests: Infinity }
+      this.others.tokens.push({ at: now, amount: 0 })
+      this.others.requests.push({ at: now, amount: 0 })
+      return
+    }
+    if (isRefusal && now < this.doubtedUntil) return
     if (sent.at < this.lastHeardOf || now - sent.at > this.options.headerMaxAge) return
     this.lastHeardOf = sent.at
     const { limitRequests = 0, limitTokens = 0, remainingRequests, remainingTokens, utilisation } = limits
@@ -142,22 +159,13 @@ export class LedgerModel {
     this.others.requests.push(usable(requests))
   }
 
-  throttled(sent: Sent, now: number): void {
-    const isKnown = sent.isProbe || sent.at <= this.refusedAt
-    if (this.options.provisioned || isKnown || this.lately(now).length < 10) return
-    this.lookedAt = now
+  throttled(sent: Sent, now: number, wait: number): void {
+    this.trial = { at: now + wait, wait }
+    if (this.options.provisioned || this.hasTold || (this.lesson !== undefined && sent.at <= this.lesson.at)) return
     const used = this.ownTokens(now)
-    if (used < 10) return
-    this.lesson = { at: now, from: Math.min(used, this.learned), share: 0.8 }
-    this.refusedAt = now
-    this.probedAt = now
-  }
-
-  answered(sent: Sent, now: number): void {
-    if (!sent.isProbe || !this.isLearned) return
-    const risen = Math.max(sent.ownTokens, 1.1 * this.learned)
+    if (now - this.usedSince < MINUTE || this.lately(now).length < 10 || used < 10) return
     this.lookedAt = now
-    this.lesson = { at: now, from: risen, share: 1 }
+    this.lesson = { at: now, from: used }
   }
 
   othersTokens(now: number): Bounds {
@@ -191,40 +199,35 @@ export class LedgerModel {
   }
 
   private fitsBeside(which: keyof Bounds, now: number, tokens: number): boolean {
-    const mayProbe = this.isLearned && now - this.probedAt >= 1000
-    return (mayProbe || this.tokensFit(which, now, tokens)) && this.requestFits(which, now)
+    if (this.fitsBelieved(which, now, tokens)) return true
+    if (this.trial === undefined || now < this.trial.at) return false
+    return this.tokensFit(now, tokens, this.configured.tokens, 0) && this.requestFits(now, this.configured.requests, 0)
   }
 
-  private tokensSurelyFit(now: number, tokens: number): boolean | undefined {
-    const surely = this.tokensFit("most", now, tokens)
-    return surely === this.tokensFit("least", now, tokens) ? surely : undefined
+  private fitsBelieved(which: keyof Bounds, now: number, tokens: number): boolean {
+    return this.tokensFit(now, tokens, this.tokenLimit, fading(this.others.tokens, now)[which]) &&
+      this.requestFits(now, this.requestLimit, fading(this.others.requests, now)[which])
   }
 
-  private tokensFit(which: keyof Bounds, now: number, tokens: number): boolean {
+  private tokensFit(now: number, tokens: number, limit: number, others: number): boolean {
     const own = this.ownTokens(now)
-    const used = own + fading(this.others.tokens, now)[which]
-    return own === 0 || used + Math.min(tokens, this.tokenLimit) <= this.tokenLimit
+    return own === 0 || own + others + Math.min(tokens, limit) <= limit
   }
 
-  private requestFits(which: keyof Bounds, now: number): boolean {
-    if (this.lately(now).length === 0) return true
+  private requestFits(now: number, limit: number, others: number): boolean {
+    const own = this.lately(now).length
+    if (own === 0) return true
     const { requestSlice } = this.options
     const inSlice = this.within(now, requestSlice, requestSlice / 10).length
-    const perSlice = Math.max(1, Math.ceil((this.requestLimit * requestSlice) / MINUTE))
-    const used = this.lately(now).length + fading(this.others.requests, now)[which]
-    return used + 1 <= this.requestLimit && inSlice + 1 <= perSlice
+    const perSlice = Math.max(1, Math.ceil((limit * requestSlice) / MINUTE))
+    return own + others + 1 <= limit && inSlice + 1 <= perSlice
   }
 
-  /** Whether refusals alone tell the limit. */
-  private get isLearned(): boolean {
-    return this.lesson !== undefined && this.configured.tokens === Infinity && this.told.tokens === Infinity
-  }
-
-  /** Four fifths of what was sent when it was refused, and 0.2 % of that more with each second. */
+  /** Four fifths of what was sent when it was refused, all of it 30 s later, and ever faster more. */
   private get learned(): number {
     if (this.lesson === undefined) return Infinity
-    const { at, from, share } = this.lesson
-    return from * (share + 0.002 * ((this.lookedAt - at) / 1000))
+    const { at, from } = this.lesson
+    return from * (1 + 0.2 * ((this.lookedAt - at) / 30_000 - 1) ** 3)
   }
 
   private ownTokens(now: number): number {

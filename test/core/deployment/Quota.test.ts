@@ -87,13 +87,14 @@ describe("a ledger", () => {
 
   it("is as empty as ever once what filled a learned limit is gone", () => {
     const quota = make({})
-    const sent = Array.from({ length: 10 }, () => quota.reserve(0, 1000))
-    quota.throttled(sent[9]!, 1)
-    for (const now of [100, 600, 1100]) quota.reserve(now, 100_000)
+    const sent = Array.from({ length: 20 }, (_, i) => quota.reserve(i * 3000, 1000))
+    quota.throttled(sent[19]!, 60_000, 1000)
+    assert.isBelow(quota.tokenLimit, 20_000)
+    for (const now of [60_100, 60_600, 61_100]) quota.reserve(now, 100_000)
     // somebody looks now and then, so it is never cleared at once
-    for (const now of [20_000, 40_000, 60_000, 80_000]) quota.tokensUsed(now)
-    assert.strictEqual(quota.tokensUsed(80_000), 0)
-    assert.isTrue(quota.fits(80_000, 100_000))
+    for (const now of [80_000, 100_000, 120_000, 140_000]) quota.tokensUsed(now)
+    assert.strictEqual(quota.tokensUsed(140_000), 0)
+    assert.isTrue(quota.fits(140_000, 100_000))
   })
 
   it("gates nothing while no limit is known", () => {

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { settle } from "@evenkeel/core/attempt/Settlement"
 import { defaults } from "@evenkeel/core/Config"
-import { type Permit } from "@evenkeel/core/deployment/Deployment"
+import { type Deployment, type Permit } from "@evenkeel/core/deployment/Deployment"
 import { Quota, type QuotaOptions } from "@evenkeel/core/deployment/Quota"
 import { parseRateLimits, type RateLimits } from "@evenkeel/core/deployment/RateLimitHeaders"
 import { EventHub } from "@evenkeel/core/Event"
@@ -116,6 +116,54 @@ describe("limits that the service tells", () => {
       for (const value of Object.values(state(quota, now + 10))) assert.isTrue(Number.isFinite(value) && value >= 0)
     }
   }, check())
+})
+
+describe("what only refusals tell", () => {
+  const exhausted = limits({ limitRequests: 60, remainingRequests: 0 })
+
+  /** Ten requests, and a refusal of the eleventh that asks to come back after a second. */
+  const refused = (options: Partial<QuotaOptions> = {}) => {
+    const quota = make({ tpm: undefined, rpm: undefined, ...options })
+    for (let i = 0; i < 10; i++) quota.reserve(i, 10)
+    const reservation = quota.reserve(10, 10)
+    quota.observe(exhausted, reservation, 20, true)
+    quota.refund(reservation, 20)
+    quota.throttled(reservation, 20, 1000)
+    return quota
+  }
+
+  it("is passed by one request once the wait is over that it asks for, and then by one for each", () => {
+    const quota = refused()
+    assert.strictEqual(quota.timeUntilFits(20, 10), 1000)
+    const trial = quota.reserve(1020, 10)
+    assert.isTrue(trial.isTrial)
+    assert.strictEqual(quota.timeUntilFits(1020, 10), 1000)
+    quota.observe(limits({ limitRequests: 60, remainingRequests: 0 }), trial, 1030)
+    assert.strictEqual(quota.timeUntilFits(1030, 10), 990)
+  })
+
+  it("is not believed for a minute where that is answered without a word of it", () => {
+    const quota = refused()
+    quota.observe(nothing, quota.reserve(1020, 10), 1030)
+    assert.deepStrictEqual([quota.requestLimit, quota.requestsUsed(1030)], [Infinity, 11])
+    quota.observe(exhausted, quota.reserve(61_029, 10), 61_029, true)
+    assert.strictEqual(quota.requestLimit, Infinity)
+    quota.observe(exhausted, quota.reserve(61_030, 10), 61_030, true)
+    assert.strictEqual(quota.requestLimit, 60)
+  })
+
+  it("is believed where an answer says it too", () => {
+    const quota = refused()
+    quota.observe(nothing, quota.reserve(1020, 10), 1030)
+    quota.observe(exhausted, quota.reserve(1040, 10), 1050)
+    assert.strictEqual(quota.requestLimit, 60)
+  })
+
+  it("lets nothing pass what was configured", () => {
+    const quota = refused({ rpm: 60 })
+    assert.isFalse(quota.fits(1020, 10))
+    assert.isTrue(quota.fits(11_020, 10))
+  })
 })
 
 describe("other clients' use", () => {
@@ -256,72 +304,85 @@ const throttle = (permits: ReadonlyArray<Permit>, now: number): void => {
   }
 }
 
+/** So many requests of 1,000 tokens, evenly over a minute. */
+const useFor = (deployment: Deployment, requests: number): void => {
+  for (let i = 0; i < requests; i++) deployment.enter((i * 60_000) / requests, 1000)
+}
+
 describe("an unknown limit", () => {
-  it("is learned from a 429: lower than what was sent, then slowly higher", () => {
+  it("is learned from a 429: lower than what was sent, then slowly higher, and ever faster", () => {
     const [deployment] = makeDeployments([{}])
-    for (let i = 0; i < 10; i++) deployment!.enter(0, 1000)
-    throttle([deployment!.enter(100, 1000)], 200)
+    useFor(deployment!, 20)
+    throttle([deployment!.enter(60_000, 1000)], 60_100)
     const { quota } = deployment!
-    const learned = quota.tokenLimit
-    assert.isAtMost(learned, 10_000)
-    assert.isAbove(learned, 5000)
-    assert.isFalse(quota.fits(1000, 5000))
+    assert.approximately(quota.tokenLimit, 16_000, 1)
+    assert.isFalse(quota.fits(60_100, 5000))
     const limitAt = (now: number) => {
       deployment!.enter(now, 10)
       return quota.tokenLimit
     }
-    assert.isBelow(limitAt(10_000), learned * 1.5)
-    const [minute, two, three] = [limitAt(60_000), limitAt(120_000), limitAt(180_000)]
-    assert.isAbove(minute!, learned)
-    assert.approximately(three! - two!, two! - minute!, 1)
+    assert.approximately(limitAt(90_100), 20_000, 1)
+    const [minute, two, three] = [limitAt(120_100), limitAt(180_100), limitAt(240_100)]
+    assert.isAtLeast(minute!, 24_000)
+    assert.isAbove(three! - two!, 2 * (two! - minute!))
   })
 
-  it("may be passed by one request a second, and is at least what was sent until such a one was answered", () => {
-    const quota = make({ tpm: undefined, rpm: undefined })
-    for (let i = 0; i < 10; i++) quota.reserve(0, 1000)
-    quota.throttled(quota.reserve(100, 1000), 200)
-    assert.strictEqual(quota.tokenLimit, 8800)
-    assert.strictEqual(quota.timeUntilFits(200, 1000), 1000)
-    const probe = quota.reserve(1200, 1000)
-    assert.isTrue(probe.isProbe)
-    assert.strictEqual(quota.timeUntilFits(1200, 1000), 1000)
-    quota.answered(probe, 1300)
-    assert.strictEqual(quota.tokenLimit, 12_000)
-    // a probe that is refused teaches nothing
-    quota.throttled(quota.reserve(2200, 1000), 2300)
-    assert.isAtLeast(quota.tokenLimit, 12_000)
-    // what fits is no probe
-    assert.isFalse(quota.reserve(62_000, 1000).isProbe)
+  it("says nothing of a deployment's share beside others of which nothing is known", () => {
+    const [deployment] = makeDeployments([{}])
+    useFor(deployment!, 20)
+    throttle([deployment!.enter(60_000, 1000)], 60_100)
+    assert.isNaN(deployment!.quota.capacity)
+  })
+
+  it("is not learned before a whole minute was seen, nor from a few requests", () => {
+    const [busy, idle] = makeDeployments([{}, {}])
+    for (let i = 0; i < 50; i++) busy!.enter(i, 1000)
+    throttle([busy!.enter(59_000, 1000)], 59_900)
+    useFor(idle!, 9)
+    throttle([idle!.enter(60_000, 1000)], 60_100)
+    assert.deepStrictEqual([busy!.quota.tokenLimit, idle!.quota.tokenLimit], [Infinity, Infinity])
+  })
+
+  it("is passed by one request once the service's own wait is over, and by one for each such wait", () => {
+    const [deployment] = makeDeployments([{}])
+    useFor(deployment!, 20)
+    throttle([deployment!.enter(60_000, 1000)], 60_100)
+    const { quota } = deployment!
+    assert.strictEqual(quota.timeUntilFits(60_100, 10_000), 1000)
+    assert.isTrue(quota.reserve(61_100, 10_000).isTrial)
+    assert.strictEqual(quota.timeUntilFits(61_100, 10_000), 1000)
+    // what fits is no trial
+    assert.isFalse(quota.reserve(130_000, 1000).isTrial)
   })
 
   it("is learned once from all that were under way at the same time", () => {
     const [deployment] = makeDeployments([{}])
-    for (let i = 0; i < 80; i++) deployment!.enter(0, 1000)
-    throttle(Array.from({ length: 20 }, () => deployment!.enter(100, 1000)), 200)
-    assert.isAbove(deployment!.quota.tokenLimit, 50_000)
-    assert.isBelow(deployment!.quota.tokenLimit, 100_000)
+    useFor(deployment!, 100)
+    throttle(Array.from({ length: 20 }, () => deployment!.enter(60_000, 1000)), 60_100)
+    assert.approximately(deployment!.quota.tokenLimit, 0.8 * 119_000, 1)
   })
 
   it("is not learned of provisioned throughput, which says its utilisation and its wait", () => {
     const [deployment] = makeDeployments([{ provisioned: true }])
-    deployment!.enter(0, 10_000)
-    throttle([deployment!.enter(0, 10_000)], 100)
-    assert.isTrue(deployment!.quota.fits(2000, 20_000))
+    useFor(deployment!, 20)
+    throttle([deployment!.enter(60_000, 10_000)], 60_100)
+    assert.isTrue(deployment!.quota.fits(60_200, 50_000))
   })
 
   it("is not learned to be nothing from requests that reserve no tokens", () => {
     const [deployment] = makeDeployments([{}])
-    for (let i = 0; i < 50; i++) deployment!.enter(0, 0)
-    throttle([deployment!.enter(100, 0)], 200)
-    assert.isTrue(Number.isFinite(deployment!.quota.utilisation(300)))
+    for (let i = 0; i < 50; i++) deployment!.enter(i * 1200, 0)
+    throttle([deployment!.enter(60_000, 0)], 60_100)
+    assert.isTrue(Number.isFinite(deployment!.quota.utilisation(60_300)))
     assert.isTrue(deployment!.quota.capacity > 0 || Number.isNaN(deployment!.quota.capacity))
   })
 
   it("is of no interest once the service tells it", () => {
     const [deployment] = makeDeployments([{}])
-    const permit = deployment!.enter(0, 10_000)
-    throttle([permit], 100)
-    deployment!.quota.observe(limits({ limitTokens: 50_000 }), permit.reservation, 100)
+    useFor(deployment!, 20)
+    const permit = deployment!.enter(60_000, 10_000)
+    throttle([permit], 60_100)
+    deployment!.quota.observe(limits({ limitTokens: 50_000 }), permit.reservation, 60_100)
     assert.strictEqual(deployment!.quota.tokenLimit, 50_000)
   })
 })

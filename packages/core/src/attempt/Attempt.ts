@@ -23,13 +23,13 @@ import { monotonicMillis } from "../Time.ts"
 import type { TransportRequest, TransportResponse } from "../Transport.ts"
 import type { Answer, AnswerBase, RawAnswer, StreamAnswer } from "./Answer.ts"
 import { AnswerReader } from "./AnswerFacts.ts"
-import type { AttemptEnvironment, AttemptPlan } from "./AttemptPlan.ts"
+import { type AttemptEnvironment, type AttemptPlan, limitOf } from "./AttemptPlan.ts"
 import { BodyIds } from "./BodyIds.ts"
 import type { Limited } from "./Deadlines.ts"
 import { type Batch, EventReader } from "./EventStream.ts"
-import { type AttemptFailure, GivenBytes, GivenStream, type Source } from "./GivenStream.ts"
+import { type AttemptFailure, GivenBytes, GivenStream, type Pace, type Source } from "./GivenStream.ts"
 import * as Outcome from "./Outcome.ts"
-import { type Charge, commit, settle, type Settled } from "./Settlement.ts"
+import { type Charge, commit, progressed, settle, type Settled } from "./Settlement.ts"
 import { judge } from "./Verdict.ts"
 
 /**
@@ -77,6 +77,7 @@ class Attempt implements Source, Limited {
   private open: Pick<TransportResponse, "abort"> | undefined
   private response: TransportResponse | undefined
   usage: Usage | undefined
+  pace: Pace | undefined
   private cost: number | undefined
   ids: ReadonlyArray<string> = []
   private limits: RateLimits | undefined
@@ -84,6 +85,8 @@ class Attempt implements Source, Limited {
   private endedAt: number | undefined
   private stage: TimeoutStage = "total"
   private stageEndsAt = Infinity
+  /** When nothing was heard for so long that another deployment is asked, while one can be. */
+  private suspectAt = Infinity
   private worker: Fiber.Fiber<unknown, Outcome.Unanswered> | undefined
   private given: GivenStream | GivenBytes | undefined
   private expired: TimeoutStage | undefined
@@ -93,9 +96,11 @@ class Attempt implements Source, Limited {
     this.plan = plan
     this.environment = environment
     this.deployment = plan.permit.deployment
-    const { patience, permit: { startedAt }, request, timeouts } = plan
-    if (request.stream) this.enterStage("first-event", startedAt + timeouts.firstEvent)
-    else if (patience !== undefined) this.enterStage("answer", startedAt + patience.millis)
+    const { permit: { startedAt }, request, timeouts } = plan
+    this.heard(startedAt)
+    if (!request.stream) return
+    const firstEvent = limitOf(timeouts, "first-event", request.operation)
+    this.enterStage(firstEvent === timeouts.firstContent ? "first-content" : "first-event", startedAt + firstEvent)
   }
 
   get now(): number {
@@ -153,7 +158,7 @@ class Attempt implements Source, Limited {
     // an endpoint's limits are its own, and so are those that refuse a service tier
     if (request.scope === undefined || (!isEndpoint(request.scope) && response.status !== 429)) {
       this.limits = parseRateLimits(response.headers)
-      this.deployment.quota.observe(this.limits, permit.reservation, this.now)
+      this.deployment.quota.observe(this.limits, permit.reservation, this.now, response.status === 429)
     }
     if (response.status < 200 || response.status > 299) return this.receiveError(response)
     if (request.operation === "other") return this.receiveRaw(response)
@@ -231,6 +236,10 @@ class Attempt implements Source, Limited {
     const untilCommit: Effect.Effect<Answer, Outcome.Unanswered> = Effect.suspend(() =>
       Effect.matchEffect(response.pull, {
         onSuccess: (bytes) => {
+          this.heard(this.now)
+          if (this.stage === "first-event") {
+            this.enterStage("first-content", this.plan.permit.startedAt + this.plan.timeouts.firstContent)
+          }
           held.push(reader.feed(bytes))
           return decide()
         },
@@ -245,9 +254,6 @@ class Attempt implements Source, Limited {
       this.usage = reader.usage
       if (reader.isCommitted) return this.commitStream(response, reader, held)
       if (reader.failure !== undefined) return Effect.fail(reader.failure)
-      if (reader.events > 0 && this.stage === "first-event") {
-        this.enterStage("first-content", this.plan.permit.startedAt + this.plan.timeouts.firstContent)
-      }
       return untilCommit
     }
     return untilCommit
@@ -263,6 +269,7 @@ class Attempt implements Source, Limited {
     this.plan.story.committed(now, held.at(-1)!.events.slice(reader.firstContent + 1))
     this.stage = "idle"
     this.stageEndsAt = Infinity
+    this.suspectAt = Infinity
     const stream = new GivenStream(this, response, reader, held)
     this.given = stream
     // more of them may come until its end
@@ -282,6 +289,7 @@ class Attempt implements Source, Limited {
     const { permit } = this.plan
     commit(this.settled(now))
     this.stageEndsAt = Infinity
+    this.suspectAt = Infinity
     // nobody reads a body that cannot be there
     const isBodiless = response.status === 204 || response.status === 205 || this.plan.request.method === "HEAD"
     const watched = this.plan.request.isStored ? BodyIds.of(response.headers) : undefined
@@ -306,18 +314,27 @@ class Attempt implements Source, Limited {
     this.stageEndsAt = Infinity
   }
 
-  /** When the stage, or the whole request, is over. */
+  /** A sign of life, if only a comment: silence counts anew. */
+  private heard(now: number): void {
+    const { patience } = this.plan
+    if (patience !== undefined) this.suspectAt = now + patience.millis
+  }
+
+  /** When the stage, or the whole request, is over, or it is silent for too long. */
   endsAt(): number {
-    return Math.min(this.stageEndsAt, this.plan.deadline)
+    return Math.min(this.stageEndsAt, this.suspectAt, this.plan.deadline)
   }
 
   /** The stage's time is over: ends the attempt, or breaks what is being given out. */
   expire(): void {
-    if (this.stage === "answer" && this.now < this.plan.deadline && this.plan.patience?.hasAnother() === false) {
-      this.enterStage("answer", this.now + this.plan.patience.millis)
+    const { now, plan: { deadline, patience } } = this
+    this.expired = now >= deadline ? "total" : now >= this.stageEndsAt ? this.stage : "answer"
+    if (this.expired === "answer" && patience?.hasAnother() === false) {
+      this.expired = undefined
+      this.heard(now)
+      this.environment.deadlines.watch(this)
       return
     }
-    this.expired = this.now >= this.plan.deadline ? "total" : this.stage
     if (this.given === undefined) this.worker?.interruptUnsafe()
     else this.given.expire(outcomeOfStage(this.expired))
   }
@@ -366,12 +383,19 @@ class Attempt implements Source, Limited {
       request,
       promptTokens,
       usage: this.usage,
+      pace: this.pace,
       cost: this.cost,
       now,
       wallNow: this.environment.clock.currentTimeMillisUnsafe(),
       random: this.environment.random(),
       events: this.environment.events
     }
+  }
+
+  /** A running stream is as slow as it is so far, at least. */
+  onPace(pace: Pace): void {
+    const { group, permit } = this.plan
+    progressed({ group, permit, now: this.now }, pace)
   }
 
   /** Ends the attempt, once. */

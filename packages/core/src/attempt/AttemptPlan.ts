@@ -3,12 +3,13 @@
  */
 import type { Clock } from "effect/Clock"
 import type { TimeoutsConfig } from "../Config.ts"
+import { silence } from "../config/ConfigDefaults.ts"
 import type { Permit } from "../deployment/Deployment.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
 import type { EventHub } from "../Event.ts"
-import type { Usage } from "../LoadBalancerError.ts"
+import type { TimeoutStage, Usage } from "../LoadBalancerError.ts"
 import type { Prices } from "../pricing/Prices.ts"
-import type { LlmRequest } from "../request/LlmRequest.ts"
+import type { LlmRequest, Operation } from "../request/LlmRequest.ts"
 import type { AttemptStory } from "../telemetry/AttemptStory.ts"
 import type { Transport } from "../Transport.ts"
 import type { AnswerFacts } from "./AnswerFacts.ts"
@@ -29,10 +30,27 @@ export interface AttemptEnvironment {
 /** Told of a stream before it is handed over, so that whoever stops meanwhile can close it. */
 export type OnOpen = (stream: { readonly close: () => void }) => void
 
-/** A wait that ends only where there is somewhere else to go. */
+/** A silence that ends an attempt only where there is somewhere else to go. */
 export interface Patience {
   readonly millis: number
   readonly hasAnother: () => boolean
+}
+
+/**
+ * The limit of a stage, in milliseconds. Where none is set for a first event, the responses API has to show one soon, as it
+ * promises one at once; of anything else the first that comes may be content.
+ */
+export const limitOf = (timeouts: TimeoutsConfig, stage: TimeoutStage, operation: Operation): number =>
+  stage === "first-event"
+    ? timeouts.firstEvent ?? (operation === "responses" ? silence.usual : timeouts.firstContent)
+    : timeouts[limits[stage]]
+
+const limits: Readonly<Record<Exclude<TimeoutStage, "first-event">, Exclude<keyof TimeoutsConfig, "firstEvent">>> = {
+  connect: "connect",
+  "first-content": "firstContent",
+  idle: "idle",
+  answer: "total",
+  total: "total"
 }
 
 /** How an attempt ended. */
@@ -53,7 +71,7 @@ export interface AttemptPlan {
   readonly timeouts: TimeoutsConfig
   /** Time limits without the request's own. */
   readonly configured: TimeoutsConfig
-  /** How long to wait for a whole answer before another deployment is asked, while one can be. */
+  /** How long nothing may be heard, of content or a whole answer, before another deployment is asked, while one can be. */
   readonly patience: Patience | undefined
   /** The request's deadline: a time of the monotonic clock. */
   readonly deadline: number

@@ -80,6 +80,18 @@ export interface RawStream {
   onOver: (() => void) | undefined
 }
 
+/** How a stream has come so far, after its first content. */
+export interface Pace {
+  /** Milliseconds for which somebody waited for more: what a reader takes for itself is not the service's. */
+  waited: number
+  /** Those of them in which no reasoning or tool item was open, so that something was to come. */
+  spoken: number
+  events: number
+}
+
+/** Milliseconds of a stream after which its pace is looked at, again and again. */
+const LOOK_EVERY = 500
+
 /** The attempt, as its answer sees it. */
 export interface Source {
   readonly now: number
@@ -87,6 +99,9 @@ export interface Source {
   usage: Usage | undefined
   /** Ids that only its resource knows. */
   ids: ReadonlyArray<string>
+  pace: Pace | undefined
+  /** Told of the pace now and then, while the stream is running. */
+  readonly onPace: (pace: Pace) => void
   readonly enterStage: (stage: TimeoutStage, endsAt: number) => void
   readonly pauseStage: () => void
   readonly end: (outcome: Outcome.Outcome) => void
@@ -106,12 +121,17 @@ export class GivenStream implements CommittedStream {
   private held: ReadonlyArray<Batch>
   private delivered = 0
   private failure: AttemptFailure | undefined
+  private readonly pace: Pace = { waited: 0, spoken: 0, events: 0 }
+  private pulledAt = 0
+  private lookAt = LOOK_EVERY
 
   constructor(source: Source, response: TransportResponse, reader: EventReader, held: ReadonlyArray<Batch>) {
     this.source = source
     this.response = response
     this.reader = reader
     this.held = held
+    this.pace.events = reader.events
+    source.pace = this.pace
     for (const batch of held) source.plan.story.given(batch)
     this.notice()
   }
@@ -151,21 +171,31 @@ export class GivenStream implements CommittedStream {
     }
     if (this.isOver) return Cause.done()
     // silence counts only while someone listens
-    if (this.reader.openItems > 0) this.source.pauseStage()
-    else this.source.enterStage("idle", this.source.now + this.source.plan.timeouts.idle)
+    this.pulledAt = this.source.now
+    const isSilent = this.reader.openItems > 0
+    if (isSilent) this.source.pauseStage()
+    else this.source.enterStage("idle", this.pulledAt + this.source.plan.timeouts.idle)
     return Effect.matchEffect(this.response.pull, {
-      onSuccess: (bytes) => this.take(this.reader.feed(bytes)),
+      onSuccess: (bytes) => this.take(this.reader.feed(bytes), isSilent),
       onFailure: (error) => {
-        if (error._tag !== "TransportError") return this.take(this.reader.end())
+        if (error._tag !== "TransportError") return this.take(this.reader.end(), isSilent)
         this.break(Outcome.fromTransport(error))
         return this.pull()
       }
     })
   }
 
-  private take(batch: Batch): Pulled {
+  private take(batch: Batch, isSilent: boolean): Pulled {
+    const { pace, source: { now } } = this
     this.source.pauseStage()
-    this.source.plan.story.arrived(batch.events, this.source.now)
+    pace.waited += now - this.pulledAt
+    if (!isSilent) pace.spoken += now - this.pulledAt
+    pace.events = this.reader.events
+    if (pace.spoken >= this.lookAt) {
+      this.lookAt = pace.spoken + LOOK_EVERY
+      this.source.onPace(pace)
+    }
+    this.source.plan.story.arrived(batch.events, now)
     this.source.plan.story.given(batch)
     this.notice()
     return batch.events.length > 0 ? this.give(batch) : this.pull()

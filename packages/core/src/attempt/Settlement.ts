@@ -3,7 +3,7 @@
  *
  * Called once for each attempt, in one synchronous block, whatever way it ended.
  */
-import { limitOf, type TimeoutsConfig } from "../Config.ts"
+import type { TimeoutsConfig } from "../Config.ts"
 import type { Breaker } from "../deployment/Breaker.ts"
 import type { Permit } from "../deployment/Deployment.ts"
 import { HANG_FACTOR, type Latency, type LatencyKind, sizeOf } from "../deployment/Latency.ts"
@@ -12,6 +12,8 @@ import type { EventHub } from "../Event.ts"
 import type { TimeoutStage, Usage } from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import { isEndpoint } from "../request/Scope.ts"
+import { limitOf } from "./AttemptPlan.ts"
+import type { Pace } from "./GivenStream.ts"
 import type { Failed, Outcome, Refused, Throttled } from "./Outcome.ts"
 import { tellOutlier } from "./Outlier.ts"
 
@@ -28,6 +30,8 @@ export interface Settled {
   /** Time limits without the request's own. */
   readonly configured: TimeoutsConfig
   readonly usage: Usage | undefined
+  /** How a stream came after its first content. */
+  readonly pace?: Pace | undefined
   /** What that cost in USD, where it is known. */
   readonly cost: number | undefined
   readonly now: number
@@ -52,6 +56,22 @@ export const commit = (settled: Settled): void => {
   // how much of the prompt was cached is told only at the end, so this ratio is a lower bound
   const ratio = group.expected.lowerBound("first-token", now - permit.startedAt, sizeOf("first-token", promptTokens))
   deployment.latency.observeAtLeast(ratio, now, permit.startedAt, gapOf(group))
+}
+
+/** A running stream this much slower than expected says so before its end: less may be its own. */
+const SLOW = 2
+
+/** A stream was waited for for this share of its time at least, or it is its reader that took the time. */
+const READ = 0.5
+
+/** A stream is running: its slowness so far is a lower bound, so that a slow one is noticed before its end. */
+export const progressed = ({ group, now, permit }: Pick<Settled, "group" | "now" | "permit">, pace: Pace): void => {
+  const { deployment } = permit
+  const { tokensPerEvent } = deployment
+  if (tokensPerEvent === undefined) return
+  const tokens = Math.max(MIN_DECODED, pace.events * tokensPerEvent)
+  const ratio = group.expected.lowerBound("decoding", pace.spoken, sizeOf("decoding", tokens))
+  if (ratio > SLOW) deployment.decoding.observeAtLeast(ratio, now, permit.startedAt, gapOf(group))
 }
 
 /**
@@ -84,12 +104,11 @@ export const settle = (settled: Settled, outcome: Outcome): Charge | undefined =
       deployment.totals.throttled++
       answered(settled)
       deployment.breaker.release(permit.epoch)
-      const cooldown = deployment.coolingOf(request.scope)
-      const coolFor = cooldown.begin(now, outcome.wait, outcome.reason, source)
-      if (request.scope === undefined && coolFor > 0) deployment.quota.throttled(permit.reservation, now)
       // told inside an answer that had begun, it may have been counted
       if (outcome.status === 429) deployment.quota.refund(permit.reservation, now)
       else billed(settled)
+      const coolFor = deployment.coolingOf(request.scope).begin(now, outcome.wait, outcome.reason, source)
+      if (request.scope === undefined && coolFor > 0) deployment.quota.throttled(permit.reservation, now, coolFor)
       tellCooldown(settled, coolFor, outcome.reason)
       return { settled, outcome, isProbe: false, isCounted: false }
     }
@@ -165,7 +184,7 @@ const markHealthy = (settled: Settled): void => {
 }
 
 const succeeded = (settled: Settled): void => {
-  const { group, now, permit, promptTokens, request, usage } = settled
+  const { group, now, pace, permit, promptTokens, request, usage } = settled
   const { deployment } = permit
   // a stream did this when its content began
   if (permit.firstByteAt === undefined) {
@@ -174,9 +193,9 @@ const succeeded = (settled: Settled): void => {
     markHealthy(settled)
   }
   billed(settled)
-  deployment.quota.answered(permit.reservation, now)
   if (request.operation === "other") return
   if (usage !== undefined) {
+    if (usage.reasoningTokens > 0) group.reasons = true
     // an answer that was limited says nothing of how long those are that are not
     const output = request.outputLimit === undefined ? usage.completionTokens : 0
     group.estimate.learn(request.characters, usage.promptTokens, output)
@@ -192,9 +211,11 @@ const succeeded = (settled: Settled): void => {
   }
   observe(settled, deployment.latency, "first-token", firstByteAt - startedAt, uncached)
   // a few tokens say little of how fast many come
-  if (usage !== undefined && usage.completionTokens >= MIN_DECODED) {
-    observe(settled, deployment.decoding, "decoding", now - firstByteAt, usage.completionTokens)
-  }
+  if (usage === undefined || usage.completionTokens < MIN_DECODED || pace === undefined) return
+  deployment.streamed(usage.completionTokens, pace.events)
+  const took = now - firstByteAt
+  if (pace.waited >= READ * took) observe(settled, deployment.decoding, "decoding", took, usage.completionTokens)
+  else progressed(settled, pace)
 }
 
 const billed = ({ now, permit, usage }: Settled): void => {
@@ -268,10 +289,14 @@ const failed = (settled: Settled, outcome: Failed): Charge | undefined => {
   return charge
 }
 
-/** Whether a limit is the caller's, which it made shorter: that says nothing of a deployment. */
-export const isOwnPatience = ({ configured, request }: Settled, stage: TimeoutStage): boolean => {
-  const limit = limitOf(stage)
-  return stage === "answer" || (request.timeouts?.[limit] ?? Infinity) < configured[limit]
+/**
+ * Whether a limit is the caller's, which it made shorter: that says nothing of a deployment. Nor does a whole answer that was
+ * given up for another: it may be a long one.
+ */
+export const isOwnPatience = ({ configured, permit, request }: Settled, stage: TimeoutStage): boolean => {
+  if (stage === "answer") return permit.kind === "answer"
+  const own = { ...configured, ...request.timeouts }
+  return limitOf(own, stage, request.operation) < limitOf(configured, stage, request.operation)
 }
 
 const abandoned = (settled: Settled): void => {

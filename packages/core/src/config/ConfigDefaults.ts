@@ -26,9 +26,15 @@ export const defaults = {
     backoff: 500,
     maxBackoff: 8_000
   },
-  timeouts: { connect: 10_000, total: 600_000, firstEvent: 60_000, firstContent: 300_000, idle: 120_000 },
+  // Azure advises to wait up to 29 minutes for models that reason, streams included
+  timeouts: { connect: 10_000, total: 1_800_000, firstEvent: undefined, firstContent: 1_800_000, idle: 120_000 },
   quota: { hot: 0.85, requestSlice: 10_000, headerMaxAge: 10_000 }
 } as const
+
+/**
+ * How long nothing is heard of an attempt before that is a sign of a hang, and how long where the model was seen to reason.
+ */
+export const silence = { usual: 60_000, reasoning: 300_000 } as const
 
 /** Where OpenAI is. */
 export const openAiEndpoint = "https://api.openai.com/v1"

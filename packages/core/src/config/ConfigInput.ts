@@ -249,18 +249,21 @@ export interface FailoverInput {
 export interface TimeoutsInput {
   /** Name, TCP and TLS. Default: 10 seconds. */
   readonly connect?: DurationInput | undefined
-  /** The whole request, over all attempts. Default: 10 minutes. */
+  /** The whole request, over all attempts. Default: 30 minutes. */
   readonly total?: DurationInput | undefined
-  /** Streams: until the first event. Default: 60 seconds. */
+  /**
+   * Streams: until the first event. Default: 60 seconds for the responses API, which begins at once; elsewhere nothing need
+   * come before content, so that `firstContent` is the limit.
+   */
   readonly firstEvent?: DurationInput | undefined
-  /** Streams: until the first content. Default: 5 minutes. */
+  /** Streams: until the first content. Default: 30 minutes. */
   readonly firstContent?: DurationInput | undefined
   /** Streams: between two events after that. Default: 2 minutes. */
   readonly idle?: DurationInput | undefined
 }
 
 /**
- * Time limits of single models, over those of all: `{ o3: { firstContent: "10 minutes" } }`.
+ * Time limits of single models, over those of all: `{ "gpt-4o-mini": { firstContent: "1 minute" } }`.
  *
  * @category models
  */

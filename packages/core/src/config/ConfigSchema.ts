@@ -260,7 +260,7 @@ const modelTimeouts = Schema.Struct({
 const timeouts = Schema.Struct({
   connect: withDefault(limits.connect, defaults.timeouts.connect),
   total: withDefault(limits.total, defaults.timeouts.total),
-  firstEvent: withDefault(limits.firstEvent, defaults.timeouts.firstEvent),
+  firstEvent: Schema.optional(limits.firstEvent),
   firstContent: withDefault(limits.firstContent, defaults.timeouts.firstContent),
   idle: withDefault(limits.idle, defaults.timeouts.idle),
   models: Schema.optional(Schema.Record(Schema.String, modelTimeouts))

@@ -85,6 +85,8 @@ export class Deployment {
   readonly latency = new Latency()
   /** From the first token to the last. */
   readonly decoding = new Latency()
+  /** Tokens that an event of a stream stands for, as its answers billed: `undefined` before the first. */
+  tokensPerEvent: number | undefined
   readonly totals: DeploymentTotals = {
     attempts: 0,
     succeeded: 0,
@@ -277,6 +279,14 @@ export class Deployment {
     }
   }
 
+  /** A stream of so many tokens came in so many events. */
+  streamed(tokens: number, events: number): void {
+    const ratio = tokens / Math.max(1, events)
+    this.tokensPerEvent = this.tokensPerEvent === undefined
+      ? ratio
+      : this.tokensPerEvent + (ratio - this.tokensPerEvent) / EVENTS_MEMORY
+  }
+
   /** Ends an attempt's part in the counts. Returns false when it had ended before. */
   leave(permit: Permit): boolean {
     if (permit.left) return false
@@ -312,6 +322,8 @@ const OUTLIER_TOLD_EVERY = 60_000
 
 /** How long a context limit is remembered, in milliseconds: a deployment may be given another model. */
 const CONTEXT_LIMIT_REMEMBERED = 600_000
+/** Streams over which it is remembered how many tokens an event has. */
+const EVENTS_MEMORY = 10
 
 /** How long the longest waiting have waited, as a ratio to what was expected of them: the worst. */
 const overdue = (silent: ReadonlySet<Permit>, now: number): number => {

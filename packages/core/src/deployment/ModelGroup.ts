@@ -20,6 +20,8 @@ export class ModelGroup {
   readonly model: string
   readonly estimate = new TokenEstimate()
   readonly expected = new ExpectedLatency()
+  /** Whether answers were seen to reason, which they may do in silence. */
+  reasons = false
   /** Requests that wait for a deployment to come back. */
   readonly line = new WaitingLine()
   readonly overload = new Overload()

@@ -8,6 +8,11 @@
  *
  * The service's headers are truth where they say more: a lower limit lowers ours, and what its counter shows beyond
  * our own use is other clients' use, which counts as load until it fades from the window.
+ *
+ * What was configured is known; what the service told, and what its refusals taught, is believed. A service may count
+ * otherwise than this ledger (a bucket that refills all the time, a limit that only its refusals name), so when it says
+ * itself when to come back, one request passes all that is merely believed then, and one more for each such wait. Where
+ * that is answered, and the answer confirms nothing of what a refusal told, that is not believed for a minute.
  */
 import { OthersUse } from "./OthersUse.ts"
 import type { RateLimits } from "./RateLimitHeaders.ts"
@@ -24,17 +29,17 @@ const SLICE_BUCKETS = 10
 /** Most that one request is charged: no context is as long, and no sum of such overflows. */
 const MAX_CHARGE = 1e9
 
+/** How long, in milliseconds, the word of refusals is not believed once an answer has contradicted it. */
+const DOUBT = 60_000
+
 /**
- * A limit learned from a 429 is this share of what was sent in the minute before, and grows by so much of that a second.
- * Too few requests of ours teach nothing: others may have used the quota.
+ * A limit learned from a 429 begins at this share of what was sent in the minute before, is back at that after so many
+ * milliseconds, and grows ever faster from there: additive increase is the probe. (The window of TCP CUBIC, RFC 9438.)
+ * Less than a minute in use, or fewer requests of ours, teach nothing: others may have used the quota.
  */
 const LEARNED_SHARE = 0.8
-const LEARNED_GROWTH = 0.002
+const LEARNED_RETURN = 30_000
 const LEARNED_EVIDENCE = 10
-
-/** What was learned may be wrong: one request in so many milliseconds may go past it, and raises it if it is answered. */
-const LEARNED_PROBE = 1000
-const LEARNED_RISE = 1.1
 
 /** Azure grants six requests a minute for each thousand tokens a minute on its classic models. */
 const TOKENS_PER_REQUEST = 1000 / 6
@@ -53,8 +58,8 @@ export interface Reservation {
   /** The ledger as of this send, itself included, to tell other clients' use from our own. */
   readonly ownTokens: number
   readonly ownRequests: number
-  /** Whether it goes past a limit that was learned, to see. */
-  readonly isProbe: boolean
+  /** Whether it goes past what is believed of the limits, to see. */
+  readonly isTrial: boolean
   /** Another deployment of the service took it over: this one counts nothing. */
   spilled: boolean
 }
@@ -84,14 +89,13 @@ export class Quota {
   /** Requests per minute in force. */
   requestLimit = Infinity
   /**
-   * What share of the traffic this deployment can carry, in tokens a minute, or `NaN` when neither limit is known.
+   * What share of the traffic this deployment can carry, in tokens a minute, or `NaN` when neither limit is configured or told.
    * A limit in requests alone is converted at Azure's ratio of 6 requests to 1,000 tokens.
    */
   capacity = NaN
   /** What was left by the service's own word, in the last answer that said so. */
   tokensRemaining: number | undefined
   requestsRemaining: number | undefined
-  private sliceLimit = Infinity
   /**
    * Tokens and requests that surely fit: what did at the last full look, less what was taken since. Use only fades as
    * time passes, so this stays a lower bound, and most looks need nothing else. Below zero nothing surely fits.
@@ -108,11 +112,18 @@ export class Quota {
   private configuredRequests: number
   private toldTokens = Infinity
   private toldRequests = Infinity
+  /** Whether the service ever named a limit. */
+  private hasTold = false
+  private doubtedUntil = -Infinity
+  /** What had been sent in the minute before the last refusal that taught a limit. */
+  private learnedFrom = Infinity
   private learnedTokens = Infinity
-  private learnedFrom = 0
   private learnedAt = -Infinity
-  private probedAt = -Infinity
-  private grownAt = 0
+  /** Since when it is in use without a minute of rest. */
+  private usedSince = 0
+  /** From when on one request may go past what is believed, and how long the next one waits: the service's own word. */
+  private trialAt = Infinity
+  private trialWait = 0
   private readonly othersTokens = new OthersUse()
   private readonly othersRequests = new OthersUse()
   private toldUtilisation = 0
@@ -181,7 +192,7 @@ export class Quota {
   /** Whether so many tokens and one request may be sent without taking the last of it from others. */
   spares(now: number, tokens: number): boolean {
     return this.fits(now, 2 * tokens) && this.requestLimit - this.requestsUsed(now) >= 2 &&
-      this.sliceLimit - this.slice.sum(now) >= 2
+      this.sliceOf(this.requestLimit) - this.slice.sum(now) >= 2
   }
 
   /** Milliseconds until `fits` holds, if nothing more is sent: 0 when it does now. */
@@ -192,7 +203,7 @@ export class Quota {
     // once it fits it goes on to fit, because everything only fades
     while (late - early > 1) {
       const middle = Math.floor((early + late) / 2)
-      if (this.fitsTokens(now + middle, tokens) && this.fitsRequests(now + middle)) late = middle
+      if (this.fitsAt(now + middle, tokens)) late = middle
       else early = middle
     }
     return late
@@ -205,14 +216,16 @@ export class Quota {
    */
   reserve(now: number, tokens: number, requests: 0 | 1 = 1): Reservation {
     this.grow(now)
+    const isTrial = this.trialAt !== Infinity && !this.fitsBelieved(now, tokens)
+    if (isTrial) this.trialAt = Math.max(this.trialAt, now + this.trialWait)
     // whole tokens, so that sums are exact: an empty ledger has to be empty, whatever left it
-    const isProbe = this.isLearned && !this.fitsTokens(now, tokens, false)
-    if (isProbe) this.probedAt = now
     const charge = Math.floor(Math.min(Math.ceil(tokens), this.tokenLimit, MAX_CHARGE))
     this.freeTokens -= charge
     this.freeRequests -= requests
     const bucket = this.tokens.add(now, charge)
     this.requests.add(now, requests)
+    const ownRequests = this.requests.sum(now)
+    if (ownRequests === requests) this.usedSince = now
     return {
       tokens: charge,
       requests,
@@ -220,8 +233,8 @@ export class Quota {
       slice: this.slice.add(now, requests),
       sentAt: now,
       ownTokens: this.tokens.sum(now),
-      ownRequests: this.requests.sum(now),
-      isProbe,
+      ownRequests,
+      isTrial,
       spilled: false
     }
   }
@@ -238,14 +251,6 @@ export class Quota {
     this.tokens.amend(now, reservation.bucket, delta)
     // a bound from below: what comes back may have left the window already
     if (delta > 0) this.freeTokens -= delta
-  }
-
-  /** It was answered: where that was past a learned limit, that is at least what was sent until then, and most likely more. */
-  answered({ isProbe, ownTokens }: Reservation, now: number): void {
-    if (!isProbe || !this.isLearned) return
-    this.learnedTokens = this.learnedFrom = Math.max(ownTokens, LEARNED_RISE * this.learnedTokens)
-    this.grownAt = now
-    this.refresh()
   }
 
   /** Ends a reservation that the service surely did not count: it never arrived, or was throttled. */
@@ -266,9 +271,15 @@ export class Quota {
   /**
    * Takes in what an answer said of the limits, compared with our ledger as of that answer's send. An answer to an
    * earlier send than the last one applied, or to one longer ago than `headerMaxAge`, says nothing about now.
+   *
+   * @param isRefusal whether it was refused for quota
    */
-  observe(limits: RateLimits, reservation: Reservation, now: number): void {
+  observe(limits: RateLimits, reservation: Reservation, now: number, isRefusal = false): void {
     if (limits.spilled !== undefined) return this.spill(reservation, limits.spilled === "full", now)
+    const isTold = limits.limitTokens !== undefined || limits.limitRequests !== undefined
+    this.hasTold ||= isTold
+    if (!isRefusal && reservation.isTrial && !isTold) return this.doubt(now)
+    if (isRefusal && now < this.doubtedUntil) return
     if (reservation.sentAt < this.lastApplied || now - reservation.sentAt > this.headerMaxAge) return
     this.lastApplied = reservation.sentAt
     if (limits.limitTokens !== undefined && limits.limitTokens >= 1) this.toldTokens = limits.limitTokens
@@ -289,23 +300,31 @@ export class Quota {
     }
   }
 
+  /** It answered what should not have fitted, and says nothing of limits: what its refusals say of them is not so. */
+  private doubt(now: number): void {
+    this.doubtedUntil = now + DOUBT
+    this.toldTokens = Infinity
+    this.toldRequests = Infinity
+    this.othersTokens.observe(0, now)
+    this.othersRequests.observe(0, now)
+    this.refresh()
+  }
+
   /**
-   * The service refused for quota. Where no limit is known, it is taken to be a share of what was sent in the last
-   * minute, and grows from there. What was under way together is one refusal; a provisioned deployment has no such limit.
+   * The service refused for quota, to come back in `wait` milliseconds: then one may try, whatever is believed here. Where
+   * it never named a limit, one is taken to be a share of what was sent in the last minute, and grows from there. What was
+   * under way together is one refusal; a provisioned deployment has no such limit.
    */
-  throttled(reservation: Reservation, now: number): void {
-    if (this.provisioned || reservation.isProbe || reservation.sentAt <= this.learnedAt) return
-    if (this.requests.sum(now) < LEARNED_EVIDENCE) return
-    this.grow(now)
+  throttled(reservation: Reservation, now: number, wait: number): void {
+    this.trialWait = Math.max(0, wait)
+    this.trialAt = now + this.trialWait
+    if (this.provisioned || this.hasTold || reservation.sentAt <= this.learnedAt) return
     const sent = this.tokens.sum(now)
     // where nothing is reserved, as for other endpoints, tokens say nothing
-    if (sent < LEARNED_EVIDENCE) return
-    this.learnedFrom = Math.min(this.learnedTokens, sent)
-    this.learnedTokens = this.learnedFrom * LEARNED_SHARE
+    if (now - this.usedSince < WINDOW || Math.min(sent, this.requests.sum(now)) < LEARNED_EVIDENCE) return
+    this.learnedFrom = sent
     this.learnedAt = now
-    this.probedAt = now
-    this.grownAt = now
-    this.refresh()
+    this.grow(now)
   }
 
   /** Takes in other clients' use from elsewhere, such as another process of the same fleet. */
@@ -315,10 +334,11 @@ export class Quota {
     this.freeTokens = -1
   }
 
+  /** A learned limit grows. */
   private grow(now: number): void {
-    if (this.learnedTokens === Infinity) return
-    this.learnedTokens += (this.learnedFrom * LEARNED_GROWTH * Math.max(0, now - this.grownAt)) / 1000
-    this.grownAt = now
+    if (this.learnedFrom === Infinity) return
+    const since = (now - this.learnedAt) / LEARNED_RETURN - 1
+    this.learnedTokens = this.learnedFrom * (1 + (1 - LEARNED_SHARE) * since ** 3)
     this.refresh()
   }
 
@@ -328,9 +348,9 @@ export class Quota {
     const known = Math.min(this.configuredTokens, this.toldTokens)
     this.tokenLimit = known === Infinity ? this.learnedTokens : known
     this.requestLimit = Math.min(this.configuredRequests, this.toldRequests)
-    this.sliceLimit = Math.max(1, Math.ceil((this.requestLimit * this.sliceMillis) / WINDOW))
-    this.capacity = this.tokenLimit !== Infinity
-      ? this.tokenLimit
+    // what refusals taught of one says nothing of its share beside others of which nothing is known
+    this.capacity = known !== Infinity
+      ? known
       : this.requestLimit === Infinity
       ? NaN
       : this.requestLimit * TOKENS_PER_REQUEST
@@ -341,30 +361,41 @@ export class Quota {
     const requests = this.requests.sum(now)
     const others = this.othersRequests.seen(now)
     this.freeTokens = this.tokenLimit - this.tokens.sum(now) - this.othersTokens.seen(now)
-    this.freeRequests = Math.min(this.requestLimit - requests - others, this.sliceLimit - this.slice.sum(now))
-    return this.fitsTokens(now, tokens) && this.fitsRequests(now)
+    this.freeRequests = Math.min(
+      this.requestLimit - requests - others,
+      this.sliceOf(this.requestLimit) - this.slice.sum(now)
+    )
+    return this.fitsAt(now, tokens)
   }
 
-  /** Whether the limit in force is one that refusals taught. */
-  private get isLearned(): boolean {
-    return this.configuredTokens === Infinity && this.toldTokens === Infinity && this.learnedTokens !== Infinity
+  private fitsAt(at: number, tokens: number): boolean {
+    if (this.fitsBelieved(at, tokens)) return true
+    return at >= this.trialAt && this.fitsTokens(at, tokens, this.configuredTokens, 0) &&
+      this.fitsRequests(at, this.configuredRequests, 0)
   }
 
-  private fitsTokens(now: number, tokens: number, mayProbe = true): boolean {
-    const limit = this.tokenLimit
-    if (limit === Infinity || (mayProbe && this.isLearned && now - this.probedAt >= LEARNED_PROBE)) return true
-    const own = this.tokens.sumAt(now)
-    // an empty ledger admits one, so that nothing starves; a request larger than the limit counts as the limit
-    return own === 0 || own + this.othersTokens.seen(now) + Math.min(tokens, limit) <= limit
+  /** Whether it fits all limits that are known or believed. */
+  private fitsBelieved(at: number, tokens: number): boolean {
+    return this.fitsTokens(at, tokens, this.tokenLimit, this.othersTokens.seen(at)) &&
+      this.fitsRequests(at, this.requestLimit, this.othersRequests.seen(at))
   }
 
-  private fitsRequests(now: number): boolean {
-    const limit = this.requestLimit
+  private fitsTokens(at: number, tokens: number, limit: number, others: number): boolean {
     if (limit === Infinity) return true
-    const own = this.requests.sumAt(now)
-    if (own === 0) return true
-    const others = this.othersRequests.seen(now)
-    return own + others + 1 <= limit && this.slice.sumAt(now) + 1 <= this.sliceLimit
+    const own = this.tokens.sumAt(at)
+    // an empty ledger admits one, so that nothing starves; a request larger than the limit counts as the limit
+    return own === 0 || own + others + Math.min(tokens, limit) <= limit
+  }
+
+  private fitsRequests(at: number, limit: number, others: number): boolean {
+    if (limit === Infinity) return true
+    const own = this.requests.sumAt(at)
+    return own === 0 || (own + others + 1 <= limit && this.slice.sumAt(at) + 1 <= this.sliceOf(limit))
+  }
+
+  /** Requests that a limit leaves for the shorter slice. */
+  private sliceOf(limit: number): number {
+    return Math.max(1, Math.ceil((limit * this.sliceMillis) / WINDOW))
   }
 }
 

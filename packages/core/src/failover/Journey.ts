@@ -1,12 +1,12 @@
 /**
  * One request while it is under way: what it may do, and what it has tried.
  */
-import type { OnOpen } from "../attempt/AttemptPlan.ts"
+import { limitOf, type OnOpen } from "../attempt/AttemptPlan.ts"
 import type { AttemptFailure } from "../attempt/GivenStream.ts"
 import type { Refused } from "../attempt/Outcome.ts"
 import type { Charge } from "../attempt/Settlement.ts"
 import { isAlive, judge, type Verdict } from "../attempt/Verdict.ts"
-import { type Config, limitOf, type TimeoutsConfig } from "../Config.ts"
+import type { Config, TimeoutsConfig } from "../Config.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import { sizeOf } from "../deployment/Latency.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
@@ -160,6 +160,11 @@ export class Journey {
     if (--this.attempting === 0) this.attempted += now - this.attemptingSince
   }
 
+  /** Whether a single attempt is under way. */
+  get isAlone(): boolean {
+    return this.attempting === 1
+  }
+
   /** Milliseconds in which an attempt was under way. */
   inAttempts(now: number): number {
     return this.attempted + (this.attempting === 0 ? 0 : now - this.attemptingSince)
@@ -238,7 +243,8 @@ export class Journey {
 
   /** A stage of its last attempt took too long. */
   timedOutIn(stage: Errors.TimeoutStage): Errors.LoadBalancerErrorReason {
-    return new Errors.TimedOut({ model: this.group.model, stage, limit: this.timeouts[limitOf(stage)] })
+    const limit = limitOf(this.timeouts, stage, this.request.operation)
+    return new Errors.TimedOut({ model: this.group.model, stage, limit })
   }
 
   /** Everything is throttled, the first for `wait` milliseconds more; or the last attempt was, and something ended the search. */

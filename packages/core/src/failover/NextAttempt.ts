@@ -6,6 +6,7 @@ import type { Answer } from "../attempt/Answer.ts"
 import { execute } from "../attempt/Attempt.ts"
 import type { AttemptPlan, Ended, Patience } from "../attempt/AttemptPlan.ts"
 import type { AttemptFailure } from "../attempt/GivenStream.ts"
+import { silence } from "../config/ConfigDefaults.ts"
 import type { Deployment, Permit } from "../deployment/Deployment.ts"
 import { HANG_FACTOR } from "../deployment/Latency.ts"
 import type { SessionMoveReason, SessionPlacement } from "../Event.ts"
@@ -222,7 +223,7 @@ export class NextAttempt {
       promptTokens,
       timeouts,
       configured,
-      patience: isWhole ? this.patienceOf(journey, permit) : undefined,
+      patience: request.operation === "other" ? undefined : this.patienceOf(journey, permit),
       deadline,
       isRenewal: typeof overruling === "object",
       onOpen,
@@ -253,20 +254,22 @@ export class NextAttempt {
   }
 
   /**
-   * A whole answer that takes several times as long as the slowest of its kind may never come. It is given up once, for
-   * another deployment; the second time it may take as long as it likes.
+   * An answer, or a stream's content, of which nothing is heard for several times as long as the slowest of its kind take may
+   * never come. It is given up once, for another deployment; the second time it may take as long as it likes.
    */
   private patienceOf(journey: Journey, permit: Permit): Patience | undefined {
-    const { counted, group, maxAttempts, request: { hasSideEffects, operation, schedule }, timeouts } = journey
-    const slowest = group.expected.slowest(operation === "embeddings" ? "first-token" : "answer")
-    const mayFailOver = maxAttempts > 1 && !hasSideEffects && schedule === undefined
-    if (counted > 1 || !mayFailOver || slowest === undefined) return undefined
-    const millis = Math.max(timeouts.firstEvent, HANG_FACTOR * slowest * permit.expected)
+    const { group, maxAttempts, request: { hasSideEffects, schedule }, timeouts } = journey
+    const slowest = group.expected.slowest(permit.kind)
+    if (maxAttempts === 1 || hasSideEffects || schedule !== undefined || slowest === undefined) return undefined
+    const least = timeouts.firstEvent ?? (group.reasons ? silence.reasoning : silence.usual)
+    const millis = Math.max(least, HANG_FACTOR * slowest * permit.expected)
     if (millis === Infinity) return undefined
     return {
       millis,
       hasAnother: () => {
-        if (healthyShare(group) < 0.5 && this.state.budget.left(this.state.now) < 1) return false
+        if (journey.timedOut > 0 || journey.counted >= maxAttempts || !journey.isAlone) return false
+        const isFree = journey.counted === 1 && healthyShare(group) >= 0.5
+        if (!isFree && this.state.budget.left(this.state.now) < 1) return false
         try {
           const decision = this.decide(journey)
           return decision._tag === "Decision" && !decision.isRepeat

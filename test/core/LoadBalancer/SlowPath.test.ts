@@ -1,0 +1,81 @@
+import { assert, describe, it } from "@effect/vitest"
+import { LoadBalancer } from "@evenkeel/core"
+import { Effect, type Fiber, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { answer, fleet, hello, run, sent, service, stateOf, steady } from "../../support/Balanced.ts"
+
+const names = ["east", "west", "north", "south"]
+
+/** Thirty words in a second and a half. */
+const talkative = {
+  latency: { ...steady, perOutputTokenMs: 50 },
+  reply: () => Array.from({ length: 30 }, (_, i) => `word${i}`).join(" ")
+}
+
+const four = () => fleet(names.map((name) => service(name, talkative)))
+
+/** So many streams a second, for so many seconds. */
+const ask = (perSecond: number, seconds: number) =>
+  Effect.gen(function*() {
+    const lb = yield* LoadBalancer
+    const fibers: Array<Fiber.Fiber<void, unknown>> = []
+    for (let i = 0; i < perSecond * seconds; i++) {
+      fibers.push(yield* Effect.forkChild(Stream.runDrain(lb.chatStream(hello)), { startImmediately: true }))
+      yield* TestClock.adjust(1000 / perSecond)
+    }
+    return fibers
+  })
+
+/** Share of the streams that one of four gets while it has this fault. */
+const shareOf = (kind: "slow" | "slowDecoding") => {
+  const lbs = four()
+  return run(
+    lbs,
+    Effect.gen(function*() {
+      yield* ask(4, 10)
+      lbs.services["east"]!.fault("*", { kind, factor: 10 })
+      const before = sent(lbs)
+      yield* ask(4, 60)
+      const after = sent(lbs)
+      return ((after["east"] ?? 0) - (before["east"] ?? 0)) / 240
+    })
+  )
+}
+
+describe("a deployment that decodes slowly", () => {
+  it.effect("is left as fast as one whose first tokens are slow", () => {
+    return Effect.gen(function*() {
+      const [slow, slowDecoding] = [yield* shareOf("slow"), yield* shareOf("slowDecoding")]
+      // a quarter would be its share
+      assert.isAtMost(slow, 0.02)
+      assert.isAtMost(slowDecoding, 0.02)
+    })
+  })
+
+  it.effect("is noticed before the first of its slow streams ends", () => {
+    const lbs = four()
+    return run(
+      lbs,
+      Effect.gen(function*() {
+        yield* ask(4, 10)
+        lbs.services["east"]!.fault("*", { kind: "slowDecoding", factor: 10 })
+        yield* ask(4, 4)
+        assert.isAbove((yield* stateOf("east")).decoding, 3)
+      })
+    )
+  })
+
+  it.effect("is not one whose readers take their time", () => {
+    const lbs = four()
+    return run(
+      lbs,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        yield* ask(4, 10)
+        const slowly = Stream.runForEach(lb.chatStream(hello), () => Effect.sleep("1 second"))
+        yield* answer(Effect.all(Array.from({ length: 12 }, () => slowly), { concurrency: "unbounded" }))
+        for (const name of names) assert.isBelow((yield* stateOf(name)).decoding, 2)
+      })
+    )
+  })
+})
