@@ -29,6 +29,12 @@ export interface Batch {
 /** Most of a preamble that is held back, in characters. */
 const MAX_HELD = 64 * 1024
 
+/**
+ * Longest event that is read, in characters. One with a picture has tens of millions; what is longer is no event, and
+ * must not fill the memory.
+ */
+export const MAX_EVENT = 128 * 1024 * 1024
+
 const LF = 10
 const CR = 13
 
@@ -92,7 +98,7 @@ export class EventReader {
     this.read = protocol === "chat" ? this.readChat : this.readResponses
     this.parser = Sse.makeParser((event) => {
       if (event._tag === "Event") this.take(event)
-    })
+    }, { maxEventSize: MAX_EVENT })
   }
 
   /** Takes in bytes as they came. After the end nothing more is read. */
