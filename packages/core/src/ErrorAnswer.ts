@@ -8,12 +8,12 @@ import { isRecord } from "./request/LlmRequest.ts"
 export interface ErrorAnswer {
   readonly status: number
   readonly headers: Record<string, string>
-  /** JSON: `{ error: { message, type, code, param, attempts } }`. */
-  readonly body: unknown
+  /** JSON: `{ error: { message, type, code, param, attempts } }`; or the body of a service's refusal, as it came. */
+  readonly body: string
 }
 
 /** An error's body as text. A service's own that is nested too deep to be written is left out. */
-export const write = (body: unknown): string => {
+const write = (body: unknown): string => {
   try {
     return JSON.stringify(body)
   } catch {
@@ -36,7 +36,7 @@ export const make = (error: LoadBalancerError): ErrorAnswer => {
   const own = (status: number, type: string, code: string): ErrorAnswer => ({
     status,
     headers,
-    body: { error: { message: error.message, type, code, param: null, attempts } }
+    body: write({ error: { message: error.message, type, code, param: null, attempts } })
   })
   switch (reason._tag) {
     case "Rejected":
@@ -45,10 +45,14 @@ export const make = (error: LoadBalancerError): ErrorAnswer => {
         const value = reason.headers[name]
         if (value !== undefined) headers[name] = value
       }
+      if (reason.text !== undefined) {
+        headers["content-type"] = reason.headers["content-type"] ?? "text/plain"
+        return { status: reason.status, headers, body: reason.text }
+      }
       // inside a stream with status 200 a refusal has no status of its own
       const status = reason.status < 400 ? 400 : reason.status
       return isRecord(reason.body) && isRecord(reason.body["error"])
-        ? { status, headers, body: reason.body }
+        ? { status, headers, body: write(reason.body) }
         : own(status, "invalid_request_error", reason.code ?? "rejected")
     }
     case "UnknownModel":

@@ -220,7 +220,7 @@ const responseOf = (
 /** An error as a response. */
 const errorResponse = (error: LoadBalancerError): Response => {
   const { body, headers, status } = ErrorAnswer.make(error)
-  return leanResponse(ErrorAnswer.write(body), status, headers)
+  return leanResponse(body, status, headers)
 }
 
 const encoder = new TextEncoder()

@@ -185,7 +185,10 @@ describe("a responses stream", () => {
 })
 
 describe("an event with a picture", () => {
-  const picture = named({ type: "response.image_generation_call.partial_image", partial_image_b64: "A".repeat(11_000_000) })
+  const picture = named({
+    type: "response.image_generation_call.partial_image",
+    partial_image_b64: "A".repeat(11_000_000)
+  })
   const finished = named({
     type: "response.completed",
     response: { id: "resp_1", output: [{ type: "image_generation_call", result: "B".repeat(12_000_000) }] }
@@ -200,7 +203,10 @@ describe("an event with a picture", () => {
       const { events, reader } = read(pieces, responses)
       assert.isUndefined(reader.failure)
       assert.isTrue(reader.isComplete)
-      assert.deepStrictEqual(events.map(({ data }) => data.length), [created, picture, finished].map(({ data }) => data.length))
+      assert.deepStrictEqual(
+        events.map(({ data }) => data.length),
+        [created, picture, finished].map(({ data }) => data.length)
+      )
     }
   )
 

@@ -121,7 +121,10 @@ describe("costOf", () => {
       const usage = usageOf({ promptTokens: million })
       const list: PriceList = { ...flat, serviceTiers: { [other]: { input: 5, output: 20 } } }
       closeTo(costOf(list, usage, tier), 5)
-      closeTo(costOf({ ...list, serviceTiers: { ...list.serviceTiers, [tier]: { input: 6, output: 20 } } }, usage, tier), 6)
+      closeTo(
+        costOf({ ...list, serviceTiers: { ...list.serviceTiers, [tier]: { input: 6, output: 20 } } }, usage, tier),
+        6
+      )
       assert.isUndefined(costOf(flat, usage, tier))
     }
   )

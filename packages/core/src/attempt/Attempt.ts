@@ -158,11 +158,12 @@ class Attempt implements Source, Limited {
   private receiveError(response: TransportResponse): Effect.Effect<never, Outcome.Unanswered> {
     return Effect.flatMap(this.text(response), (text) => {
       const wallNow = this.environment.clock.currentTimeMillisUnsafe()
-      const outcome = Outcome.fromStatus(response.status, response.headers, Outcome.parseBody(text), wallNow)
+      let outcome = Outcome.fromStatus(response.status, response.headers, Outcome.parseBody(text), wallNow)
       // where no model was named, no deployment was asked for
       if (outcome._tag === "Failed" && outcome.effect === "missing" && this.plan.request.model === undefined) {
-        return Effect.fail(Outcome.refusedAsIs(outcome, response.headers))
+        outcome = Outcome.refusedAsIs(outcome, response.headers)
       }
+      if (outcome._tag === "Refused") outcome = { ...outcome, text }
       return Effect.fail(this.mayRenew(response.status) ? Outcome.staleCredential : outcome)
     })
   }

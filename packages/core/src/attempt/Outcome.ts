@@ -58,6 +58,8 @@ export interface Refused {
   readonly code: string | undefined
   readonly message: string
   readonly body: unknown
+  /** The body as it came, where it is that of an answer of its own. */
+  readonly text?: string
   readonly headers: Readonly<Record<string, string>>
   /**
    * Why somewhere else may still serve it: `context-length`, a standard deployment with a longer context; `not-here`,
@@ -147,7 +149,32 @@ const readError = (body: unknown): ServiceError => {
   return {
     code: string(code) ?? (typeof code === "number" ? String(code) : undefined),
     type: string(inner?.["type"]),
-    message: string(inner?.["message"]) ?? string(outer?.["error"]) ?? (typeof body === "string" ? excerpt(body) : "")
+    message: string(inner?.["message"]) ?? string(outer?.["error"]) ?? wordsOf(outer?.["detail"])
+      ?? wordsOf(outer?.["errors"]) ?? (typeof body === "string" ? excerpt(body) : "")
+  }
+}
+
+/** What FastAPI, and so most compatible services, say: a text, or what is wrong with which parameter, one by one. */
+const wordsOf = (value: unknown): string | undefined =>
+  Array.isArray(value)
+    ? string(excerpt(value.map(faultOf).filter((words) => words !== undefined).join("; ")))
+    : faultOf(value)
+
+const faultOf = (value: unknown): string | undefined => {
+  if (typeof value === "string") return string(value)
+  const fields = record(value)
+  const words = string(fields?.["msg"]) ?? string(fields?.["message"])
+  const at = fields?.["loc"]
+  return words !== undefined && Array.isArray(at) ? `${at.join(".")}: ${words}` : words
+}
+
+/** The first words of a body in which nobody finds a message. */
+const firstWords = (body: unknown): string => {
+  if (body === "" || body === undefined) return ""
+  try {
+    return excerpt(JSON.stringify(body))
+  } catch {
+    return "what cannot be written"
   }
 }
 
@@ -346,7 +373,7 @@ const refused = (
   reason: wordOf(error.code) ?? `http ${status}`,
   status,
   code: error.code,
-  message: error.message,
+  message: error.message === "" ? firstWords(body) : error.message,
   body,
   headers: withoutCookies(headers),
   elsewhere

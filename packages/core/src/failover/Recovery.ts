@@ -109,8 +109,8 @@ export class Recovery {
           journey.isStandardOnly = true
           return {}
         }
-        const { body, code, headers, message, status } = outcome
-        const fields = { status, code, description: message, body, headers }
+        const { body, code, headers, message, status, text } = outcome
+        const fields = { status, code, description: message, body, text, headers }
         const stop = code === "content_filter"
           ? new Errors.ContentFiltered(fields)
           : new Errors.Rejected({ ...fields, by: "service" })
