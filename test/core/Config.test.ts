@@ -76,6 +76,7 @@ describe("Config.decode", () => {
       apiVersion: undefined,
       region: undefined,
       allowInsecure: false,
+      streamUsage: true,
       deployments: [{
         name: "gpt-4o",
         model: "gpt-4o",

@@ -74,6 +74,8 @@ export interface ResourceConfig {
   readonly auth: ResourceAuth
   /** Plain `http:` beyond this machine was allowed. */
   readonly allowInsecure: boolean
+  /** Chat streams are asked for their usage where their caller does not say. */
+  readonly streamUsage: boolean
   /** At least one, with unique names. */
   readonly deployments: ReadonlyArray<DeploymentConfig>
 }
@@ -312,6 +314,7 @@ const completeResource = (resource: Decoded["resources"][number]): ResourceConfi
   region: resource.region,
   auth: completeAuth(resource),
   allowInsecure: resource.allowInsecure,
+  streamUsage: resource.streamUsage,
   deployments: (resource.deployments ?? [{ name: "*", tier: 1, provisioned: false, weight: 1 }]).map((deployment) => ({
     name: deployment.name,
     model: deployment.model ?? deployment.name,

@@ -136,6 +136,7 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
             configured: deployments.settings.timeouts,
             patience: undefined,
             deadline: now + settings.timeout,
+            asksUsage: false,
             isRenewal: false,
             onOpen: undefined,
             onEnd: undefined,

@@ -99,7 +99,7 @@ export const askJson = (
     const sent = facts.model === undefined
       ? parameters
       : LlmRequest.sentParameters(operation, parameters, facts.stream)
-    const body = LlmRequest.jsonBody(JSON.stringify(sent))
+    const body = LlmRequest.jsonBody(JSON.stringify(sent), facts.openStreamOptions)
     const pin = facts.pin ?? pinOfPath(path)
     const hasSideEffects = facts.hasSideEffects || (operation === "other" && mayHaveSideEffects(method, path))
     const asked = { operation, method, path, query, body, parsesEvents: false }

@@ -292,7 +292,8 @@ const requestOf = (
   try {
     const facts = LlmRequest.readFacts(operation, { ...params, stream })
     if (facts.model === undefined && LlmRequest.needsModel(operation, params)) return LlmRequest.noModel()
-    const body = LlmRequest.jsonBody(JSON.stringify(LlmRequest.sentParameters(operation, params, stream)))
+    const written = JSON.stringify(LlmRequest.sentParameters(operation, params, stream))
+    const body = LlmRequest.jsonBody(written, facts.openStreamOptions)
     return LlmRequest.make({ operation, method: "POST", path, query: "", body, parsesEvents: stream }, facts, options)
   } catch (cause) {
     const why = LlmRequest.describeCause(cause)

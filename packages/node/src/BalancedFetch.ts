@@ -123,7 +123,8 @@ const clientRequest = (
 ): LlmRequest.LlmRequest => {
   const given = lookUpIn(init.headers)
   const session = init[sessionKey] ?? given("x-session-id") ?? known.facts.session
-  const body = typeof init.body === "string" ? LlmRequest.jsonBody(init.body) : LlmRequest.noBody
+  const { openStreamOptions } = known.facts
+  const body = typeof init.body === "string" ? LlmRequest.jsonBody(init.body, openStreamOptions) : LlmRequest.noBody
   const headers = LlmRequest.crossingHeaders(given)
   const { path, query } = target
   return LlmRequest.make(

@@ -130,7 +130,7 @@ class Attempt implements Source, Limited {
       path: resource.pathOf(request.path, request.query, name),
       method: request.method,
       headers: headersOf(request, authentication, this.plan.story.trace?.headers),
-      body: request.body.withModel(name),
+      body: request.body.withModel(name, this.plan.asksUsage),
       onResponse: (response) => {
         this.open = response
       }
@@ -163,7 +163,10 @@ class Attempt implements Source, Limited {
       if (outcome._tag === "Failed" && outcome.effect === "missing" && this.plan.request.model === undefined) {
         outcome = Outcome.refusedAsIs(outcome, response.headers)
       }
-      if (outcome._tag === "Refused") outcome = { ...outcome, text }
+      if (outcome._tag === "Refused") {
+        const isOurs = this.plan.asksUsage && Outcome.refusesUsage(outcome)
+        outcome = { ...outcome, text, elsewhere: isOurs ? "without-usage" : outcome.elsewhere }
+      }
       return Effect.fail(this.mayRenew(response.status) ? Outcome.staleCredential : outcome)
     })
   }
@@ -207,12 +210,12 @@ class Attempt implements Source, Limited {
   // --- streams ------------------------------------------------------------------------------------------------------
 
   private receiveStream(response: TransportResponse): Effect.Effect<Answer, Outcome.Unanswered> {
-    const { hidesUsage, operation, parsesEvents } = this.plan.request
+    const { asksUsage, request: { operation, parsesEvents } } = this.plan
     const protocol = operation === "responses" ? "responses" : "chat"
     const { clock } = this.environment
     const reader = new EventReader(
       protocol,
-      hidesUsage,
+      asksUsage,
       parsesEvents,
       response.headers,
       () => clock.currentTimeMillisUnsafe()

@@ -63,9 +63,10 @@ export interface Refused {
   readonly headers: Readonly<Record<string, string>>
   /**
    * Why somewhere else may still serve it: `context-length`, a standard deployment with a longer context; `not-here`,
-   * the resource that owns what it refers to; `no`, nowhere.
+   * the resource that owns what it refers to; `without-usage`, the same, where it is not asked for the usage that the
+   * caller did not ask for; `no`, nowhere.
    */
-  readonly elsewhere: "no" | "context-length" | "not-here"
+  readonly elsewhere: "no" | "context-length" | "not-here" | "without-usage"
 }
 
 /** The attempt was interrupted by the caller, or cut by the request's own deadline. */
@@ -255,6 +256,13 @@ const isStoredReference = (error: ServiceError): boolean => {
   const code = error.code?.toLowerCase() ?? ""
   return code === "previous_response_not_found" || code === "response_not_found" || code === "conversation_not_found"
     || /(?:response|conversation|item) with id .{0,120}not found/i.test(error.message)
+}
+
+/** Whether what is refused is to be asked for a stream's usage. */
+export const refusesUsage = ({ body, message, status }: Refused): boolean => {
+  if (status !== 400 && status !== 422) return false
+  const param = record(record(body)?.["error"])?.["param"]
+  return /stream_options|include_usage/.test(`${string(param) ?? ""} ${message}`)
 }
 
 /**

@@ -80,6 +80,7 @@ export const settle = (settled: Settled, outcome: Outcome): boolean => {
       if (permit.reservation.spilled) deployment.quota.refund(permit.reservation, now)
       answered(settled)
       aliveAgain(settled)
+      if (outcome.elsewhere === "without-usage") deployment.refuseUsage(now)
       if (outcome.elsewhere === "context-length" && deployment.provisioned && isPromptTooLong(settled)) {
         deployment.characterCeiling = Math.min(deployment.characterCeiling, settled.request.characters)
       }

@@ -142,6 +142,7 @@ const resource = Schema.Struct({
   auth: Schema.optional(auth),
   scope: Schema.optional(word(`a scope such as "${entraScope}"`)),
   allowInsecure: withDefault(flag, false),
+  streamUsage: withDefault(flag, true),
   deployments: Schema.optional(deployments)
 })
 

@@ -112,6 +112,7 @@ export class Deployment {
   /** Characters of prompt from which on this deployment refused one as too long. */
   characterCeiling = Infinity
   lastSuccessAt = -Infinity
+  private usageRefusedUntil = -Infinity
   /**
    * Attempts that wait for their first byte though one is expected, the longest waiting first, but for those that a later
    * one of their kind overtook.
@@ -249,6 +250,16 @@ export class Deployment {
     return true
   }
 
+  /** Whether the usage of a stream is asked for here, where the caller does not say. */
+  asksUsage(now: number): boolean {
+    return this.resource.streamUsage && now >= this.usageRefusedUntil
+  }
+
+  /** It takes no `stream_options`. Asked again in an hour: services learn, and a refusal costs one short send. */
+  refuseUsage(now: number): void {
+    this.usageRefusedUntil = now + USAGE_REFUSED_FOR
+  }
+
   /** Adds what an answer billed, and what that cost in USD, where that is known. */
   bill(usage: Usage, cost: number | undefined): void {
     const { totals } = this
@@ -282,6 +293,8 @@ const areOverdue = (silent: ReadonlySet<Permit>, now: number): boolean => {
   }
   return false
 }
+
+const USAGE_REFUSED_FOR = 3_600_000
 
 /** How many of the longest waiting are looked at: the very first may be one of which nobody expects better. */
 const LONGEST_WAITING = 16

@@ -93,6 +93,8 @@ export class Resource {
   readonly breaker: Breaker
   readonly apiVersion: string | undefined
   readonly place: Omit<Place, "tier">
+  /** Whether chat streams are asked for their usage. */
+  readonly streamUsage: boolean
   /** When it last answered anything. */
   lastAnswerAt = -Infinity
   private readonly root: string
@@ -115,6 +117,7 @@ export class Resource {
     this.base = config.provider !== "azure"
       ? root
       : `${root}${this.apiVersion === undefined ? "/openai/v1" : "/openai"}`
+    this.streamUsage = config.streamUsage
     this.breaker = new Breaker(breaker)
     this.#credential = credential
   }

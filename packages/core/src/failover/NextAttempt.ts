@@ -30,8 +30,8 @@ export type Trouble =
   | { readonly _tag: "NoBudget" }
 
 /**
- * What an attempt is besides the next one: at the same deployment again, with a new credential; at the best bet, where all
- * are failing; or beside one that is slow to begin.
+ * What an attempt is besides the next one: at the same deployment again, with a new credential or less asked of it; at the
+ * best bet, where all are failing; or beside one that is slow to begin.
  */
 export type Overruling = Deployment | "panic" | "hedge" | undefined
 
@@ -214,6 +214,7 @@ export class NextAttempt {
       configured,
       patience: isWhole ? this.patienceOf(journey, permit) : undefined,
       deadline,
+      asksUsage: request.openStreamOptions !== undefined && deployment.asksUsage(now),
       isRenewal: typeof overruling === "object",
       onOpen,
       onEnd,

@@ -60,8 +60,11 @@ export interface Facts {
   readonly model: string | undefined
   /** Whether an event stream was asked for. */
   readonly stream: boolean
-  /** Whether the extra usage chunk of a chat stream is for us alone, and taken out. */
-  readonly hidesUsage: boolean
+  /**
+   * The caller's `stream_options` of a chat stream, where they leave open whether it tells its usage: then it is asked for,
+   * and its extra chunk is for us alone, and taken out. Empty where there are none.
+   */
+  readonly openStreamOptions: Parameters | undefined
   /** Characters that count as prompt. */
   readonly characters: number
   /** Output tokens that the caller allowed, times the choices; `undefined` when no limit was set. */
@@ -99,11 +102,12 @@ export interface LlmRequest extends Facts {
 }
 
 /**
- * A body that can be sent more than once. `withModel` puts a deployment's name where the caller's model was.
+ * A body that can be sent more than once. `withModel` puts a deployment's name where the caller's model was, and asks for
+ * the usage of a stream, where that is open and the deployment is one to ask.
  */
 export interface RequestBody {
   readonly contentType: string | undefined
-  readonly withModel: (name: string | undefined) => string | Uint8Array | undefined
+  readonly withModel: (name: string | undefined, asksUsage?: boolean) => string | Uint8Array | undefined
 }
 
 /** What a door says of a request besides its facts. */
@@ -209,7 +213,7 @@ const isHeaderValue = (value: string): boolean => {
 export const noFacts: Facts = {
   model: undefined,
   stream: false,
-  hidesUsage: false,
+  openStreamOptions: undefined,
   characters: 0,
   outputLimit: 0,
   session: undefined,
@@ -281,15 +285,26 @@ export const rawBody = (content: string | Uint8Array, contentType: string | unde
 })
 
 /**
- * A JSON object, given as the serialisation of everything but its `model`.
+ * A JSON object, given as the serialisation of everything but its `model` and its open stream options. They are put in
+ * front, as each deployment wants them.
  */
-export const jsonBody = (withoutModel: string): RequestBody => {
-  const rest = withoutModel === "{}" ? "}" : `,${withoutModel.slice(1)}`
+export const jsonBody = (written: string, openStreamOptions?: Parameters): RequestBody => {
+  const rest = written === "{}" ? "}" : `,${written.slice(1)}`
   return {
     contentType: "application/json",
-    withModel: (name) => name === undefined ? withoutModel : `{"model":${JSON.stringify(name)}${rest}`
+    withModel: (name, asksUsage = false) => {
+      const model = name === undefined ? "" : `"model":${JSON.stringify(name)}`
+      const options = openStreamOptions === undefined
+        ? ""
+        : writtenOptions(asksUsage ? { ...openStreamOptions, include_usage: true } : openStreamOptions)
+      if (options === "") return model === "" ? written : `{${model}${rest}`
+      return `{${model}${model === "" ? "" : ","}${options}${rest}`
+    }
   }
 }
+
+const writtenOptions = (options: Parameters): string =>
+  Object.keys(options).length === 0 ? "" : `"stream_options":${JSON.stringify(options)}`
 
 /** Parameters as any of the three operations has them; what is not one of these fields is only passed on. */
 export interface Parameters {
@@ -310,7 +325,7 @@ export const readFacts = (operation: Operation, parameters: Parameters): Facts =
   return {
     model: text(parameters["model"]),
     stream,
-    hidesUsage: operation === "chat" && stream && !asksForUsage(parameters),
+    openStreamOptions: operation === "chat" && stream ? openOptions(parameters) : undefined,
     characters: charactersOf(operation, parameters),
     outputLimit: operation === "embeddings" ? 0 : limit === undefined ? undefined : limit * choices,
     session: text(parameters["prompt_cache_key"]),
@@ -322,9 +337,13 @@ export const readFacts = (operation: Operation, parameters: Parameters): Facts =
   }
 }
 
-const asksForUsage = (parameters: Parameters): boolean => {
-  const options = parameters["stream_options"]
-  return typeof options === "object" && options !== null && "include_usage" in options && options.include_usage === true
+const noOptions: Parameters = {}
+
+/** Azure's own data (`data_sources`) takes no stream options; and a word of the caller's is kept, whichever it is. */
+const openOptions = (parameters: Parameters): Parameters | undefined => {
+  if (parameters["data_sources"] !== undefined) return undefined
+  const options = parameters["stream_options"] ?? noOptions
+  return isRecord(options) && (options["include_usage"] ?? undefined) === undefined ? options : undefined
 }
 
 const promptFields: Readonly<Record<Operation, ReadonlyArray<string>>> = {
@@ -369,17 +388,14 @@ const readPin = (parameters: Parameters): HardPin | undefined => {
 export const encryptedKey = (content: string): string => `encrypted:${Hash.string(content)}:${content.length}`
 
 /**
- * Parameters as they are sent: without the model, which `withModel` puts in, with `stream` as the method says, and with
- * the usage chunk asked for that settles a chat stream.
+ * Parameters as they are sent: without the model and the open options of a chat stream, which `withModel` puts in, and
+ * with `stream` as the method says.
  */
 export const sentParameters = (operation: Operation, parameters: Parameters, stream: boolean): Parameters => {
   const sent: Record<string, unknown> = { ...parameters, model: undefined }
   if (operation === "embeddings") return sent
   if (stream) sent["stream"] = true
   else if (sent["stream"] === true) delete sent["stream"]
-  if (operation === "chat") {
-    const options = parameters["stream_options"]
-    if (stream) sent["stream_options"] = { ...(isRecord(options) ? options : {}), include_usage: true }
-  }
+  if (operation === "chat" && stream && openOptions(parameters) !== undefined) delete sent["stream_options"]
   return sent
 }
