@@ -95,7 +95,8 @@ export const askJson = (
   try {
     const parameters = model !== undefined && given["model"] === undefined ? { ...given, model } : given
     const facts = LlmRequest.readFacts(operation, parameters)
-    if (facts.model === undefined && LlmRequest.needsModel(operation, parameters)) return LlmRequest.noModel()
+    // what a response may have its model of is the service's to know
+    if (facts.model === undefined && (operation === "chat" || operation === "embeddings")) return LlmRequest.noModel()
     const sent = facts.model === undefined
       ? parameters
       : LlmRequest.sentParameters(operation, parameters, facts.stream)

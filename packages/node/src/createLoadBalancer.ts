@@ -146,9 +146,11 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
     return fiber
   }
   const fetch = BalancedFetch.make({ balancer, deployments, fork, closing: closingSignal.signal })
+  const { modelTimeouts, timeouts } = settings
+  const longest = Math.max(timeouts.total, ...Object.values(modelTimeouts).map(({ total }) => total))
   const openai = BalancedOpenAI.make(
     fetch,
-    (model) => (model === undefined ? settings.timeouts : settings.modelTimeouts[model] ?? settings.timeouts).total
+    (model) => model === undefined ? longest : (modelTimeouts[model] ?? timeouts).total
   )
   const closers = new Set<() => void>()
   const close = () =>
