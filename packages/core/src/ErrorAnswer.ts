@@ -1,8 +1,9 @@
 /**
  * The balancer's errors as answers of OpenAI's shape, for clients that read statuses and bodies.
  */
+import { interrupted, type StreamBreak } from "./attempt/GivenStream.ts"
 import type { LoadBalancerError } from "./LoadBalancerError.ts"
-import { isRecord } from "./request/LlmRequest.ts"
+import { isRecord, textOf } from "./request/Json.ts"
 
 /** An error as HTTP would say it. */
 export interface ErrorAnswer {
@@ -71,4 +72,38 @@ export const make = (error: LoadBalancerError): ErrorAnswer => {
     case "InvalidConfig":
       return own(500, "invalid_config", "invalid_config")
   }
+}
+
+/**
+ * The last event of a stream that broke, as its protocol has it: a chunk with an `error` in a chat; in a stream of responses
+ * an `error` event, flat as OpenAI's types have it, with the next `sequence_number`. The service's own words where it had
+ * some, with all that was in them.
+ */
+export const eventOf = (broken: StreamBreak): string => {
+  const { outcome } = broken.failure
+  const body = "body" in outcome && isRecord(outcome.body) ? outcome.body : undefined
+  const own = body !== undefined && (isRecord(body["error"]) || typeof body["message"] === "string") ? body : undefined
+  const { nextSequence } = broken
+  if (nextSequence === undefined) {
+    if (own !== undefined) return `data: ${write(isRecord(own["error"]) ? own : { error: own })}\n\n`
+    return `data: ${write({ error: { type: "stream_interrupted", ...describe(broken), param: null } })}\n\n`
+  }
+  const event = own ?? describe(broken)
+  const error = isRecord(event["error"]) ? event["error"] : undefined
+  const { code, message, param } = error ?? event
+  const number = event["sequence_number"]
+  const flat = {
+    ...event,
+    type: "error",
+    code: textOf(code) ?? textOf(error?.["type"]) ?? "server_error",
+    message: textOf(message) ?? "",
+    param: textOf(param) ?? null,
+    sequence_number: typeof number === "number" ? number : nextSequence
+  }
+  return `event: error\ndata: ${write(flat)}\n\n`
+}
+
+const describe = (broken: StreamBreak): Record<string, unknown> => {
+  const { attempts, message } = interrupted(broken)
+  return { code: "stream_interrupted", message, attempts, delivered: broken.delivered }
 }

@@ -294,7 +294,7 @@ const sourceOf = (
     if (error === undefined) takeReader()?.reject(Cause.squash(cause))
     else if (!(error instanceof StreamBreak) || error.isTold) takeReader()?.resolve(undefined)
     else if (answer._tag === "Raw") takeReader()?.reject(new TypeError("terminated", { cause: interrupted(error) }))
-    else takeReader()?.resolve(encodeError(errorEvent(error)))
+    else takeReader()?.resolve(encoder.encode(ErrorAnswer.eventOf(error)))
   }
   const abort = (): void => {
     finish()
@@ -342,19 +342,5 @@ const sourceOf = (
       takeReader()?.resolve(undefined)
       stop()
     }
-  }
-}
-
-const encodeError = (body: unknown): Uint8Array => encoder.encode(`event: error\ndata: ${JSON.stringify(body)}\n\n`)
-
-/** The error event of a broken stream: the service's own words where it had some. */
-const errorEvent = (broken: StreamBreak): unknown => {
-  const { outcome } = broken.failure
-  const body = "body" in outcome && LlmRequest.isRecord(outcome.body) ? outcome.body : undefined
-  if (body !== undefined && (LlmRequest.isRecord(body["error"]) || typeof body["message"] === "string")) return body
-  const { attempts, message } = interrupted(broken)
-  const { delivered } = broken
-  return {
-    error: { message, type: "stream_interrupted", code: "stream_interrupted", param: null, attempts, delivered }
   }
 }

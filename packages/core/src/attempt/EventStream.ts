@@ -62,6 +62,9 @@ export class EventReader {
   failure: Unanswered | undefined
   /** Whether the failure's own event was given out, as the service's last word. */
   isFailureTold = false
+  private readonly protocol: "chat" | "responses"
+  /** Data of the last event that was given out. */
+  private last: string | undefined
   private held = 0
   private finished = false
   private bareFailure: unknown
@@ -91,6 +94,7 @@ export class EventReader {
     headers: Readonly<Record<string, string>>,
     wallNow: () => number
   ) {
+    this.protocol = protocol
     this.hidesUsage = hidesUsage
     this.parsesAll = parsesAll
     this.headers = headers
@@ -134,6 +138,17 @@ export class EventReader {
       }
     }
     return this.batch(undefined)
+  }
+
+  /** The `sequence_number` of what would come next in a stream of responses; `undefined` in a chat, which has none. */
+  get nextSequence(): number | undefined {
+    if (this.protocol === "chat") return undefined
+    try {
+      const number: unknown = JSON.parse(this.last ?? "").sequence_number
+      return typeof number === "number" ? number + 1 : this.events
+    } catch {
+      return this.events
+    }
   }
 
   /**
@@ -186,6 +201,7 @@ export class EventReader {
         this.firstContent = this.pending.length
       }
     }
+    this.last = event.data
     this.pending.push({ name: event.event, data: event.data, json: this.json })
   }
 
