@@ -23,7 +23,7 @@ import type { Resource } from "./deployment/Resource.ts"
 import { pricesInUse } from "./pricing/AttemptCost.ts"
 import * as LlmRequest from "./request/LlmRequest.ts"
 import { AttemptStory } from "./telemetry/AttemptStory.ts"
-import { monotonicMillis } from "./Time.ts"
+import { monotonicMillis, watching } from "./Time.ts"
 import { Transport } from "./Transport.ts"
 
 /**
@@ -163,7 +163,7 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
         const pause = settings.interval * (SHORTEST_PAUSE + environment.random() * 2 * (1 - SHORTEST_PAUSE))
         return Effect.andThen(Effect.sleep(Math.ceil(pause)), check)
       })
-      yield* Effect.forkScoped(Effect.forever(round))
+      yield* Effect.forkScoped(watching(Effect.forever(round)))
     }
     return HealthMonitor.of({ check })
   }

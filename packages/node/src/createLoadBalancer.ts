@@ -40,6 +40,7 @@ import * as EntraId from "./EntraId.ts"
 import { eventsOf } from "./EventIterator.ts"
 import * as GenAiPrices from "./GenAiPrices.ts"
 import * as UndiciTransport from "./UndiciTransport.ts"
+import * as UnrefClock from "./UnrefClock.ts"
 
 /**
  * A running load balancer.
@@ -64,7 +65,10 @@ export interface LoadBalancerClient extends AsyncDisposable {
     readonly drain: (id: string) => Promise<boolean>
     readonly remove: (id: string) => Promise<boolean>
   }
-  /** Ends what is in flight, closes every connection and stops the checks. The process can then end by itself. */
+  /**
+   * Ends what is in flight, closes every connection and stops the checks. A process whose own work is done ends without it
+   * too, but telemetry that is not exported by then is lost.
+   */
   readonly close: () => Promise<void>
 }
 
@@ -129,7 +133,9 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
   const layer = LoadBalancer.layerDecoded(settings, { ...options, telemetry, prices }).pipe(
     Layer.provide(transport),
     Layer.provide(Layer.succeed(EntraTokens, EntraId.makeTokens())),
-    Layer.provideMerge(options.instrumentation ?? Layer.empty)
+    Layer.provide(UnrefClock.layerWatch),
+    // exporters watch too
+    Layer.provideMerge(Layer.provide(options.instrumentation ?? Layer.empty, UnrefClock.layer))
   )
   const context = buildNow(layer, scope)
   const run = Effect.runForkWith(context)
