@@ -26,6 +26,7 @@ import * as Layer from "effect/Layer"
 import type * as Pull from "effect/Pull"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { ChatCompletion, ChatCompletionChunk, ChatCompletionCreateParams } from "openai/resources/chat/completions"
@@ -34,7 +35,8 @@ import type { Response, ResponseCreateParams, ResponseStreamEvent } from "openai
 import type { StreamAnswer, WholeAnswer } from "./attempt/Answer.ts"
 import { Deadlines } from "./attempt/Deadlines.ts"
 import { interrupted, StreamBreak } from "./attempt/GivenStream.ts"
-import * as Config from "./Config.ts"
+import type * as Config from "./Config.ts"
+import { decodeBeside, layerRules } from "./config/OptionIssues.ts"
 import { Deployments } from "./deployment/Deployments.ts"
 import { type Answered, Dispatcher, type OnOpen } from "./Dispatcher.ts"
 import type { Event } from "./Event.ts"
@@ -134,8 +136,12 @@ export class LoadBalancer extends Context.Service<LoadBalancer, {
     config: Config.ConfigInput,
     replace: LayerOptions = {}
   ): Layer.Layer<LoadBalancer | Deployments, Errors.LoadBalancerError, Transport> {
-    const decoded = Config.decodeEffect(config)
-    return Layer.unwrap(Effect.map(decoded, (settings) => LoadBalancer.layerDecoded(settings, replace)))
+    return Layer.unwrap(Effect.suspend(() => {
+      const decoded = decodeBeside(config, replace, layerRules)
+      return Result.isFailure(decoded)
+        ? Effect.fail(Errors.invalidConfig("the given object", decoded.failure))
+        : Effect.succeed(LoadBalancer.layerDecoded(decoded.success, replace))
+    }))
   }
 
   /** Layer of a balancer whose configuration was decoded before, for sources other than an object. */

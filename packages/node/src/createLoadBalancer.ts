@@ -12,8 +12,8 @@
  * }
  * ```
  */
-import { decode } from "@evenkeel/core/Config"
 import type { Config, ConfigInput } from "@evenkeel/core/Config"
+import { aLayer, decodeBeside, issuesOf, layerRules } from "@evenkeel/core/config/OptionIssues"
 import { EntraTokens } from "@evenkeel/core/deployment/Credential"
 import { Deployments } from "@evenkeel/core/deployment/Deployments"
 import type { Event } from "@evenkeel/core/Event"
@@ -85,6 +85,12 @@ export interface LoadBalancerClientOptions extends LayerOptions {
   readonly instrumentation?: Layer.Layer<never, Error> | undefined
 }
 
+const rules = {
+  ...layerRules,
+  transport: aLayer("UndiciTransport.layer()"),
+  instrumentation: aLayer("OtlpLive of @evenkeel/otel")
+}
+
 /**
  * Creates a load balancer and starts its checks at once.
  *
@@ -94,7 +100,7 @@ export const createLoadBalancer = (
   config: ConfigInput,
   options: LoadBalancerClientOptions = {}
 ): LoadBalancerClient => {
-  const decoded = decode(config)
+  const decoded = decodeBeside(config, options, rules)
   if (Result.isFailure(decoded)) throw invalidConfig("the given object", decoded.failure)
   return start(decoded.success, options)
 }
@@ -106,6 +112,8 @@ export const createLoadBalancer = (
  * @throws LoadBalancerError with the reason `InvalidConfig`, which lists every mistake
  */
 export const createLoadBalancerFromEnvironment = (options: LoadBalancerClientOptions = {}): LoadBalancerClient => {
+  const issues = issuesOf(options, rules)
+  if (issues.length > 0) throw invalidConfig("the given options", issues)
   const read = ConfigSource.read(process.env)
   if (Result.isFailure(read)) throw invalidConfig(read.failure.source, read.failure.issues)
   return start(read.success, options)

@@ -7,6 +7,7 @@ import * as Hash from "effect/Hash"
 import type { Schedule } from "effect/Schedule"
 import type { TimeoutsConfig } from "../Config.ts"
 import { defaults } from "../config/ConfigDefaults.ts"
+import { looksSecret, suggest } from "../config/ConfigIssues.ts"
 import type { Setback } from "../failover/Failover.ts"
 import { LoadBalancerError, Rejected } from "../LoadBalancerError.ts"
 import type { Explanation } from "../routing/Explanation.ts"
@@ -99,6 +100,8 @@ export interface LlmRequest extends Facts {
   readonly explain: ((explanation: Explanation) => void) | undefined
   readonly timeout: number | undefined
   readonly timeouts: Partial<TimeoutsConfig> | undefined
+  /** An option of the caller's that there is not. */
+  readonly unknownOption: string | undefined
 }
 
 /**
@@ -141,8 +144,28 @@ export const make = (asked: Asked, facts: Facts, options: CallOptions | undefine
   schedule: options?.schedule,
   explain: options?.explain,
   timeout: options?.timeout === undefined ? undefined : millisOf(options.timeout),
-  timeouts: options?.timeouts === undefined ? undefined : limitsOf(options.timeouts)
+  timeouts: options?.timeouts === undefined ? undefined : limitsOf(options.timeouts),
+  unknownOption: options === undefined ? undefined : unknownOptionOf(options)
 })
+
+/** Every option of a call; the type sees to it that none is left out. */
+const callOptions: Readonly<Record<keyof CallOptions, true>> = {
+  session: true,
+  timeout: true,
+  timeouts: true,
+  attempts: true,
+  hedge: true,
+  schedule: true,
+  explain: true,
+  headers: true
+}
+
+const unknownOptionOf = (options: CallOptions): string | undefined => {
+  for (const key in options) {
+    if (!Object.hasOwn(callOptions, key)) return key
+  }
+  return undefined
+}
 
 const limitsOf = (given: NonNullable<CallOptions["timeouts"]>): Partial<TimeoutsConfig> => {
   // what is no object has no limit that is one
@@ -173,7 +196,15 @@ const millisOf = (duration: Duration.Input): number => {
 
 /** What is wrong with a request before it is sent, whichever door it came by. */
 export const problemOf = (request: LlmRequest): LoadBalancerError | undefined => {
-  const { attempts, headers, method, timeout, timeouts } = request
+  const { attempts, headers, method, timeout, timeouts, unknownOption } = request
+  if (unknownOption !== undefined) {
+    const known = Object.keys(callOptions)
+    const meant = suggest(unknownOption, known)
+    const hint = meant === undefined
+      ? `there are ${known.map((name) => `\`${name}\``).join(", ")}`
+      : `did you mean \`${meant}\`?`
+    return notSent(`${showKey(unknownOption)} is no option of a call; ${hint}; nothing was sent.`)
+  }
   if (timeout !== undefined && !isPositive(timeout)) return noDuration("timeout")
   for (const stage in timeouts) {
     if (!Object.hasOwn(defaults.timeouts, stage)) {
@@ -193,6 +224,8 @@ export const problemOf = (request: LlmRequest): LoadBalancerError | undefined =>
   }
   return undefined
 }
+
+const showKey = (key: string): string => looksSecret(key) ? "A key" : `\`${key}\``
 
 const isPositive = (millis: number | undefined): boolean => millis !== undefined && millis > 0 && millis < Infinity
 
