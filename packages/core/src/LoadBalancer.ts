@@ -35,6 +35,7 @@ import type { Response, ResponseCreateParams, ResponseStreamEvent } from "openai
 import type { StreamAnswer, WholeAnswer } from "./attempt/Answer.ts"
 import { Deadlines } from "./attempt/Deadlines.ts"
 import { interrupted, StreamBreak } from "./attempt/GivenStream.ts"
+import * as CheckReport from "./CheckReport.ts"
 import type * as Config from "./Config.ts"
 import { decodeBeside, layerRules } from "./config/OptionIssues.ts"
 import { Deployments } from "./deployment/Deployments.ts"
@@ -112,6 +113,8 @@ export class LoadBalancer extends Context.Service<LoadBalancer, {
   ) => Effect.Effect<Explanation, Errors.LoadBalancerError>
   /** The state of everything, as plain data. */
   readonly snapshot: Effect.Effect<Snapshot.Snapshot>
+  /** Looks at every resource and deployment, now: what is wrong, and what to do about it. `String` of it is for people. */
+  readonly check: (options?: CheckReport.CheckOptions) => Effect.Effect<CheckReport.CheckReport>
   /** What happens from now on. A reader that is slower than 1,024 events loses the oldest. */
   readonly events: Stream.Stream<Event>
 }>()("@evenkeel/core/LoadBalancer") {
@@ -257,6 +260,7 @@ const make: Effect.Effect<
         return explained instanceof Errors.LoadBalancerError ? Effect.fail(explained) : Effect.succeed(explained)
       }),
     dispatch: (request, onOpen) => dispatcher.dispatch(request, onOpen),
+    check: (options) => CheckReport.take(deployments, dispatcher.state.environment, options),
     snapshot: Effect.sync(() => {
       const now = monotonicMillis(clock)
       return Snapshot.take(deployments, now, dispatcher.state.affinity.size, dispatcher.state.budget.left(now))

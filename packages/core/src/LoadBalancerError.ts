@@ -144,7 +144,8 @@ export class Unavailable extends Data.TaggedError("Unavailable")<{
   readonly limitedBy: LimitedBy
 }> {
   override get message(): string {
-    return `No deployment of "${this.model}" answered: ${limitedByText[this.limitedBy]}.`
+    const which = this.model === "" ? "" : ` of "${this.model}"`
+    return `No deployment${which} answered: ${limitedByText[this.limitedBy]}.`
   }
 }
 

@@ -109,7 +109,7 @@ const reasonOf = (signal: AbortSignal): unknown =>
   signal.reason ?? new DOMException("This operation was aborted", "AbortError")
 
 /** The error of a request that nobody but its balancer's closing interrupted. */
-const closed = (model = ""): LoadBalancerError =>
+export const closed = (model = ""): LoadBalancerError =>
   new LoadBalancerError({ reason: new Unavailable({ model, limitedBy: "closed" }), attempts: [] })
 
 // --- the request ----------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@
  * }
  * ```
  */
+import type { CheckOptions, CheckReport } from "@evenkeel/core/CheckReport"
 import type { Config, ConfigInput } from "@evenkeel/core/Config"
 import { aLayer, decodeBeside, issuesOf, layerRules } from "@evenkeel/core/config/OptionIssues"
 import { EntraTokens } from "@evenkeel/core/deployment/Credential"
@@ -41,6 +42,7 @@ import { eventsOf } from "./EventIterator.ts"
 import * as GenAiPrices from "./GenAiPrices.ts"
 import * as UndiciTransport from "./UndiciTransport.ts"
 import * as UnrefClock from "./UnrefClock.ts"
+import { type BalancerWarning, emitWarning, start as startWarnings } from "./Warnings.ts"
 
 /**
  * A running load balancer.
@@ -54,6 +56,11 @@ export interface LoadBalancerClient extends AsyncDisposable {
   readonly fetch: typeof fetch
   /** Where a request with these parameters would go now, and why. `String` of it is a paragraph. Nothing is sent. */
   readonly explain: (params: ExplainParams, options?: CallOptions) => Explanation
+  /**
+   * Looks at every resource and deployment, now, busy ones too: what is wrong, where, and what to do about it. `String` of
+   * the report is a line for each. Free, unless `completion` asks each deployment for a token.
+   */
+  readonly check: (options?: CheckOptions) => Promise<CheckReport>
   /** The state of everything, as plain data. */
   readonly snapshot: () => Snapshot
   /** What happens from now on; a reader that is slower than 1,024 events loses the oldest. Ends with `close`. */
@@ -83,12 +90,21 @@ export interface LoadBalancerClientOptions extends LayerOptions {
    * Without a tracer there are no spans.
    */
   readonly instrumentation?: Layer.Layer<never, Error> | undefined
+  /**
+   * Told once of each resource and deployment that gets no traffic, and of each cause: a wrong key, a name that does not
+   * exist. Default: `process.emitWarning` with the type `EvenkeelWarning`, which Node prints; `false` says nothing.
+   */
+  readonly warnings?: ((warning: BalancerWarning) => void) | false | undefined
 }
 
 const rules = {
   ...layerRules,
   transport: aLayer("UndiciTransport.layer()"),
-  instrumentation: aLayer("OtlpLive of @evenkeel/otel")
+  instrumentation: aLayer("OtlpLive of @evenkeel/otel"),
+  warnings: {
+    expected: "a function that is told, or `false`",
+    holds: (value: unknown) => value === false || typeof value === "function"
+  }
 }
 
 /**
@@ -150,6 +166,8 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
   const balancer = Context.get(context, LoadBalancer)
   const deployments = Context.get(context, Deployments)
 
+  const { warnings = emitWarning } = options
+  const stopWarnings = warnings === false ? undefined : startWarnings(deployments, warnings)
   let closing: Promise<void> | undefined
   const closingSignal = new AbortController()
   const running = new Set<Fiber.Fiber<unknown, unknown>>()
@@ -172,6 +190,7 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
       closingSignal.abort()
       for (const fiber of running) fiber.interruptUnsafe()
       for (const stop of closers) stop()
+      stopWarnings?.()
       await Effect.runPromise(Scope.close(scope, Exit.void))
     })()
   return {
@@ -179,6 +198,10 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
     session: (id) => BalancedOpenAI.inSession(openai, id),
     fetch,
     explain: (params, options) => Effect.runSync(balancer.explain(params, options)),
+    check: async (options) => {
+      if (closing !== undefined) throw BalancedFetch.closed()
+      return Effect.runPromise(balancer.check(options))
+    },
     snapshot: () => Effect.runSync(balancer.snapshot),
     events: () => eventsOf(deployments.events, closers, closing !== undefined),
     deployments: {

@@ -115,7 +115,7 @@ interface ServiceError {
 }
 
 /** An account that cannot pay stays that way for a while: the whole resource is out. */
-const spendingCodes = new Set([
+export const spendingCodes: ReadonlySet<string> = new Set([
   "insufficient_quota",
   "credit_balance_exhausted",
   "organization_spend_limit_exceeded",

@@ -202,7 +202,7 @@ const failed = (settled: Settled, outcome: Failed): void => {
   if (outcome.effect === "missing") {
     breaker.release(permit.epoch)
     tellCooldown(settled, deployment.cooldown.beginMissing(now, outcome.reason), outcome.reason)
-    if (settled.events.isHeard) {
+    if (settled.events.hearsTrouble) {
       settled.events.emit({ _tag: "DeploymentMissing", at: settled.wallNow, deployment: deployment.id })
     }
     return
@@ -295,7 +295,7 @@ const tellOpened = (
   reason: string,
   openFor: number
 ): void => {
-  if (settled.events.isHeard) {
+  if (settled.events.hearsTrouble) {
     settled.events.emit({ _tag: "BreakerOpened", at: settled.wallNow, target, name, reason, openFor })
   }
 }
