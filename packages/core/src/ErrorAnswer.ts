@@ -46,7 +46,9 @@ export const make = (error: LoadBalancerError): ErrorAnswer => {
         const value = reason.headers[name]
         if (value !== undefined) headers[name] = value
       }
-      if (reason.text !== undefined) {
+      // one that was compressed unasked was not read
+      const isRead = (reason.headers["content-encoding"] ?? "identity") === "identity"
+      if (reason.text !== undefined && isRead) {
         headers["content-type"] = reason.headers["content-type"] ?? "text/plain"
         return { status: reason.status, headers, body: reason.text }
       }
