@@ -8,6 +8,7 @@
 import { parseWait } from "../deployment/RateLimitHeaders.ts"
 import { type TimeoutStage, type Usage } from "../LoadBalancerError.ts"
 import type { TransportError, TransportErrorKind } from "../Transport.ts"
+import { excerpt, firstWords, wordsOf } from "./RefusalWords.ts"
 
 /** What a failure is held against. */
 export type FailureScope = "deployment" | "resource"
@@ -153,36 +154,6 @@ const readError = (body: unknown): ServiceError => {
     message: string(inner?.["message"]) ?? string(outer?.["error"]) ?? wordsOf(outer?.["detail"])
       ?? wordsOf(outer?.["errors"]) ?? (typeof body === "string" ? excerpt(body) : "")
   }
-}
-
-/** What FastAPI, and so most compatible services, say: a text, or what is wrong with which parameter, one by one. */
-const wordsOf = (value: unknown): string | undefined =>
-  Array.isArray(value)
-    ? string(excerpt(value.map(faultOf).filter((words) => words !== undefined).join("; ")))
-    : faultOf(value)
-
-const faultOf = (value: unknown): string | undefined => {
-  if (typeof value === "string") return string(value)
-  const fields = record(value)
-  const words = string(fields?.["msg"]) ?? string(fields?.["message"])
-  const at = fields?.["loc"]
-  return words !== undefined && Array.isArray(at) ? `${at.join(".")}: ${words}` : words
-}
-
-/** The first words of a body in which nobody finds a message. */
-const firstWords = (body: unknown): string => {
-  if (body === "" || body === undefined) return ""
-  try {
-    return excerpt(JSON.stringify(body))
-  } catch {
-    return "what cannot be written"
-  }
-}
-
-/** The first words of a body that is no JSON: enough to recognise it, never the whole page. */
-const excerpt = (text: string): string => {
-  const words = text.slice(0, 1000).replaceAll(/<[^>]*>/g, " ").replaceAll(/\s+/g, " ").trim()
-  return words.length > 200 ? `${words.slice(0, 200)}…` : words
 }
 
 /** Parses a body as JSON; one that is none stays text. */

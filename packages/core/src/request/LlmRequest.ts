@@ -12,10 +12,12 @@ import type { Setback } from "../failover/Failover.ts"
 import { LoadBalancerError, Rejected } from "../LoadBalancerError.ts"
 import type { Explanation } from "../routing/Explanation.ts"
 import { isRecord, textOf as text } from "./Json.ts"
+import type { RequestBody } from "./RequestBody.ts"
 import { traitsOf } from "./RequestTraits.ts"
 import { countCharacters } from "./TokenEstimate.ts"
 
 export { isRecord }
+export { jsonBody, noBody, rawBody, type RequestBody } from "./RequestBody.ts"
 
 /** What is asked for. `other` is any endpoint that the balancer only passes on. */
 export type Operation = "chat" | "responses" | "embeddings" | "other"
@@ -102,15 +104,6 @@ export interface LlmRequest extends Facts {
   readonly timeouts: Partial<TimeoutsConfig> | undefined
   /** An option of the caller's that there is not. */
   readonly unknownOption: string | undefined
-}
-
-/**
- * A body that can be sent more than once. `withModel` puts a deployment's name where the caller's model was, and asks for
- * the usage of a stream, where that is open and the deployment is one to ask.
- */
-export interface RequestBody {
-  readonly contentType: string | undefined
-  readonly withModel: (name: string | undefined, asksUsage?: boolean) => string | Uint8Array | undefined
 }
 
 /** What a door says of a request besides its facts. */
@@ -307,37 +300,6 @@ export const noModel = (): LoadBalancerError =>
 /** The first line of whatever was thrown. */
 export const describeCause = (cause: unknown): string =>
   cause instanceof Error ? cause.message.split("\n")[0]! : String(cause)
-
-/** No body. */
-export const noBody: RequestBody = { contentType: undefined, withModel: () => undefined }
-
-/** Bytes or text sent as they are. */
-export const rawBody = (content: string | Uint8Array, contentType: string | undefined): RequestBody => ({
-  contentType,
-  withModel: () => content
-})
-
-/**
- * A JSON object, given as the serialisation of everything but its `model` and its open stream options. They are put in
- * front, as each deployment wants them.
- */
-export const jsonBody = (written: string, openStreamOptions?: Parameters): RequestBody => {
-  const rest = written === "{}" ? "}" : `,${written.slice(1)}`
-  return {
-    contentType: "application/json",
-    withModel: (name, asksUsage = false) => {
-      const model = name === undefined ? "" : `"model":${JSON.stringify(name)}`
-      const options = openStreamOptions === undefined
-        ? ""
-        : writtenOptions(asksUsage ? { ...openStreamOptions, include_usage: true } : openStreamOptions)
-      if (options === "") return model === "" ? written : `{${model}${rest}`
-      return `{${model}${model === "" ? "" : ","}${options}${rest}`
-    }
-  }
-}
-
-const writtenOptions = (options: Parameters): string =>
-  Object.keys(options).length === 0 ? "" : `"stream_options":${JSON.stringify(options)}`
 
 /** Parameters as any of the three operations has them; what is not one of these fields is only passed on. */
 export interface Parameters {
