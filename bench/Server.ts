@@ -34,9 +34,11 @@ setInterval(() => {
 }, PACE)
 
 const server = createServer((request, response) => {
+  let head = ""
   let tail = ""
   request.on("data", (chunk: Buffer) => {
-    // whether usage was asked for stands at the end of a body
+    // whether usage was asked for stands at the end of a body, or at its beginning
+    if (head === "") head = chunk.toString("latin1", 0, 200)
     tail = (tail + chunk.toString("latin1", Math.max(0, chunk.length - 200))).slice(-200)
   })
   request.on("end", () => {
@@ -51,7 +53,7 @@ const server = createServer((request, response) => {
       response.end("{\"data\":[]}")
       return
     }
-    const sent = tail.includes("\"include_usage\":true") ? events.withUsage : events.plain
+    const sent = `${head} ${tail}`.includes("\"include_usage\":true") ? events.withUsage : events.plain
     response.writeHead(200, streamHeaders)
     if (url.includes(`/${deploymentNames.paced}/`)) {
       response.write(sent[0])

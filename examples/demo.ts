@@ -32,7 +32,7 @@ const CALLS_A_SECOND = 24
 const simulate = async (duration: number, isOutage: boolean, metricsPort: number | undefined): Promise<boolean> => {
   const metrics = metricsPort === undefined ? undefined : await PrometheusServer.start({ port: metricsPort })
   const simulator = await startFleet(duration)
-  const lb = createLoadBalancer(configOf(simulator, duration))
+  const lb = createLoadBalancer(configOf(simulator, duration), { warnings: false })
   const startedAt = Date.now()
   const journal = new Journal(startedAt, lb.snapshot().deployments.map(({ id }) => id))
   const reading = readEvents(lb.events(), journal)

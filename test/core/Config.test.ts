@@ -88,6 +88,7 @@ describe("Config.decode", () => {
       proxy: undefined,
       tls: undefined,
       allowInsecure: false,
+      streamUsage: true,
       deployments: [{
         name: "gpt-4o",
         model: "gpt-4o",
@@ -453,6 +454,20 @@ describe("Config.decode", () => {
       "resources[2]",
       "sesion"
     ])
+  })
+
+  it.each<[object, string]>([
+    [{ provider: "azur", endpoint: undefined }, "resources[0].endpoint: is missing: give the resource's address"],
+    [{ provider: "azur", apiKey: undefined }, "resources[0].apiKey: is missing: give the key, or `auth"],
+    [{ provider: "Azure", deployments: undefined }, "resources[0].deployments: is missing: list at least one"],
+    [{ provider: "azur", endpoint: "nowhere" }, "resources[0].endpoint: is not a URL"],
+    [{ provider: "google", endpoint: "nowhere" }, "resources[0].endpoint: is not a URL"],
+    [{ provider: undefined, endpoint: "http://10.1.1.1" }, "resources[0].endpoint: is plain http to another machine"]
+  ])("reports what is wrong behind a provider that is written wrong: %j", (change, start) => {
+    const issues = issuesOf(withAzure(change))
+    assert.lengthOf(issues, 2)
+    assert.isTrue(issues.some((issue) => issue.startsWith("resources[0].provider: ")), issues.join("\n"))
+    assert.isTrue(issues.some((issue) => issue.startsWith(start)), issues.join("\n"))
   })
 
   it("shows no key, whatever is wrong with it", () => {

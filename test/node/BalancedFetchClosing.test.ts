@@ -114,7 +114,7 @@ describe("a stream that had not come to its end when its balancer was closed", (
     await pause(20)
     await lb.close()
     for (const copy of await Promise.all(copies.map((body) => within(body.text())))) {
-      assert.match(String(copy), /event: error\ndata: \{"error":\{[^\n]*\n\n$/)
+      assert.match(String(copy), /\n\ndata: \{"error":\{[^\n]*\n\n$/)
     }
   })
 })

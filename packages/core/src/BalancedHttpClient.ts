@@ -107,7 +107,7 @@ const readBody = (request: HttpClientRequest): Effect.Effect<ReadBody, HttpClien
 
 const errorResponse = (request: HttpClientRequest, error: LoadBalancerError) => {
   const { body, headers, status } = ErrorAnswer.make(error)
-  return HttpClientResponse.fromWeb(request, new Response(ErrorAnswer.write(body), { status, headers }))
+  return HttpClientResponse.fromWeb(request, new Response(body, { status, headers }))
 }
 
 /** Headers that held only for the bytes as the service sent them. */

@@ -81,6 +81,8 @@ export interface ResourceConfig {
   readonly tls: TlsOptions | undefined
   /** Plain `http:` beyond this machine was allowed. */
   readonly allowInsecure: boolean
+  /** Chat streams are asked for their usage where their caller does not say. */
+  readonly streamUsage: boolean
   /** At least one, with unique names. */
   readonly deployments: ReadonlyArray<DeploymentConfig>
 }
@@ -315,6 +317,7 @@ const completeResource = (resource: Decoded["resources"][number]): ResourceConfi
     ? undefined
     : { ca: resource.tls.ca, cert: resource.tls.cert, key: resource.tls.key, servername: resource.tls.servername },
   allowInsecure: resource.allowInsecure,
+  streamUsage: resource.streamUsage,
   deployments: (resource.deployments ?? [{ name: "*", tier: 1, provisioned: false, weight: 1 }]).map((deployment) => ({
     name: deployment.name,
     model: deployment.model ?? deployment.name,

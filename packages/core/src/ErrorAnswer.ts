@@ -1,19 +1,20 @@
 /**
  * The balancer's errors as answers of OpenAI's shape, for clients that read statuses and bodies.
  */
+import { interrupted, type StreamBreak } from "./attempt/GivenStream.ts"
 import type { LoadBalancerError } from "./LoadBalancerError.ts"
-import { isRecord } from "./request/LlmRequest.ts"
+import { isRecord, textOf } from "./request/Json.ts"
 
 /** An error as HTTP would say it. */
 export interface ErrorAnswer {
   readonly status: number
   readonly headers: Record<string, string>
-  /** JSON: `{ error: { message, type, code, param, attempts } }`. */
-  readonly body: unknown
+  /** JSON: `{ error: { message, type, code, param, attempts } }`; or the body of a service's refusal, as it came. */
+  readonly body: string
 }
 
 /** An error's body as text. A service's own that is nested too deep to be written is left out. */
-export const write = (body: unknown): string => {
+const write = (body: unknown): string => {
   try {
     return JSON.stringify(body)
   } catch {
@@ -41,7 +42,7 @@ export const make = (error: LoadBalancerError): ErrorAnswer => {
   const own = (status: number, type: string, code: string): ErrorAnswer => ({
     status,
     headers,
-    body: { error: { message: error.message, type, code, param: null, attempts } }
+    body: write({ error: { message: error.message, type, code, param: null, attempts } })
   })
   switch (reason._tag) {
     case "Rejected":
@@ -50,10 +51,16 @@ export const make = (error: LoadBalancerError): ErrorAnswer => {
         const value = reason.headers[name]
         if (value !== undefined) headers[name] = value
       }
+      // one that was compressed unasked was not read
+      const isRead = (reason.headers["content-encoding"] ?? "identity") === "identity"
+      if (reason.text !== undefined && isRead) {
+        headers["content-type"] = reason.headers["content-type"] ?? "text/plain"
+        return { status: reason.status, headers, body: reason.text }
+      }
       // inside a stream with status 200 a refusal has no status of its own
       const status = reason.status < 400 ? 400 : reason.status
       return isRecord(reason.body) && isRecord(reason.body["error"])
-        ? { status, headers, body: reason.body }
+        ? { status, headers, body: write(reason.body) }
         : own(status, "invalid_request_error", reason.code ?? "rejected")
     }
     case "UnknownModel":
@@ -72,4 +79,38 @@ export const make = (error: LoadBalancerError): ErrorAnswer => {
     case "InvalidConfig":
       return own(500, "invalid_config", "invalid_config")
   }
+}
+
+/**
+ * The last event of a stream that broke, as its protocol has it: a chunk with an `error` in a chat; in a stream of responses
+ * an `error` event, flat as OpenAI's types have it, with the next `sequence_number`. The service's own words where it had
+ * some, with all that was in them.
+ */
+export const eventOf = (broken: StreamBreak): string => {
+  const { outcome } = broken.failure
+  const body = "body" in outcome && isRecord(outcome.body) ? outcome.body : undefined
+  const own = body !== undefined && (isRecord(body["error"]) || typeof body["message"] === "string") ? body : undefined
+  const { nextSequence } = broken
+  if (nextSequence === undefined) {
+    if (own !== undefined) return `data: ${write(isRecord(own["error"]) ? own : { error: own })}\n\n`
+    return `data: ${write({ error: { type: "stream_interrupted", ...describe(broken), param: null } })}\n\n`
+  }
+  const event = own ?? describe(broken)
+  const error = isRecord(event["error"]) ? event["error"] : undefined
+  const { code, message, param } = error ?? event
+  const number = event["sequence_number"]
+  const flat = {
+    ...event,
+    type: "error",
+    code: textOf(code) ?? textOf(error?.["type"]) ?? "server_error",
+    message: textOf(message) ?? "",
+    param: textOf(param) ?? null,
+    sequence_number: typeof number === "number" ? number : nextSequence
+  }
+  return `event: error\ndata: ${write(flat)}\n\n`
+}
+
+const describe = (broken: StreamBreak): Record<string, unknown> => {
+  const { attempts, message } = interrupted(broken)
+  return { code: "stream_interrupted", message, attempts, delivered: broken.delivered }
 }

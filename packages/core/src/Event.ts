@@ -227,19 +227,38 @@ export type Event =
  */
 export class EventHub {
   private readonly listeners = new Set<(event: Event) => void>()
+  private readonly watchers = new Set<(event: Event) => void>()
 
   /** Whether an event would be heard: ask before building one on the hot path. */
   get isHeard(): boolean {
     return this.listeners.size > 0
   }
 
+  /** Whether what is rare would be heard: that something fails, is missing, or was checked. */
+  get hearsTrouble(): boolean {
+    return this.listeners.size > 0 || this.watchers.size > 0
+  }
+
   emit(event: Event): void {
-    for (const listener of this.listeners) {
-      try {
-        listener(event)
-      } catch {
-        // telemetry that fails must not fail a request
+    for (const listeners of [this.listeners, this.watchers]) {
+      for (const listener of listeners) {
+        try {
+          listener(event)
+        } catch {
+          // telemetry that fails must not fail a request
+        }
       }
+    }
+  }
+
+  /**
+   * Adds a listener that needs only what is rare: it is told at least that something fails, is missing, or was checked,
+   * and costs the hot path nothing. Returns what removes it.
+   */
+  watch(watcher: (event: Event) => void): () => void {
+    this.watchers.add(watcher)
+    return () => {
+      this.watchers.delete(watcher)
     }
   }
 

@@ -24,7 +24,7 @@ import type { Resource } from "./deployment/Resource.ts"
 import { pricesInUse } from "./pricing/AttemptCost.ts"
 import * as LlmRequest from "./request/LlmRequest.ts"
 import { AttemptStory } from "./telemetry/AttemptStory.ts"
-import { monotonicMillis } from "./Time.ts"
+import { monotonicMillis, watching } from "./Time.ts"
 import { Transport, type TransportError } from "./Transport.ts"
 
 /**
@@ -88,7 +88,7 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
           if (isSettled) return
           isSettled = true
           const endedAt = monotonicMillis(clock)
-          if (events.isHeard) {
+          if (events.hearsTrouble) {
             const at = clock.currentTimeMillisUnsafe()
             const duration = endedAt - now
             events.emit({ _tag: "Checked", at, resource: resource.name, problem, duration })
@@ -98,7 +98,7 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
             checkedAt.set(resource, endedAt)
             breaker.succeed(epoch, endedAt)
             if (!wasClosed && events.isHeard) events.emit({ _tag: "BreakerClosed", ...about() })
-          } else if (breaker.fail(epoch, endedAt, environment.random(), problem) && events.isHeard) {
+          } else if (breaker.fail(epoch, endedAt, environment.random(), problem) && events.hearsTrouble) {
             events.emit({ _tag: "BreakerOpened", ...about(), reason: problem, openFor: breaker.openUntil - endedAt })
           }
         }
@@ -120,38 +120,9 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
         if (!isPassable || !isDue(deployment.lastSuccessAt, isDown, now)) return Effect.void
         const group = deployments.group(deployment.model)
         if (group === undefined) return Effect.void
-        const request = oneToken(deployment.model)
-        const promptTokens = group.estimate.prompt(request.characters)
+        const promptTokens = group.estimate.prompt(oneToken(deployment.model).characters)
         if (!deployment.quota.spares(now, promptTokens + 1)) return Effect.void
-        const attempt = execute(() => {
-          const { epoch } = deployment.breaker
-          const permit = deployment.enter(now, promptTokens + 1)
-          const { events } = deployments
-          if (deployment.breaker.epoch !== epoch && events.isHeard) {
-            const at = clock.currentTimeMillisUnsafe()
-            events.emit({ _tag: "BreakerHalfOpened", at, target: "deployment", name: deployment.id })
-          }
-          const { model } = deployment
-          const begun = { model, request, permit, role: "check", placement: undefined, selection: undefined } as const
-          return {
-            request,
-            permit,
-            group,
-            promptTokens,
-            timeouts: deployments.settings.timeouts,
-            configured: deployments.settings.timeouts,
-            patience: undefined,
-            deadline: now + settings.timeout,
-            isRenewal: false,
-            onOpen: undefined,
-            source: CHECK,
-            isRepeat: false,
-            onCharge: undefined,
-            onEnd: undefined,
-            story: new AttemptStory(events, begun)
-          }
-        }, environment)
-        return Effect.ignore(attempt)
+        return Effect.asVoid(askOneToken(deployment, deployments, environment))
       })
 
     /** What is silent tells nothing by itself: it is looked at. */
@@ -180,14 +151,65 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
         const pause = settings.interval * (SHORTEST_PAUSE + environment.random() * 2 * (1 - SHORTEST_PAUSE))
         return Effect.andThen(Effect.sleep(Math.ceil(pause)), Effect.andThen(lookForSlow, check))
       })
-      yield* Effect.forkScoped(Effect.forever(round))
+      yield* Effect.forkScoped(watching(Effect.forever(round)))
     }
     return HealthMonitor.of({ check })
   }
 )
 
+/** Asks a deployment for one token, as an attempt like any other. Returns what is wrong, or nothing. */
+export const askOneToken = (
+  deployment: Deployment,
+  deployments: Deployments["Service"],
+  environment: AttemptEnvironment
+): Effect.Effect<string | undefined> => {
+  const attempt = execute(() => {
+    const { model } = deployment
+    const { events, settings } = deployments
+    const group = deployments.group(model)
+    if (group === undefined) return undefined
+    const now = monotonicMillis(environment.clock)
+    const request = oneToken(model)
+    const promptTokens = group.estimate.prompt(request.characters)
+    const { epoch } = deployment.breaker
+    const permit = deployment.enter(now, promptTokens + 1)
+    if (deployment.breaker.epoch !== epoch && events.isHeard) {
+      const at = environment.clock.currentTimeMillisUnsafe()
+      events.emit({ _tag: "BreakerHalfOpened", at, target: "deployment", name: deployment.id })
+    }
+    const begun = { model, request, permit, role: "check", placement: undefined, selection: undefined } as const
+    return {
+      request,
+      permit,
+      group,
+      promptTokens,
+      timeouts: settings.timeouts,
+      configured: settings.timeouts,
+      patience: undefined,
+      deadline: now + settings.health.check.timeout,
+      asksUsage: false,
+      isRenewal: false,
+      source: CHECK,
+      isRepeat: false,
+      onOpen: undefined,
+      onCharge: undefined,
+      onEnd: undefined,
+      story: new AttemptStory(events, begun)
+    }
+  }, environment)
+  return Effect.matchEffect(attempt, {
+    onSuccess: () => Effect.undefined,
+    onFailure: (failure) => {
+      const outcome = failure?.outcome
+      // refused or told to wait, it is there
+      if (outcome === undefined || outcome._tag === "Refused" || outcome._tag === "Throttled") return Effect.undefined
+      return Effect.succeed(outcome._tag === "Failed" && outcome.effect === "missing" ? "missing" : outcome.reason)
+    }
+  })
+}
+
 /** Asks for the list of models, or for the configured path. Returns what is wrong, or nothing. */
-const probe = (
+export const probe = (
   resource: Resource,
   transport: Transport["Service"],
   path: string | undefined

@@ -104,11 +104,12 @@ export const askJson = (
     // where a URL names a deployment, it is obeyed, whatever the body says
     const parameters = model === undefined ? given : { ...given, model }
     const facts = LlmRequest.readFacts(operation, parameters)
-    if (facts.model === undefined && LlmRequest.needsModel(operation, parameters)) return LlmRequest.noModel()
+    // what a response may have its model of is the service's to know
+    if (facts.model === undefined && (operation === "chat" || operation === "embeddings")) return LlmRequest.noModel()
     const sent = facts.model === undefined
       ? parameters
       : LlmRequest.sentParameters(operation, parameters, facts.stream)
-    const body = LlmRequest.jsonBody(JSON.stringify(sent))
+    const body = LlmRequest.jsonBody(JSON.stringify(sent), facts.openStreamOptions)
     const asked = { operation, method, path, query, body, parsesEvents: false }
     if (operation !== "other") return LlmRequest.make(asked, facts, options)
     const pin = pinOf(idsOfPath(path), facts.pin?.ids ?? [])

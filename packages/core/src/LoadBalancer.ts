@@ -26,6 +26,7 @@ import * as Layer from "effect/Layer"
 import type * as Pull from "effect/Pull"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { ChatCompletion, ChatCompletionChunk, ChatCompletionCreateParams } from "openai/resources/chat/completions"
@@ -34,7 +35,9 @@ import type { Response, ResponseCreateParams, ResponseStreamEvent } from "openai
 import type { StreamAnswer, WholeAnswer } from "./attempt/Answer.ts"
 import { Deadlines } from "./attempt/Deadlines.ts"
 import { interrupted, StreamBreak } from "./attempt/GivenStream.ts"
-import * as Config from "./Config.ts"
+import * as CheckReport from "./CheckReport.ts"
+import type * as Config from "./Config.ts"
+import { decodeBeside, layerRules } from "./config/OptionIssues.ts"
 import { Deployments } from "./deployment/Deployments.ts"
 import { type Answered, Dispatcher, type OnOpen } from "./Dispatcher.ts"
 import type { Event } from "./Event.ts"
@@ -110,6 +113,8 @@ export class LoadBalancer extends Context.Service<LoadBalancer, {
   ) => Effect.Effect<Explanation, Errors.LoadBalancerError>
   /** The state of everything, as plain data. */
   readonly snapshot: Effect.Effect<Snapshot.Snapshot>
+  /** Looks at every resource and deployment, now: what is wrong, and what to do about it. `String` of it is for people. */
+  readonly check: (options?: CheckReport.CheckOptions) => Effect.Effect<CheckReport.CheckReport>
   /** What happens from now on. A reader that is slower than 1,024 events loses the oldest. */
   readonly events: Stream.Stream<Event>
 }>()("@evenkeel/core/LoadBalancer") {
@@ -134,8 +139,12 @@ export class LoadBalancer extends Context.Service<LoadBalancer, {
     config: Config.ConfigInput,
     replace: LayerOptions = {}
   ): Layer.Layer<LoadBalancer | Deployments, Errors.LoadBalancerError, Transport> {
-    const decoded = Config.decodeEffect(config)
-    return Layer.unwrap(Effect.map(decoded, (settings) => LoadBalancer.layerDecoded(settings, replace)))
+    return Layer.unwrap(Effect.suspend(() => {
+      const decoded = decodeBeside(config, replace, layerRules)
+      return Result.isFailure(decoded)
+        ? Effect.fail(Errors.invalidConfig("the given object", decoded.failure))
+        : Effect.succeed(LoadBalancer.layerDecoded(decoded.success, replace))
+    }))
   }
 
   /** Layer of a balancer whose configuration was decoded before, for sources other than an object. */
@@ -251,6 +260,7 @@ const make: Effect.Effect<
         return explained instanceof Errors.LoadBalancerError ? Effect.fail(explained) : Effect.succeed(explained)
       }),
     dispatch: (request, onOpen) => dispatcher.dispatch(request, onOpen),
+    check: (options) => CheckReport.take(deployments, dispatcher.state.environment, options),
     snapshot: Effect.sync(() => {
       const now = monotonicMillis(clock)
       return Snapshot.take(deployments, now, dispatcher.state.affinity.size, dispatcher.state.budget.left(now))
@@ -292,7 +302,8 @@ const requestOf = (
   try {
     const facts = LlmRequest.readFacts(operation, { ...params, stream })
     if (facts.model === undefined && LlmRequest.needsModel(operation, params)) return LlmRequest.noModel()
-    const body = LlmRequest.jsonBody(JSON.stringify(LlmRequest.sentParameters(operation, params, stream)))
+    const written = JSON.stringify(LlmRequest.sentParameters(operation, params, stream))
+    const body = LlmRequest.jsonBody(written, facts.openStreamOptions)
     return LlmRequest.make({ operation, method: "POST", path, query: "", body, parsesEvents: stream }, facts, options)
   } catch (cause) {
     const why = LlmRequest.describeCause(cause)

@@ -154,8 +154,9 @@ export class Unavailable extends Data.TaggedError("Unavailable")<{
   readonly retryAfter?: number | undefined
 }> {
   override get message(): string {
+    const which = this.model === "" ? "" : ` of "${this.model}"`
     const wait = this.retryAfter === undefined ? "" : `; try again in ${seconds(this.retryAfter)}`
-    return `No deployment of "${this.model}" answered: ${limitedByText[this.limitedBy]}${wait}.`
+    return `No deployment${which} answered: ${limitedByText[this.limitedBy]}${wait}.`
   }
 }
 
@@ -163,18 +164,21 @@ export class Unavailable extends Data.TaggedError("Unavailable")<{
 export class Rejected extends Data.TaggedError("Rejected")<{
   readonly status: number
   readonly code: string | undefined
-  /** The service's own message, or the balancer's. */
+  /** The service's own message, in whatever form its body has it, else the body's first words; or the balancer's. */
   readonly description: string
   /** The service's body as it came, parsed where it was JSON. */
   readonly body: unknown
+  /** The same unparsed, where it is that of an answer, and not of an event in a stream. */
+  readonly text?: string | undefined
   readonly headers: Readonly<Record<string, string>>
   readonly by: "service" | "balancer"
 }> {
   override get message(): string {
     if (this.by === "balancer") return this.description
     const code = this.code === undefined ? "" : ` (${this.code})`
+    const words = this.description === "" ? ", without a word." : `: ${this.description}`
     const cure = this.status === 401 ? " Check the resource's `apiKey` or `auth`." : ""
-    return `The service refused the request with status ${this.status}${code}: ${this.description}${cure}`
+    return `The service refused the request with status ${this.status}${code}${words}${cure}`
   }
 }
 
@@ -184,6 +188,8 @@ export class ContentFiltered extends Data.TaggedError("ContentFiltered")<{
   readonly code: string | undefined
   readonly description: string
   readonly body: unknown
+  /** The body unparsed, where it is that of an answer, and not of an event in a stream. */
+  readonly text?: string | undefined
   readonly headers: Readonly<Record<string, string>>
 }> {
   override get message(): string {

@@ -2,6 +2,7 @@
  * Evenkeel: a client-side load balancer for Azure OpenAI and OpenAI.
  */
 export * as BalancedHttpClient from "./BalancedHttpClient.ts"
+export { type CheckOptions, CheckReport, type CheckResult } from "./CheckReport.ts"
 export {
   type Config,
   type ConfigInput,

@@ -109,7 +109,7 @@ const reasonOf = (signal: AbortSignal): unknown =>
   signal.reason ?? new DOMException("This operation was aborted", "AbortError")
 
 /** The error of a request that nobody but its balancer's closing interrupted. */
-const closed = (model = ""): LoadBalancerError =>
+export const closed = (model = ""): LoadBalancerError =>
   new LoadBalancerError({ reason: new Unavailable({ model, limitedBy: "closed" }), attempts: [] })
 
 // --- the request ----------------------------------------------------------------------------------------------------
@@ -123,7 +123,8 @@ const clientRequest = (
 ): LlmRequest.LlmRequest => {
   const given = lookUpIn(init.headers)
   const session = init[sessionKey] ?? LlmRequest.sessionOfHeaders(given)
-  const body = typeof init.body === "string" ? LlmRequest.jsonBody(init.body) : LlmRequest.noBody
+  const { openStreamOptions } = known.facts
+  const body = typeof init.body === "string" ? LlmRequest.jsonBody(init.body, openStreamOptions) : LlmRequest.noBody
   const headers = LlmRequest.crossingHeaders(given)
   const { path, query } = target
   return LlmRequest.make(
@@ -220,7 +221,7 @@ const responseOf = (
 /** An error as a response. */
 const errorResponse = (error: LoadBalancerError): Response => {
   const { body, headers, status } = ErrorAnswer.make(error)
-  return leanResponse(ErrorAnswer.write(body), status, headers)
+  return leanResponse(body, status, headers)
 }
 
 const encoder = new TextEncoder()
@@ -293,7 +294,7 @@ const sourceOf = (
     if (error === undefined) takeReader()?.reject(Cause.squash(cause))
     else if (!(error instanceof StreamBreak) || error.isTold) takeReader()?.resolve(undefined)
     else if (answer._tag === "Raw") takeReader()?.reject(new TypeError("terminated", { cause: interrupted(error) }))
-    else takeReader()?.resolve(encodeError(errorEvent(error)))
+    else takeReader()?.resolve(encoder.encode(ErrorAnswer.eventOf(error)))
   }
   const abort = (): void => {
     finish()
@@ -341,19 +342,5 @@ const sourceOf = (
       takeReader()?.resolve(undefined)
       stop()
     }
-  }
-}
-
-const encodeError = (body: unknown): Uint8Array => encoder.encode(`event: error\ndata: ${JSON.stringify(body)}\n\n`)
-
-/** The error event of a broken stream: the service's own words where it had some. */
-const errorEvent = (broken: StreamBreak): unknown => {
-  const { outcome } = broken.failure
-  const body = "body" in outcome && LlmRequest.isRecord(outcome.body) ? outcome.body : undefined
-  if (body !== undefined && (LlmRequest.isRecord(body["error"]) || typeof body["message"] === "string")) return body
-  const { attempts, message } = interrupted(broken)
-  const { delivered } = broken
-  return {
-    error: { message, type: "stream_interrupted", code: "stream_interrupted", param: null, attempts, delivered }
   }
 }

@@ -3,11 +3,12 @@
  *
  * Every method, helper and error class of it works. What the balancer has to know of a request (model, stream, output
  * limit, session) is read from the parameters before they are serialised, and they are serialised once, without the
- * client's observing of every key.
+ * client's observing of every key. What is no plain data the client serialises itself, as it likes to watch that.
  */
 import { ownBase } from "@evenkeel/core/ForeignRequest"
 import { operationOf } from "@evenkeel/core/HttpDoor"
 import * as LlmRequest from "@evenkeel/core/request/LlmRequest"
+import { types } from "node:util"
 import OpenAI, { type ClientOptions } from "openai"
 import { type BalancedInit, type ClientFacts, factsKey, sessionKey, timeoutKey } from "./BalancedFetch.ts"
 
@@ -104,7 +105,7 @@ type FinalRequestOptions = Awaited<Parameters<OpenAI["request"]>[0]>
  */
 const takeFacts = (options: Prepared): ClientFacts | undefined => {
   const { body } = options
-  if (!LlmRequest.isRecord(body) || Object.getPrototypeOf(body) !== Object.prototype) return undefined
+  if (!LlmRequest.isRecord(body) || !isPlainBody(body)) return undefined
   if (typeof body["model"] !== "string" || body["model"] === "") return undefined
   if (options.__metadata?.["finalizeMultipart"] === true) return undefined
   const operation = operationOf(options.method.toUpperCase(), options.path)
@@ -125,16 +126,46 @@ const takeFacts = (options: Prepared): ClientFacts | undefined => {
 }
 
 /**
+ * Whether a body is read as often as one likes, and written as it is read. Long conversations are not walked through: of
+ * what is in them the client watches nothing.
+ */
+const isPlainBody = (body: Record<string, unknown>): boolean => hasPlainFields(body, 0)
+
+const conversations: ReadonlySet<string> = new Set(["messages", "input"])
+
+/** Deeper than any schema. What goes round in circles has no end. */
+const DEEPEST = 100
+
+const hasPlainFields = (object: Record<string, unknown>, depth: number): boolean => {
+  if (types.isProxy(object) || Object.getPrototypeOf(object) !== Object.prototype) return false
+  if (object["toJSON"] !== undefined) return false
+  for (const key in object) {
+    const field = Object.getOwnPropertyDescriptor(object, key)
+    if (field === undefined || field.get !== undefined) return false
+    if (depth === 0 && conversations.has(key)) continue
+    if (!isPlain(field.value, depth + 1)) return false
+  }
+  return true
+}
+
+const isPlain = (value: unknown, depth: number): boolean => {
+  if (typeof value !== "object" || value === null) return true
+  if (depth > DEEPEST) return false
+  if (!Array.isArray(value)) return hasPlainFields(value as Record<string, unknown>, depth)
+  return !types.isProxy(value) && value.every((inner) => isPlain(inner, depth + 1))
+}
+
+/**
  * Makes the client.
  *
- * @param deadlineOf the total deadline of a model's requests, in milliseconds
+ * @param deadlineOf the total deadline of a model's requests, in milliseconds; the longest where the model is not known
  */
 export const make = (fetch: typeof globalThis.fetch, deadlineOf: (model: string | undefined) => number): OpenAI => {
   const options: BalancedOptions = {
     baseURL: ownBase,
     // never sent: each attempt is authenticated with its resource's own credential
     apiKey: "balanced",
-    adminAPIKey: null,
+    adminAPIKey: "balanced",
     organization: null,
     project: null,
     maxRetries: 0,

@@ -2,12 +2,13 @@
  * The balancer wired for Node: undici, Entra ID, and configuration from a file or the environment.
  */
 import type { Config, ConfigInput } from "@evenkeel/core/Config"
-import { decodeEffect } from "@evenkeel/core/Config"
+import { decodeBeside, layerRules } from "@evenkeel/core/config/OptionIssues"
 import type { Deployments } from "@evenkeel/core/deployment/Deployments"
 import { type LayerOptions, LoadBalancer } from "@evenkeel/core/LoadBalancer"
 import { invalidConfig, type LoadBalancerError } from "@evenkeel/core/LoadBalancerError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as ConfigSource from "./ConfigSource.ts"
 import * as DefaultTransport from "./DefaultTransport.ts"
 import * as EntraId from "./EntraId.ts"
@@ -36,7 +37,12 @@ const wire = (settings: Config, replace: LayerOptions = {}) =>
  * ```
  */
 export const layer = (config: ConfigInput, replace: LayerOptions = {}): Live =>
-  Layer.unwrap(Effect.map(decodeEffect(config), (settings) => wire(settings, replace)))
+  Layer.unwrap(Effect.suspend(() => {
+    const decoded = decodeBeside(config, replace, layerRules)
+    return Result.isFailure(decoded)
+      ? Effect.fail(invalidConfig("the given object", decoded.failure))
+      : Effect.succeed(wire(decoded.success, replace))
+  }))
 
 /**
  * Layer of a balancer whose configuration is read where the process is started: `EVENKEEL_CONFIG`, else the variables

@@ -12,8 +12,9 @@
  * }
  * ```
  */
-import { decode } from "@evenkeel/core/Config"
+import type { CheckOptions, CheckReport } from "@evenkeel/core/CheckReport"
 import type { Config, ConfigInput } from "@evenkeel/core/Config"
+import { aLayer, decodeBeside, issuesOf, layerRules } from "@evenkeel/core/config/OptionIssues"
 import { EntraTokens } from "@evenkeel/core/deployment/Credential"
 import { Deployments } from "@evenkeel/core/deployment/Deployments"
 import type { Event } from "@evenkeel/core/Event"
@@ -40,6 +41,8 @@ import * as DefaultTransport from "./DefaultTransport.ts"
 import * as EntraId from "./EntraId.ts"
 import { eventsOf } from "./EventIterator.ts"
 import * as GenAiPrices from "./GenAiPrices.ts"
+import * as UnrefClock from "./UnrefClock.ts"
+import { type BalancerWarning, emitWarning, start as startWarnings } from "./Warnings.ts"
 
 /**
  * A running load balancer.
@@ -53,6 +56,11 @@ export interface LoadBalancerClient extends AsyncDisposable {
   readonly fetch: typeof fetch
   /** Where a request with these parameters would go now, and why. `String` of it is a paragraph. Nothing is sent. */
   readonly explain: (params: ExplainParams, options?: CallOptions) => Explanation
+  /**
+   * Looks at every resource and deployment, now, busy ones too: what is wrong, where, and what to do about it. `String` of
+   * the report is a line for each. Free, unless `completion` asks each deployment for a token.
+   */
+  readonly check: (options?: CheckOptions) => Promise<CheckReport>
   /** The state of everything, as plain data. */
   readonly snapshot: () => Snapshot
   /** What happens from now on; a reader that is slower than 1,024 events loses the oldest. Ends with `close`. */
@@ -64,7 +72,10 @@ export interface LoadBalancerClient extends AsyncDisposable {
     readonly drain: (id: string) => Promise<boolean>
     readonly remove: (id: string) => Promise<boolean>
   }
-  /** Ends what is in flight, closes every connection and stops the checks. The process can then end by itself. */
+  /**
+   * Ends what is in flight, closes every connection and stops the checks. A process whose own work is done ends without it
+   * too, but telemetry that is not exported by then is lost.
+   */
   readonly close: () => Promise<void>
 }
 
@@ -79,6 +90,21 @@ export interface LoadBalancerClientOptions extends LayerOptions {
    * Without a tracer there are no spans.
    */
   readonly instrumentation?: Layer.Layer<never, Error> | undefined
+  /**
+   * Told once of each resource and deployment that gets no traffic, and of each cause: a wrong key, a name that does not
+   * exist. Default: `process.emitWarning` with the type `EvenkeelWarning`, which Node prints; `false` says nothing.
+   */
+  readonly warnings?: ((warning: BalancerWarning) => void) | false | undefined
+}
+
+const rules = {
+  ...layerRules,
+  transport: aLayer("UndiciTransport.layer()"),
+  instrumentation: aLayer("OtlpLive of @evenkeel/otel"),
+  warnings: {
+    expected: "a function that is told, or `false`",
+    holds: (value: unknown) => value === false || typeof value === "function"
+  }
 }
 
 /**
@@ -90,7 +116,7 @@ export const createLoadBalancer = (
   config: ConfigInput,
   options: LoadBalancerClientOptions = {}
 ): LoadBalancerClient => {
-  const decoded = decode(config)
+  const decoded = decodeBeside(config, options, rules)
   if (Result.isFailure(decoded)) throw invalidConfig("the given object", decoded.failure)
   return start(decoded.success, options)
 }
@@ -102,6 +128,8 @@ export const createLoadBalancer = (
  * @throws LoadBalancerError with the reason `InvalidConfig`, which lists every mistake
  */
 export const createLoadBalancerFromEnvironment = (options: LoadBalancerClientOptions = {}): LoadBalancerClient => {
+  const issues = issuesOf(options, rules)
+  if (issues.length > 0) throw invalidConfig("the given options", issues)
   const read = ConfigSource.read(process.env)
   if (Result.isFailure(read)) throw invalidConfig(read.failure.source, read.failure.issues)
   return start(read.success, options)
@@ -129,13 +157,17 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
   const layer = LoadBalancer.layerDecoded(settings, { ...options, telemetry, prices }).pipe(
     Layer.provide(transport),
     Layer.provide(Layer.succeed(EntraTokens, EntraId.makeTokens())),
-    Layer.provideMerge(options.instrumentation ?? Layer.empty)
+    Layer.provide(UnrefClock.layerWatch),
+    // exporters watch too
+    Layer.provideMerge(Layer.provide(options.instrumentation ?? Layer.empty, UnrefClock.layer))
   )
   const context = buildNow(layer, scope)
   const run = Effect.runForkWith(context)
   const balancer = Context.get(context, LoadBalancer)
   const deployments = Context.get(context, Deployments)
 
+  const { warnings = emitWarning } = options
+  const stopWarnings = warnings === false ? undefined : startWarnings(deployments, warnings)
   let closing: Promise<void> | undefined
   const closingSignal = new AbortController()
   const running = new Set<Fiber.Fiber<unknown, unknown>>()
@@ -146,9 +178,11 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
     return fiber
   }
   const fetch = BalancedFetch.make({ balancer, deployments, fork, closing: closingSignal.signal })
+  const { modelTimeouts, timeouts } = settings
+  const longest = Math.max(timeouts.total, ...Object.values(modelTimeouts).map(({ total }) => total))
   const openai = BalancedOpenAI.make(
     fetch,
-    (model) => (model === undefined ? settings.timeouts : settings.modelTimeouts[model] ?? settings.timeouts).total
+    (model) => model === undefined ? longest : (modelTimeouts[model] ?? timeouts).total
   )
   const closers = new Set<() => void>()
   const close = () =>
@@ -156,6 +190,7 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
       closingSignal.abort()
       for (const fiber of running) fiber.interruptUnsafe()
       for (const stop of closers) stop()
+      stopWarnings?.()
       await Effect.runPromise(Scope.close(scope, Exit.void))
     })()
   return {
@@ -163,6 +198,10 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
     session: (id) => BalancedOpenAI.inSession(openai, id),
     fetch,
     explain: (params, options) => Effect.runSync(balancer.explain(params, options)),
+    check: async (options) => {
+      if (closing !== undefined) throw BalancedFetch.closed()
+      return Effect.runPromise(balancer.check(options))
+    },
     snapshot: () => Effect.runSync(balancer.snapshot),
     events: () => eventsOf(deployments.events, closers, closing !== undefined),
     deployments: {

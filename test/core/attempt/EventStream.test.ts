@@ -183,3 +183,38 @@ describe("a responses stream", () => {
     assert.isTrue(whole([created, text, completed, "[DONE]"], responses).reader.isComplete)
   })
 })
+
+describe("an event with a picture", () => {
+  const picture = named({
+    type: "response.image_generation_call.partial_image",
+    partial_image_b64: "A".repeat(11_000_000)
+  })
+  const finished = named({
+    type: "response.completed",
+    response: { id: "resp_1", output: [{ type: "image_generation_call", result: "B".repeat(12_000_000) }] }
+  })
+
+  it.each([["\n", 65_536], ["\r\n", 65_536], ["\n", 30_000_000]])(
+    "is read whole, whatever its size: lines that end with %j, in pieces of %d bytes",
+    (newline, size) => {
+      const bytes = bytesOf([created, picture, finished], newline)
+      const pieces: Array<Uint8Array> = []
+      for (let at = 0; at < bytes.length; at += size) pieces.push(bytes.subarray(at, at + size))
+      const { events, reader } = read(pieces, responses)
+      assert.isUndefined(reader.failure)
+      assert.isTrue(reader.isComplete)
+      assert.deepStrictEqual(
+        events.map(({ data }) => data.length),
+        [created, picture, finished].map(({ data }) => data.length)
+      )
+    }
+  )
+
+  it("is none where it has no end", () => {
+    const reader = makeReader(responses)
+    reader.feed(bytesOf([created]))
+    const endless = new TextEncoder().encode(`data: ${"A".repeat(8 * 1024 * 1024)}`)
+    for (let i = 0; i < 17 && reader.failure === undefined; i++) reader.feed(endless)
+    assert.deepInclude(reader.failure, { _tag: "Failed", reason: "an event that is too large" })
+  })
+})

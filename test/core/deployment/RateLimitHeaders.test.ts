@@ -95,9 +95,70 @@ describe("the wait of a throttled answer (C1)", () => {
     ["Rate limit reached. Please try again in 1.5s. Visit ...", 1500],
     ["Please try again in 120ms.", 120],
     ["Please retry after 500 milliseconds.", 500],
-    ["Try again after 6 seconds", 6000]
+    ["Try again after 6 seconds", 6000],
+    ["Limit 3 / min. Please try again in 6m0s. Visit ...", 360_000],
+    ["Please try again in 1m30.5s.", 90_500],
+    ["Please try again in 1h12m57.6s.", 4_377_600],
+    ["Please try again in 6M0S", 360_000],
+    ["Please retry after 2 minutes.", 120_000],
+    ["Please retry after 1 hour.", 3_600_000]
   ])("is else what the message says: %s", (message, millis) => {
     assert.strictEqual(wait({}, message), millis)
+  })
+
+  it.each(["try again in 5 mice", "try again in 3msx", "try again in a minute", "try again in 1m2"])(
+    "is not taken from a message of no duration: %s",
+    (message) => {
+      assert.isUndefined(wait({}, message))
+    }
+  )
+
+  it("is taken from the message before any reset, which tells when a counter is full", () => {
+    const headers = { "x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "59.9s" }
+    assert.strictEqual(wait(headers, "Please try again in 1.2s."), 1200)
+  })
+
+  it.each([
+    ["3", "0", "1m0s", 20_000],
+    ["3", "0", "59.5s", 20_000],
+    ["3", undefined, "1m0s", 20_000],
+    ["500", "0", "59.99s", 120],
+    ["10000", "0", "23h59m55s", 8640],
+    ["200", "0", "24h0m0s", 432_000]
+  ])(
+    "is that of one request where a bucket of %s with %s left is said to be full in %s",
+    (limit, remaining, reset, millis) => {
+      const left = remaining === undefined ? undefined : { "x-ratelimit-remaining-requests": remaining }
+      const headers = { "x-ratelimit-limit-requests": limit, "x-ratelimit-reset-requests": reset, ...left }
+      assert.strictEqual(wait(headers), millis)
+    }
+  )
+
+  it.each([
+    // Azure's whole seconds are the time to the end of a window
+    ["60", "60", 60_000],
+    ["60", "42", 42_000],
+    // neither a minute's bucket nor a day's is empty and full in that time
+    ["60", "24s", 24_000],
+    ["60", "6m0s", 360_000],
+    // no limit, no rate
+    [undefined, "59.5s", 59_500],
+    ["0", "1m0s", 60_000]
+  ])("is the whole reset where that is no full bucket: limit %s, reset %s", (limit, reset, millis) => {
+    const headers = limit === undefined ? undefined : { "x-ratelimit-limit-requests": limit }
+    assert.strictEqual(
+      wait({ ...headers, "x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset }),
+      millis
+    )
+  })
+
+  it("counts a date from the answer's own, however our clock goes", () => {
+    const headers = { "retry-after": "Sat, 21 Nov 2026 15:00:30 GMT", date: "Sat, 21 Nov 2026 15:00:00 GMT" }
+    assert.strictEqual(wait(headers), 30_000)
+    assert.strictEqual(wait({ ...headers, "retry-after": "Sat, 21 Nov 2026 14:59:00 GMT" }), 0)
+    for (const date of ["", "junk", "now", "2026"]) {
+      assert.strictEqual(wait({ "retry-after": "Sat, 21 Nov 2026 12:00:30 GMT", date }), 30_000)
+    }
   })
 
   it("is unknown when nothing says it", () => {
@@ -202,6 +263,7 @@ describe("any header", () => {
       "x-ratelimit-remaining-requests": at(5),
       "x-ratelimit-reset-tokens": at(6),
       "x-ratelimit-reset-requests": at(7),
+      date: at(2),
       "azure-openai-deployment-utilization": at(8)
     }
     for (const millis of [wait(headers, message), ...values.map((_, i) => parseDuration(at(i)))]) {

@@ -92,7 +92,7 @@ describe("costOf", () => {
     closeTo(costOf(long, usageOf({ promptTokens: million }), tier), 2)
   })
 
-  it.each(["priority", "scale", "", "Default", "__proto__", "constructor", "toString"])(
+  it.each(["priority", "fast", "ultrafast", "scale", "", "Default", "__proto__", "constructor", "toString"])(
     "does not know what the service tier \"%s\" costs",
     (tier) => {
       const usage = usageOf({ promptTokens: million })
@@ -113,6 +113,26 @@ describe("costOf", () => {
     closeTo(costOf(list, usageOf({ promptTokens: 100_000 }), "priority"), 0.5)
     closeTo(costOf(list, usageOf({ promptTokens: million }), "priority"), 6)
     closeTo(costOf(list, usageOf({ promptTokens: million }), "batch"), 2)
+  })
+
+  it.each([["fast", "priority"], ["priority", "fast"]] as const)(
+    "charges the service tier %s at the prices of %s, which is the same by another word",
+    (tier, other) => {
+      const usage = usageOf({ promptTokens: million })
+      const list: PriceList = { ...flat, serviceTiers: { [other]: { input: 5, output: 20 } } }
+      closeTo(costOf(list, usage, tier), 5)
+      closeTo(
+        costOf({ ...list, serviceTiers: { ...list.serviceTiers, [tier]: { input: 6, output: 20 } } }, usage, tier),
+        6
+      )
+      assert.isUndefined(costOf(flat, usage, tier))
+    }
+  )
+
+  it("charges the service tier ultrafast at its own prices alone", () => {
+    const usage = usageOf({ promptTokens: million })
+    closeTo(costOf({ ...flat, serviceTiers: { ultrafast: { input: 12, output: 48 } } }, usage, "ultrafast"), 12)
+    assert.isUndefined(costOf({ ...flat, serviceTiers: { priority: { input: 5, output: 20 } } }, usage, "ultrafast"))
   })
 })
 

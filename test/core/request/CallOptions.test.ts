@@ -92,6 +92,16 @@ describe("a request", () => {
     assert.strictEqual(problem?.reason._tag, "Rejected")
   })
 
+  it.each<[object, string]>([
+    [{ sesion: "x" }, "`sesion` is no option of a call; did you mean `session`?"],
+    [{ max_tokens: 5 }, "`max_tokens` is no option of a call; there are `session`, `timeout`,"],
+    [{ signal: new AbortController().signal }, "`signal` is no option of a call; there are"]
+  ])("is refused for an option that there is not: %j", (options, words) => {
+    const problem = LlmRequest.problemOf(LlmRequest.make(asked, LlmRequest.noFacts, options))
+    assert.strictEqual(problem?.reason._tag, "Rejected")
+    assert.include(problem!.message, words)
+  })
+
   it("has no problem where its options are right", () => {
     const options = { timeout: "30 seconds", attempts: 2, headers: { traceparent: "00-1" } } as const
     assert.isUndefined(LlmRequest.problemOf(LlmRequest.make(asked, LlmRequest.noFacts, options)))

@@ -23,7 +23,7 @@ describe("the facts of a request", () => {
     assert.deepInclude(facts, {
       model: "gpt-4o",
       stream: true,
-      hidesUsage: true,
+      openStreamOptions: {},
       outputLimit: 200,
       session: "user-42",
       pin: undefined,
@@ -52,17 +52,21 @@ describe("the facts of a request", () => {
   })
 
   it.each([
-    [{ stream: true, stream_options: { include_usage: true } }, false],
-    [{ stream: true, stream_options: { include_usage: false } }, true],
-    [{ stream: true, stream_options: null }, true],
-    [{ stream: true }, true],
-    [{ stream: false }, false]
-  ])("say whether the usage chunk is for us alone: %j", (parameters, hides) => {
-    assert.strictEqual(readFacts("chat", { model: "m", messages, ...parameters }).hidesUsage, hides)
+    [{ stream: true, stream_options: { include_usage: true } }, undefined],
+    [{ stream: true, stream_options: { include_usage: false } }, undefined],
+    [{ stream: true, stream_options: "none" }, undefined],
+    [{ stream: true, data_sources: [] }, undefined],
+    [{ stream: true, stream_options: { include_obfuscation: false } }, { include_obfuscation: false }],
+    [{ stream: true, stream_options: { include_usage: null } }, { include_usage: null }],
+    [{ stream: true, stream_options: null }, {}],
+    [{ stream: true }, {}],
+    [{ stream: false }, undefined]
+  ])("say whether it is left to us to ask for the usage of a stream: %j", (parameters, open) => {
+    assert.deepStrictEqual(readFacts("chat", { model: "m", messages, ...parameters }).openStreamOptions, open)
   })
 
-  it("hide no usage of responses, which always tell it", () => {
-    assert.isFalse(readFacts("responses", { model: "m", input: "x", stream: true }).hidesUsage)
+  it("leave no usage of responses to be asked for, which always tell it", () => {
+    assert.isUndefined(readFacts("responses", { model: "m", input: "x", stream: true }).openStreamOptions)
   })
 
   it.each([
@@ -128,7 +132,7 @@ describe("the facts of a request", () => {
     assert.isTrue(Number.isFinite(facts.characters) && facts.characters >= 0)
     assert.isTrue(facts.outputLimit === undefined || facts.outputLimit >= 0)
     assert.isTrue(facts.pin === undefined || facts.pin.ids.every((id) => typeof id === "string" && id !== ""))
-    for (const flag of [facts.stream, facts.hidesUsage, facts.hasSideEffects]) assert.isBoolean(flag)
+    for (const flag of [facts.stream, facts.hasSideEffects]) assert.isBoolean(flag)
   }, check())
 })
 
@@ -170,15 +174,27 @@ describe("a body", () => {
     assert.deepStrictEqual(sent, expected)
   }, check())
 
-  it("asks a chat stream for its usage, and keeps its other options", () => {
-    assert.deepInclude(sentParameters("chat", { model: "m", messages }, true), {
-      stream: true,
-      stream_options: { include_usage: true }
-    })
-    const options = { include_obfuscation: false, include_usage: false }
-    assert.deepInclude(sentParameters("chat", { model: "m", messages, stream_options: options }, true), {
-      stream_options: { include_obfuscation: false, include_usage: true }
-    })
+  it("asks a chat stream for its usage where it is told to, and keeps its other options", () => {
+    for (const stream_options of [undefined, null, {}, { include_obfuscation: false }]) {
+      const given = { model: "m", messages, stream: true, stream_options }
+      const written = JSON.stringify(sentParameters("chat", given, true))
+      const { withModel } = jsonBody(written, readFacts("chat", given).openStreamOptions)
+      const options = stream_options?.include_obfuscation === false ? { include_obfuscation: false } : undefined
+      const rest = { messages, stream: true }
+      const asking = { stream_options: { ...options, include_usage: true } }
+      const not = options === undefined ? {} : { stream_options: options }
+      assert.deepStrictEqual(JSON.parse(withModel("gpt", true) as string), { ...rest, model: "gpt", ...asking })
+      assert.deepStrictEqual(JSON.parse(withModel("gpt") as string), { ...rest, model: "gpt", ...not })
+      assert.deepStrictEqual(JSON.parse(withModel(undefined, true) as string), { ...rest, ...asking })
+      assert.deepStrictEqual(JSON.parse(withModel(undefined) as string), { ...rest, ...not })
+    }
+  })
+
+  it("keeps what a caller says of the usage of a stream", () => {
+    for (const include_usage of [true, false]) {
+      const given = { model: "m", messages, stream: true, stream_options: { include_usage } }
+      assert.deepInclude(sentParameters("chat", given, true), { stream_options: { include_usage } })
+    }
   })
 
   it("is not streamed where the method does not stream", () => {

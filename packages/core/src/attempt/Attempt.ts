@@ -139,7 +139,7 @@ class Attempt implements Source, Limited {
       path: resource.pathOf(request.path, request.query, name),
       method: request.method,
       headers: headersOf(request, authentication, this.plan.story.trace?.headers),
-      body: request.body.withModel(name),
+      body: request.body.withModel(name, this.plan.asksUsage),
       connection: resource.connection,
       isRepeatable: !request.hasSideEffects,
       onResponse: (response) => {
@@ -172,10 +172,14 @@ class Attempt implements Source, Limited {
   private receiveError(response: TransportResponse): Effect.Effect<never, Outcome.Unanswered> {
     return Effect.flatMap(this.text(response), (text) => {
       const wallNow = this.environment.clock.currentTimeMillisUnsafe()
-      const outcome = Outcome.fromStatus(response.status, response.headers, Outcome.parseBody(text), wallNow)
+      let outcome = Outcome.fromStatus(response.status, response.headers, Outcome.parseBody(text), wallNow)
       // where none was asked for, no deployment is missing
       if (outcome._tag === "Failed" && outcome.effect === "missing" && isEndpoint(this.plan.request.scope)) {
-        return Effect.fail(Outcome.refusedAsIs(outcome, response.headers))
+        outcome = Outcome.refusedAsIs(outcome, response.headers)
+      }
+      if (outcome._tag === "Refused") {
+        const isOurs = this.plan.asksUsage && Outcome.refusesUsage(outcome)
+        outcome = { ...outcome, text, elsewhere: isOurs ? "without-usage" : outcome.elsewhere }
       }
       return Effect.fail(this.mayRenew(response.status) ? Outcome.staleCredential : outcome)
     })
@@ -221,12 +225,12 @@ class Attempt implements Source, Limited {
   // --- streams ------------------------------------------------------------------------------------------------------
 
   private receiveStream(response: TransportResponse): Effect.Effect<Answer, Outcome.Unanswered> {
-    const { hidesUsage, operation, parsesEvents } = this.plan.request
+    const { asksUsage, request: { operation, parsesEvents } } = this.plan
     const protocol = operation === "responses" ? "responses" : "chat"
     const { clock } = this.environment
     const reader = new EventReader(
       protocol,
-      hidesUsage,
+      asksUsage,
       parsesEvents,
       response.headers,
       () => clock.currentTimeMillisUnsafe()

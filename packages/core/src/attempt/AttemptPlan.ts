@@ -75,6 +75,8 @@ export interface AttemptPlan {
   readonly patience: Patience | undefined
   /** The request's deadline: a time of the monotonic clock. */
   readonly deadline: number
+  /** Whether the usage of a stream is asked for, of which the caller said nothing, and hidden. */
+  readonly asksUsage: boolean
   /** Whether the credential was renewed for this attempt, so that another 401 is final. */
   readonly isRenewal: boolean
   readonly onOpen: OnOpen | undefined

@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
+import { watching } from "../Time.ts"
 
 /** Something with a time limit that may move. */
 export interface Limited {
@@ -42,7 +43,8 @@ export class Deadlines {
   /** Makes a keeper that stops with its scope, and ends then what it still watches. */
   static make(now: () => number): Effect.Effect<Deadlines, never, Scope.Scope> {
     return Effect.gen(function*() {
-      const deadlines = new Deadlines(now, Effect.runForkWith(yield* Effect.context<never>()))
+      const fork = Effect.runForkWith(yield* watching(Effect.context<never>()))
+      const deadlines = new Deadlines(now, fork)
       yield* Effect.addFinalizer(() => Effect.sync(() => deadlines.stop()))
       return deadlines
     })

@@ -30,6 +30,12 @@ export interface Batch {
 /** Most of a preamble that is held back, in characters. */
 const MAX_HELD = 64 * 1024
 
+/**
+ * Longest event that is read, in characters. One with a picture has tens of millions; what is longer is no event, and
+ * must not fill the memory.
+ */
+export const MAX_EVENT = 128 * 1024 * 1024
+
 const LF = 10
 const CR = 13
 
@@ -57,6 +63,9 @@ export class EventReader {
   failure: Unanswered | undefined
   /** Whether the failure's own event was given out, as the service's last word. */
   isFailureTold = false
+  private readonly protocol: "chat" | "responses"
+  /** Data of the last event that was given out. */
+  private last: string | undefined
   private held = 0
   private finished = false
   private bareFailure: unknown
@@ -86,6 +95,7 @@ export class EventReader {
     headers: Readonly<Record<string, string>>,
     wallNow: () => number
   ) {
+    this.protocol = protocol
     this.hidesUsage = hidesUsage
     this.parsesAll = parsesAll
     this.headers = headers
@@ -93,7 +103,7 @@ export class EventReader {
     this.read = protocol === "chat" ? this.readChat : this.readResponses
     this.parser = Sse.makeParser((event) => {
       if (event._tag === "Event") this.take(event)
-    })
+    }, { maxEventSize: MAX_EVENT })
   }
 
   /** Takes in bytes as they came. After the end nothing more is read. */
@@ -129,6 +139,17 @@ export class EventReader {
       }
     }
     return this.batch(undefined)
+  }
+
+  /** The `sequence_number` of what would come next in a stream of responses; `undefined` in a chat, which has none. */
+  get nextSequence(): number | undefined {
+    if (this.protocol === "chat") return undefined
+    try {
+      const number: unknown = JSON.parse(this.last ?? "").sequence_number
+      return typeof number === "number" ? number + 1 : this.events
+    } catch {
+      return this.events
+    }
   }
 
   /**
@@ -181,6 +202,7 @@ export class EventReader {
         this.firstContent = this.pending.length
       }
     }
+    this.last = event.data
     this.pending.push({ name: event.event, data: event.data, json: this.json })
   }
 

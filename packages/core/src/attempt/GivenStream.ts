@@ -36,11 +36,14 @@ export class StreamBreak {
   readonly delivered: Delivered
   /** Whether the service's own word for it was given out as the last event. */
   readonly isTold: boolean
+  /** The `sequence_number` of an event that tells of it in a stream of responses; `undefined` anywhere else. */
+  readonly nextSequence: number | undefined
 
-  constructor(failure: AttemptFailure, delivered: Delivered, isTold: boolean) {
+  constructor(failure: AttemptFailure, delivered: Delivered, isTold: boolean, nextSequence?: number) {
     this.failure = failure
     this.delivered = delivered
     this.isTold = isTold
+    this.nextSequence = nextSequence
   }
 }
 
@@ -166,8 +169,9 @@ export class GivenStream implements CommittedStream {
 
   private pull(): Pulled {
     if (this.failure !== undefined) {
-      const delivered = { events: this.delivered, usage: this.reader.usage }
-      return Effect.fail(new StreamBreak(this.failure, delivered, this.reader.isFailureTold))
+      const { isFailureTold, nextSequence, usage } = this.reader
+      const delivered = { events: this.delivered, usage }
+      return Effect.fail(new StreamBreak(this.failure, delivered, isFailureTold, nextSequence))
     }
     if (this.isOver) return Cause.done()
     // silence counts only while someone listens

@@ -10,6 +10,7 @@ import { parseWait } from "../deployment/RateLimitHeaders.ts"
 import { type TimeoutStage, type Usage } from "../LoadBalancerError.ts"
 import type { HardPin } from "../request/StoredIds.ts"
 import type { TransportError, TransportErrorKind } from "../Transport.ts"
+import { excerpt, firstWords, wordsOf } from "./RefusalWords.ts"
 
 /** What a failure is held against. */
 export type FailureScope = "deployment" | "resource"
@@ -63,6 +64,8 @@ export interface Refused {
   readonly code: string | undefined
   readonly message: string
   readonly body: unknown
+  /** The body as it came, where it is that of an answer of its own. */
+  readonly text?: string
   readonly headers: Readonly<Record<string, string>>
   /**
    * Whether somewhere else may still serve it.
@@ -70,12 +73,21 @@ export interface Refused {
    * - `no`: nowhere: it breaks a rule that holds everywhere, and must not be shopped around.
    * - `context-length`: a standard deployment with a longer context.
    * - `not-here`: the resource that owns what it refers to.
+   * - `without-usage`: the same, where it is not asked for the usage that the caller did not ask for.
    * - `larger`: a deployment with a larger quota.
    * - `worded`: most likely nowhere: its own parameters are named as its fault.
    * - `perhaps`: anywhere; nothing says that it is the request's own fault, and not the deployment's.
    * - `denied`: another resource, where the credential may do it.
    */
-  readonly elsewhere: "no" | "context-length" | "not-here" | "larger" | "worded" | "perhaps" | "denied"
+  readonly elsewhere:
+    | "no"
+    | "context-length"
+    | "not-here"
+    | "without-usage"
+    | "larger"
+    | "worded"
+    | "perhaps"
+    | "denied"
   /** Tokens that it takes at most, where it says that the prompt is longer. */
   readonly contextLimit: number | undefined
 }
@@ -133,7 +145,7 @@ interface ServiceError {
 }
 
 /** An account that cannot pay stays that way for a while: the whole resource is out. */
-const spendingCodes = new Set([
+export const spendingCodes: ReadonlySet<string> = new Set([
   "insufficient_quota",
   "credit_balance_exhausted",
   "organization_spend_limit_exceeded",
@@ -169,14 +181,9 @@ const readError = (body: unknown): ServiceError => {
     code: string(code) ?? (typeof code === "number" ? String(code) : undefined),
     type: string(inner?.["type"]),
     param: string(inner?.["param"]),
-    message: string(inner?.["message"]) ?? string(outer?.["error"]) ?? (typeof body === "string" ? excerpt(body) : "")
+    message: string(inner?.["message"]) ?? string(outer?.["error"]) ?? wordsOf(outer?.["detail"])
+      ?? wordsOf(outer?.["errors"]) ?? (typeof body === "string" ? excerpt(body) : "")
   }
-}
-
-/** The first words of a body that is no JSON: enough to recognise it, never the whole page. */
-const excerpt = (text: string): string => {
-  const words = text.slice(0, 1000).replaceAll(/<[^>]*>/g, " ").replaceAll(/\s+/g, " ").trim()
-  return words.length > 200 ? `${words.slice(0, 200)}…` : words
 }
 
 /** Parses a body as JSON; one that is none stays text. */
@@ -298,6 +305,12 @@ const ABSENT = /not found|not be found|no such|not exist|found with id/i
 export const isNotHere = ({ elsewhere, message, status }: Refused, { ids, isInPath }: HardPin): boolean =>
   elsewhere === "not-here" || (status === 404 && isInPath)
   || ((status === 404 || status === 400) && ABSENT.test(message) && ids.some((id) => message.includes(id)))
+/** Whether what is refused is to be asked for a stream's usage. */
+export const refusesUsage = ({ body, message, status }: Refused): boolean => {
+  if (status !== 400 && status !== 422) return false
+  const param = record(record(body)?.["error"])?.["param"]
+  return /stream_options|include_usage/.test(`${string(param) ?? ""} ${message}`)
+}
 
 /**
  * Decides what an error event inside a stream with status 200 means: `error` events, `response.failed`, and chat chunks
@@ -420,7 +433,7 @@ const refused = (
   reason: elsewhere === "denied" ? reasonOf(status, error) : wordOf(error.code) ?? `http ${status}`,
   status,
   code: error.code,
-  message: error.message,
+  message: error.message === "" ? firstWords(body) : error.message,
   body,
   headers: withoutCookies(headers),
   elsewhere,

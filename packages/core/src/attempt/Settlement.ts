@@ -117,8 +117,9 @@ export const settle = (settled: Settled, outcome: Outcome): Charge | undefined =
       return failed(settled, outcome)
     case "Refused": {
       deployment.totals.refused++
-      deployment.refusedInARow++
+      if (outcome.elsewhere !== "without-usage") deployment.refusedInARow++
       if (permit.reservation.spilled || outcome.status === 429) deployment.quota.refund(permit.reservation, now)
+      if (outcome.elsewhere === "without-usage") deployment.refuseUsage(now)
       if (outcome.elsewhere === "denied") {
         // a rule or a right: it says neither that the resource is well nor that it is not
         deployment.breaker.release(permit.epoch)
@@ -271,7 +272,7 @@ const failed = (settled: Settled, outcome: Failed): Charge | undefined => {
   if (outcome.effect === "missing") {
     breaker.release(permit.epoch)
     tellCooldown(settled, deployment.cooldown.beginMissing(now, outcome.reason, source), outcome.reason)
-    if (settled.events.isHeard) {
+    if (settled.events.hearsTrouble) {
       settled.events.emit({ _tag: "DeploymentMissing", at: settled.wallNow, deployment: deployment.id })
     }
     return charge
@@ -382,7 +383,7 @@ export const tellOpened = (
   reason: string,
   openFor: number
 ): void => {
-  if (settled.events.isHeard) {
+  if (settled.events.hearsTrouble) {
     settled.events.emit({ _tag: "BreakerOpened", at: settled.wallNow, target, name, reason, openFor })
   }
 }

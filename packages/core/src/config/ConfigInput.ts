@@ -96,6 +96,12 @@ export interface ResourceInput {
   readonly tls?: TlsInput | undefined
   /** Allows plain `http:` to another machine. Default: false, which allows it to this machine only. */
   readonly allowInsecure?: boolean | undefined
+  /**
+   * Whether chat streams ask for their usage (`stream_options.include_usage`) where their caller does not say, so that
+   * tokens and costs are known; its chunk is taken out. What a caller says is kept. False for a service that minds: one that
+   * refuses it is found out, at one more send an hour. Default: true.
+   */
+  readonly streamUsage?: boolean | undefined
   /** At least one, except for openai, where leaving it out serves every model. */
   readonly deployments?: ReadonlyArray<DeploymentInput> | undefined
 }

@@ -161,7 +161,8 @@ export const suggest = (word: string, known: ReadonlyArray<string>): string | un
   return best
 }
 
-const unknownKey = (path: Path, known: ReadonlyArray<string>): ConfigIssue => {
+/** A key that there is not, with the one that was probably meant, else with those that there are. */
+export const unknownKey = (path: Path, known: ReadonlyArray<string>): ConfigIssue => {
   const key = path.at(-1)
   const meant = typeof key === "string" ? suggest(key, known) : undefined
   const hint = typeof key === "string" && key.includes("${")

@@ -62,9 +62,11 @@ export const find = (context: Context): ReadonlyArray<ConfigIssue> => {
   resources.forEach((resource, index) => {
     if (!isRecord(resource)) return
     const at = ["resources", index]
-    issues.push(...credential(resource, at), ...endpoint(resource, at, context), ...connection(resource, at))
+    // judged by the provider that was meant, so that a slip in its name hides nothing
+    const meant = { ...resource, provider: providerMeant(resource.provider) }
+    issues.push(...credential(meant, at), ...endpoint(meant, at, context), ...connection(meant, at))
     unique(listAt(resource, "deployments"), [...at, "deployments"])
-    issues.push(...deployments(resource, at))
+    issues.push(...deployments(meant, at))
   })
 
   const names = resources.flatMap((resource) =>
@@ -91,6 +93,13 @@ export const find = (context: Context): ReadonlyArray<ConfigIssue> => {
   }
   return issues
 }
+
+type Provider = "azure" | "openai" | "compatible"
+
+const providers: ReadonlyArray<Provider> = ["azure", "openai", "compatible"]
+
+const providerMeant = (given: unknown): Provider | undefined =>
+  typeof given === "string" ? suggest(given, providers) as Provider | undefined : undefined
 
 const credential = (resource: Fields, at: Path): Array<ConfigIssue> => {
   const { apiKey, auth, provider, scope } = resource
@@ -152,24 +161,24 @@ const connection = ({ endpoint, headers, tls }: Fields, at: Path): Array<ConfigI
 }
 
 const endpoint = (resource: Fields, at: Path, context: Context): Array<ConfigIssue> => {
-  const { allowInsecure, apiVersion, endpoint, provider } = resource
+  const { allowInsecure, apiVersion, endpoint } = resource
+  const provider = resource.provider as Provider | undefined
   const issues: Array<ConfigIssue> = []
-  if (provider !== "azure" && provider !== "openai" && provider !== "compatible") return issues
   const path = [...at, "endpoint"]
   if (typeof endpoint === "string") {
-    const parsed = Endpoint.parse(endpoint, provider, allowInsecure === true)
+    const parsed = Endpoint.parse(endpoint, provider ?? "compatible", allowInsecure === true)
     const label = context.references.get(formatPath(path))?.label
     const subject = label === undefined ? "" : `the value of ${label} `
     if (Result.isFailure(parsed)) {
       issues.push(...parsed.failure.map((message) => ({ path: formatPath(path), message: subject + message })))
     }
-  } else if (endpoint === undefined && provider !== "openai") {
+  } else if (endpoint === undefined && provider !== undefined && provider !== "openai") {
     const example = provider === "azure"
       ? "the resource's address, such as https://my-resource.openai.azure.com"
       : "the base URL, such as https://my-host.example/v1"
     issues.push({ path: formatPath(path), message: `is missing: give ${example}` })
   }
-  if (apiVersion !== undefined && provider !== "azure") {
+  if (apiVersion !== undefined && provider !== undefined && provider !== "azure") {
     issues.push({ path: formatPath([...at, "apiVersion"]), message: "is for azure only; remove it" })
   }
   return issues

@@ -183,6 +183,7 @@ const resource = Schema.Struct({
   proxy: Schema.optional(proxy),
   tls: Schema.optional(tls),
   allowInsecure: withDefault(flag, false),
+  streamUsage: withDefault(flag, true),
   deployments: Schema.optional(deployments)
 })
 

@@ -122,6 +122,7 @@ export class Deployment {
   /** Requests that it refused since it last answered one. */
   refusedInARow = 0
   private toldOutlierAt = -Infinity
+  private usageRefusedUntil = -Infinity
   /**
    * Attempts that wait for their first byte though one is expected, the longest waiting first, but for those that a later
    * one of their kind overtook.
@@ -304,6 +305,16 @@ export class Deployment {
     return true
   }
 
+  /** Whether the usage of a stream is asked for here, where the caller does not say. */
+  asksUsage(now: number): boolean {
+    return this.resource.streamUsage && now >= this.usageRefusedUntil
+  }
+
+  /** It takes no `stream_options`. Asked again in an hour: services learn, and a refusal costs one short send. */
+  refuseUsage(now: number): void {
+    this.usageRefusedUntil = now + USAGE_REFUSED_FOR
+  }
+
   /** Adds what an answer billed, and what that cost in USD, where that is known. */
   bill(usage: Usage, cost: number | undefined): void {
     const { totals } = this
@@ -345,6 +356,8 @@ const areOverdue = (silent: ReadonlySet<Permit>, now: number): boolean => {
   }
   return false
 }
+
+const USAGE_REFUSED_FOR = 3_600_000
 
 /** How many of the longest waiting are looked at: the very first may be one of which nobody expects better. */
 const LONGEST_WAITING = 16

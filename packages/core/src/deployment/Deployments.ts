@@ -8,6 +8,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import * as Config from "../Config.ts"
 import { type Event, EventHub } from "../Event.ts"
 import { invalidConfig, type LoadBalancerError } from "../LoadBalancerError.ts"
@@ -91,8 +92,18 @@ const withoutUndefined = ({ tier, weight, ...limits }: DeploymentChange): Deploy
   ...(weight === undefined ? {} : { weight })
 })
 
-const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
+/** The error of a change that comes too late. */
+const tooLate = (source: string): LoadBalancerError =>
+  invalidConfig(source, [{ path: "", message: "comes too late: the load balancer was closed; create another" }])
+
+const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], never, Scope.Scope> =>
   Effect.gen(function*() {
+    let isClosed = false
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        isClosed = true
+      })
+    )
     const clock = yield* Clock.Clock
     const entraTokens = yield* Credential.EntraTokens
     const events = new EventHub()
@@ -323,6 +334,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
       events,
       add: (input) =>
         Effect.flatMap(Config.decodeEffect({ resources: [input] }, "the given resource"), ({ resources }) => {
+          if (isClosed) return Effect.fail(tooLate("the given resource"))
           const issues = contradictions(resources[0]!)
           if (issues.length > 0) return Effect.fail(invalidConfig("the given resource", issues))
           const now = monotonicMillis(clock)
@@ -331,6 +343,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"]> =>
         }),
       update: (id, change) =>
         Effect.suspend(() => {
+          if (isClosed) return Effect.fail(tooLate("the given change"))
           const known = configs.get(id)
           if (known === undefined) return Effect.succeed(false)
           // decoded like any other configuration, so that a mistake is told in the same words

@@ -81,40 +81,72 @@ export const parseDuration = (value: string | undefined): number | undefined => 
   return Number.isFinite(millis) ? millis : undefined
 }
 
-/** `retry-after`: seconds, or an HTTP date. */
-const parseRetryAfter = (value: string | undefined, wallNow: number): number | undefined => {
-  const duration = parseDuration(value)
-  if (duration !== undefined) return duration
-  // `Date.parse` finds a date in almost anything; an HTTP date begins with its weekday
+/** Milliseconds since 1970 of an HTTP date. `Date.parse` finds a date in almost anything; this one begins with its weekday. */
+const parseDate = (value: string | undefined): number | undefined => {
   if (value === undefined || !/^(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? /i.test(value.trim())) return undefined
   const at = Date.parse(value)
-  return Number.isNaN(at) ? undefined : Math.max(0, at - wallNow)
+  return Number.isNaN(at) ? undefined : at
 }
 
-const retryHint = /(?:retry|try again) (?:after|in) (\d+(?:\.\d+)?) ?(ms|milliseconds?|s|seconds?)\b/i
+/** `retry-after`: seconds, or an HTTP date, which is counted from the answer's own `date` and not from a clock of ours. */
+const parseRetryAfter = (headers: Headers, wallNow: number): number | undefined => {
+  const value = headers["retry-after"]
+  const duration = parseDuration(value)
+  if (duration !== undefined) return duration
+  const at = parseDate(value)
+  return at === undefined ? undefined : Math.max(0, at - (parseDate(headers["date"]) ?? wallNow))
+}
+
+const retryHint =
+  /(?:retry|try again) (?:after|in) (?:((?:\d+(?:\.\d+)?(?:h|ms|us|µs|m|s))+)(?![a-z\d])|(\d+(?:\.\d+)?) ?(ms|milliseconds?|s|seconds?|minutes?|hours?)\b)/i
+
+const wordMillis = (word: string): number =>
+  word.startsWith("h") ? 3_600_000 : word.startsWith("mi") && word[2] === "n" ? 60_000 : word.startsWith("m") ? 1 : 1000
+
+/** What a message says: `Please retry after 24 seconds` (Azure), `Please try again in 1m30.5s` (OpenAI). */
+const parseHint = (message: string | undefined): number | undefined => {
+  const hint = message === undefined ? null : retryHint.exec(message.slice(0, 2000))
+  if (hint === null) return undefined
+  const [, duration, count, word] = hint
+  return duration === undefined
+    ? Number(count) * wordMillis(word!.toLowerCase())
+    : parseDuration(duration.toLowerCase())
+}
 
 /**
- * How long a throttled answer asks to wait, in milliseconds: `retry-after-ms`, else `retry-after`, else the later of
- * the `x-ratelimit-reset-*` whose counter is used up (either, when no counter was sent), else what the message says.
+ * How long a throttled answer asks to wait, in milliseconds: `retry-after-ms`, else `retry-after`, else what the message
+ * says, else the later of the `x-ratelimit-reset-*` whose counter is used up (either, when no counter was sent).
  *
- * @param wallNow milliseconds since 1970, for HTTP dates
+ * @param wallNow milliseconds since 1970, for HTTP dates of answers that have no date of their own
  */
-export const parseWait = (headers: Headers, message: string | undefined, wallNow: number): number | undefined => {
-  const millis = count(headers["retry-after-ms"])
-  if (millis !== undefined) return millis
-  const after = parseRetryAfter(headers["retry-after"], wallNow)
-  if (after !== undefined) return after
-  const reset = latest(resetOf(headers, "tokens"), resetOf(headers, "requests"))
-  if (reset !== undefined) return reset
-  const hint = message === undefined ? null : retryHint.exec(message.slice(0, 2000))
-  return hint === null ? undefined : Number(hint[1]) * (hint[2]!.toLowerCase().startsWith("m") ? 1 : 1000)
-}
+export const parseWait = (headers: Headers, message: string | undefined, wallNow: number): number | undefined =>
+  count(headers["retry-after-ms"]) ?? parseRetryAfter(headers, wallNow) ?? parseHint(message)
+    ?? latest(resetOf(headers, "tokens"), resetOf(headers, "requests"))
 
 const resetOf = (headers: Headers, what: "tokens" | "requests"): number | undefined => {
   const remaining = headers[`x-ratelimit-remaining-${what}`]
   if (remaining !== undefined && (count(remaining) ?? 0) > 0) return undefined
-  const reset = parseDuration(headers[`x-ratelimit-reset-${what}`])
-  return reset === 0 ? undefined : reset
+  const text = headers[`x-ratelimit-reset-${what}`]
+  const reset = parseDuration(text)
+  if (reset === undefined || reset === 0) return undefined
+  const size = what === "requests" ? limit(headers["x-ratelimit-limit-requests"]) : undefined
+  return size === undefined || count(text!.trim()) !== undefined ? reset : Math.min(reset, slotOf(size, reset))
+}
+
+/** Time in which a bucket fills: OpenAI limits requests per minute, and some per day. */
+const periods = [60_000, 86_400_000]
+
+/**
+ * Time until there is room for one request, where `reset` is the time until an empty bucket of so many is full, as
+ * OpenAI's Go durations are. An empty one needs its whole period for that, or less by the part of a request that it
+ * holds; any other time is that of a window's end, as Azure's whole seconds are, and is taken as it is.
+ */
+const slotOf = (size: number, reset: number): number => {
+  for (const period of periods) {
+    const slot = period / size
+    if (reset <= period && reset >= period - slot) return slot
+  }
+  return reset
 }
 
 const latest = (a: number | undefined, b: number | undefined): number | undefined =>

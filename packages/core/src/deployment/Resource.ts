@@ -98,6 +98,8 @@ export class Resource {
   readonly cooldowns: ScopedCooldowns
   readonly apiVersion: string | undefined
   readonly place: Omit<Place, "tier">
+  /** Whether chat streams are asked for their usage. */
+  readonly streamUsage: boolean
   /** When it last answered anything. */
   lastAnswerAt = -Infinity
   /** When it last did what it was asked, and how often in a row since then it said that the credential may not. */
@@ -126,6 +128,7 @@ export class Resource {
     this.base = config.provider !== "azure"
       ? root
       : `${root}${this.apiVersion === undefined ? "/openai/v1" : "/openai"}`
+    this.streamUsage = config.streamUsage
     this.breaker = new Breaker(health)
     this.cooldowns = new ScopedCooldowns(health)
     this.#credential = credential

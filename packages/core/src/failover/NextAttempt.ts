@@ -31,8 +31,8 @@ export type Trouble =
   | { readonly _tag: "NoBudget" }
 
 /**
- * What an attempt is besides the next one: at the same deployment again, with a new credential; at the best bet, where all
- * are failing; or beside one that is slow to begin.
+ * What an attempt is besides the next one: at the same deployment again, with a new credential or less asked of it; at the
+ * best bet, where all are failing; or beside one that is slow to begin.
  */
 export type Overruling = Deployment | "panic" | "hedge" | undefined
 
@@ -225,6 +225,7 @@ export class NextAttempt {
       configured,
       patience: request.operation === "other" ? undefined : this.patienceOf(journey, permit),
       deadline,
+      asksUsage: request.openStreamOptions !== undefined && deployment.asksUsage(now),
       isRenewal: typeof overruling === "object",
       onOpen,
       source: journey.source,

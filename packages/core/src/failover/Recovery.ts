@@ -117,6 +117,10 @@ export class Recovery {
             return next._tag === "Decision" && !next.isRepeat ? { mend: this.next.attempt(journey) } : {}
           }
         }
+        if (outcome.elsewhere === "without-usage") {
+          journey.counted--
+          return { mend: this.next.attempt(journey, deployment) }
+        }
         const standard = outcome.elsewhere === "context-length" && deployment.provisioned
           ? group.deployments.filter((other) => !other.provisioned && !journey.tried.has(other))
           : []

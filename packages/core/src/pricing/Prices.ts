@@ -54,8 +54,9 @@ export interface ServicePrices extends TokenPrices {
  */
 export interface PriceList extends ServicePrices {
   /**
-   * Prices of service tiers, by the word in an answer's `service_tier`: `priority`, `flex`, `batch`. They stand alone: a
-   * tier has no long-context prices but its own. Default: `flex` and `batch` cost half, others are unknown.
+   * Prices of service tiers, by the word in an answer's `service_tier`: `priority`, `ultrafast`, `flex`, `batch`. They
+   * stand alone: a tier has no long-context prices but its own. `fast` is another word for `priority`, and either has the
+   * other's prices where it has none. Default: `flex` and `batch` cost half, others are unknown.
    */
   readonly serviceTiers?: Readonly<Record<string, ServicePrices>> | undefined
 }
@@ -72,8 +73,10 @@ export interface PriceList extends ServicePrices {
  */
 export const costOf = (list: PriceList, usage: Usage, serviceTier: string | undefined): number | undefined => {
   const { serviceTiers } = list
-  if (serviceTier !== undefined && serviceTiers !== undefined && Object.hasOwn(serviceTiers, serviceTier)) {
-    return charge(serviceTiers[serviceTier]!, usage)
+  if (serviceTier !== undefined && serviceTiers !== undefined) {
+    for (const word of [serviceTier, sameTier[serviceTier]]) {
+      if (word !== undefined && Object.hasOwn(serviceTiers, word)) return charge(serviceTiers[word]!, usage)
+    }
   }
   switch (serviceTier) {
     case undefined:
@@ -89,6 +92,12 @@ export const costOf = (list: PriceList, usage: Usage, serviceTier: string | unde
       return undefined
   }
 }
+
+/** OpenAI's types say that an answer shows `priority` where `fast` was asked for; `fast` was seen too. */
+const sameTier: Readonly<Record<string, string | undefined>> = Object.assign(Object.create(null), {
+  fast: "priority",
+  priority: "fast"
+})
 
 const charge = (prices: ServicePrices, usage: Usage): number => {
   const { cacheWriteTokens, cachedTokens, completionTokens, promptTokens, reasoningTokens } = usage

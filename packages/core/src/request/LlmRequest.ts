@@ -7,16 +7,19 @@ import * as Hash from "effect/Hash"
 import type { Schedule } from "effect/Schedule"
 import type { TimeoutsConfig } from "../Config.ts"
 import { defaults } from "../config/ConfigDefaults.ts"
+import { looksSecret, suggest } from "../config/ConfigIssues.ts"
 import type { Setback } from "../failover/Failover.ts"
 import { LoadBalancerError, Rejected } from "../LoadBalancerError.ts"
 import type { Explanation } from "../routing/Explanation.ts"
 import { isRecord, textOf as text } from "./Json.ts"
+import type { RequestBody } from "./RequestBody.ts"
 import { traitsOf } from "./RequestTraits.ts"
 import { scopeOf } from "./Scope.ts"
 import { type HardPin, idsOfMessages, idsOfParameters, pinOf } from "./StoredIds.ts"
 import { countCharacters } from "./TokenEstimate.ts"
 
 export { isRecord }
+export { jsonBody, noBody, rawBody, type RequestBody } from "./RequestBody.ts"
 
 /** What is asked for. `other` is any endpoint that the balancer only passes on. */
 export type Operation = "chat" | "responses" | "embeddings" | "other"
@@ -57,8 +60,11 @@ export interface Facts {
   readonly model: string | undefined
   /** Whether an event stream was asked for. */
   readonly stream: boolean
-  /** Whether the extra usage chunk of a chat stream is for us alone, and taken out. */
-  readonly hidesUsage: boolean
+  /**
+   * The caller's `stream_options` of a chat stream, where they leave open whether it tells its usage: then it is asked for,
+   * and its extra chunk is for us alone, and taken out. Empty where there are none.
+   */
+  readonly openStreamOptions: Parameters | undefined
   /** Characters that count as prompt. */
   readonly characters: number
   /** Output tokens that the caller allowed, times the choices; `undefined` when no limit was set. */
@@ -95,14 +101,8 @@ export interface LlmRequest extends Facts {
   readonly explain: ((explanation: Explanation) => void) | undefined
   readonly timeout: number | undefined
   readonly timeouts: Partial<TimeoutsConfig> | undefined
-}
-
-/**
- * A body that can be sent more than once. `withModel` puts a deployment's name where the caller's model was.
- */
-export interface RequestBody {
-  readonly contentType: string | undefined
-  readonly withModel: (name: string | undefined) => string | Uint8Array | undefined
+  /** An option of the caller's that there is not. */
+  readonly unknownOption: string | undefined
 }
 
 /** What a door says of a request besides its facts. */
@@ -135,8 +135,28 @@ export const make = (asked: Asked, facts: Facts, options: CallOptions | undefine
     schedule: options?.schedule,
     explain: options?.explain,
     timeout: options?.timeout === undefined ? undefined : millisOf(options.timeout),
-    timeouts: options?.timeouts === undefined ? undefined : limitsOf(options.timeouts)
+    timeouts: options?.timeouts === undefined ? undefined : limitsOf(options.timeouts),
+    unknownOption: options === undefined ? undefined : unknownOptionOf(options)
   }
+}
+
+/** Every option of a call; the type sees to it that none is left out. */
+const callOptions: Readonly<Record<keyof CallOptions, true>> = {
+  session: true,
+  timeout: true,
+  timeouts: true,
+  attempts: true,
+  hedge: true,
+  schedule: true,
+  explain: true,
+  headers: true
+}
+
+const unknownOptionOf = (options: CallOptions): string | undefined => {
+  for (const key in options) {
+    if (!Object.hasOwn(callOptions, key)) return key
+  }
+  return undefined
 }
 
 const limitsOf = (given: NonNullable<CallOptions["timeouts"]>): Partial<TimeoutsConfig> => {
@@ -191,7 +211,15 @@ const millisOf = (duration: Duration.Input): number => {
 
 /** What is wrong with a request before it is sent, whichever door it came by. */
 export const problemOf = (request: LlmRequest): LoadBalancerError | undefined => {
-  const { attempts, headers, method, timeout, timeouts } = request
+  const { attempts, headers, method, timeout, timeouts, unknownOption } = request
+  if (unknownOption !== undefined) {
+    const known = Object.keys(callOptions)
+    const meant = suggest(unknownOption, known)
+    const hint = meant === undefined
+      ? `there are ${known.map((name) => `\`${name}\``).join(", ")}`
+      : `did you mean \`${meant}\`?`
+    return notSent(`${showKey(unknownOption)} is no option of a call; ${hint}; nothing was sent.`)
+  }
   if (timeout !== undefined && !isPositive(timeout)) return noDuration("timeout")
   for (const stage in timeouts) {
     if (!Object.hasOwn(defaults.timeouts, stage)) {
@@ -212,6 +240,8 @@ export const problemOf = (request: LlmRequest): LoadBalancerError | undefined =>
   return undefined
 }
 
+const showKey = (key: string): string => looksSecret(key) ? "A key" : `\`${key}\``
+
 const isPositive = (millis: number | undefined): boolean => millis !== undefined && millis > 0 && millis < Infinity
 
 const noDuration = (option: string): LoadBalancerError =>
@@ -231,7 +261,7 @@ const isHeaderValue = (value: string): boolean => {
 export const noFacts: Facts = {
   model: undefined,
   stream: false,
-  hidesUsage: false,
+  openStreamOptions: undefined,
   characters: 0,
   outputLimit: 0,
   session: undefined,
@@ -293,26 +323,6 @@ export const noModel = (): LoadBalancerError =>
 export const describeCause = (cause: unknown): string =>
   cause instanceof Error ? cause.message.split("\n")[0]! : String(cause)
 
-/** No body. */
-export const noBody: RequestBody = { contentType: undefined, withModel: () => undefined }
-
-/** Bytes or text sent as they are. */
-export const rawBody = (content: string | Uint8Array, contentType: string | undefined): RequestBody => ({
-  contentType,
-  withModel: () => content
-})
-
-/**
- * A JSON object, given as the serialisation of everything but its `model`.
- */
-export const jsonBody = (withoutModel: string): RequestBody => {
-  const rest = withoutModel === "{}" ? "}" : `,${withoutModel.slice(1)}`
-  return {
-    contentType: "application/json",
-    withModel: (name) => name === undefined ? withoutModel : `{"model":${JSON.stringify(name)}${rest}`
-  }
-}
-
 /** Parameters as any of the three operations has them; what is not one of these fields is only passed on. */
 export interface Parameters {
   readonly [key: string]: unknown
@@ -332,7 +342,7 @@ export const readFacts = (operation: Operation, parameters: Parameters): Facts =
   return {
     model: text(parameters["model"]),
     stream,
-    hidesUsage: operation === "chat" && stream && !asksForUsage(parameters),
+    openStreamOptions: operation === "chat" && stream ? openOptions(parameters) : undefined,
     characters: charactersOf(operation, parameters),
     outputLimit: operation === "embeddings" ? 0 : limit === undefined ? undefined : limit * choices,
     session: text(parameters["prompt_cache_key"]),
@@ -349,9 +359,13 @@ const pinIn = (operation: Operation, parameters: Parameters): HardPin | undefine
   return pinOf([], operation === "chat" ? idsOfMessages(parameters["messages"]) : idsOfParameters(parameters))
 }
 
-const asksForUsage = (parameters: Parameters): boolean => {
-  const options = parameters["stream_options"]
-  return typeof options === "object" && options !== null && "include_usage" in options && options.include_usage === true
+const noOptions: Parameters = {}
+
+/** Azure's own data (`data_sources`) takes no stream options; and a word of the caller's is kept, whichever it is. */
+const openOptions = (parameters: Parameters): Parameters | undefined => {
+  if (parameters["data_sources"] !== undefined) return undefined
+  const options = parameters["stream_options"] ?? noOptions
+  return isRecord(options) && (options["include_usage"] ?? undefined) === undefined ? options : undefined
 }
 
 const promptFields: Readonly<Record<Operation, ReadonlyArray<string>>> = {
@@ -371,17 +385,14 @@ const charactersOf = (operation: Operation, parameters: Parameters): number => {
 }
 
 /**
- * Parameters as they are sent: without the model, which `withModel` puts in, with `stream` as the method says, and with
- * the usage chunk asked for that settles a chat stream.
+ * Parameters as they are sent: without the model and the open options of a chat stream, which `withModel` puts in, and
+ * with `stream` as the method says.
  */
 export const sentParameters = (operation: Operation, parameters: Parameters, stream: boolean): Parameters => {
   const sent: Record<string, unknown> = { ...parameters, model: undefined }
   if (operation === "embeddings") return sent
   if (stream) sent["stream"] = true
   else if (sent["stream"] === true) delete sent["stream"]
-  if (operation === "chat") {
-    const options = parameters["stream_options"]
-    if (stream) sent["stream_options"] = { ...(isRecord(options) ? options : {}), include_usage: true }
-  }
+  if (operation === "chat" && stream && openOptions(parameters) !== undefined) delete sent["stream_options"]
   return sent
 }

@@ -13,7 +13,7 @@ import type { Refusal } from "./Gate.ts"
  * - `home`: it is the session's home.
  * - `displaced`: the session's warm place and its home did not pass, or were too busy.
  * - `panic`: all are failing, and it is the likeliest to be back.
- * - `renewed`: the same again, with a new credential.
+ * - `renewed`: the same again, with a new credential, or without asking for a stream's usage.
  * - `hedge`: beside an attempt that is slow to begin.
  */
 export type Because = "policy" | "only-candidate" | "warm" | "home" | "displaced" | "panic" | "renewed" | "hedge"
@@ -112,7 +112,7 @@ const reasons: Readonly<Record<Because, string>> = {
   home: "it is the session's home",
   displaced: "the session's own place does not pass or is too busy",
   panic: "all are failing, and it is the likeliest to be back",
-  renewed: "its credential was renewed",
+  renewed: "its credential was renewed, or it refused to tell a stream's usage",
   hedge: "the attempt before is slow to begin"
 }
 

@@ -5,7 +5,7 @@ import { throttleCodes } from "../attempt/Outcome.ts"
 
 /**
  * A reason as one word of few, as an attempt's `errorType` is: a status (`503`), a time limit (`timeout_first-event`), what
- * broke below HTTP (`reset`) or in an answer (`protocol`, `error-event`), `throttled`, `credential`, `hang`, `told`, or `other`.
+ * broke below HTTP (`reset`) or in an answer (`protocol`, `error-event`), `throttled`, `credential`, `hang`, `slow`, `told`, or `other`.
  */
 export const reasonWord = (reason: string): string => {
   const [first = "", second = ""] = reason.split(" ", 2)
@@ -31,5 +31,6 @@ const words: ReadonlySet<string> = new Set([
   "protocol",
   "hang",
   "missing",
+  "slow",
   "told"
 ])

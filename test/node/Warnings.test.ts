@@ -1,0 +1,147 @@
+import { assert, describe, it } from "@effect/vitest"
+import { EventHub } from "@evenkeel/core/Event"
+import { type BalancerWarning, createLoadBalancer } from "@evenkeel/node"
+import { startSimulator } from "@evenkeel/node/simulator/SimulatorServer"
+import { runChild } from "../support/Child.ts"
+import { eventually, fast, hello, resource, serve } from "../support/Served.ts"
+
+const eager = { failover: { backoff: 1, maxBackoff: 1, budgetPerSecond: 100 }, health: { openFor: 1, maxOpenFor: 1 } }
+
+const collected = () => {
+  const warnings: Array<BalancerWarning> = []
+  return { warnings, options: { warnings: (warning: BalancerWarning) => void warnings.push(warning) } }
+}
+
+describe("a fleet of which a part is wrong", () => {
+  it("is told of once for each resource and cause, with host, cause and cure", async () => {
+    const { options, warnings } = collected()
+    await using served = await serve([resource("east"), resource("west")], eager, options)
+    served.service("east").setCredentials({ apiKey: "changed" })
+    for (let i = 0; i < 12; i++) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other, so that it is found out again
+      await served.lb.openai.chat.completions.create(hello)
+    }
+    assert.isAbove(served.stats("east").unauthorized, 0)
+    assert.lengthOf(warnings, 1, JSON.stringify(warnings))
+    const [warning] = warnings
+    assert.deepInclude(warning, { code: "EVENKEEL_RESOURCE", name: "east", host: "127.0.0.1" })
+    assert.match(warning!.cause, /^http 401/)
+    assert.match(warning!.cure, /check `apiKey`/)
+    assert.match(
+      warning!.message,
+      /^The resource "east" at 127\.0\.0\.1 fails \(http 401.*\), and gets no traffic\. Its key/
+    )
+    assert.notInclude(JSON.stringify(warning), "east-key")
+  })
+
+  it("is told of for a deployment that does not exist", async () => {
+    const { options, warnings } = collected()
+    await using served = await serve([resource("east"), resource("west")], eager, options)
+    served.service("east").fault("gpt", { kind: "status", error: "deployment-not-found" })
+    for (let i = 0; i < 6; i++) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await served.lb.openai.chat.completions.create(hello)
+    }
+    assert.deepStrictEqual(warnings.map(({ cause, code, name }) => [code, name, cause]), [
+      ["EVENKEEL_DEPLOYMENT", "east/gpt", "missing"]
+    ])
+    assert.match(warnings[0]!.message, /"east\/gpt" at 127\.0\.0\.1 does not exist.*`name`/)
+  })
+
+  it("is told of by a check that nothing asked for", async () => {
+    const { options, warnings } = collected()
+    await using served = await serve([resource("east")], { health: { check: { interval: 20 } } }, options)
+    served.service("east").setCredentials({ apiKey: "changed" })
+    await eventually(() => warnings.length > 0)
+    assert.deepInclude(warnings[0], { name: "east", cause: "http 401" })
+  })
+
+  it("is watched for at no cost: no event of the hot path is built for it", () => {
+    const hub = new EventHub()
+    const stop = hub.watch(() => {})
+    assert.isFalse(hub.isHeard)
+    assert.isTrue(hub.hearsTrouble)
+    stop()
+    assert.isFalse(hub.hearsTrouble)
+  })
+
+  for (
+    const [how, expected] of [["default", /\[EVENKEEL_RESOURCE\] EvenkeelWarning: The resource "east"/], [
+      "off",
+      /^$/
+    ]] as const
+  ) {
+    it(`is told of on stderr as Node's own warnings are: ${how}`, async () => {
+      await using simulator = await startSimulator({
+        resources: ["east", "west"].map((name) => ({
+          name,
+          deployments: [{ name: "gpt", model: "gpt-4o", latency: fast }]
+        }))
+      })
+      const ended = await runChild("warned", [how, ...simulator.resources.map(({ url }) => url)])
+      assert.strictEqual(ended.code, 0, ended.stderr)
+      assert.match(ended.stderr, expected)
+      assert.notInclude(ended.stderr, "wrong-key")
+      assert.lengthOf(ended.stderr.match(/EvenkeelWarning/g) ?? [], how === "off" ? 0 : 1)
+    }, 20_000)
+  }
+})
+
+describe("lb.check()", () => {
+  it("looks at every resource, busy ones too, and says what is wrong and what to do", async () => {
+    await using served = await serve([resource("east"), resource("west")], {}, { warnings: false })
+    await served.lb.openai.chat.completions.create(hello)
+    const fine = await served.lb.check()
+    assert.isTrue(fine.ok)
+    assert.deepStrictEqual(fine.results.map(({ kind, name }) => [kind, name]), [
+      ["resource", "east"],
+      ["deployment", "east/gpt"],
+      ["resource", "west"],
+      ["deployment", "west/gpt"]
+    ])
+    served.service("west").setCredentials({ apiKey: "changed" })
+    const wrong = await served.lb.check()
+    assert.isFalse(wrong.ok)
+    const [east, , west] = wrong.results
+    assert.deepInclude(east, { host: "127.0.0.1", ok: true, problem: undefined, cure: undefined })
+    assert.deepInclude(west, { ok: false, problem: "http 401" })
+    assert.match(west!.cure!, /check `apiKey`/)
+    assert.match(
+      String(wrong),
+      /^east \(127\.0\.0\.1\): ok\n {2}east\/gpt .*ok\nwest \(127\.0\.0\.1\): http 401\. Its key/
+    )
+    assert.notInclude(String(wrong), "west-key")
+  })
+
+  it("finds deployments that do not exist where it may ask them for a token", async () => {
+    await using served = await serve([resource("east")], {}, { warnings: false })
+    served.service("east").fault("gpt", { kind: "status", error: "deployment-not-found" })
+    assert.isTrue((await served.lb.check()).ok)
+    const { results } = await served.lb.check({ completion: true })
+    assert.deepStrictEqual(results.map(({ name, problem }) => [name, problem]), [
+      ["east", undefined],
+      ["east/gpt", "missing"]
+    ])
+    assert.match(results[1]!.cure!, /`name`/)
+    // and what is known is told without asking
+    assert.strictEqual((await served.lb.check()).results[1]!.problem, "missing")
+  })
+
+  it("tells of what cannot be reached, and of what is closed", async () => {
+    const lb = createLoadBalancer({
+      resources: [{
+        name: "gone",
+        provider: "compatible",
+        endpoint: "http://127.0.0.1:9/v1",
+        deployments: [{ name: "m" }]
+      }],
+      health: { check: { kind: "none" } }
+    })
+    const { results } = await lb.check()
+    assert.match(results[0]!.problem!, /^connect/)
+    assert.match(results[0]!.cure!, /cannot be reached/)
+    await lb.close()
+    const error = await lb.check().then(() => undefined, (cause: unknown) => cause)
+    assert.match(String(error), /the load balancer was closed/)
+  })
+})
