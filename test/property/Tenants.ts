@@ -191,7 +191,7 @@ export const watch = (world: World, misdeed: Misdeed | undefined): Effect.Effect
           const fault = { when: { text: MARK }, ...misdeed.fault }
           for (const service of Object.values(services)) service.fault("*", fault)
         }
-        yield* misbehave(world, misdeed)
+        return yield* misbehave(world, misdeed)
       })
   })
 }
