@@ -18,6 +18,8 @@ export interface Illness {
    * - `lie`: all is answered as well as by peers; only its headers are wrong.
    */
   readonly shows?: "none" | "begun" | "late" | "lie"
+  /** Whether it is the whole resource, checks included. */
+  readonly everywhere?: boolean
 }
 
 const status = (status: number, more: Partial<Extract<SimulatedFault, { kind: "status" }>> = {}): Illness => ({
@@ -50,8 +52,8 @@ export const illnesses = {
     body: "{\"error\":{\"message\":\"Bad Request\"}}",
     contentType: "application/json"
   }),
-  "401": status(401),
-  "403": status(403),
+  "401": { ...status(401), everywhere: true },
+  "403": { ...status(403), everywhere: true },
   "403 of a firewall": status(403, { error: "firewall-html-403" }),
   "405": status(405),
   "408": status(408),
@@ -72,8 +74,11 @@ export const illnesses = {
   "503": status(503),
   "503 with a time": status(503, { headers: { "retry-after": "20" } }),
   "504": status(504),
-  "no connection": { fault: { kind: "refused" } },
-  "no connection in time": { fault: { kind: "refused", because: "connect-timeout", afterMs: 3_000 } },
+  "no connection": { fault: { kind: "refused" }, everywhere: true },
+  "no connection in time": {
+    fault: { kind: "refused", because: "connect-timeout", afterMs: 3_000 },
+    everywhere: true
+  },
   "a reset": { fault: { kind: "reset" } },
   "silence": { fault: { kind: "hang" } },
   "silence after the first event": { fault: { kind: "hang", afterEvents: 1 } },
@@ -149,7 +154,8 @@ const SICK = "r0"
 
 const AMPLE = 50_000_000
 
-export const watch = (world: World, { fault }: Illness): Effect.Effect<Seen> => {
+/** Plays a world in which the first deployment has an illness. */
+export const watch = (world: World, { everywhere = false, fault }: Illness): Effect.Effect<Seen> => {
   const { checks, from, known, limited, peers, perSecond, seed, wrong } = world
   return play({
     seed,
@@ -165,7 +171,7 @@ export const watch = (world: World, { fault }: Illness): Effect.Effect<Seen> => 
     meanwhile: (services) =>
       Effect.gen(function*() {
         yield* Effect.sleep(from * 1_000)
-        services[SICK]!.fault("gpt-4o", { ...fault, probability: wrong / 10 })
+        services[SICK]!.fault(everywhere ? "*" : "gpt-4o", { ...fault, probability: wrong / 10 })
       })
   })
 }
@@ -183,11 +189,11 @@ export const complaintsOf = (
   const { from, peers, wrong } = world
   const { shows = "none" } = illness
   const fair = 1 / (peers + 1)
-  const right = shows === "lie" ? 1 : 1 - wrong / 10
+  const right = 1 - wrong / 10
   const since = (from + SETTLING) * 1_000
 
   // what it may keep of the calls, and get wrong
-  const wronged = fair * right * wrong / 10
+  const wronged = shows === "lie" ? 0 : fair * right * wrong / 10
   const lost = replies.filter(({ error }) => error !== undefined)
   const blind = illness.fault.kind === "hang" ? GIVEN_UP / 1_000 * world.perSecond * fair : 0
   // what began there could not be saved
@@ -210,12 +216,14 @@ export const complaintsOf = (
     complaints.push(`${slow.toFixed(3)} slower than ${SLOW} ms after settling, ${mostSlow.toFixed(3)} at most`)
   }
 
+  // who answers all may say that it holds more than others, and get more
+  if (shows === "lie") return complaints
+
   const calls = sends.filter(({ at, user }) => at >= since && user !== undefined)
   const share = shareOf(calls.filter(({ resource }) => resource === SICK).length, calls.length)
   const most = fair * right + PROBES + noiseOf(fair * right, calls.length)
   if (share > most) complaints.push(`share ${share.toFixed(3)} after settling, ${most.toFixed(3)} at most`)
 
-  if (shows === "lie") return complaints
   const told = events.some((event) => tellsOf(event, SICK) && event.at <= (from + TOLD) * 1_000)
   if (!told) complaints.push("no event within a minute")
   return complaints

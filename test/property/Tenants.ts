@@ -137,9 +137,11 @@ export const misdeeds = {
 export const World = Schema.Struct({
   seed: integer(0, 1_000_000),
   members: Schema.Array(Schema.Struct({ tier: integer(1, 2), provisioned: Schema.Boolean })).check(
-    Schema.isMinLength(1),
+    Schema.isMinLength(2),
     Schema.isMaxLength(5)
   ),
+  /** Whether there is but the first of them: few worlds, since nothing can be compared there. */
+  single: Schema.Literals([false, false, false, false, true]),
   /** Whether there are limits at all, and whether the balancer is told. */
   limited: Schema.Boolean,
   known: Schema.Boolean,
@@ -172,12 +174,12 @@ export const watchAlone = (world: World): Effect.Effect<Seen> =>
 
 /** What the good tenants get in a world with the bad one, or without any. */
 export const watch = (world: World, misdeed: Misdeed | undefined): Effect.Effect<Seen> => {
-  const { checks, known, limited, members, perSecond, seed } = world
+  const { checks, known, limited, members, perSecond, seed, single } = world
   return play({
     seed,
     checks,
     known,
-    members: members.map(({ provisioned, tier }, i) => ({
+    members: (single ? members.slice(0, 1) : members).map(({ provisioned, tier }, i) => ({
       name: `r${i}`,
       tier,
       provisioned,

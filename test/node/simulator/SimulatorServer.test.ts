@@ -281,6 +281,22 @@ describe("the server", () => {
     agent.destroy()
   })
 
+  it("trickles what it was told to, and nothing else", async () => {
+    await using simulator = await start()
+    simulator.service("east").fault("gpt", { kind: "trickle", bytesPerSecond: 4_000, when: { text: "trickle" } })
+    const timed = async (content: string, stream: boolean) => {
+      const began = performance.now()
+      const chat = clientOf(simulator).chat.completions
+      const asked = { model: "gpt", messages: [{ role: "user" as const, content }], max_completion_tokens: 2 }
+      if (stream) { for await (const _ of await chat.create({ ...asked, stream })) continue }
+      else assert.isNotEmpty((await chat.create(asked)).choices)
+      return performance.now() - began
+    }
+    for (const stream of [false, true]) assert.isAtLeast(await timed("trickle", stream), 150)
+    // a busy machine is no trickle
+    assert.isBelow(Math.min(await timed("Hello", false), await timed("Hello", false)), 150)
+  })
+
   it("counts the connections to a resource and to all, until they are closed", async () => {
     await using simulator = await start()
     assert.strictEqual(simulator.connections(), 0)
