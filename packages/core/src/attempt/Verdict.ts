@@ -23,7 +23,8 @@ import {
  * - `answered`: by a peer: it was no fault of the request.
  * - `unanswered`: wherever it was sent it got no answer, though one of these deployments answers others: it may well be the
  *   request's own fault.
- * - `unproven`: wherever it was sent it got no answer, and none of these deployments has answered anything yet.
+ * - `unproven`: nobody is left to ask, but only one was asked, or none of them has answered anything yet. That says enough
+ *   of a time to wait, which costs little to try, and nothing of a failure.
  * - `unknown`: it was not seen how a peer does, or nobody answers anything.
  */
 export type Verdict = "answered" | "unanswered" | "unproven" | "unknown"
@@ -53,6 +54,12 @@ export const judge = (charge: Charge, verdict: Verdict, now: number, wallNow: nu
 
 /** Whether a deployment answers others. */
 export const isAlive = ({ lastSuccessAt }: Deployment, now: number): boolean => now - lastSuccessAt <= RECENTLY
+
+/** Tries a time to wait, while it is open what else the attempt means. */
+export const doubtWait = (charge: Charge, now: number): void => {
+  const { outcome, settled } = charge
+  if (outcome._tag !== "Refused") judgeWait({ ...settled, now }, outcome.reason, "unproven")
+}
 
 /** A time to wait: it stands where a peer answers, and is tried where nobody does. */
 const judgeWait = (settled: Settled, reason: string, verdict: Verdict): void => {

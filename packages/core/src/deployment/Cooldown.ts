@@ -29,7 +29,7 @@ const BELIEVED_IN_A_ROW = 5
  * How soon another request may try a cooldown, in milliseconds: services refuse at once, and whoever tries may be of the
  * same kind as the one that was refused. It doubles with each that is refused.
  */
-const TRIAL_PACE = 250
+const TRIAL_PACE = 100
 
 /** The longest that a wait grows to while a deployment refuses, round after round, what its peers answer. */
 const MAX_GROWN = 30_000

@@ -5,7 +5,7 @@ import { limitOf, type OnOpen } from "../attempt/AttemptPlan.ts"
 import type { AttemptFailure } from "../attempt/GivenStream.ts"
 import type { Refused } from "../attempt/Outcome.ts"
 import type { Charge } from "../attempt/Settlement.ts"
-import { isAlive, judge, type Verdict } from "../attempt/Verdict.ts"
+import { doubtWait, isAlive, judge, type Verdict } from "../attempt/Verdict.ts"
 import type { Config, TimeoutsConfig } from "../Config.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import { sizeOf } from "../deployment/Latency.ts"
@@ -137,17 +137,36 @@ export class Journey {
   judge(verdict: Verdict | Deployment, now: number, wallNow: number, only?: Deployment): void {
     const { charges } = this
     if (charges.length === 0) return
+    const seen = verdict === "unanswered" ? this.guilt(now) : verdict
     this.charges = []
-    if (verdict === "unanswered") {
-      const deployments = charges.map(({ settled }) => settled.permit.deployment)
-      this.isGuilty ||= deployments.some((deployment) => isAlive(deployment, now))
-      if (this.isGuilty) this.group.doubt(now)
-      else verdict = deployments.every(({ lastSuccessAt }) => lastSuccessAt === -Infinity) ? "unproven" : "unknown"
-    }
     for (const charge of charges) {
-      if (only !== undefined && only !== charge.settled.permit.deployment) this.charges.push(charge)
-      else judge(charge, typeof verdict === "string" ? verdict : peerVerdict(charge, verdict), now, wallNow)
+      if (only !== undefined && only !== charge.settled.permit.deployment) {
+        this.charges.push(charge)
+      } else if (seen === "unproven" && charge.outcome._tag !== "Throttled") {
+        doubtWait(charge, now)
+        this.charges.push(charge)
+      } else judge(charge, typeof seen === "string" ? seen : peerVerdict(charge, seen), now, wallNow)
     }
+  }
+
+  /** What it says that nobody is left to ask: more, where several were asked that answer others. */
+  private guilt(now: number): Verdict {
+    const deployments = this.charges.map(({ settled }) => settled.permit.deployment)
+    const answersOthers = deployments.some((deployment) => isAlive(deployment, now))
+    this.isGuilty ||= answersOthers && this.isSeenBySeveral
+    if (this.isGuilty) {
+      this.group.doubt(now)
+      return "unanswered"
+    }
+    return answersOthers || deployments.every(({ lastSuccessAt }) => lastSuccessAt === -Infinity)
+      ? "unproven"
+      : "unknown"
+  }
+
+  /** Whether more than one deployment was asked, or there is no other. */
+  private get isSeenBySeveral(): boolean {
+    return this.group.deployments.length === 1
+      || this.attempts.some(({ deployment }) => deployment !== this.attempts[0]!.deployment)
   }
 
   /** An attempt begins. */

@@ -78,7 +78,7 @@ export class Recovery {
 
   /** The error that a request ends with: what a service said of it comes before what became of further attempts. */
   private end(journey: Journey, reason: Errors.LoadBalancerErrorReason): Errors.LoadBalancerError {
-    journey.judge(isJudged(journey) ? "unanswered" : "unknown", this.state.now, this.state.wallNow)
+    journey.judge("unanswered", this.state.now, this.state.wallNow)
     const isOwn = reason._tag === "Rejected" || reason._tag === "ContentFiltered" || this.state.isClosed
     return failure(isOwn || journey.refusal === undefined ? reason : rejected(journey.refusal), journey.attempts)
   }
@@ -199,7 +199,7 @@ export class Recovery {
     if (decision._tag === "NoCandidate") journey.group.hurry()
     if (decision._tag === "NoCandidate" || decision.isRepeat) {
       // nobody is left to ask who could answer it
-      if (isJudged(journey)) journey.judge("unanswered", now, this.state.wallNow)
+      journey.judge("unanswered", now, this.state.wallNow)
       if (journey.refusal !== undefined) return rejected(journey.refusal)
     }
     // at least a moment, so that a request that finds nothing never goes round without waiting
@@ -288,6 +288,8 @@ export class Recovery {
     }
     if (isFirst) {
       while (!this.state.isClosed && now < began + delay && !this.isBackSooner(journey)) {
+        // what others may use is not what it waits for
+        if (this.next.wouldSendAnother(journey)) journey.leaveLine()
         yield* this.state.pause(Math.min(LOOK_EVERY, began + delay - now))
         now = this.state.now
       }
@@ -359,11 +361,7 @@ const SHORTEST_RETRY_AFTER = 1000
 const STANDING_PATIENCE = 0.1
 
 /** How often the first in line looks whether a deployment is back before it was told to be, in milliseconds. */
-const LOOK_EVERY = 250
-
-/** Whether it was seen how more than one deployment does with it, or there is no other. */
-const isJudged = ({ attempts, group }: Journey): boolean =>
-  group.deployments.length === 1 || attempts.some(({ deployment }) => deployment !== attempts[0]!.deployment)
+const LOOK_EVERY = 100
 
 /** Whether each deployment told it to wait: it waits for its own sake, and holds nobody up. */
 const wasRefusedByAll = ({ group, last, tried }: Journey): boolean =>
