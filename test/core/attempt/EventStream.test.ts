@@ -144,7 +144,7 @@ describe("a responses stream", () => {
     assert.lengthOf(events, 4)
     assert.isTrue(reader.isComplete)
     assert.deepStrictEqual(reader.usage, { ...billed, cachedTokens: 4 })
-    assert.deepStrictEqual(reader.ids, ["resp_1", "rs_1"])
+    assert.deepStrictEqual(reader.ids, ["resp_1", "rs_1", "msg_1"])
   })
 
   it("is complete at response.incomplete", () => {

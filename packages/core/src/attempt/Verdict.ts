@@ -74,6 +74,7 @@ const judgeWait = (settled: Settled, reason: string, verdict: Verdict): void => 
 
 const judgeRefused = (settled: Settled, { elsewhere, status }: Refused, verdict: Verdict, isProbe: boolean): void => {
   if (verdict === "answered" && (elsewhere === "perhaps" || elsewhere === "worded")) {
+    settled.permit.deployment.refutedAt = settled.now
     failDeployment(settled, `http ${status}`)
     tellWorse(settled, `http ${status}`)
   } else if (isProbe) {

@@ -111,7 +111,7 @@ export class Cooldown {
     }
     if (source === undefined) this.isCertain = true
     else this.sources.add(source)
-    const until = now + this.grown(this.waitOf(wait))
+    const until = now + this.grown(wait ?? this.options.cooldown)
     if (until > this.until) {
       this.until = until
       this.reason = reason
@@ -143,9 +143,14 @@ export class Cooldown {
     this.probeAt = this.refusedTrials === 0 ? now : now + TRIAL_PACE * 2 ** Math.min(this.refusedTrials - 1, 30)
   }
 
-  /** How long whoever was told waits, in milliseconds: the default where the service named no time. */
-  waitOf(wait: number | undefined): number {
-    return wait ?? this.options.cooldown
+  /** How long whoever was told waits itself, in milliseconds: no longer than until a very long cooldown is probed. */
+  patienceOf(wait: number | undefined): number {
+    return Math.min(wait ?? this.options.cooldown, this.options.maxCooldown)
+  }
+
+  /** Whether it is most likely the word of requests that are to blame themselves. */
+  isDoubtful(now: number): boolean {
+    return now < this.until && !this.isCertain && (this.isOnTrial || this.refusedTrials > 0)
   }
 
   private grown(wait: number): number {

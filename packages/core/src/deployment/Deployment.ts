@@ -121,6 +121,8 @@ export class Deployment {
   lastSuccessAt = -Infinity
   /** Requests that it refused since it last answered one. */
   refusedInARow = 0
+  /** When a peer last answered what it had refused. */
+  refutedAt = -Infinity
   private toldOutlierAt = -Infinity
   private usageRefusedUntil = -Infinity
   /**

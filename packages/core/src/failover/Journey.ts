@@ -123,7 +123,7 @@ export class Journey {
     this.charges.push(charge)
     const { outcome, settled: { now, permit: { deployment }, request: { scope } } } = charge
     if (outcome._tag === "Refused") return
-    const wait = outcome._tag === "Failed" ? outcome.wait : deployment.coolingOf(scope).waitOf(outcome.wait)
+    const wait = outcome._tag === "Failed" ? outcome.wait : deployment.coolingOf(scope).patienceOf(outcome.wait)
     if (wait === undefined) return
     this.told ??= new Map()
     this.told.set(deployment, Math.max(this.told.get(deployment) ?? 0, now + wait))
@@ -155,12 +155,17 @@ export class Journey {
     const answersOthers = deployments.some((deployment) => isAlive(deployment, now))
     this.isGuilty ||= answersOthers && this.isSeenBySeveral
     if (this.isGuilty) {
-      this.group.doubt(now)
+      if (this.group.deployments.length > 1) this.group.doubt(now)
       return "unanswered"
     }
-    return answersOthers || deployments.every(({ lastSuccessAt }) => lastSuccessAt === -Infinity)
-      ? "unproven"
-      : "unknown"
+    // before anything was answered, the time of a 429 stands, and one of our own, or of a failure, may be tried
+    const isOurs = this.charges.every(({ outcome }) =>
+      outcome._tag === "Throttled"
+        ? outcome.wait === undefined
+        : outcome._tag === "Failed" && outcome.effect === "count"
+    )
+    const isFirst = deployments.every(({ lastSuccessAt }) => lastSuccessAt === -Infinity)
+    return answersOthers || (isFirst && isOurs) ? "unproven" : "unknown"
   }
 
   /** Whether more than one deployment was asked, or there is no other. */

@@ -287,10 +287,17 @@ export class NextAttempt {
     if (answer.ids.length > 0) this.state.owners.remember(answer.ids, answer.deployment.resource.name)
     // found: what else it refers to is there too
     if (journey.isSearching) this.state.owners.remember(request.pin!.ids, answer.deployment.resource.name)
-    if (sessionKey === undefined) return
+    if (sessionKey === undefined || this.isAwayInDoubt(journey, answer.deployment)) return
     const from = this.state.affinity.commit(sessionKey, answer.deployment, startedAt, this.state.now)
     if (from === undefined) return
     this.state.narrator.sessionMoved(journey, from, answer.deployment, journey.moveReason ?? "other")
+  }
+
+  /** Whether its place is closed by a word that is in doubt: it is away for a moment, and has not moved. */
+  private isAwayInDoubt({ group, warm }: Journey, deployment: Deployment): boolean {
+    if (warm === deployment) return false
+    const now = this.state.now
+    return group.deployments.some((other) => other !== deployment && other.cooldown.isDoubtful(now))
   }
 
   mayHedge({ maxAttempts, request, resources }: Journey): boolean {

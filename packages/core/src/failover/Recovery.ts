@@ -169,8 +169,9 @@ export class Recovery {
       }
     } else if (elsewhere !== "larger") {
       const hasNeverAnswered = deployment.lastSuccessAt === -Infinity
-      const isSuspect = deployment.refusedInARow > 1
-        || (hasNeverAnswered && journey.group.hasHealthyPeer(deployment, this.state.now))
+      const { now } = this.state
+      const isSuspect = deployment.refusedInARow > 1 || now - deployment.refutedAt < SUSPECTED_FOR
+        || (hasNeverAnswered && journey.group.hasHealthyPeer(deployment, now))
       if (journey.hasSecondOpinion || (elsewhere === "worded" && !isSuspect)) return false
       journey.hasSecondOpinion = true
     }
@@ -266,7 +267,7 @@ export class Recovery {
     const { maxWait, maxWaiting } = this.state.settings.failover
     const began = this.state.now
     const isPinned = journey.resources !== undefined
-    const isAside = isPinned || wasRefusedByAll(journey) || this.next.wouldSendAnother(journey)
+    const isAside = isPinned || this.next.wouldSendAnother(journey)
     if (isAside && !this.next.mustQueue(journey)) {
       // nobody else waits for just this resource, or was told just this, so it holds nobody up
       yield* this.state.pause(delay)
@@ -360,12 +361,11 @@ const SHORTEST_RETRY_AFTER = 1000
  */
 const STANDING_PATIENCE = 0.1
 
+/** How long the refusals of a deployment are asked of another, after one that a peer answered, in milliseconds. */
+const SUSPECTED_FOR = 60_000
+
 /** How often the first in line looks whether a deployment is back before it was told to be, in milliseconds. */
 const LOOK_EVERY = 100
-
-/** Whether each deployment told it to wait: it waits for its own sake, and holds nobody up. */
-const wasRefusedByAll = ({ group, last, tried }: Journey): boolean =>
-  last?.outcome._tag === "Throttled" && group.deployments.every((deployment) => tried.has(deployment))
 
 /** The service's refusal as the caller's error. */
 const rejected = ({ body, code, headers, message, status }: Refused): Errors.LoadBalancerErrorReason => {
