@@ -368,8 +368,8 @@ const SUSPECTED_FOR = 60_000
 const LOOK_EVERY = 100
 
 /** The service's refusal as the caller's error. */
-const rejected = ({ body, code, headers, message, status }: Refused): Errors.LoadBalancerErrorReason => {
-  const fields = { status, code, description: message, body, headers }
+const rejected = ({ body, code, headers, message, status, text }: Refused): Errors.LoadBalancerErrorReason => {
+  const fields = { status, code, description: message, body, text, headers }
   return code === "content_filter"
     ? new Errors.ContentFiltered(fields)
     : new Errors.Rejected({ ...fields, by: "service" })
