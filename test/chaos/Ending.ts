@@ -23,12 +23,21 @@ export const SERVICE_CODE = "server_error"
 
 /** The name of a documented error, or nothing for one that must not reach a caller. */
 export const nameOf = (error: unknown): string | undefined => {
+  if (isDenied(error)) return "denied"
   if (error instanceof LoadBalancerError) return documented.has(error.reason._tag) ? error.reason._tag : undefined
   if (error instanceof UnreadableEvent) return "unreadable event"
   if (error instanceof APIUserAbortError || error instanceof APIConnectionError) return undefined
   if (error instanceof APIError) return nameOfCode(error.code ?? undefined)
   return error instanceof ToldError ? nameOfCode(error.code) : undefined
 }
+
+/** Where the one resource that may serve it has a wrong key, or all that answered have, it is the service's own word. */
+const isDenied = (error: unknown): boolean =>
+  error instanceof LoadBalancerError
+    ? error.reason._tag === "Rejected" && error.reason.status === 401
+    : error instanceof APIError
+    ? error.status === 401
+    : error instanceof ToldError && error.code === "401"
 
 /** What may be the answer to a good request that meets nothing but faults. */
 const documented = new Set(["Throttled", "Unavailable", "TimedOut", "StreamInterrupted"])

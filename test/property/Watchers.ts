@@ -111,15 +111,18 @@ export const noneTwiceWhileAnotherIsLeft: Guarantee = (wrong) => {
   }
 }
 
-/** Requests that may try a time which only requests were told that nobody answered. */
-const TRIALS = 3
+/** How soon, in ms, a request may try a time which only requests were told that nobody answered. It doubles when refused. */
+const TRIAL_PACE = 100
 
 /** What a deployment told, and whom, until it answers one that tried. */
 interface Told {
   readonly from: number
   to: number
   readonly by: Set<number | undefined>
-  trials: number
+  /** Requests that tried it, how many of them were refused, and when the next may. */
+  readonly triedBy: Set<number | undefined>
+  refused: number
+  nextAt: number
 }
 
 const routeOf = ({ deployment, request }: Sent): string => `${request} ${deployment.id}`
@@ -155,15 +158,18 @@ export const timesAreKept: Guarantee = (wrong) => {
       const doubt = contradicted.get(deployment)
       if (doubt !== undefined && now() < doubt.until && ++doubt.inARow < 5) return
       if (known === undefined || now() >= known.to) {
-        told.set(deployment, { from: now(), to, by: new Set([request]), trials: 0 })
+        told.set(deployment, { from: now(), to, by: new Set([request]), triedBy: new Set(), refused: 0, nextAt: 0 })
       } else {
         known.to = Math.max(to, known.to)
         known.by.add(request)
+        if (known.triedBy.delete(request)) known.nextAt = now() + TRIAL_PACE * 2 ** known.refused++ - 1
       }
     },
     onSend: (sent) => {
       const { at, deployment, isPanic, request } = sent
       if (at > (lastAnswerAt.get(request) ?? Infinity)) rested.add(request)
+      // what is sent again was not answered by its 200
+      answered.delete(request)
       if (isPanic) return
       if (at < (own.get(routeOf(sent)) ?? 0) - 1) wrong.push(`${deployment.id} asked at ${at} by whom it told to wait`)
       const known = told.get(deployment)
@@ -171,7 +177,11 @@ export const timesAreKept: Guarantee = (wrong) => {
       const isDoubted = [...known.by].every((by) =>
         by !== undefined && by !== request && (!answered.has(by) || rested.has(by))
       )
-      if (isDoubted && ++known.trials <= TRIALS) return
+      if (isDoubted && at >= known.nextAt) {
+        known.triedBy.add(request)
+        known.nextAt = at + TRIAL_PACE - 1
+        return
+      }
       wrong.push(`${deployment.id} asked at ${at}, told to wait until ${known.to}`)
     }
   }

@@ -10,6 +10,7 @@ import type { Config, TimeoutsConfig } from "../Config.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import { sizeOf } from "../deployment/Latency.ts"
 import type { ModelGroup } from "../deployment/ModelGroup.ts"
+import type { Resource } from "../deployment/Resource.ts"
 import type { Place } from "../deployment/WaitingLine.ts"
 import type { RequestEnded, SessionMoveReason, SessionPlacement } from "../Event.ts"
 import * as Errors from "../LoadBalancerError.ts"
@@ -252,6 +253,15 @@ export class Journey {
     }
     this.resources = left
     return left.size > 0
+  }
+
+  /** Leaves a resource out. Returns whether another is left that may serve it. */
+  exclude({ name: excluded }: Resource): boolean {
+    const { deployments } = this.group
+    const left = new Set(this.resources ?? deployments.map(({ resource }) => resource.name))
+    left.delete(excluded)
+    this.resources = left
+    return deployments.some(({ resource: { name } }) => left.has(name))
   }
 
   /** It waits no more. */

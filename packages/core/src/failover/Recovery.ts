@@ -79,8 +79,13 @@ export class Recovery {
   /** The error that a request ends with: what a service said of it comes before what became of further attempts. */
   private end(journey: Journey, reason: Errors.LoadBalancerErrorReason): Errors.LoadBalancerError {
     journey.judge("unanswered", this.state.now, this.state.wallNow)
+    const { attempts, refusal } = journey
     const isOwn = reason._tag === "Rejected" || reason._tag === "ContentFiltered" || this.state.isClosed
-    return failure(isOwn || journey.refusal === undefined ? reason : rejected(journey.refusal), journey.attempts)
+    // what one credential may not says little, where others fail for other reasons
+    const isLast = refusal !== undefined
+      && (refusal.elsewhere !== "denied"
+        || (attempts.length > 1 && attempts.every(({ outcome }) => outcome === "refused")))
+    return failure(isOwn || !isLast ? reason : rejected(refusal), attempts)
   }
 
   /** What followed its first attempt has ended, one way or another. */
@@ -129,6 +134,12 @@ export class Recovery {
           return {}
         }
         journey.refusal = outcome
+        // where the credential may not, another resource's may
+        if (outcome.elsewhere === "denied") {
+          return journey.exclude(deployment.resource)
+            ? {}
+            : { stop: rejected(outcome) }
+        }
         return this.mayAskAnother(journey, last, outcome)
           ? { mend: this.next.attempt(journey) }
           : { stop: rejected(outcome) }
@@ -156,18 +167,13 @@ export class Recovery {
   }
 
   /**
-   * Whether to ask another deployment, at once: where that one may have a larger quota or the right that lacks here; and
-   * once, to hear whether a refusal is the request's own fault, where it does not say so itself or where this deployment
+   * Whether to ask another deployment, at once: where that one may have a larger quota; and once, to hear whether a refusal is the request's own fault, where it does not say so itself or where this deployment
    * refuses more than one.
    */
   private mayAskAnother(journey: Journey, last: AttemptFailure, { elsewhere }: Refused): boolean {
     const { deployment } = last
     if (elsewhere === "no" || elsewhere === "context-length" || elsewhere === "not-here") return false
-    if (elsewhere === "denied") {
-      for (const other of journey.group.deployments) {
-        if (other.resource === deployment.resource) journey.tried.add(other)
-      }
-    } else if (elsewhere !== "larger") {
+    if (elsewhere !== "larger") {
       const hasNeverAnswered = deployment.lastSuccessAt === -Infinity
       const { now } = this.state
       const isSuspect = deployment.refusedInARow > 1 || now - deployment.refutedAt < SUSPECTED_FOR
@@ -201,7 +207,7 @@ export class Recovery {
     if (decision._tag === "NoCandidate" || decision.isRepeat) {
       // nobody is left to ask who could answer it
       journey.judge("unanswered", now, this.state.wallNow)
-      if (journey.refusal !== undefined) return rejected(journey.refusal)
+      if (journey.refusal !== undefined && journey.refusal.elsewhere !== "denied") return rejected(journey.refusal)
     }
     // at least a moment, so that a request that finds nothing never goes round without waiting
     const wait = decision._tag === "Decision" ? 0 : Math.max(1, decision.opensAt - now)
