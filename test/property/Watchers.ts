@@ -98,12 +98,16 @@ export const retriesAreBudgeted: Guarantee = (wrong, scenario) => {
 export const noneTwiceWhileAnotherIsLeft: Guarantee = (wrong) => {
   const routes = new Routes()
   return {
+    onResponse: (sent, status) => routes.answered(sent, status),
     onSend: (sent, { deployments }) => {
       if (sent.request === undefined) return
-      const tried = new Set(routes.before(sent).map(({ sent: { deployment } }) => deployment))
+      const before = routes.before(sent)
+      const tried = new Set(before.map(({ sent: { deployment } }) => deployment))
+      // what a credential may not is left to others
+      const denied = new Set(before.filter(({ status }) => status === 401).map(({ sent }) => sent.deployment.resource))
       if (!tried.has(sent.deployment)) return
       for (const other of deployments) {
-        if (!tried.has(other) && other !== sent.deployment && passes(other, sent.at)) {
+        if (!tried.has(other) && !denied.has(other.resource) && other !== sent.deployment && passes(other, sent.at)) {
           wrong.push(`${sent.deployment.id} again at ${sent.at} while ${other.id} is left`)
         }
       }
@@ -127,7 +131,12 @@ interface Told {
 
 const routeOf = ({ deployment, request }: Sent): string => `${request} ${deployment.id}`
 
-export const timesAreKept: Guarantee = (wrong) => {
+export const timesAreKept: Guarantee = (wrong, scenario) => {
+  /** Whether a fault was on when it was sent: then its 200 may be none. */
+  const isFaulty = ({ at, deployment }: Sent) =>
+    scenario.faults.some(({ deployment: struck, everywhere, from, lasts }) =>
+      (everywhere || deployment.name === `d${struck}`) && at >= from && at <= from + lasts
+    )
   const told = new Map<Deployment, Told>()
   /** Until when single refusals of a deployment are taken for their request's own, and how many came in a row. */
   const contradicted = new Map<Deployment, { readonly until: number; inARow: number }>()
@@ -143,7 +152,7 @@ export const timesAreKept: Guarantee = (wrong) => {
       const known = told.get(deployment)
       lastAnswerAt.set(request, now())
       if (status === 200) {
-        answered.add(request)
+        if (!isFaulty(sent)) answered.add(request)
         const doubt = contradicted.get(deployment)
         if (doubt !== undefined) doubt.inARow = 0
         if (known === undefined || now() >= known.to || sent.at <= known.from) return
@@ -174,9 +183,7 @@ export const timesAreKept: Guarantee = (wrong) => {
       if (at < (own.get(routeOf(sent)) ?? 0) - 1) wrong.push(`${deployment.id} asked at ${at} by whom it told to wait`)
       const known = told.get(deployment)
       if (known === undefined || at <= known.from || at >= known.to - 1) return
-      const isDoubted = [...known.by].every((by) =>
-        by !== undefined && by !== request && (!answered.has(by) || rested.has(by))
-      )
+      const isDoubted = [...known.by].every((by) => by !== undefined && (!answered.has(by) || rested.has(by)))
       if (isDoubted && at >= known.nextAt) {
         known.triedBy.add(request)
         known.nextAt = at + TRIAL_PACE - 1
@@ -230,6 +237,8 @@ const holds = (
           return retriesLeft < 1
         case "overload":
           return refusedLately >= 10
+        case "denied":
+          return attempts.some(({ status }) => status === 401)
         case "told":
           return attempts.some(({ outcome }) => outcome === "throttled")
         case "side-effects":

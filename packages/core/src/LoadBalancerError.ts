@@ -107,6 +107,7 @@ export type LimitedBy =
   | "budget"
   | "waiting"
   | "told"
+  | "denied"
   | "overload"
   | "side-effects"
   | "no-deployment"
@@ -119,6 +120,7 @@ const limitedByText: Readonly<Record<LimitedBy, string>> = {
   budget: "the retry budget is spent",
   waiting: "too many were waiting before it",
   told: "each that is left told it itself to come back later",
+  denied: "the credential of what is left may not do this",
   overload: "most were refused of late",
   "side-effects": "it may have been processed, and sending it again could repeat its side effects",
   "no-deployment": "no deployment is left to try",

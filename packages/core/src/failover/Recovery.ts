@@ -214,7 +214,9 @@ export class Recovery {
     const bestBet = decision._tag === "NoCandidate" && this.next.mayPanic(journey, decision)
       ? decision.bestBet
       : undefined
-    if (wait === Infinity && bestBet === undefined) return this.finalReason(journey, last, "no-deployment")
+    if (wait === Infinity && bestBet === undefined) {
+      return this.finalReason(journey, last, journey.refusal?.elsewhere === "denied" ? "denied" : "no-deployment")
+    }
     const hasAnother = decision._tag === "Decision"
       ? !decision.isRepeat
       : bestBet !== undefined && !journey.tried.has(bestBet)
@@ -332,8 +334,9 @@ export class Recovery {
     return last.outcome._tag === "Throttled" || journey.counted === 1
   }
 
-  /** Whether it is for its own sake that it is told to wait, and others would be sent. */
+  /** Why others would be sent, where it is for its own sake that it is told to wait. */
   private ownLimit(journey: Journey): Errors.LimitedBy | undefined {
+    if (journey.refusal?.elsewhere === "denied") return "denied"
     return journey.told !== undefined && this.next.wouldSendAnother(journey) ? "told" : undefined
   }
 
