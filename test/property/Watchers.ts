@@ -115,7 +115,10 @@ export const noneTwiceWhileAnotherIsLeft: Guarantee = (wrong) => {
   }
 }
 
-/** How soon, in ms, a request may try a time which only requests were told that nobody answered. It doubles when refused. */
+/**
+ * How soon, in ms, a request may try a time which only requests were told that nobody answered. It doubles when refused, so
+ * that few are refused within one such time.
+ */
 const TRIAL_PACE = 100
 
 /** What a deployment told, and whom, until it answers one that tried. */
@@ -123,10 +126,9 @@ interface Told {
   readonly from: number
   to: number
   readonly by: Set<number | undefined>
-  /** Requests that tried it, how many of them were refused, and when the next may. */
+  /** Requests that tried it, and how many of them were refused. */
   readonly triedBy: Set<number | undefined>
   refused: number
-  nextAt: number
 }
 
 const routeOf = ({ deployment, request }: Sent): string => `${request} ${deployment.id}`
@@ -167,11 +169,13 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
       const doubt = contradicted.get(deployment)
       if (doubt !== undefined && now() < doubt.until && ++doubt.inARow < 5) return
       if (known === undefined || now() >= known.to) {
-        told.set(deployment, { from: now(), to, by: new Set([request]), triedBy: new Set(), refused: 0, nextAt: 0 })
+        told.set(deployment, { from: now(), to, by: new Set([request]), triedBy: new Set(), refused: 0 })
       } else {
         known.to = Math.max(to, known.to)
         known.by.add(request)
-        if (known.triedBy.delete(request)) known.nextAt = now() + TRIAL_PACE * 2 ** known.refused++ - 1
+        if (!known.triedBy.delete(request)) return
+        const most = Math.log2(1 + (known.to - known.from) / TRIAL_PACE) + 2
+        if (++known.refused > most) wrong.push(`${deployment.id} refused ${known.refused} that tried its time`)
       }
     },
     onSend: (sent) => {
@@ -184,9 +188,8 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
       const known = told.get(deployment)
       if (known === undefined || at <= known.from || at >= known.to - 1) return
       const isDoubted = [...known.by].every((by) => by !== undefined && (!answered.has(by) || rested.has(by)))
-      if (isDoubted && at >= known.nextAt) {
+      if (isDoubted) {
         known.triedBy.add(request)
-        known.nextAt = at + TRIAL_PACE - 1
         return
       }
       wrong.push(`${deployment.id} asked at ${at}, told to wait until ${known.to}`)

@@ -215,7 +215,7 @@ export class Recovery {
       ? decision.bestBet
       : undefined
     if (wait === Infinity && bestBet === undefined) {
-      return this.finalReason(journey, last, journey.refusal?.elsewhere === "denied" ? "denied" : "no-deployment")
+      return this.finalReason(journey, last, this.ownLimit(journey) ?? "no-deployment")
     }
     const hasAnother = decision._tag === "Decision"
       ? !decision.isRepeat
@@ -247,7 +247,7 @@ export class Recovery {
         if (decision._tag === "NoCandidate" && decision.isMissing) return journey.unavailable("missing")
         // what failed last is no throttling, even where others are
         return last?.outcome._tag === "Failed"
-          ? this.finalReason(journey, last, "no-deployment")
+          ? this.finalReason(journey, last, this.ownLimit(journey) ?? "no-deployment")
           : journey.throttledFor(wait, this.ownLimit(journey))
       }
     }
@@ -321,7 +321,7 @@ export class Recovery {
     if (decision._tag === "Decision") return undefined
     if (decision.isMissing) return journey.unavailable("missing")
     return journey.last?.outcome._tag === "Failed"
-      ? this.finalReason(journey, journey.last, "waiting")
+      ? this.finalReason(journey, journey.last, this.ownLimit(journey) ?? "waiting")
       : this.throttled(journey)
   }
 
