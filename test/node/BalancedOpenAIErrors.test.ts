@@ -123,14 +123,14 @@ describe("a request that no deployment answers", () => {
   })
 
   it("is a 504 when its time is over, from the call, from the client or from the configuration", async () => {
-    await using served = await serve([resource("east")], { timeouts: { models: { "gpt-4o": { total: 120 } } } })
+    await using served = await serve([resource("east")], { timeouts: { models: { "gpt-4o": { total: 350 } } } })
     served.service("east").fault("gpt", { kind: "hang" })
     const { openai } = served.lb
     const calls = [
-      () => openai.chat.completions.create(hello, { timeout: 80, maxRetries: 3 }),
+      () => openai.chat.completions.create(hello, { timeout: 300, maxRetries: 3 }),
       () => openai.chat.completions.create(hello),
-      () => openai.chat.completions.create({ ...hello, stream: true }, { timeout: 80 }),
-      () => openai.withOptions({ timeout: 80 }).chat.completions.create(hello)
+      () => openai.chat.completions.create({ ...hello, stream: true }, { timeout: 300 }),
+      () => openai.withOptions({ timeout: 300 }).chat.completions.create(hello)
     ]
     for (const [i, call] of calls.entries()) {
       const start = performance.now()
