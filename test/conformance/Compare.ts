@@ -23,8 +23,6 @@ export interface Difference {
   readonly cases: ReadonlyArray<string>
   /** Where. `*` stands for anything. Each must show it. */
   readonly at: ReadonlyArray<string>
-  /** Not meant to stay: the point of issue 9 that mends it. */
-  readonly point?: number
 }
 
 type Plain = Readonly<Record<string, unknown>>

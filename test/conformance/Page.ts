@@ -1,5 +1,5 @@
 /**
- * The list of differences as the tables of `docs/conformance.md`.
+ * The list of differences as the table of `docs/conformance.md`.
  */
 import type { Difference } from "./Compare.ts"
 import { doors } from "./Doors.ts"
@@ -13,11 +13,8 @@ const rowOf = (difference: Difference): Row => [
   difference.why
 ]
 
-/** Rows of the two tables: what is meant, and then what is still to be mended. */
-export const rowsOf = (list: ReadonlyArray<Difference>): ReadonlyArray<Row> => [
-  ...list.filter(({ point }) => point === undefined).map(rowOf),
-  ...list.filter(({ point }) => point !== undefined).map(rowOf)
-]
+/** Rows of the table. */
+export const rowsOf = (list: ReadonlyArray<Difference>): ReadonlyArray<Row> => list.map(rowOf)
 
 /** Rows that a page has, whatever its columns are padded with. */
 export const rowsIn = (page: string): ReadonlyArray<ReadonlyArray<string>> =>

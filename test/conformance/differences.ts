@@ -4,7 +4,6 @@
  */
 import type { Difference } from "./Compare.ts"
 import { doors } from "./Doors.ts"
-import { unmended } from "./unmended.ts"
 
 /** What an error says, where the balancer says it: its class and its status are still the service's. */
 const words = ["threw.message", "threw.code", "threw.type", "threw.param", "threw.body*", "threw.headers.*"]
@@ -24,20 +23,19 @@ const instead = [
 ]
 
 /** Cases that ask for a stream. */
-const streams = [
+const plainStreams = [
   "stream: *",
   "reading: *",
   "leaving: *",
   "timeout: *stream*",
-  "body: a stream asked for *",
   "error*stream*",
   "parse: a stream",
   "tools: *stream",
   "azure-*stream*"
 ]
+const streams = [...plainStreams, "body: a stream asked for *"]
 
-/** Those that are meant. */
-const meant: ReadonlyArray<Difference> = [
+export const differences: ReadonlyArray<Difference> = [
   {
     what: "The service is sent a header `traceparent`",
     why: "Effect's own client adds it, so that the traces of both sides join.",
@@ -67,6 +65,13 @@ const meant: ReadonlyArray<Difference> = [
     doors,
     cases: ["raw: *", "stream: *", "responses stream: *", "result: HEAD*", "method: *"],
     at: ["*.x-evenkeel-deployment"]
+  },
+  {
+    what: "An answer's `set-cookie` is dropped",
+    why: "It is one resource's, and the next request may go to another.",
+    doors,
+    cases: ["raw: cookies"],
+    at: ["given.header", "given.cookies.0"]
   },
   {
     what: "A 200 that is no JSON object is a failure (503), where chat, responses or embeddings were asked for",
@@ -161,7 +166,7 @@ const meant: ReadonlyArray<Difference> = [
   },
   {
     what:
-      "Of a refusal's headers only `x-request-id`, `apim-request-id`, `x-ms-region` and `content-type` are kept; `x-should-retry: false` is added",
+      "Of a refusal's headers only `x-request-id`, `apim-request-id`, `x-ms-region` and `content-type` (else `text/plain`) are kept; `x-should-retry: false` is added",
     why: "What a support team asks for is kept. A refusal is the same wherever it is sent, so retrying is over.",
     doors,
     cases: [
@@ -212,6 +217,13 @@ const meant: ReadonlyArray<Difference> = [
       "responses stream: with an error event at once",
       "responses stream: that failed at once"
     ],
+    at: ["given", "threw"]
+  },
+  {
+    what: "A refusal that is the first event of a stream is an error of the call (400), not of its first read",
+    why: "Until then the answer is held back, and HTTP has a status for it.",
+    doors,
+    cases: ["stream: with an error that is the caller's at its start"],
     at: ["given", "threw"]
   },
   {
@@ -290,7 +302,7 @@ const meant: ReadonlyArray<Difference> = [
     what: "A stream is asked for with `accept: text/event-stream`",
     why: "It is what is wanted. The client alone says `application/json`.",
     doors: ["lb.openai"],
-    cases: [...streams, "responses stream: *"],
+    cases: [...plainStreams, "responses stream: *"],
     at: ["sent.*.headers.accept"]
   },
   // --- requests --------------------------------------------------------------------------------------------------------
@@ -314,6 +326,13 @@ const meant: ReadonlyArray<Difference> = [
     why: "Each resource has a key of its own.",
     doors,
     cases: ["request*: a key in the query"],
+    at: ["sent.0.query"]
+  },
+  {
+    what: "A query's `api-version` is passed on to no resource",
+    why: "It belongs to the resource that is chosen, which gets its own where it is configured with one.",
+    doors,
+    cases: ["request*: an api-version in the query"],
     at: ["sent.0.query"]
   },
   {
@@ -371,5 +390,3 @@ const meant: ReadonlyArray<Difference> = [
     at: ["threw", "given", "sent.1"]
   }
 ]
-
-export const differences: ReadonlyArray<Difference> = [...meant, ...unmended]

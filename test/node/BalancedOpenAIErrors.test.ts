@@ -24,17 +24,15 @@ const attemptsOf = (error: APIError): ReadonlyArray<{ deployment: string; outcom
   (error.error as { attempts: ReadonlyArray<{ deployment: string; outcome: string }> }).attempts
 
 describe("a request that the service refuses", () => {
-  it("raises what the bare client raises, after one send", async () => {
-    await using served = await serve([resource("east"), resource("west")])
-    for (const [status, kind] of [[400, BadRequestError], [422, UnprocessableEntityError]] as const) {
+  it.each([[400, BadRequestError], [422, UnprocessableEntityError]])(
+    "raises what the bare client raises, after one send: %i",
+    async (status, kind) => {
+      await using served = await serve([resource("east"), resource("west")])
       for (const name of ["east", "west"]) served.service(name).fault("gpt", { kind: "status", status })
-      const before = served.sends()
-      // oxlint-disable no-await-in-loop -- one after the other
       const ours: APIError = await failureAs(create(served.lb, { maxRetries: 3 }), APIError)
-      assert.strictEqual(served.sends() - before, 1)
+      assert.strictEqual(served.sends(), 1)
       const bare = bareClient(served.simulator, "east").chat.completions.create({ ...hello, model: "gpt" })
       const theirs: APIError = await failureAs(bare, APIError)
-      // oxlint-enable no-await-in-loop
       assert.strictEqual(ours.constructor.name, kind.name)
       assert.deepStrictEqual(
         [ours.status, ours.code, ours.type, ours.param, ours.message, ours.error],
@@ -42,9 +40,8 @@ describe("a request that the service refuses", () => {
       )
       assert.isString(ours.requestID)
       assert.strictEqual(ours.requestID, ours.headers!.get("x-request-id"))
-      for (const name of ["east", "west"]) served.service(name).clear()
     }
-  })
+  )
 
   it("tells what the content filter found", async () => {
     await using served = await serve([resource("east")])
@@ -119,21 +116,21 @@ describe("a request that no deployment answers", () => {
     await using served = await serve([resource("east"), resource("west")], eager)
     for (const name of ["east", "west"]) served.service(name).setCredentials({ apiKey: "changed" })
     const error = await failureAs(create(served.lb), AuthenticationError)
-    assert.match(error.message, /invalid subscription key/)
-    assert.deepStrictEqual(["east", "west"].map((name) => served.stats(name).unauthorized), [1, 1])
+    assert.strictEqual(error.status, 401)
+    for (const name of ["east", "west"]) assert.isAbove(served.stats(name).unauthorized, 0)
     const told = JSON.stringify([error.message, error.error, [...error.headers]])
     assert.notMatch(told, /east-key|west-key/)
   })
 
   it("is a 504 when its time is over, from the call, from the client or from the configuration", async () => {
-    await using served = await serve([resource("east")], { timeouts: { models: { "gpt-4o": { total: 120 } } } })
+    await using served = await serve([resource("east")], { timeouts: { models: { "gpt-4o": { total: 350 } } } })
     served.service("east").fault("gpt", { kind: "hang" })
     const { openai } = served.lb
     const calls = [
-      () => openai.chat.completions.create(hello, { timeout: 80, maxRetries: 3 }),
+      () => openai.chat.completions.create(hello, { timeout: 300, maxRetries: 3 }),
       () => openai.chat.completions.create(hello),
-      () => openai.chat.completions.create({ ...hello, stream: true }, { timeout: 80 }),
-      () => openai.withOptions({ timeout: 80 }).chat.completions.create(hello)
+      () => openai.chat.completions.create({ ...hello, stream: true }, { timeout: 300 }),
+      () => openai.withOptions({ timeout: 300 }).chat.completions.create(hello)
     ]
     for (const [i, call] of calls.entries()) {
       const start = performance.now()
@@ -187,11 +184,9 @@ describe("a request that one deployment fails", () => {
   it("is answered by another when its key is refused, which the other never sees", async () => {
     await using served = await serve([resource("east"), resource("west")])
     served.service("east").setCredentials({ apiKey: "changed" })
-    // until five in a row were refused there
-    for (let i = 0; i < 100 && served.stats("east").unauthorized < 5; i++) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
-      await create(served.lb)
-    }
+    // oxlint-disable-next-line no-await-in-loop -- one after the other, until five in a row were refused
+    for (let i = 0; i < 100 && served.stats("east").unauthorized < 5; i++) await create(served.lb)
+    assert.strictEqual(served.stats("east").unauthorized, 5)
     assert.strictEqual(served.lb.snapshot().resources[0]!.state, "open")
     assert.deepStrictEqual(served.stats("west").credentials, ["west-key"])
     // the bare client raises

@@ -2,8 +2,9 @@
  * A balanced `HttpClient`: any Effect program that speaks to OpenAI over `effect/http` is balanced by this layer alone.
  *
  * Requests go where their URL's path says, below the base of any configured resource or of api.openai.com; whatever key
- * the program sets stays here. The balancer's own failures are answers of OpenAI's shape; a stream that breaks after its
- * first content fails with an `HttpClientError` whose cause is the `LoadBalancerError`.
+ * the program sets stays here. The balancer's own failures are answers of OpenAI's shape. After the first content of a
+ * stream the service's own error comes as its last event, and any other break fails with an `HttpClientError` whose cause
+ * is the `LoadBalancerError`.
  *
  * **Example** (Balancing a client that was not made for it)
  *
@@ -19,11 +20,12 @@ import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import type { Answer } from "./attempt/Answer.ts"
+import { interrupted, type StreamBreak } from "./attempt/GivenStream.ts"
 import { Deployments } from "./deployment/Deployments.ts"
 import * as ErrorAnswer from "./ErrorAnswer.ts"
 import * as ForeignBody from "./ForeignBody.ts"
 import * as ForeignRequest from "./ForeignRequest.ts"
-import { answerOf } from "./HttpDoor.ts"
+import { bodyOf } from "./HttpDoor.ts"
 import { LoadBalancer } from "./LoadBalancer.ts"
 import { LoadBalancerError } from "./LoadBalancerError.ts"
 
@@ -126,13 +128,23 @@ export const headersOf = ({ deployment, headers }: Answer): Record<string, strin
 
 const bodiless = new Set([204, 205])
 
+const encoder = new TextEncoder()
+
+/** What breaks a stream, as its last event where the service itself said it. */
+const lastEventOf = (broken: StreamBreak): Stream.Stream<Uint8Array, LoadBalancerError> => {
+  if (broken.isTold) return Stream.empty
+  const event = ErrorAnswer.ownEventOf(broken)
+  return event === undefined ? Stream.fail(interrupted(broken)) : Stream.succeed(encoder.encode(event))
+}
+
 const responseOf = Effect.fnUntraced(function*(request: HttpClientRequest, answer: Answer) {
   const init = { status: answer.status, headers: headersOf(answer) }
   if (answer._tag === "Whole") return HttpClientResponse.fromWeb(request, new Response(answer.text, init))
-  const { stream } = answerOf(answer)
   if (bodiless.has(answer.status) || request.method === "HEAD") {
     return HttpClientResponse.fromWeb(request, new Response(null, init))
   }
-  const body = yield* Stream.toReadableStreamEffect(stream, { strategy: { highWaterMark: 0 } })
+  const body = yield* Stream.toReadableStreamEffect(Stream.catch(bodyOf(answer), lastEventOf), {
+    strategy: { highWaterMark: 0 }
+  })
   return HttpClientResponse.fromWeb(request, new Response(body, init))
 })

@@ -86,16 +86,22 @@ export const make = (error: LoadBalancerError): ErrorAnswer => {
  * an `error` event, flat as OpenAI's types have it, with the next `sequence_number`. The service's own words where it had
  * some, with all that was in them.
  */
-export const eventOf = (broken: StreamBreak): string => {
-  const { outcome } = broken.failure
+export const eventOf = (broken: StreamBreak): string =>
+  ownEventOf(broken) ?? (broken.nextSequence === undefined
+    ? chatEvent({ error: { type: "stream_interrupted", ...describe(broken), param: null } })
+    : responsesEvent(describe(broken), broken.nextSequence))
+
+/** The same, where the service itself said what broke it; `undefined` where it did not. */
+export const ownEventOf = ({ failure: { outcome }, nextSequence }: StreamBreak): string | undefined => {
   const body = "body" in outcome && isRecord(outcome.body) ? outcome.body : undefined
-  const own = body !== undefined && (isRecord(body["error"]) || typeof body["message"] === "string") ? body : undefined
-  const { nextSequence } = broken
-  if (nextSequence === undefined) {
-    if (own !== undefined) return `data: ${write(isRecord(own["error"]) ? own : { error: own })}\n\n`
-    return `data: ${write({ error: { type: "stream_interrupted", ...describe(broken), param: null } })}\n\n`
-  }
-  const event = own ?? describe(broken)
+  if (body === undefined || !(isRecord(body["error"]) || typeof body["message"] === "string")) return undefined
+  if (nextSequence !== undefined) return responsesEvent(body, nextSequence)
+  return chatEvent(isRecord(body["error"]) ? body : { error: body })
+}
+
+const chatEvent = (chunk: Record<string, unknown>): string => `data: ${write(chunk)}\n\n`
+
+const responsesEvent = (event: Record<string, unknown>, nextSequence: number): string => {
   const error = isRecord(event["error"]) ? event["error"] : undefined
   const { code, message, param } = error ?? event
   const number = event["sequence_number"]

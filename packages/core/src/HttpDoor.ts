@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Answer } from "./attempt/Answer.ts"
 import type { Batch } from "./attempt/EventStream.ts"
-import { interrupted, StreamBreak } from "./attempt/GivenStream.ts"
+import { interrupted, type StreamBreak } from "./attempt/GivenStream.ts"
 import { isSafePath } from "./deployment/Resource.ts"
 import type { LoadBalancerError } from "./LoadBalancerError.ts"
 import * as LlmRequest from "./request/LlmRequest.ts"
@@ -142,7 +142,7 @@ export const bytesOf = (batch: Batch): Uint8Array => {
  */
 export const answerOf = (answer: Answer, onEnd: () => void = () => {}): HttpAnswer => {
   const { deployment, headers, status } = answer
-  const stream = streamOf(answer, onEnd)
+  const stream = Stream.mapError(bodyOf(answer, onEnd), interrupted)
   const text = answer._tag === "Whole" ? Effect.succeed(answer.text) : Stream.mkString(Stream.decodeText(stream))
   const json = answer._tag === "Whole" ? Effect.succeed<unknown>(answer.json) : Effect.map(text, parse)
   return { status, headers, deployment: deployment.id, text, json, stream }
@@ -156,14 +156,16 @@ const parse = (text: string): unknown => {
   }
 }
 
-const streamOf = (answer: Answer, onEnd: () => void): Stream.Stream<Uint8Array, LoadBalancerError> => {
+/**
+ * The body of an answer as bytes; it fails with what broke it.
+ *
+ * @param onEnd called when it has ended, or was given up
+ */
+export const bodyOf = (answer: Answer, onEnd: () => void = () => {}): Stream.Stream<Uint8Array, StreamBreak> => {
   if (answer._tag === "Whole") return Stream.succeed(encoder.encode(answer.text))
   const { stream } = answer
   const next = answer._tag === "Stream" ? Effect.map(answer.stream.next, bytesOf) : answer.stream.next
-  const pull = Effect.mapError(
-    Effect.map(next, (bytes): readonly [Uint8Array] => [bytes]),
-    (error) => error instanceof StreamBreak ? interrupted(error) : error
-  )
+  const pull = Effect.map(next, (bytes): readonly [Uint8Array] => [bytes])
   return Stream.ensuring(
     Stream.fromPull(Effect.succeed(pull)),
     Effect.sync(() => {

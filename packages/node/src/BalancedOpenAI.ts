@@ -61,7 +61,9 @@ class BalancedOpenAI extends OpenAI {
     // the next page copies the client's timer too
     const timeout = timeoutKey in given ? given[timeoutKey] : own
     // the next page of a list copies its options, and a caller may send its own again with another body
-    const facts = given[factsKey]?.body === options.body ? given[factsKey] : takeFacts(options)
+    const facts = given[factsKey]?.body === options.body
+      ? given[factsKey]
+      : takeFacts(options, this._options.defaultQuery)
     // one that is no number is the balancer's to understand, or to refuse
     const timer = (timeout ?? this.#deadlineOf(facts?.facts.model)) + TIMER_MARGIN
     options.timeout = timer < NO_TIMEOUT ? timer : NO_TIMEOUT
@@ -103,10 +105,12 @@ type FinalRequestOptions = Awaited<Parameters<OpenAI["request"]>[0]>
  * Reads the facts of a request with a JSON body and a model, and puts in its place the body as it is sent. Anything else
  * is left to the balanced fetch to look at.
  */
-const takeFacts = (options: Prepared): ClientFacts | undefined => {
+const takeFacts = (options: Prepared, defaultQuery: object | undefined): ClientFacts | undefined => {
   const { body } = options
   if (!LlmRequest.isRecord(body) || !isPlainBody(body)) return undefined
   if (typeof body["model"] !== "string" || body["model"] === "") return undefined
+  // what is neither is no stream as it is written, which the client finds out itself
+  if (typeof (body["stream"] ?? false) !== "boolean") return undefined
   if (options.__metadata?.["finalizeMultipart"] === true) return undefined
   const operation = operationOf(options.method.toUpperCase(), options.path)
   if (operation === "other") return undefined
@@ -121,7 +125,8 @@ const takeFacts = (options: Prepared): ClientFacts | undefined => {
   } else {
     options.body = sent
   }
-  const target = options.query === undefined ? { path: options.path, query: "", model: undefined } : undefined
+  const hasQuery = options.query !== undefined || defaultQuery !== undefined
+  const target = hasQuery ? undefined : { path: options.path, query: "", model: undefined }
   return { operation, facts, target, body: options.body }
 }
 

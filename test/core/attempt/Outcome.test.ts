@@ -88,6 +88,28 @@ const tooLarge = error({
 
 const encrypted = "The encrypted content gAAAA... could not be verified."
 
+describe("an error event of a stream", () => {
+  it.each([
+    { type: "invalid_request_error", code: "invalid_value", param: "messages" },
+    { type: "invalid_request_error", code: "string_above_max_length", param: null },
+    { type: "invalid_request_error", code: null },
+    { type: "invalid_request_error" }
+  ])("refuses by its type, whatever its code: %j", (fields) => {
+    for (const event of [error(fields), { type: "error", ...error(fields) }]) {
+      assert.deepInclude(Outcome.fromErrorEvent({}, event, 0), { _tag: "Refused", status: 400, elsewhere: "worded" })
+    }
+  })
+
+  it.each([
+    [{ type: "server_error", code: "invalid_value" }, "Failed"],
+    [{ type: "invalid_request_error", code: "rate_limit_exceeded" }, "Throttled"],
+    [{ type: "invalid_request_error", code: "insufficient_quota" }, "Failed"],
+    [{ type: "invalid_request_error", code: "model_not_found" }, "Failed"]
+  ])("is what its code says, where that is known: %j", (fields, tag) => {
+    assert.strictEqual(Outcome.fromErrorEvent({}, error(fields), 0)._tag, tag)
+  })
+})
+
 describe("a refusal", () => {
   it.each<[string, number, unknown, Outcome.Refused["elsewhere"]]>([
     ["a filtered prompt", 400, filtered, "no"],

@@ -336,15 +336,16 @@ export const fromErrorEvent = (
       body: event
     }
   }
-  const status = statusOfCode(code)
+  // a code that nobody knows may be of a type that says whose fault it is
+  const status = statusOfCode(code) ?? statusOfCode(type) ?? 500
   const outcome = fromError(status, headers, event, error, wallNow)
   if (outcome._tag !== "Failed") return outcome
   const word = wordOf(error.code) ?? wordOf(error.type) ?? "error"
   return { ...outcome, status: 200, kind: "error-event", reason: `${word} in a 200` }
 }
 
-/** Error codes that come inside a stream, where no status tells whose fault it is. */
-const statusOfCode = (code: string): number => {
+/** Codes and types of errors that come inside a stream, where no status tells whose fault it is. */
+const statusOfCode = (code: string): number | undefined => {
   switch (code) {
     case "bio_policy":
     case "invalid_prompt":
@@ -363,7 +364,7 @@ const statusOfCode = (code: string): number => {
     case "model_not_found":
       return 404
   }
-  return 500
+  return undefined
 }
 
 /** Decides what a failure of the network means. */

@@ -85,7 +85,9 @@ export class Recovery {
     const isLast = refusal !== undefined
       && (refusal.elsewhere !== "denied"
         || (attempts.length > 1 && attempts.every(({ outcome }) => outcome === "refused")))
-    return failure(isOwn || !isLast ? reason : rejected(refusal), attempts)
+    if (isLast && !isOwn) return failure(rejected(refusal), attempts)
+    const isMissing = reason._tag === "Unavailable" && reason.limitedBy === "missing"
+    return failure(refusal !== undefined && isMissing ? journey.unavailable("denied") : reason, attempts)
   }
 
   /** What followed its first attempt has ended, one way or another. */
