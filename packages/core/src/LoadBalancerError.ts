@@ -119,7 +119,7 @@ const limitedByText: Readonly<Record<LimitedBy, string>> = {
   attempts: "all attempts were used",
   budget: "the retry budget is spent",
   waiting: "too many were waiting before it",
-  told: "each that is left told it itself to come back later",
+  told: "every deployment that is left asked it to come back later",
   denied: "the credential of what is left may not do this",
   overload: "most were refused of late",
   "side-effects": "it may have been processed, and sending it again could repeat its side effects",

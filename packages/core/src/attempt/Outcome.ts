@@ -251,14 +251,17 @@ const isTooLarge = (error: ServiceError): boolean =>
 const policyCodes = new Set([
   "content_filter",
   "content_policy_violation",
+  "contentfilter",
+  "moderation_blocked",
   "invalid_prompt",
   "misalignment",
   "data_residency_mismatch",
   "bio_policy"
 ])
 
-const isPolicy = ({ code, type }: ServiceError): boolean =>
+const isPolicy = ({ code, message, type }: ServiceError): boolean =>
   policyCodes.has(code?.toLowerCase() ?? "") || policyCodes.has(type?.toLowerCase() ?? "")
+  || /content (?:safety|filter|management policy)/i.test(message.slice(0, 2000))
 
 const elsewhereOf = (status: number, error: ServiceError): Refused["elsewhere"] => {
   if (isPolicy(error)) return "no"

@@ -81,7 +81,7 @@ export const progressed = ({ group, now, permit }: Pick<Settled, "group" | "now"
 export interface Charge {
   readonly settled: Settled
   readonly outcome: Throttled | Failed | Refused
-  /** Whether the attempt was a breaker's probe, whose slot is kept until the verdict. */
+  /** Whether the attempt was a breaker's probe. */
   readonly isProbe: boolean
   /** Whether the breaker has counted it in full. */
   readonly isCounted: boolean
@@ -120,21 +120,20 @@ export const settle = (settled: Settled, outcome: Outcome): Charge | undefined =
       if (outcome.elsewhere !== "without-usage") deployment.refusedInARow++
       if (permit.reservation.spilled || outcome.status === 429) deployment.quota.refund(permit.reservation, now)
       if (outcome.elsewhere === "without-usage") deployment.refuseUsage(now)
-      if (outcome.elsewhere === "denied") {
-        // a rule or a right: it says neither that the resource is well nor that it is not
-        deployment.breaker.release(permit.epoch)
-        return {
-          settled,
-          outcome,
-          isProbe: isProbing(deployment.resource.breaker, permit.resourceEpoch),
-          isCounted: false
-        }
-      }
-      answered(settled)
+      const { breaker, resource } = deployment
+      const isDenied = outcome.elsewhere === "denied"
+      const isProbe = isDenied
+        ? isProbing(resource.breaker, permit.resourceEpoch)
+        : isProbing(breaker, permit.epoch)
+      // its slot is free at once: a peer may think for long before it says who is right
+      breaker.release(permit.epoch)
+      // a rule or a right says neither that the resource is well nor that it is not
+      if (isDenied) resource.breaker.release(permit.resourceEpoch)
+      else answered(settled)
       if (outcome.contextLimit !== undefined && deployment.provisioned && isPromptTooLong(settled)) {
         deployment.limitContext(outcome.contextLimit, now)
       }
-      return { settled, outcome, isProbe: isProbing(deployment.breaker, permit.epoch), isCounted: false }
+      return { settled, outcome, isProbe, isCounted: false }
     }
     case "Abandoned":
       deployment.totals.abandoned++

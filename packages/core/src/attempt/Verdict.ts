@@ -7,6 +7,7 @@
  * docs/failures.md. (Outlier detection relative to peers, as Envoy's by success rate; here peers see the same request.)
  */
 import type { Deployment } from "../deployment/Deployment.ts"
+import { isEndpoint } from "../request/Scope.ts"
 import type { Failed, Refused } from "./Outcome.ts"
 import { tellOutlier } from "./Outlier.ts"
 import {
@@ -65,7 +66,8 @@ export const doubtWait = (charge: Charge, now: number): void => {
 const judgeWait = (settled: Settled, reason: string, verdict: Verdict): void => {
   const { now, permit: { deployment }, request, source } = settled
   const cooldown = deployment.cooldownOf(request.scope)
-  if (verdict === "unanswered" || verdict === "unproven") cooldown?.doubt(source, now)
+  const isDoubtful = verdict === "unanswered" || verdict === "unproven"
+  if (isDoubtful || (verdict === "unknown" && isAlive(deployment, now))) cooldown?.doubt(source, now)
   if (verdict !== "answered") return
   if ((cooldown?.confirm(source) ?? 0) >= NOTED_ROUNDS) {
     tellOutlier(settled.events, deployment, reason, now, settled.wallNow)
@@ -74,10 +76,12 @@ const judgeWait = (settled: Settled, reason: string, verdict: Verdict): void => 
 
 const judgeRefused = (settled: Settled, { elsewhere, status }: Refused, verdict: Verdict, isProbe: boolean): void => {
   if (verdict === "answered" && (elsewhere === "perhaps" || elsewhere === "worded")) {
+    // what it lacks of another kind, or tier, says nothing of its own traffic
+    if (settled.request.scope !== undefined) return
     settled.permit.deployment.refutedAt = settled.now
     failDeployment(settled, `http ${status}`)
     tellWorse(settled, `http ${status}`)
-  } else if (isProbe) {
+  } else if (isProbe && verdict !== "unknown") {
     markAlive(settled)
   }
 }
@@ -94,7 +98,7 @@ const judgeFailed = (
   const { reason, timeout } = outcome
   const isLate = timeout !== undefined
   // where there is only one, nobody else could show it to be well
-  if (verdict === "unanswered" && group.deployments.length > 1) {
+  if (verdict === "unanswered" && group.deployments.length > 1 && isAlive(deployment, now)) {
     if (isCounted) deployment.breaker.pardon(permit.epoch, then.now, now, isProbe)
     return
   }
@@ -110,15 +114,12 @@ const judgeFailed = (
  * row take the resource out.
  */
 const judgeDenied = (settled: Settled, reason: string, verdict: Verdict, isProbe: boolean): void => {
-  const { now, permit, random } = settled
-  const { deployment, resourceEpoch } = permit
+  const { now, permit: { deployment, resourceEpoch }, random, request } = settled
   const { resource } = deployment
   const { breaker } = resource
-  if (verdict !== "answered" && now - resource.lastSuccessAt <= RECENTLY) {
-    if (isProbe) breaker.release(resourceEpoch)
-    return
-  }
-  if (resourceEpoch !== breaker.epoch) return
+  // a right to an endpoint says nothing of the right to ask a model
+  if (isEndpoint(request.scope) || !breaker.isCurrent(resourceEpoch)) return
+  if (verdict !== "answered" && now - resource.lastSuccessAt <= RECENTLY) return
   // the first after an answer: others may be allowed what this request is not
   if (++resource.deniedInARow === 1) failDeployment(settled, reason)
   if (!isProbe && resource.deniedInARow < DENIED_IN_A_ROW) return

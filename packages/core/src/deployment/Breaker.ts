@@ -47,6 +47,9 @@ export class Breaker {
   private failedAt = -Infinity
   private trips = 0
   private probing = false
+  /** The epoch of a probe that ended without telling, and may be judged still. */
+  private releasedEpoch = -2
+  private pardonedEpoch = -2
   /** Whether it was opened at once, for what no repetition mends. */
   private isCertain = false
   private current: BreakerState = "closed"
@@ -112,8 +115,8 @@ export class Breaker {
 
   /** The request succeeded, or was refused for its own faults: the other side is alive. Returns the epoch to go on with. */
   succeed(epoch: number, now: number): number {
-    if (epoch !== this.epoch) return epoch
-    if (this.current === "half-open") {
+    if (!this.isCurrent(epoch)) return epoch
+    if (this.current !== "closed") {
       this.close(now)
       return this.epoch
     }
@@ -129,7 +132,7 @@ export class Breaker {
    * @param peers share of their requests that peers answered of late: one that does as well is not opened for its share
    */
   fail(epoch: number, now: number, random: number, reason: string, peers = 1): boolean {
-    if (epoch !== this.epoch) return false
+    if (!this.isCurrent(epoch)) return false
     if (this.current === "closed") {
       this.inARow++
       this.bucket(now)
@@ -158,7 +161,9 @@ export class Breaker {
     if (epoch !== this.epoch && epoch !== this.epoch - 1) return
     if (!wasProbe) this.forgive(failedAt, now)
     if (epoch === this.epoch || this.current !== "open" || (!wasProbe && this.isTripping())) return
-    this.trips = Math.max(0, this.trips - 1)
+    // one opening is one trip, however many of those that led to it are pardoned
+    if (this.pardonedEpoch !== this.epoch) this.trips = Math.max(0, this.trips - 1)
+    this.pardonedEpoch = this.epoch
     this.until = Math.min(this.until, now)
   }
 
@@ -185,9 +190,15 @@ export class Breaker {
     this.isCertain = true
   }
 
-  /** The probe ended without telling (throttled or abandoned): its slot is free again. */
+  /** Whether what is told of an epoch still counts. */
+  isCurrent(epoch: number): boolean {
+    return epoch === this.epoch || (this.current === "open" && epoch === this.releasedEpoch)
+  }
+
+  /** The probe ended without telling (throttled, abandoned, or not judged yet): its slot is free again. */
   release(epoch: number): void {
     if (epoch === this.epoch && this.current === "half-open") {
+      this.releasedEpoch = epoch
       this.probing = false
       this.become("open")
     }
@@ -216,6 +227,7 @@ export class Breaker {
     this.until = now + full / 2 + (full / 2) * random
     this.soonest = now + (Math.min(full, this.options.openFor) * (1 + random)) / 2
     this.probing = false
+    this.releasedEpoch = -2
     this.isCertain = false
     this.reason = reason
     this.become("open")

@@ -23,7 +23,7 @@ const MISSING_FIRST = 30_000
 const DISBELIEF = 60_000
 
 /** So many refusals without an answer between them are believed whatever was contradicted before. */
-const BELIEVED_IN_A_ROW = 5
+const BELIEVED_IN_A_ROW = 3
 
 /**
  * How soon another request may try a cooldown, in milliseconds: services refuse at once, and whoever tries may be of the
@@ -68,13 +68,18 @@ export class Cooldown {
     return this.until
   }
 
-  /** The first time at which a request may pass: its end, or the next probe of a very long one. */
+  /** The first time at which a request may pass: its end, the next probe of a very long one, or the next trial. */
   get opensAt(): number {
     return Math.min(this.until, this.probeAt)
   }
 
   allows(now: number): boolean {
     return now >= this.until || now >= this.probeAt
+  }
+
+  /** The same for a request that was itself told to wait, anywhere: it is no judge of such a word, and tries none. */
+  opensAtForTold(): number {
+    return this.isOnTrial ? this.until : this.opensAt
   }
 
   /** Whether it waits because the deployment does not exist. */

@@ -102,7 +102,7 @@ export class Resource {
   readonly streamUsage: boolean
   /** When it last answered anything. */
   lastAnswerAt = -Infinity
-  /** When it last did what it was asked, and how often in a row since then it said that the credential may not. */
+  /** When it last did what it was asked, and how often in a row since its last answer the credential was denied. */
   lastSuccessAt = -Infinity
   deniedInARow = 0
   /** How it is reached, and until when. */
@@ -142,6 +142,7 @@ export class Resource {
   /** Takes a new credential; what the old one failed at is forgotten. */
   renewCredential(credential: Credential, now: number): void {
     this.#credential = credential
+    this.deniedInARow = 0
     this.breaker.reset(now)
   }
 
@@ -164,6 +165,7 @@ export class Resource {
   /** It answered: its name, its TLS and its key are good. Returns whether this closed its breaker. */
   answered(epoch: number, now: number): boolean {
     this.lastAnswerAt = now
+    this.deniedInARow = 0
     const wasClosed = this.breaker.isClosed
     this.breaker.succeed(epoch, now)
     return !wasClosed && this.breaker.isClosed

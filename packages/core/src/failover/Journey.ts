@@ -146,6 +146,8 @@ export class Journey {
       } else if (seen === "unproven" && charge.outcome._tag !== "Throttled") {
         doubtWait(charge, now)
         this.charges.push(charge)
+      } else if (charge.outcome._tag === "Refused" && verdict === "unanswered") {
+        judge(charge, "unanswered", now, wallNow)
       } else judge(charge, typeof seen === "string" ? seen : peerVerdict(charge, seen), now, wallNow)
     }
   }
@@ -260,6 +262,7 @@ export class Journey {
     const { deployments } = this.group
     const left = new Set(this.resources ?? deployments.map(({ resource }) => resource.name))
     left.delete(excluded)
+    this.strangers?.add(excluded)
     this.resources = left
     return deployments.some(({ resource: { name } }) => left.has(name))
   }

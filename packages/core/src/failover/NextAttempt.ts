@@ -297,6 +297,7 @@ export class NextAttempt {
   private isAwayInDoubt({ group, warm }: Journey, deployment: Deployment): boolean {
     if (warm === deployment) return false
     const now = this.state.now
+    if (warm !== undefined) return warm.cooldown.isDoubtful(now)
     return group.deployments.some((other) => other !== deployment && other.cooldown.isDoubtful(now))
   }
 

@@ -84,7 +84,8 @@ export class Recovery {
     // what one credential may not says little, where others fail for other reasons
     const isLast = refusal !== undefined
       && (refusal.elsewhere !== "denied"
-        || (attempts.length > 1 && attempts.every(({ outcome }) => outcome === "refused")))
+        || ((attempts.length > 1 || journey.maxAttempts === 1) &&
+          attempts.every(({ outcome }) => outcome === "refused")))
     if (isLast && !isOwn) return failure(rejected(refusal), attempts)
     const isMissing = reason._tag === "Unavailable" && reason.limitedBy === "missing"
     return failure(refusal !== undefined && isMissing ? journey.unavailable("denied") : reason, attempts)
@@ -108,6 +109,11 @@ export class Recovery {
   private repair(journey: Journey, last: AttemptFailure): Repair {
     const { group, request } = journey
     const { deployment, outcome } = last
+    // what began may be done, whatever its end says
+    const mayBeDone = request.hasSideEffects && last.summary.status !== undefined && last.summary.status < 300
+    if (mayBeDone && outcome._tag !== "Abandoned") {
+      return { stop: outcome._tag === "Refused" ? rejected(outcome) : journey.unavailable("side-effects") }
+    }
     switch (outcome._tag) {
       case "Abandoned":
         return { stop: this.state.isClosed ? journey.unavailable("closed") : journey.deadlinePassed }

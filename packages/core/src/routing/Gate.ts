@@ -57,7 +57,10 @@ export const refusalOf = (deployment: Deployment, demand: Demand, now: number): 
   if (demand.isStandardOnly && deployment.provisioned) return "too-long"
   if (!deployment.resource.breaker.allows(now)) return "resource-open"
   if (!deployment.breaker.allows(now)) return "breaker-open"
-  if (!deployment.cooldown.allows(now)) return deployment.cooldown.isMissing(now) ? "missing" : "cooling-down"
+  const { cooldown } = deployment
+  if (!cooldown.allows(now) || (told !== undefined && now < cooldown.opensAtForTold())) {
+    return cooldown.isMissing(now) ? "missing" : "cooling-down"
+  }
   if (!deployment.quota.fits(now, demand.tokens)) return "over-quota"
   return undefined
 }
@@ -74,9 +77,11 @@ export const opensAt = (deployment: Deployment, refusal: Refusal, demand: Demand
     case "missing":
     case "cooling-down": {
       const { scope, told } = demand
+      const { cooldown, quota } = deployment
       const opens = Math.max(told?.get(deployment) ?? 0, deployment.cooldownOf(scope)?.opensAt ?? 0)
       if (isEndpoint(scope)) return opens
-      return Math.max(opens, deployment.cooldown.opensAt, now + deployment.quota.timeUntilFits(now, demand.tokens))
+      const own = told === undefined ? cooldown.opensAt : cooldown.opensAtForTold()
+      return Math.max(opens, own, now + quota.timeUntilFits(now, demand.tokens))
     }
     case "over-quota":
       return now + deployment.quota.timeUntilFits(now, demand.tokens)
