@@ -10,6 +10,8 @@ export class BreakerModel {
   hasTripped = false
   reason: string | undefined
   private epoch = 0
+  /** Of a probe that ended without telling, and may be judged still. */
+  private released = -2
   private trips = 0
   /** Opened for what no check can see. */
   private isCertain = false
@@ -40,14 +42,14 @@ export class BreakerModel {
   }
 
   succeed(epoch: number, now: number): number {
-    if (epoch !== this.epoch) return epoch
-    if (this.state === "half-open") this.close(now)
-    else if (this.state === "closed") this.results.push({ at: now, ok: true })
+    if (!this.isCurrent(epoch)) return epoch
+    if (this.state === "closed") this.results.push({ at: now, ok: true })
+    else this.close(now)
     return this.epoch
   }
 
   fail(epoch: number, now: number, random: number, reason: string): boolean {
-    if (epoch !== this.epoch || this.state === "open") return false
+    if (!this.isCurrent(epoch)) return false
     this.results.push({ at: now, ok: false })
     if (this.state === "closed" && !this.isTooMany(now)) return false
     this.open(now, random, reason)
@@ -55,7 +57,13 @@ export class BreakerModel {
   }
 
   release(epoch: number): void {
-    if (epoch === this.epoch && this.state === "half-open") this.become("open")
+    if (epoch !== this.epoch || this.state !== "half-open") return
+    this.released = epoch
+    this.become("open")
+  }
+
+  private isCurrent(epoch: number): boolean {
+    return epoch === this.epoch || (this.state === "open" && epoch === this.released)
   }
 
   trip(now: number, random: number, reason: string): void {
@@ -86,6 +94,7 @@ export class BreakerModel {
     this.until = now + full / 2 + (full / 2) * random
     this.hasTripped = true
     this.isCertain = false
+    this.released = -2
     this.reason = reason
     this.become("open")
   }

@@ -23,7 +23,7 @@ const MISSING_FIRST = 30_000
 const DISBELIEF = 60_000
 
 /** So many refusals without an answer between them are believed whatever was contradicted before. */
-const BELIEVED_IN_A_ROW = 3
+const BELIEVED_IN_A_ROW = 4
 
 /**
  * How soon another request may try a cooldown, in milliseconds: services refuse at once, and whoever tries may be of the
