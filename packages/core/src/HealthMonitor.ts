@@ -44,9 +44,6 @@ export class HealthMonitor extends Context.Service<HealthMonitor, {
   static readonly layerNone: Layer.Layer<HealthMonitor> = Layer.succeed(HealthMonitor, { check: Effect.void })
 }
 
-/** All checks are one source of evidence. */
-const CHECK = -1
-
 /** Share of the interval that the shortest pause between rounds is; the longest is as much above it. */
 const SHORTEST_PAUSE = 0.75
 
@@ -189,7 +186,7 @@ export const askOneToken = (
       deadline: now + settings.health.check.timeout,
       asksUsage: false,
       isRenewal: false,
-      source: CHECK,
+      source: undefined,
       isRepeat: false,
       onOpen: undefined,
       onCharge: undefined,

@@ -80,8 +80,8 @@ export interface AttemptPlan {
   /** Whether the credential was renewed for this attempt, so that another 401 is final. */
   readonly isRenewal: boolean
   readonly onOpen: OnOpen | undefined
-  /** Which request of this balancer it belongs to. */
-  readonly source: number
+  /** Which request of this balancer it belongs to; none where it is a check, whose one token cannot be to blame. */
+  readonly source: number | undefined
   /** Whether the request was sent to this deployment before, though there are others. */
   readonly isRepeat: boolean
   /** Takes what is to be judged once it is known whether a peer answers. Without it nobody learns that. */

@@ -22,8 +22,8 @@ export interface Settled {
   readonly permit: Permit
   readonly group: ModelGroup
   readonly request: LlmRequest
-  /** Which request of this balancer it is, to tell one request's word from several. */
-  readonly source: number
+  /** Which request of this balancer it is, to tell one request's word from several; none where it is a check. */
+  readonly source: number | undefined
   /** Whether the request was sent to this deployment before, though there are others: it is the word of one request still. */
   readonly isRepeat: boolean
   readonly promptTokens: number

@@ -65,6 +65,8 @@ export const doubtWait = (charge: Charge, now: number): void => {
 /** A time to wait: it stands where a peer answers, and is tried where nobody does. */
 const judgeWait = (settled: Settled, reason: string, verdict: Verdict): void => {
   const { now, permit: { deployment }, request, source } = settled
+  // what a check is told is certain
+  if (source === undefined) return
   const cooldown = deployment.cooldownOf(request.scope)
   const isDoubtful = verdict === "unanswered" || verdict === "unproven"
   if (isDoubtful || (verdict === "unknown" && isAlive(deployment, now))) cooldown?.doubt(source, now)
