@@ -147,6 +147,8 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
   const contradicted = new Map<Deployment, { readonly until: number; inARow: number }>()
   /** What requests were told themselves. */
   const own = new Map<string, number>()
+  /** Requests that were told to wait, perhaps inside a 200. */
+  const heard = new Set<number | undefined>()
   const answered = new Set<number | undefined>()
   /** When a request's last answer came, and which of them found nobody left to ask for a while. */
   const lastAnswerAt = new Map<number | undefined, number>()
@@ -155,6 +157,8 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
     onResponse: (sent, status, headers, { now }) => {
       const { deployment, request } = sent
       const known = told.get(deployment)
+      const wasTold = heard.has(request)
+      if (request !== undefined && (status === 200 || status === 429)) heard.add(request)
       lastAnswerAt.set(request, now())
       if (status === 200) {
         if (!isFaulty(sent)) answered.add(request)
@@ -170,7 +174,8 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
       const to = now() + wait
       if (request !== undefined) own.set(routeOf(sent), Math.max(to, own.get(routeOf(sent)) ?? 0))
       const doubt = contradicted.get(deployment)
-      if (doubt !== undefined && now() < doubt.until && ++doubt.inARow < 5) return
+      // the word of one request counts once, wherever it was told
+      if (doubt !== undefined && now() < doubt.until && (wasTold ? doubt.inARow : ++doubt.inARow) < 5) return
       if (known === undefined || now() >= known.to) {
         told.set(deployment, { from: now(), to, by: new Set([request]), triedBy: new Set(), refused: 0 })
       } else {

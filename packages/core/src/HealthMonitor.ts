@@ -188,6 +188,7 @@ export const askOneToken = (
       isRenewal: false,
       source: undefined,
       isRepeat: false,
+      wasTold: false,
       onOpen: undefined,
       onCharge: undefined,
       onEnd: undefined,

@@ -40,6 +40,24 @@ describe("evidence about a deployment", () => {
     })
   }
 
+  it.effect("what a health check is told stands: its one token cannot be to blame", () => {
+    let isBusy = false
+    const made = scripted([azure("east")], () => isBusy ? busy : completion)
+    const chats = () => made.sends.filter(({ path }) => path.includes("chat")).length
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      yield* answer(lb.chat(hello))
+      isBusy = true
+      yield* answer(lb.check({ completion: true }))
+      assert.strictEqual(chats(), 2)
+      yield* Effect.forkChild(Effect.exit(lb.chat(hello)))
+      yield* TestClock.adjust("4 seconds")
+      assert.strictEqual(chats(), 2)
+      yield* TestClock.adjust("1500 millis")
+      assert.strictEqual(chats(), 3)
+    }).pipe(Effect.provide(made.layer))
+  })
+
   it.effect("a right lacking for /files at one resource takes no chat from it", () => {
     const made = scripted(
       [azure("east"), azure("west")],

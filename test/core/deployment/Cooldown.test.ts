@@ -54,6 +54,17 @@ describe("a cooldown", () => {
     assert.strictEqual(cooldown.endsAt, 86_400_000)
   })
 
+  it("counts what one request is told again and again as one word, where it was contradicted before", () => {
+    const cooldown = new Cooldown({ cooldown: 10_000, maxCooldown: 300_000 })
+    cooldown.begin(0, 5000, "http 429", 1)
+    cooldown.doubt(1, 10)
+    cooldown.enter(20)
+    assert.isTrue(cooldown.answered(30, 20))
+    for (let i = 0; i < 20; i++) assert.strictEqual(cooldown.begin(100 + i, 5000, "http 429", 2, i > 0), 0)
+    for (const source of [3, 4]) assert.strictEqual(cooldown.begin(200, 5000, "http 429", source), 0)
+    assert.strictEqual(cooldown.begin(300, 5000, "http 429", 5), 5000)
+  })
+
   it("of a missing deployment grows from 30 s to the cap, until it is found", () => {
     const cooldown = make()
     const waits = []

@@ -291,6 +291,7 @@ const throttle = (permits: ReadonlyArray<Permit>, now: number): void => {
       request: chat,
       source: 1,
       isRepeat: false,
+      wasTold: false,
       promptTokens: 1000,
       configured: defaults.timeouts,
       usage: undefined,

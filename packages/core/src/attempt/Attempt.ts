@@ -377,11 +377,12 @@ class Attempt implements Source, Limited {
   // --- settle -------------------------------------------------------------------------------------------------------
 
   settled(now: number): Settled {
-    const { configured, group, isRepeat, permit, promptTokens, request, source } = this.plan
+    const { configured, group, isRepeat, permit, promptTokens, request, source, wasTold } = this.plan
     return {
       permit,
       source,
       isRepeat,
+      wasTold,
       configured,
       group,
       request,

@@ -84,6 +84,8 @@ export interface AttemptPlan {
   readonly source: number | undefined
   /** Whether the request was sent to this deployment before, though there are others. */
   readonly isRepeat: boolean
+  /** Whether the request was told to wait before, anywhere: then being told so again is the same word. */
+  readonly wasTold: boolean
   /** Takes what is to be judged once it is known whether a peer answers. Without it nobody learns that. */
   readonly onCharge: ((charge: Charge) => void) | undefined
   /** Told when the attempt ends, which for a stream is long after it succeeded. */

@@ -26,6 +26,8 @@ export interface Settled {
   readonly source: number | undefined
   /** Whether the request was sent to this deployment before, though there are others: it is the word of one request still. */
   readonly isRepeat: boolean
+  /** Whether the request was told to wait before, anywhere: then being told so again is the same word. */
+  readonly wasTold: boolean
   readonly promptTokens: number
   /** Time limits without the request's own. */
   readonly configured: TimeoutsConfig
@@ -89,7 +91,7 @@ export interface Charge {
 
 /** Ends an attempt: applies what its outcome says at once, and returns what is still to be judged. */
 export const settle = (settled: Settled, outcome: Outcome): Charge | undefined => {
-  const { cost, now, permit, request, source, usage } = settled
+  const { cost, now, permit, request, source, usage, wasTold } = settled
   const { deployment } = permit
   if (!deployment.leave(permit)) return undefined
   // whatever became of it: what the service says that it billed, it billed
@@ -107,7 +109,7 @@ export const settle = (settled: Settled, outcome: Outcome): Charge | undefined =
       // told inside an answer that had begun, it may have been counted
       if (outcome.status === 429) deployment.quota.refund(permit.reservation, now)
       else billed(settled)
-      const coolFor = deployment.coolingOf(request.scope).begin(now, outcome.wait, outcome.reason, source)
+      const coolFor = deployment.coolingOf(request.scope).begin(now, outcome.wait, outcome.reason, source, wasTold)
       if (request.scope === undefined && coolFor > 0) deployment.quota.throttled(permit.reservation, now, coolFor)
       tellCooldown(settled, coolFor, outcome.reason)
       return { settled, outcome, isProbe: false, isCounted: false }
@@ -246,7 +248,7 @@ const observe = (
 const gapOf = ({ deployments, expected }: ModelGroup): number => expected.gap * deployments.length
 
 const failed = (settled: Settled, outcome: Failed): Charge | undefined => {
-  const { group, isRepeat, now, permit, request, source } = settled
+  const { group, isRepeat, now, permit, request, source, wasTold } = settled
   const { deployment } = permit
   const { breaker, resource } = deployment
   if (outcome.unprocessed) deployment.quota.refund(permit.reservation, now)
@@ -270,7 +272,7 @@ const failed = (settled: Settled, outcome: Failed): Charge | undefined => {
   const charge = { settled, outcome, isProbe, isCounted }
   if (outcome.effect === "missing") {
     breaker.release(permit.epoch)
-    tellCooldown(settled, deployment.cooldown.beginMissing(now, outcome.reason, source), outcome.reason)
+    tellCooldown(settled, deployment.cooldown.beginMissing(now, outcome.reason, source, wasTold), outcome.reason)
     if (settled.events.hearsTrouble) {
       settled.events.emit({ _tag: "DeploymentMissing", at: settled.wallNow, deployment: deployment.id })
     }
@@ -279,7 +281,7 @@ const failed = (settled: Settled, outcome: Failed): Charge | undefined => {
   if (outcome.wait !== undefined) {
     tellCooldown(
       settled,
-      deployment.coolingOf(request.scope).begin(now, outcome.wait, outcome.reason, source),
+      deployment.coolingOf(request.scope).begin(now, outcome.wait, outcome.reason, source, wasTold),
       outcome.reason
     )
   }

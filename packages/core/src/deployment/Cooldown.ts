@@ -22,7 +22,7 @@ const MISSING_FIRST = 30_000
 /** How long single refusals are not believed after one that was contradicted, in milliseconds. */
 const DISBELIEF = 60_000
 
-/** So many refusals without an answer between them are believed whatever was contradicted before. */
+/** So many requests refused without an answer between them are believed whatever was contradicted before. */
 const BELIEVED_IN_A_ROW = 4
 
 /**
@@ -97,9 +97,10 @@ export class Cooldown {
    * not believed.
    *
    * @param source the request that was told; without one, it is certain
+   * @param wasTold whether it was told so before, anywhere: then it is no further witness
    */
-  begin(now: number, wait: number | undefined, reason: string, source?: number): number {
-    this.refusedInARow++
+  begin(now: number, wait: number | undefined, reason: string, source?: number, wasTold = false): number {
+    if (!wasTold) this.refusedInARow++
     const isBelieved = source === undefined || now >= this.disbelievedUntil || this.refusedInARow >= BELIEVED_IN_A_ROW
     if (!isBelieved) return Math.max(0, this.until - now)
     if (now >= this.until) {
@@ -125,11 +126,11 @@ export class Cooldown {
   }
 
   /** The deployment does not exist: 30 s, doubling up to the cap. */
-  beginMissing(now: number, reason: string, source?: number): number {
+  beginMissing(now: number, reason: string, source?: number, wasTold = false): number {
     // those that were under way together found out once
     if (now < this.missingUntil) return this.until - now
     const wait = Math.min(MISSING_FIRST * 2 ** Math.min(this.missing++, 30), this.options.maxCooldown)
-    const inForce = this.begin(now, wait, reason, source)
+    const inForce = this.begin(now, wait, reason, source, wasTold)
     if (inForce > 0) this.missingUntil = now + wait
     return inForce
   }

@@ -230,6 +230,7 @@ export class NextAttempt {
       onOpen,
       source: journey.source,
       isRepeat: isAgain && group.deployments.length > 1,
+      wasTold: journey.told !== undefined,
       onCharge: (charge) => journey.accuse(charge),
       onEnd,
       story: narrator.attempt(journey, permit, role, selection)
