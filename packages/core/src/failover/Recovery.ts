@@ -144,9 +144,7 @@ export class Recovery {
         journey.refusal = outcome
         // where the credential may not, another resource's may
         if (outcome.elsewhere === "denied") {
-          return journey.exclude(deployment.resource)
-            ? {}
-            : { stop: rejected(outcome) }
+          return journey.exclude(deployment.resource) ? {} : { stop: rejected(outcome) }
         }
         return this.mayAskAnother(journey, last, outcome)
           ? { mend: this.next.attempt(journey) }
@@ -175,8 +173,8 @@ export class Recovery {
   }
 
   /**
-   * Whether to ask another deployment, at once: where that one may have a larger quota; and once, to hear whether a refusal is the request's own fault, where it does not say so itself or where this deployment
-   * refuses more than one.
+   * Whether to ask another deployment, at once: where that one may have a larger quota; and once, to hear whether a refusal
+   * is the request's own fault, where it does not say so itself or where this deployment refuses more than one.
    */
   private mayAskAnother(journey: Journey, last: AttemptFailure, { elsewhere }: Refused): boolean {
     const { deployment } = last
