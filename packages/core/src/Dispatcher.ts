@@ -65,7 +65,7 @@ export class Dispatcher {
       )
       return Effect.onExit(answer, (exit) =>
         Effect.sync(() => {
-          journey.judge("unknown", this.state.now, this.state.wallNow)
+          journey.judge("unknown", this.state)
           narrator.searched(journey, exit)
         }))
     })

@@ -32,16 +32,20 @@ export const make = (calculate: typeof calcPrice = calcPrice): Prices["Service"]
     }
   }
   const lists = new Map<string, PriceList | undefined>()
+  let last: { provider: string; model: string; day: number; list: PriceList | undefined } | undefined
   return {
     find: ({ at, model, provider }) => {
       if (provider === "compatible" || model.length > LONGEST_NAME) return undefined
       const day = Math.floor(at / DAY)
+      // one model after the other is the exception
+      if (last?.model === model && last.provider === provider && last.day === day) return last.list
       const key = `${provider} ${day} ${model}`
       const list = lists.has(key) ? lists.get(key) : lookUp(provider, model, day)
       // put in again, so that the first is the longest unused
       lists.delete(key)
       lists.set(key, list)
       if (lists.size > CAPACITY) lists.delete(lists.keys().next().value!)
+      last = { provider, model, day, list }
       return list
     }
   }

@@ -24,6 +24,12 @@ export const sessionKeyOf = ({ model }: ModelGroup, session: string, shard = 0):
 
 let nextSource = 0
 
+/** A moment, as both clocks tell it. */
+interface VerdictTime {
+  readonly now: number
+  readonly wallNow: number
+}
+
 /** How many times as long as the average an answer may be before it is suspected. */
 const LONG_ANSWER = 4
 
@@ -133,11 +139,13 @@ export class Journey {
   /**
    * It is known what becomes of it: a deployment answered it, or nobody is left to ask, or it ends unseen.
    *
+   * @param time of the verdict; read only where there is something to judge
    * @param only of one deployment, rather than all
    */
-  judge(verdict: Verdict | Deployment, now: number, wallNow: number, only?: Deployment): void {
+  judge(verdict: Verdict | Deployment, time: VerdictTime, only?: Deployment): void {
     const { charges } = this
     if (charges.length === 0) return
+    const { now, wallNow } = time
     const seen = verdict === "unanswered" ? this.guilt(now) : verdict
     this.charges = []
     for (const charge of charges) {

@@ -75,7 +75,7 @@ export class NextAttempt {
           failed === undefined ? { _tag: none } : { _tag: "Attempt", failure: failed }
         ),
       onSuccess: (answer) => {
-        journey.judge(answer.deployment, this.state.now, this.state.wallNow)
+        journey.judge(answer.deployment, this.state)
         this.remember(journey, answer, startedAt)
         journey.group.overload.answered(this.state.now)
         return Effect.succeed({ answer, attempts: journey.counted })

@@ -78,7 +78,7 @@ export class Recovery {
 
   /** The error that a request ends with: what a service said of it comes before what became of further attempts. */
   private end(journey: Journey, reason: Errors.LoadBalancerErrorReason): Errors.LoadBalancerError {
-    journey.judge("unanswered", this.state.now, this.state.wallNow)
+    journey.judge("unanswered", this.state)
     const { attempts, refusal } = journey
     const isOwn = reason._tag === "Rejected" || reason._tag === "ContentFiltered" || this.state.isClosed
     // what one credential may not says little, where others fail for other reasons
@@ -123,7 +123,7 @@ export class Recovery {
           journey.counted--
           journey.strangers.add(deployment.resource.name)
           // what is not its own it need not know
-          journey.judge("unknown", this.state.now, this.state.wallNow, deployment)
+          journey.judge("unknown", this.state, deployment)
           if (journey.searchOn()) {
             const next = this.next.decide(journey)
             // a deployment that failed before is retried like any other
@@ -212,7 +212,7 @@ export class Recovery {
     if (decision._tag === "NoCandidate") journey.group.hurry()
     if (decision._tag === "NoCandidate" || decision.isRepeat) {
       // nobody is left to ask who could answer it
-      journey.judge("unanswered", now, this.state.wallNow)
+      journey.judge("unanswered", this.state)
       if (journey.refusal !== undefined && journey.refusal.elsewhere !== "denied") return rejected(journey.refusal)
     }
     // at least a moment, so that a request that finds nothing never goes round without waiting

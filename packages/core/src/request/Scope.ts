@@ -25,11 +25,12 @@ export const scopeOf = (
   model: string | undefined,
   serviceTier: unknown
 ): string | undefined => {
-  const family = path.split("/", 2)[1] ?? ""
-  if (model === undefined || (operation === "other" && !isGenerating(path))) return `/${family}`
-  if (operation === "other" && family !== "completions") return family
+  if (model === undefined || (operation === "other" && !isGenerating(path))) return `/${familyOf(path)}`
+  if (operation === "other" && familyOf(path) !== "completions") return familyOf(path)
   return tiersApart.has(serviceTier) ? String(serviceTier) : undefined
 }
+
+const familyOf = (path: string): string => path.split("/", 2)[1] ?? ""
 
 /** Whether a scope is an endpoint of the resource, which no model's quota and health have a part in. */
 export const isEndpoint = (scope: string | undefined): scope is string => scope?.startsWith("/") === true
