@@ -2,10 +2,28 @@ import { assert, describe, it } from "@effect/vitest"
 import { EventHub } from "@evenkeel/core/Event"
 import { type BalancerWarning, createLoadBalancer } from "@evenkeel/node"
 import { startSimulator } from "@evenkeel/node/simulator/SimulatorServer"
+import { once } from "node:events"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import { runChild } from "../support/Child.ts"
 import { eventually, fast, hello, resource, serve } from "../support/Served.ts"
 
 const eager = { failover: { backoff: 1, maxBackoff: 1, budgetPerSecond: 100 }, health: { openFor: 1, maxOpenFor: 1 } }
+
+/** A server on a port of this machine. */
+const listening = async (server: ReturnType<typeof createServer>) => {
+  await once(server.listen(0, "127.0.0.1"), "listening")
+  return { server, port: (server.address() as AddressInfo).port }
+}
+
+/** What is to be done about a resource there. */
+const cureAt = async (endpoint: string, proxy?: string) => {
+  const deployments = [{ name: "m" }]
+  const lb = createLoadBalancer({ resources: [{ name: "r", provider: "compatible", endpoint, proxy, deployments }] })
+  const report = await lb.check()
+  await lb.close()
+  return report.results[0]!.cure!
+}
 
 const collected = () => {
   const warnings: Array<BalancerWarning> = []
@@ -93,6 +111,9 @@ describe("lb.check()", () => {
     await served.lb.openai.chat.completions.create(hello)
     const fine = await served.lb.check()
     assert.isTrue(fine.ok)
+    // one of the two was asked by now
+    assert.deepStrictEqual(fine.results.map(({ isAsked }) => isAsked).toSorted(), [false, true, true, true])
+    assert.match(String(fine), /\/gpt \(127\.0\.0\.1\): not asked yet; `completion: true` asks it for one token/)
     assert.deepStrictEqual(fine.results.map(({ kind, name }) => [kind, name]), [
       ["resource", "east"],
       ["deployment", "east/gpt"],
@@ -108,7 +129,7 @@ describe("lb.check()", () => {
     assert.match(west!.cure!, /check `apiKey`/)
     assert.match(
       String(wrong),
-      /^east \(127\.0\.0\.1\): ok\n {2}east\/gpt .*ok\nwest \(127\.0\.0\.1\): http 401\. Its key/
+      /^east \(127\.0\.0\.1\): ok\n {2}east\/gpt .*\nwest \(127\.0\.0\.1\): http 401\. Its key/
     )
     assert.notInclude(String(wrong), "west-key")
   })
@@ -125,6 +146,28 @@ describe("lb.check()", () => {
     assert.match(results[1]!.cure!, /`name`/)
     // and what is known is told without asking
     assert.strictEqual((await served.lb.check()).results[1]!.problem, "missing")
+  })
+
+  it("takes no option that there is not", async () => {
+    await using served = await serve([resource("east")], {}, { warnings: false })
+    const error = await served.lb.check({ completions: true } as object).then(() => undefined, String)
+    assert.match(error ?? "", /options\.completions: unknown key; did you mean `completion`\?/)
+  })
+
+  it("knows the cure of a server without TLS, and of a proxy that wants a password", async () => {
+    const plain = await listening(createServer((_, response) => response.end("no TLS here")))
+    const proxy = await listening(
+      createServer().on("connect", (_, socket) => {
+        socket.end("HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+      })
+    )
+    try {
+      assert.match(await cureAt(`https://127.0.0.1:${plain.port}/v1`), /speaks no TLS/)
+      assert.match(await cureAt("https://service.example/v1", `http://127.0.0.1:${proxy.port}`), /name and password/)
+    } finally {
+      plain.server.close()
+      proxy.server.close()
+    }
   })
 
   it("tells of what cannot be reached, and of what is closed", async () => {

@@ -4,11 +4,13 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { AttemptEnvironment } from "./attempt/AttemptPlan.ts"
+import { issuesOf, type OptionRule } from "./config/OptionIssues.ts"
 import { cureOf } from "./Cure.ts"
 import type { Deployment } from "./deployment/Deployment.ts"
 import type { Deployments } from "./deployment/Deployments.ts"
 import type { Resource } from "./deployment/Resource.ts"
 import { askOneToken, probe } from "./HealthMonitor.ts"
+import { invalidConfig, type LoadBalancerError } from "./LoadBalancerError.ts"
 import { monotonicMillis } from "./Time.ts"
 
 /** Options of a check. */
@@ -27,6 +29,8 @@ export interface CheckResult {
   readonly name: string
   readonly host: string
   readonly ok: boolean
+  /** Whether it was ever asked, by this check or by traffic. Of one that never was nothing is known: it is `ok` so far. */
+  readonly isAsked: boolean
   /** What is wrong, in the words of events and snapshots: `http 401`, `dns`, `missing`. */
   readonly problem: string | undefined
   /** What to do about it. */
@@ -46,9 +50,10 @@ export class CheckReport {
   }
 
   toString(): string {
-    return this.results.map(({ cure, host, kind, name, problem }) => {
+    return this.results.map(({ cure, host, isAsked, kind, name, problem }) => {
       const what = `${kind === "resource" ? "" : "  "}${name} (${host})`
-      return problem === undefined ? `${what}: ok` : `${what}: ${problem}. ${cure}`
+      if (problem !== undefined) return `${what}: ${problem}. ${cure}`
+      return isAsked ? `${what}: ok` : `${what}: not asked yet; \`completion: true\` asks it for one token`
     }).join("\n")
   }
 }
@@ -58,13 +63,20 @@ export const take = (
   deployments: Deployments["Service"],
   environment: AttemptEnvironment,
   options: CheckOptions = {}
-): Effect.Effect<CheckReport> =>
-  Effect.map(
+): Effect.Effect<CheckReport, LoadBalancerError> => {
+  const issues = issuesOf(options, rules)
+  if (issues.length > 0) return Effect.fail(invalidConfig("the options of the check", issues))
+  return Effect.map(
     Effect.forEach(deployments.resources(), (resource) => ofResource(resource, deployments, environment, options), {
       concurrency: "unbounded"
     }),
     (results) => new CheckReport(results.flat())
   )
+}
+
+const rules: Readonly<Record<keyof CheckOptions, OptionRule>> = {
+  completion: { expected: "true or false", holds: (value) => typeof value === "boolean" }
+}
 
 const ofResource = Effect.fnUntraced(function*(
   resource: Resource,
@@ -78,9 +90,14 @@ const ofResource = Effect.fnUntraced(function*(
     duration: timeout,
     orElse: () => Effect.succeed("timeout")
   })
-  const result = (kind: CheckResult["kind"], name: string, problem: string | undefined): CheckResult => {
+  const result = (
+    kind: CheckResult["kind"],
+    name: string,
+    problem: string | undefined,
+    isAsked = true
+  ): CheckResult => {
     const cure = problem === undefined ? undefined : cureOf(problem)
-    return { kind, name, host: resource.place.address, ok: problem === undefined, problem, cure }
+    return { kind, name, host: resource.place.address, ok: problem === undefined, isAsked, problem, cure }
   }
   const own = deployments.all().filter((deployment) => deployment.resource === resource)
   const found = yield* Effect.forEach(own, (deployment) => {
@@ -91,7 +108,7 @@ const ofResource = Effect.fnUntraced(function*(
   }, { concurrency: "unbounded" })
   return [
     result("resource", resource.name, problem),
-    ...own.map(({ id }, i) => result("deployment", id, found[i]))
+    ...own.map(({ id, totals }, i) => result("deployment", id, found[i], totals.attempts > 0))
   ]
 })
 

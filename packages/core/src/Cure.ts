@@ -13,9 +13,17 @@ export const cureOf = (reason: string): string => {
   if (missing.test(reason)) {
     return "Check the deployment's `name` in the configuration, and that it exists on this resource."
   }
+  if (reason.includes("the proxy answered 407")) {
+    return "The proxy wants to know who asks: put name and password into `proxy`, or into the variable that names it."
+  }
+  if (noTls.test(reason)) {
+    return "What answers there speaks no TLS: check the port of `endpoint`, and whether it begins with `http://`."
+  }
   return cures[reasonWord(reason)]
     ?? "The service itself fails: see its status page; traffic returns by itself when it answers."
 }
+
+const noTls = /ERR_SSL_(?:WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)/
 
 const missing = /missing|deploymentnotfound|model_not_found/i
 

@@ -114,7 +114,9 @@ export class LoadBalancer extends Context.Service<LoadBalancer, {
   /** The state of everything, as plain data. */
   readonly snapshot: Effect.Effect<Snapshot.Snapshot>
   /** Looks at every resource and deployment, now: what is wrong, and what to do about it. `String` of it is for people. */
-  readonly check: (options?: CheckReport.CheckOptions) => Effect.Effect<CheckReport.CheckReport>
+  readonly check: (
+    options?: CheckReport.CheckOptions
+  ) => Effect.Effect<CheckReport.CheckReport, Errors.LoadBalancerError>
   /** What happens from now on. A reader that is slower than 1,024 events loses the oldest. */
   readonly events: Stream.Stream<Event>
 }>()("@evenkeel/core/LoadBalancer") {

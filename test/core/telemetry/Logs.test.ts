@@ -97,7 +97,7 @@ describe("log lines", () => {
       const short = lines.map(({ annotations, level, message }) => [
         level,
         message.replaceAll(/\d+(?:\.\d)? s\b/g, "? s"),
-        Object.fromEntries(Object.entries(annotations).filter(([name]) => name !== "until"))
+        Object.fromEntries(Object.entries(annotations).filter(([name]) => name !== "until" && name !== "cure"))
       ])
       const east = { deployment: "east/gpt-4o" }
       assert.deepStrictEqual(short.slice(0, 6), [
@@ -137,8 +137,9 @@ describe("log lines", () => {
         ],
         ["INFO", "Evenkeel: west/gpt-4o was removed", { deployment: "west/gpt-4o", change: "removed" }]
       ])
-      for (const { annotations: { until }, message } of lines) {
+      for (const { annotations: { cure, until }, message } of lines) {
         if (!/left alone|is failing \(/.test(message)) continue
+        if (message.includes("is failing (")) assert.match(String(cure), /[:,] check |traffic returns by itself/)
         assert.match(String(until), /^1970-01-01T00:0\d:\d\d\.\d{3}Z$/, message)
       }
     }))

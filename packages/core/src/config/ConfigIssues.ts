@@ -101,6 +101,7 @@ export const found = (context: Context, path: Path): string => {
     case "object":
       if (value === null) return "nothing (null)"
       if (Redacted.isRedacted(value)) return "a redacted value"
+      if (ArrayBuffer.isView(value)) return "bytes: give them as text"
       return Array.isArray(value) ? value.length === 0 ? "an empty list" : "a list" : "an object"
   }
 }
@@ -177,8 +178,11 @@ export const unknownKey = (path: Path, known: ReadonlyArray<string>): ConfigIssu
 
 const expectedOf = SchemaAST.resolveAt<string>("expected")
 
-const expectedBy = (ast: SchemaAST.AST): string =>
-  expectedOf(ast) ?? (SchemaAST.isArrays(ast) ? "a list" : SchemaAST.isObjects(ast) ? "an object" : "another value")
+const expectedBy = (ast: SchemaAST.AST): string => {
+  if (SchemaAST.isUnion(ast) && expectedOf(ast) === undefined) return ast.types.map(expectedBy).join(" or ")
+  return expectedOf(ast) ??
+    (SchemaAST.isArrays(ast) ? "a list" : SchemaAST.isObjects(ast) ? "an object" : "another value")
+}
 
 /**
  * Every mistake that a schema found, with the path of each.

@@ -2,6 +2,7 @@
  * Changes of state as log lines: who, why, and until when. Requests are not logged; metrics and spans tell of them.
  */
 import * as Effect from "effect/Effect"
+import { cureOf } from "../Cure.ts"
 import type { Event } from "../Event.ts"
 import { reasonWord } from "./ReasonWord.ts"
 
@@ -47,7 +48,8 @@ export class Logs {
       case "BreakerOpened": {
         const { at, name, openFor, reason, target } = event
         const message = `${target} ${name} is failing (${reason}); next try in ${seconds(openFor)}`
-        return { level: "Warn", message, annotations: { [target]: name, reason, until: timeOf(at + openFor) } }
+        const annotations = { [target]: name, reason, cure: cureOf(reason), until: timeOf(at + openFor) }
+        return { level: "Warn", message, annotations }
       }
       case "BreakerClosed": {
         const { name, target } = event
@@ -72,7 +74,7 @@ export class Logs {
         const message = `${deployment} does worse than its peers (${reason}): it answered ${
           Math.round(share * 100)
         } % of late`
-        return { level: "Warn", message, annotations: { deployment, reason } }
+        return { level: "Warn", message, annotations: { deployment, reason, cure: cureOf(reason) } }
       }
       case "MembershipChanged": {
         const { change, deployment } = event
