@@ -348,7 +348,10 @@ describe("Config.decode", () => {
     [withAzure({ proxy: true }), "resources[0].proxy: expected \"none\", or the URL"],
     [withAzure({ tls: { ca: "/etc/ca.pem" } }), "resources[0].tls.ca: expected a certificate in PEM"],
     [withAzure({ tls: { ca: [certificate, ""] } }), "resources[0].tls.ca[1]: expected a certificate in PEM"],
-    [withAzure({ tls: { ca: new Uint8Array(9) } }), "-----BEGIN CERTIFICATE-----\" or a list, found bytes: give them"],
+    [
+      withAzure({ tls: { ca: new Uint8Array(9) } }),
+      "resources[0].tls.ca: expected a certificate in PEM, which begins with \"-----BEGIN CERTIFICATE-----\" or a list, found bytes"
+    ],
     [withAzure({ tls: { cert: certificate } }), "resources[0].tls.key: is missing: give the private key of `cert`"],
     [withAzure({ tls: { key: privateKey } }), "resources[0].tls.cert: is missing: give the certificate of `key`"],
     [withAzure({ tls: { rejectUnauthorized: false } }), "resources[0].tls.rejectUnauthorized: unknown key; known here"],
