@@ -14,28 +14,29 @@ const talkative = {
 
 const four = () => fleet(names.map((name) => service(name, talkative)))
 
-/** So many streams a second, for so many seconds. */
-const ask = (perSecond: number, seconds: number) =>
+/** So many streams, or whole answers, a second, for so many seconds. */
+const ask = (perSecond: number, seconds: number, isWhole = false) =>
   Effect.gen(function*() {
     const lb = yield* LoadBalancer
-    const fibers: Array<Fiber.Fiber<void, unknown>> = []
+    const one: Effect.Effect<unknown, unknown> = isWhole ? lb.chat(hello) : Stream.runDrain(lb.chatStream(hello))
+    const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
     for (let i = 0; i < perSecond * seconds; i++) {
-      fibers.push(yield* Effect.forkChild(Stream.runDrain(lb.chatStream(hello)), { startImmediately: true }))
+      fibers.push(yield* Effect.forkChild(one, { startImmediately: true }))
       yield* TestClock.adjust(1000 / perSecond)
     }
     return fibers
   })
 
-/** Share of the streams that one of four gets while it has this fault. */
-const shareOf = (kind: "slow" | "slowDecoding") => {
+/** Share of the streams, or whole answers, that one of four gets while it has this fault. */
+const shareOf = (kind: "slow" | "slowDecoding", isWhole = false) => {
   const lbs = four()
   return run(
     lbs,
     Effect.gen(function*() {
-      yield* ask(4, 10)
+      yield* ask(4, 10, isWhole)
       lbs.services["east"]!.fault("*", { kind, factor: 10 })
       const before = sent(lbs)
-      yield* ask(4, 60)
+      yield* ask(4, 60, isWhole)
       const after = sent(lbs)
       return ((after["east"] ?? 0) - (before["east"] ?? 0)) / 240
     })
@@ -51,6 +52,14 @@ describe("a deployment that decodes slowly", () => {
       assert.isAtMost(slowDecoding, 0.02)
     })
   })
+
+  it.effect("is left by whole answers before a second of them has come", () =>
+    Effect.gen(function*() {
+      const [slow, slowDecoding] = [yield* shareOf("slow", true), yield* shareOf("slowDecoding", true)]
+      // nothing of an answer is heard before its end, 15 s later: those that wait keep others away
+      assert.isAtMost(slow, 0.04)
+      assert.isAtMost(slowDecoding, 0.04)
+    }))
 
   it.effect("is noticed before the first of its slow streams ends", () => {
     const lbs = four()
