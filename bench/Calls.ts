@@ -1,9 +1,9 @@
 /**
  * Whole answers over real sockets: each door against the bare client.
  */
+import * as HttpClientTransport from "#core/HttpClientTransport"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import Undici from "@effect/platform-node/Undici"
-import * as HttpClientTransport from "@evenkeel/core/HttpClientTransport"
 import * as Effect from "effect/Effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import * as Layer from "effect/Layer"

@@ -1,11 +1,11 @@
 /**
  * A choice among many deployments: all gates, then the policy.
  */
-import * as Config from "@evenkeel/core/Config"
-import { Deployments } from "@evenkeel/core/deployment/Deployments"
-import { powerOfTwoChoices } from "@evenkeel/core/routing/Policy"
-import { decide, type Query, type RouterOptions } from "@evenkeel/core/routing/Router"
-import { monotonicMillis } from "@evenkeel/core/Time"
+import * as Config from "#core/Config"
+import { Deployments } from "#core/deployment/Deployments"
+import { powerOfTwoChoices } from "#core/routing/Policy"
+import { decide, type Query, type RouterOptions } from "#core/routing/Router"
+import { monotonicMillis } from "#core/Time"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"

@@ -1,12 +1,12 @@
 /**
  * The doors that are measured, and what they are measured against.
  */
+import { LoadBalancer } from "#core/LoadBalancer"
+import { Telemetry } from "#core/telemetry/Telemetry"
+import type { Transport } from "#core/Transport"
+import * as UndiciTransport from "#node/UndiciTransport"
 import type { ConfigInput } from "@evenkeel/core"
-import { LoadBalancer } from "@evenkeel/core/LoadBalancer"
-import { Telemetry } from "@evenkeel/core/telemetry/Telemetry"
-import type { Transport } from "@evenkeel/core/Transport"
 import { createLoadBalancer } from "@evenkeel/node"
-import * as UndiciTransport from "@evenkeel/node/UndiciTransport"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"

@@ -1,8 +1,8 @@
 /**
  * What a call costs without a network: the answer is there at once.
  */
-import { Transport, type TransportResponse } from "@evenkeel/core/Transport"
-import { make as leanResponse } from "@evenkeel/node/LeanResponse"
+import { Transport, type TransportResponse } from "#core/Transport"
+import { make as leanResponse } from "#node/LeanResponse"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

@@ -1,10 +1,10 @@
 /**
  * What telemetry adds to a call over real sockets: each way of it against the same call with telemetry off.
  */
-import { LoadBalancer } from "@evenkeel/core/LoadBalancer"
-import { Telemetry, type TelemetryOptions } from "@evenkeel/core/telemetry/Telemetry"
-import * as GenAiPrices from "@evenkeel/node/GenAiPrices"
-import * as UndiciTransport from "@evenkeel/node/UndiciTransport"
+import { LoadBalancer } from "#core/LoadBalancer"
+import { Telemetry, type TelemetryOptions } from "#core/telemetry/Telemetry"
+import * as GenAiPrices from "#node/GenAiPrices"
+import * as UndiciTransport from "#node/UndiciTransport"
 import { OtelLive, OtlpLive } from "@evenkeel/otel"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"

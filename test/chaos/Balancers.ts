@@ -1,14 +1,14 @@
 /**
  * The two balancers that share the service, as two processes would: one used through Effect, one through promises.
  */
+import type { ResourceInput } from "#core/Config"
+import { Deployments } from "#core/deployment/Deployments"
+import type { Event } from "#core/Event"
+import { LoadBalancer } from "#core/LoadBalancer"
+import { Telemetry } from "#core/telemetry/Telemetry"
+import { layer } from "#node/LoadBalancerLive"
 import type { ConfigInput, Snapshot } from "@evenkeel/core"
-import type { ResourceInput } from "@evenkeel/core/Config"
-import { Deployments } from "@evenkeel/core/deployment/Deployments"
-import type { Event } from "@evenkeel/core/Event"
-import { LoadBalancer } from "@evenkeel/core/LoadBalancer"
-import { Telemetry } from "@evenkeel/core/telemetry/Telemetry"
 import { createLoadBalancer, type LoadBalancerClient } from "@evenkeel/node"
-import { layer } from "@evenkeel/node/LoadBalancerLive"
 import { Context, Effect, Exit, Layer, Metric, Scope } from "effect"
 import { config, type World } from "./World.ts"
 

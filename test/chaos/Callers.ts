@@ -2,7 +2,7 @@
 /**
  * Callers that keep so many calls under way, each looking at every answer that it gets.
  */
-import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
+import * as SeededRandom from "#core/simulation/SeededRandom"
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Door } from "./Doors.ts"
 import { isAbort, nameOf } from "./Ending.ts"

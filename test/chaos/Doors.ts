@@ -2,8 +2,8 @@
 /**
  * The ways to ask: each asks one question, tells what it hears as it comes, and ends when the answer has.
  */
-import type { LoadBalancer } from "@evenkeel/core/LoadBalancer"
-import * as Embeddings from "@evenkeel/core/simulation/SimulatedEmbeddings"
+import type { LoadBalancer } from "#core/LoadBalancer"
+import * as Embeddings from "#core/simulation/SimulatedEmbeddings"
 import { Cause, Effect, Exit, Option, Stream } from "effect"
 import type { ChatCompletionChunk } from "openai/resources/chat/completions"
 import type { ResponseStreamEvent } from "openai/resources/responses/responses"

@@ -2,7 +2,7 @@
  * What is asked and what must be said to it: a reply names its question and its generation, numbers its words and ends in
  * a checksum, so that a lost, repeated or foreign piece shows.
  */
-import { hash } from "@evenkeel/core/simulation/SeededRandom"
+import { hash } from "#core/simulation/SeededRandom"
 
 export interface Question {
   readonly id: string

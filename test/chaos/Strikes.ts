@@ -1,7 +1,7 @@
 /**
  * All that a storm can do: each kind of strike, where it strikes, and how to tell that requests met it.
  */
-import type { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
+import type { SimulatedFault } from "#core/simulation/SimulatedFault"
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Balancer } from "./Balancers.ts"
 import { SERVICE_CODE } from "./Ending.ts"

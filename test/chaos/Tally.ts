@@ -1,7 +1,7 @@
 /**
  * What a run saw: counts for people, and what was wrong for the verdict.
  */
-import type { Event } from "@evenkeel/core/Event"
+import type { Event } from "#core/Event"
 
 const MOST_WRONGS = 40
 

@@ -2,10 +2,10 @@
  * The service that the storm strikes, and how balancers are configured for it: ten deployments of one model in six
  * resources and two tiers, and some for embeddings.
  */
+import type { ResourceInput } from "#core/Config"
+import type { DeploymentOptions } from "#core/simulation/SimulatedDeployment"
+import { type Simulator, type SimulatorResourceOptions, startSimulator } from "#node/simulator/SimulatorServer"
 import type { ConfigInput } from "@evenkeel/core"
-import type { ResourceInput } from "@evenkeel/core/Config"
-import type { DeploymentOptions } from "@evenkeel/core/simulation/SimulatedDeployment"
-import { type Simulator, type SimulatorResourceOptions, startSimulator } from "@evenkeel/node/simulator/SimulatorServer"
 import { questionOf, say } from "./Reply.ts"
 
 export const CHAT_MODEL = "gpt-4o"

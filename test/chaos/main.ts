@@ -3,7 +3,7 @@
  * `pnpm test:chaos`: callers without end, on real sockets, while everything goes wrong that can. Ends with 0 when all
  * held.
  */
-import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
+import * as SeededRandom from "#core/simulation/SeededRandom"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import { setTimeout as sleep } from "node:timers/promises"
 import { effectBalancer, promiseBalancer } from "./Balancers.ts"

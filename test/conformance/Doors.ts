@@ -1,9 +1,9 @@
 /**
  * The four ways in which a program may use the official client: by itself, and balanced through each door.
  */
+import * as BalancedHttpClient from "#core/BalancedHttpClient"
+import { Telemetry } from "#core/telemetry/Telemetry"
 import type { ConfigInput } from "@evenkeel/core"
-import * as BalancedHttpClient from "@evenkeel/core/BalancedHttpClient"
-import { Telemetry } from "@evenkeel/core/telemetry/Telemetry"
 import { createLoadBalancer, layer } from "@evenkeel/node"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"

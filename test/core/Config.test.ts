@@ -1,6 +1,6 @@
+import * as Config from "#core/Config"
+import type { ConfigSchema } from "#core/config/ConfigSchema"
 import { assert, describe, it } from "@effect/vitest"
-import * as Config from "@evenkeel/core/Config"
-import type { ConfigSchema } from "@evenkeel/core/config/ConfigSchema"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Duration from "effect/Duration"
 import * as Redacted from "effect/Redacted"

@@ -1,5 +1,5 @@
+import { startSimulator } from "#node/simulator/SimulatorServer"
 import { assert, describe, it } from "@effect/vitest"
-import { startSimulator } from "@evenkeel/node/simulator/SimulatorServer"
 import { runChild } from "../support/Child.ts"
 import { eventually, fast, slow } from "../support/Served.ts"
 

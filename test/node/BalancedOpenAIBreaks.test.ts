@@ -1,5 +1,5 @@
+import type { SimulatedFault } from "#core/simulation/SimulatedFault"
 import { assert, describe, it } from "@effect/vitest"
-import type { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
 import { APIError } from "openai"
 import { bareClient } from "../support/Bare.ts"
 import { collect, eventually, failureAs, failureOf, hello, inFlight, resource, serve } from "../support/Served.ts"

@@ -1,6 +1,6 @@
+import { ConfigSchema } from "#core/config/ConfigSchema"
+import * as ConfigSource from "#node/ConfigSource"
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigSchema } from "@evenkeel/core/config/ConfigSchema"
-import * as ConfigSource from "@evenkeel/node/ConfigSource"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"

@@ -1,8 +1,8 @@
 // oxlint-disable no-await-in-loop -- one after the other is what is tested
+import type { Connection, TransportRequest } from "#core/Transport"
+import * as UndiciTransport from "#node/UndiciTransport"
 import { assert, describe, it } from "@effect/vitest"
-import type { Connection, TransportRequest } from "@evenkeel/core/Transport"
 import { createLoadBalancer } from "@evenkeel/node"
-import * as UndiciTransport from "@evenkeel/node/UndiciTransport"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Http from "node:http"

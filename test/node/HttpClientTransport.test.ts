@@ -1,7 +1,7 @@
 // oxlint-disable no-await-in-loop -- one after the other is what is tested
+import * as HttpClientTransport from "#core/HttpClientTransport"
+import { Transport } from "#core/Transport"
 import { assert, describe, it } from "@effect/vitest"
-import * as HttpClientTransport from "@evenkeel/core/HttpClientTransport"
-import { Transport } from "@evenkeel/core/Transport"
 import { createLoadBalancer } from "@evenkeel/node"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"

@@ -1,8 +1,8 @@
 // oxlint-disable no-await-in-loop -- one after the other is what is tested
+import type { UndiciTransportOptions } from "#node/UndiciTransport"
 import { assert, describe, it } from "@effect/vitest"
 import type { ResourceInput } from "@evenkeel/core"
 import { createLoadBalancer, UndiciTransport } from "@evenkeel/node"
-import type { UndiciTransportOptions } from "@evenkeel/node/UndiciTransport"
 import * as Http from "node:http"
 import * as Https from "node:https"
 import { type AddressInfo, connect, type Socket } from "node:net"

@@ -1,8 +1,8 @@
+import * as DefaultTransport from "#node/DefaultTransport"
+import * as Runtime from "#node/Runtime"
 import { assert, describe, it } from "@effect/vitest"
 import { defaults } from "@evenkeel/core"
 import { createLoadBalancer } from "@evenkeel/node"
-import * as DefaultTransport from "@evenkeel/node/DefaultTransport"
-import * as Runtime from "@evenkeel/node/Runtime"
 import { answer, balancing, chatUrl, completion, hello, post, service } from "../support/PlainBalancer.ts"
 import { listen } from "../support/PlainServer.ts"
 

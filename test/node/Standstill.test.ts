@@ -1,5 +1,5 @@
+import { Deadlines } from "#core/attempt/Deadlines"
 import { assert, describe, it } from "@effect/vitest"
-import { Deadlines } from "@evenkeel/core/attempt/Deadlines"
 import { Effect } from "effect"
 import { once } from "node:events"
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"

@@ -1,6 +1,6 @@
+import type { TransportRequest, TransportResponse } from "#core/Transport"
+import * as UndiciTransport from "#node/UndiciTransport"
 import { assert, describe, it } from "@effect/vitest"
-import type { TransportRequest, TransportResponse } from "@evenkeel/core/Transport"
-import * as UndiciTransport from "@evenkeel/node/UndiciTransport"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

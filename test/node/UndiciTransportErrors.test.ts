@@ -1,6 +1,6 @@
+import type { TransportErrorKind } from "#core/Transport"
+import * as UndiciTransport from "#node/UndiciTransport"
 import { assert, describe, it } from "@effect/vitest"
-import type { TransportErrorKind } from "@evenkeel/core/Transport"
-import * as UndiciTransport from "@evenkeel/node/UndiciTransport"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Net from "node:net"

@@ -1,9 +1,9 @@
+import { counted } from "#core/telemetry/Names"
+import { alerts, prometheusRules } from "#otel/Alerts"
+import { panelIds } from "#otel/Dashboard"
+import { any, literal, series } from "#otel/PromQl"
+import * as Yaml from "#otel/Yaml"
 import { assert, describe, it } from "@effect/vitest"
-import { counted } from "@evenkeel/core/telemetry/Names"
-import { alerts, prometheusRules } from "@evenkeel/otel/Alerts"
-import { panelIds } from "@evenkeel/otel/Dashboard"
-import { any, literal, series } from "@evenkeel/otel/PromQl"
-import * as Yaml from "@evenkeel/otel/Yaml"
 import { parse } from "effect/encoding/Yaml"
 
 interface Parsed {

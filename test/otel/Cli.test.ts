@@ -1,7 +1,7 @@
+import { prometheusRules } from "#otel/Alerts"
+import { run, usage } from "#otel/Cli"
+import { grafanaDashboard } from "#otel/Dashboard"
 import { assert, describe, it } from "@effect/vitest"
-import { prometheusRules } from "@evenkeel/otel/Alerts"
-import { run, usage } from "@evenkeel/otel/Cli"
-import { grafanaDashboard } from "@evenkeel/otel/Dashboard"
 import { spawnSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
 

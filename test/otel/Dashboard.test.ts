@@ -1,4 +1,3 @@
-import { assert, describe, it } from "@effect/vitest"
 import {
   attributes,
   counted,
@@ -9,10 +8,11 @@ import {
   observed,
   prometheusLabel,
   prometheusName
-} from "@evenkeel/core/telemetry/Names"
-import { alerts } from "@evenkeel/otel/Alerts"
-import { grafanaDashboard, type GrafanaPanel, panelIds, queries } from "@evenkeel/otel/Dashboard"
-import { variables } from "@evenkeel/otel/PromQl"
+} from "#core/telemetry/Names"
+import { alerts } from "#otel/Alerts"
+import { grafanaDashboard, type GrafanaPanel, panelIds, queries } from "#otel/Dashboard"
+import { variables } from "#otel/PromQl"
+import { assert, describe, it } from "@effect/vitest"
 
 /** Instruments that no panel shows, and why. */
 const unshown: ReadonlyMap<Instrument, string> = new Map([

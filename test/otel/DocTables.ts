@@ -1,8 +1,8 @@
 /**
  * What docs/observability.md must say: its queries, and its tables of alerts and instruments.
  */
-import { attributes, counted, genAi, genAiNext, type Instrument, observed } from "@evenkeel/core/telemetry/Names"
-import { alerts } from "@evenkeel/otel/Alerts"
+import { attributes, counted, genAi, genAiNext, type Instrument, observed } from "#core/telemetry/Names"
+import { alerts } from "#otel/Alerts"
 
 /** A table as dprint leaves it: columns as wide as their widest cell. */
 const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {

@@ -1,5 +1,5 @@
+import { queries } from "#otel/Dashboard"
 import { assert, describe, it } from "@effect/vitest"
-import { queries } from "@evenkeel/otel/Dashboard"
 import { existsSync, readFileSync } from "node:fs"
 import { queriesOf, sectionOf, sections } from "./DocTables.ts"
 

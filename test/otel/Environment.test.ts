@@ -1,6 +1,6 @@
+import * as Environment from "#otel/Environment"
 import { assert, describe, it } from "@effect/vitest"
 import { TelemetryDefaults } from "@evenkeel/core"
-import * as Environment from "@evenkeel/otel/Environment"
 import { ConfigProvider, Effect, Layer, Logger } from "effect"
 
 /** What is read of these variables, and what is logged of them. */

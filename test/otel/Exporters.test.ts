@@ -1,6 +1,6 @@
+import { genAi, genAiNext, instruments } from "#core/telemetry/Names"
 import { OtelMetrics, Resource } from "@effect/opentelemetry"
 import { assert, describe, it } from "@effect/vitest"
-import { genAi, genAiNext, instruments } from "@evenkeel/core/telemetry/Names"
 import { Prometheus } from "@evenkeel/otel"
 import { Effect, Layer, Metric } from "effect"
 import { HttpClient, HttpClientResponse } from "effect/http"

@@ -1,9 +1,9 @@
 /**
  * The dashboard's queries, as a Prometheus answers them that scrapes a balancer.
  */
+import { queries } from "#otel/Dashboard"
+import { contentType, page } from "#otel/Prometheus"
 import { assert, describe, it } from "@effect/vitest"
-import { queries } from "@evenkeel/otel/Dashboard"
-import { contentType, page } from "@evenkeel/otel/Prometheus"
 import { Effect, Metric } from "effect"
 import { listen } from "../support/PlainServer.ts"
 import { pause } from "../support/Served.ts"

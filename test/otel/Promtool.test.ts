@@ -1,7 +1,6 @@
 /**
  * The page and the rules, as Prometheus' own tool sees them.
  */
-import { assert, describe, it } from "@effect/vitest"
 import {
   type Attribute,
   counted,
@@ -10,10 +9,11 @@ import {
   observed,
   prometheusLabel,
   prometheusName
-} from "@evenkeel/core/telemetry/Names"
-import { prometheusRules } from "@evenkeel/otel/Alerts"
-import { grafanaDashboard, queries } from "@evenkeel/otel/Dashboard"
-import { page } from "@evenkeel/otel/Prometheus"
+} from "#core/telemetry/Names"
+import { prometheusRules } from "#otel/Alerts"
+import { grafanaDashboard, queries } from "#otel/Dashboard"
+import { page } from "#otel/Prometheus"
+import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { tour } from "../support/Tour.ts"
 import { Folder, isInstalled, named, promtool } from "./Tools.ts"

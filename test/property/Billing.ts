@@ -1,6 +1,12 @@
 /**
  * Traffic of every kind on simulated services, with all that they billed and told, and all that telemetry said of it.
  */
+import { readUsage } from "#core/attempt/Outcome"
+import type { Usage } from "#core/LoadBalancerError"
+import type { PriceList } from "#core/pricing/Prices"
+import * as SimulatedService from "#core/simulation/SimulatedService"
+import * as SimulatedTransport from "#core/simulation/SimulatedTransport"
+import { Transport, type TransportResponse } from "#core/Transport"
 import {
   type ConfigInput,
   Deployments,
@@ -10,12 +16,6 @@ import {
   type Snapshot,
   Telemetry
 } from "@evenkeel/core"
-import { readUsage } from "@evenkeel/core/attempt/Outcome"
-import type { Usage } from "@evenkeel/core/LoadBalancerError"
-import type { PriceList } from "@evenkeel/core/pricing/Prices"
-import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
-import * as SimulatedTransport from "@evenkeel/core/simulation/SimulatedTransport"
-import { Transport, type TransportResponse } from "@evenkeel/core/Transport"
 import { Context, Effect, Exit, Fiber, Layer, Metric, Random, Schema, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { steady } from "../support/Balanced.ts"

@@ -1,10 +1,10 @@
 /**
  * A crowd of good callers over a simulated fleet, under virtual time: when each of them asks, and what it gets from whom.
  */
+import * as SeededRandom from "#core/simulation/SeededRandom"
+import type { DeploymentOptions } from "#core/simulation/SimulatedDeployment"
+import type { SimulatedService } from "#core/simulation/SimulatedService"
 import { type Event, HealthMonitor, LoadBalancer } from "@evenkeel/core"
-import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
-import type { DeploymentOptions } from "@evenkeel/core/simulation/SimulatedDeployment"
-import type { SimulatedService } from "@evenkeel/core/simulation/SimulatedService"
 import { Clock, Effect, Exit, Fiber, Random, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { fleet, type FleetConfig, listen, run } from "../support/Balanced.ts"

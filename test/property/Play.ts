@@ -1,11 +1,11 @@
 /**
  * Plays a scenario on the simulated service under virtual time, and shows whoever watches what happens.
  */
+import type { Deployment } from "#core/deployment/Deployment"
+import * as SimulatedService from "#core/simulation/SimulatedService"
+import * as SimulatedTransport from "#core/simulation/SimulatedTransport"
+import { Transport as TransportService } from "#core/Transport"
 import { type ConfigInput, Deployments, type Event, LoadBalancer, Telemetry, type Transport } from "@evenkeel/core"
-import type { Deployment } from "@evenkeel/core/deployment/Deployment"
-import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
-import * as SimulatedTransport from "@evenkeel/core/simulation/SimulatedTransport"
-import { Transport as TransportService } from "@evenkeel/core/Transport"
 import { Cause, Clock, Context, Effect, Exit, Fiber, Layer, Random, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { steady } from "../support/Balanced.ts"

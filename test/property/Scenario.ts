@@ -2,7 +2,7 @@
  * Scenarios: some deployments, what goes wrong with them and when, and who asks for what. Plain data, so that a failing
  * one shrinks to the few things that matter and can be read.
  */
-import type { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
+import type { SimulatedFault } from "#core/simulation/SimulatedFault"
 import { Schema } from "effect"
 
 const int = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))

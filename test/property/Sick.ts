@@ -1,7 +1,7 @@
 /**
  * Worlds with one deployment that is wrong in some way, beside well peers that have room for all.
  */
-import type { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
+import type { SimulatedFault } from "#core/simulation/SimulatedFault"
 import { Effect, Schema } from "effect"
 import { integer } from "../support/Check.ts"
 import { tellsOf } from "../support/Telling.ts"

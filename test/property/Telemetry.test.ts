@@ -1,6 +1,6 @@
+import { type Attribute, attributes, counted, genAi, type Instrument, observed } from "#core/telemetry/Names"
 import { assert, describe, it } from "@effect/vitest"
 import { type Event, type Snapshot } from "@evenkeel/core"
-import { type Attribute, attributes, counted, genAi, type Instrument, observed } from "@evenkeel/core/telemetry/Names"
 import { Effect, type Metric } from "effect"
 import { runs, seed } from "../support/Check.ts"
 import { drive, type Driven, priceOf, Traffic } from "./Billing.ts"

@@ -1,9 +1,9 @@
 /**
  * Worlds with one tenant whose every request goes wrong, wherever it is asked, beside good ones who must not notice.
  */
+import * as SeededRandom from "#core/simulation/SeededRandom"
+import type { SimulatedFault } from "#core/simulation/SimulatedFault"
 import { LoadBalancer } from "@evenkeel/core"
-import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
-import type { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
 import { Effect, Schema, Stream } from "effect"
 import { integer } from "../support/Check.ts"
 import { callsOf, gap, GIVEN_UP, noiseOf, percentile, play, type Reply, type Seen, shareOf } from "./Crowd.ts"

@@ -1,8 +1,8 @@
 /**
  * What must always hold, as watchers of a scenario: each writes what is wrong into a list.
  */
+import type { Deployment } from "#core/deployment/Deployment"
 import { LoadBalancerError } from "@evenkeel/core"
-import type { Deployment } from "@evenkeel/core/deployment/Deployment"
 import { Cause, Effect, Exit } from "effect"
 import { inspect } from "node:util"
 import { type Ended, keyOf, type Live, type Sent, type Watcher } from "./Play.ts"

@@ -1,7 +1,7 @@
 /**
  * What callers ask for, and when: the same for every client, from one seed.
  */
-import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
+import * as SeededRandom from "#core/simulation/SeededRandom"
 import type { Scenario, Traffic } from "./Scenario.ts"
 
 /** One request of a caller. */

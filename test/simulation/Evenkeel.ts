@@ -1,9 +1,9 @@
 /**
  * Evenkeel as a contender: the balancer with its defaults.
  */
+import * as SimulatedTransport from "#core/simulation/SimulatedTransport"
+import { Transport } from "#core/Transport"
 import { type ConfigInput, Deployments, LoadBalancer, Telemetry } from "@evenkeel/core"
-import * as SimulatedTransport from "@evenkeel/core/simulation/SimulatedTransport"
-import { Transport } from "@evenkeel/core/Transport"
 import { Context, Effect, Layer, Random, Stream } from "effect"
 import { type Contender, parametersOf } from "./Client.ts"
 import type { Place, Scenario } from "./Scenario.ts"

@@ -1,9 +1,9 @@
 /**
  * A small client around a plain policy: cooldown after a 429, three deployments at most, and nothing else.
  */
-import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
-import * as SimulatedTransport from "@evenkeel/core/simulation/SimulatedTransport"
-import type { TransportResponse } from "@evenkeel/core/Transport"
+import * as SeededRandom from "#core/simulation/SeededRandom"
+import * as SimulatedTransport from "#core/simulation/SimulatedTransport"
+import type { TransportResponse } from "#core/Transport"
 import { type Clock, Effect, Schedule } from "effect"
 import { type Client, type Contender, parametersOf } from "./Client.ts"
 import { type Ask, chargeOf } from "./Demand.ts"

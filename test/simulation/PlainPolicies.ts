@@ -1,7 +1,7 @@
 /**
  * Known policies, each in the few lines that it is known by.
  */
-import { SlidingWindow } from "@evenkeel/core/deployment/SlidingWindow"
+import { SlidingWindow } from "#core/deployment/SlidingWindow"
 import type { Place } from "./Scenario.ts"
 
 /** What plain policies know of a place. */

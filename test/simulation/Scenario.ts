@@ -1,7 +1,7 @@
 /**
  * A scenario: what there is, who asks for what, and what goes wrong when. Plain data, the same for every client.
  */
-import type { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
+import type { SimulatedFault } from "#core/simulation/SimulatedFault"
 
 /** A deployment that traffic may go to. */
 export interface Place {

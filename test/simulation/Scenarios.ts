@@ -1,7 +1,7 @@
 /**
  * The scenarios.
  */
-import type { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
+import type { SimulatedFault } from "#core/simulation/SimulatedFault"
 import type { Change, Place, Scenario, Traffic } from "./Scenario.ts"
 
 const usual: Traffic = {

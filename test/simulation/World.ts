@@ -4,15 +4,10 @@
  * What a service draws for a request depends on the request alone: whoever it is sent by, and wherever it goes, its
  * answer is as long and as lucky. So clients differ by what they do, and by nothing else.
  */
-import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
-import type {
-  SimulatedAnswer,
-  SimulatedEnding,
-  SimulatedPart,
-  SimulatedParts
-} from "@evenkeel/core/simulation/SimulatedAnswer"
-import type { SimulatedLatency } from "@evenkeel/core/simulation/SimulatedGeneration"
-import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
+import * as SeededRandom from "#core/simulation/SeededRandom"
+import type { SimulatedAnswer, SimulatedEnding, SimulatedPart, SimulatedParts } from "#core/simulation/SimulatedAnswer"
+import type { SimulatedLatency } from "#core/simulation/SimulatedGeneration"
+import * as SimulatedService from "#core/simulation/SimulatedService"
 import type { Change, Place, Scenario } from "./Scenario.ts"
 
 export const MODEL = "model"

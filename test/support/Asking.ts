@@ -1,10 +1,10 @@
 /**
  * Asks the router where a request would go.
  */
+import type { Deployment } from "#core/deployment/Deployment"
+import { decide, type Decision, type NoCandidate, type Query } from "#core/routing/Router"
 import { assert } from "@effect/vitest"
 import type { Policy } from "@evenkeel/core"
-import type { Deployment } from "@evenkeel/core/deployment/Deployment"
-import { decide, type Decision, type NoCandidate, type Query } from "@evenkeel/core/routing/Router"
 import { demandOf, makeGroup } from "./Parts.ts"
 
 const first: Policy.Policy = (candidates) => candidates[0]!

@@ -4,6 +4,11 @@
  * Nothing random is in it unless a test asks: latency is flat, active checks are off, and `run` provides one seed around
  * everything, because the balancer takes its clock and its random source when its layer is built.
  */
+import { type LayerOptions } from "#core/LoadBalancer"
+import type { DeploymentOptions, DeploymentStats } from "#core/simulation/SimulatedDeployment"
+import * as SimulatedService from "#core/simulation/SimulatedService"
+import * as SimulatedTransport from "#core/simulation/SimulatedTransport"
+import { Transport, type TransportRequest } from "#core/Transport"
 import {
   type AttemptSummary,
   type ConfigInput,
@@ -16,11 +21,6 @@ import {
   type LoadBalancerErrorReason,
   Telemetry
 } from "@evenkeel/core"
-import { type LayerOptions } from "@evenkeel/core/LoadBalancer"
-import type { DeploymentOptions, DeploymentStats } from "@evenkeel/core/simulation/SimulatedDeployment"
-import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
-import * as SimulatedTransport from "@evenkeel/core/simulation/SimulatedTransport"
-import { Transport, type TransportRequest } from "@evenkeel/core/Transport"
 import { Clock, Effect, type Exit, Fiber, identity, Layer, Random, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 

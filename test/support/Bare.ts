@@ -1,7 +1,7 @@
 /**
  * The official client without a balancer, and a way to compare what both give.
  */
-import type { Simulator } from "@evenkeel/node/simulator/SimulatorServer"
+import type { Simulator } from "#node/simulator/SimulatorServer"
 import OpenAI from "openai"
 import { urlOf } from "./Served.ts"
 

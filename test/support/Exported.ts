@@ -1,7 +1,7 @@
 /**
  * Metrics as each exporter tells them, in one form, so that they can be held beside each other.
  */
-import { instruments, prometheusName } from "@evenkeel/core/telemetry/Names"
+import { instruments, prometheusName } from "#core/telemetry/Names"
 import { DataPointType, type ResourceMetrics } from "@opentelemetry/sdk-metrics"
 import type { Metric } from "effect"
 

@@ -1,14 +1,14 @@
 /**
  * Deployments without a balancer around them, for tests of what is synchronous.
  */
+import type { Config } from "#core/Config"
+import * as Credential from "#core/deployment/Credential"
+import { Deployment } from "#core/deployment/Deployment"
+import { ModelGroup } from "#core/deployment/ModelGroup"
+import { Resource } from "#core/deployment/Resource"
+import type { Demand } from "#core/routing/Gate"
+import { Candidate } from "#core/routing/Policy"
 import { type ConfigInput, decodeConfig } from "@evenkeel/core"
-import type { Config } from "@evenkeel/core/Config"
-import * as Credential from "@evenkeel/core/deployment/Credential"
-import { Deployment } from "@evenkeel/core/deployment/Deployment"
-import { ModelGroup } from "@evenkeel/core/deployment/ModelGroup"
-import { Resource } from "@evenkeel/core/deployment/Resource"
-import type { Demand } from "@evenkeel/core/routing/Gate"
-import { Candidate } from "@evenkeel/core/routing/Policy"
 import { Result } from "effect"
 
 /** One deployment on a resource of its own. */

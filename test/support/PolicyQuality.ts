@@ -2,9 +2,9 @@
  * Bounds on the quality of a choice, each under traffic of its own. The numbers are those of docs and of the systems
  * that this one is measured against.
  */
+import * as SeededRandom from "#core/simulation/SeededRandom"
 import { assert } from "@effect/vitest"
 import type { Policy } from "@evenkeel/core"
-import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
 import { candidatesAt, makeDeployments, type PartOptions } from "./Parts.ts"
 import { drive, type Traffic, utilisations } from "./Traffic.ts"
 

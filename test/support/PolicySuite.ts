@@ -2,12 +2,12 @@
  * What every policy must do, written once: the contract for all of them, and the bounds on quality for those that can
  * hold them by their nature.
  */
+import type { Deployment } from "#core/deployment/Deployment"
+import type { Candidate } from "#core/routing/Policy"
+import { decide } from "#core/routing/Router"
+import * as SeededRandom from "#core/simulation/SeededRandom"
 import { assert, describe, it } from "@effect/vitest"
 import type { Policy } from "@evenkeel/core"
-import type { Deployment } from "@evenkeel/core/deployment/Deployment"
-import type { Candidate } from "@evenkeel/core/routing/Policy"
-import { decide } from "@evenkeel/core/routing/Router"
-import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
 import { Schema } from "effect"
 import { check, integer } from "./Check.ts"
 import { candidatesAt, demandOf, failUntilOpen, makeDeployments, makeGroup, type PartOptions } from "./Parts.ts"

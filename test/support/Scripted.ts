@@ -1,6 +1,7 @@
 /**
  * A balancer over a transport of canned answers, for what the simulated service does not say.
  */
+import { Transport, type TransportRequest } from "#core/Transport"
 import {
   type ConfigInput,
   type Deployments,
@@ -10,7 +11,6 @@ import {
   type LoadBalancerError,
   Telemetry
 } from "@evenkeel/core"
-import { Transport, type TransportRequest } from "@evenkeel/core/Transport"
 import { Cause, Clock, Effect, Layer, Random } from "effect"
 
 type ResourceInput = ConfigInput["resources"][number]

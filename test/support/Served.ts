@@ -1,11 +1,11 @@
 /**
  * Balancers over simulated services behind real sockets, for tests of Node's doors.
  */
+import type { Simulator, SimulatorOptions } from "#node/simulator/SimulatorServer"
+import { startSimulator } from "#node/simulator/SimulatorServer"
 import { assert } from "@effect/vitest"
 import type { ConfigInput } from "@evenkeel/core"
 import { createLoadBalancer, type LoadBalancerClient, type LoadBalancerClientOptions } from "@evenkeel/node"
-import type { Simulator, SimulatorOptions } from "@evenkeel/node/simulator/SimulatorServer"
-import { startSimulator } from "@evenkeel/node/simulator/SimulatorServer"
 
 export type ResourceOptions = SimulatorOptions["resources"][number]
 type ServiceOf = Simulator["service"]

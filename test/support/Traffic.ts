@@ -2,10 +2,10 @@
  * Traffic over deployments under virtual time, without a balancer: gates, a policy, reservations, and answers that come
  * after a while. Small enough to read, so that a policy's quality is what is measured and nothing else.
  */
+import type { Deployment, Permit } from "#core/deployment/Deployment"
+import { refusalOf } from "#core/routing/Gate"
+import * as SeededRandom from "#core/simulation/SeededRandom"
 import type { Policy } from "@evenkeel/core"
-import type { Deployment, Permit } from "@evenkeel/core/deployment/Deployment"
-import { refusalOf } from "@evenkeel/core/routing/Gate"
-import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
 import { candidatesAt, demandOf, makeGroup } from "./Parts.ts"
 
 export interface Traffic {

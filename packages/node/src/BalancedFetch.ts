@@ -6,18 +6,19 @@
  * client's typed errors come out, with `x-should-retry: false`, because retrying is done. After the first content of a
  * stream a failure becomes an error event: an abort, or a bare end, would finish the caller's loop as if all were well.
  */
-import type { Answer } from "@evenkeel/core/attempt/Answer"
-import { interrupted, StreamBreak } from "@evenkeel/core/attempt/GivenStream"
-import { headersOf } from "@evenkeel/core/BalancedHttpClient"
-import type { Deployments } from "@evenkeel/core/deployment/Deployments"
-import type { Answered } from "@evenkeel/core/Dispatcher"
-import * as ErrorAnswer from "@evenkeel/core/ErrorAnswer"
-import * as ForeignBody from "@evenkeel/core/ForeignBody"
-import * as ForeignRequest from "@evenkeel/core/ForeignRequest"
-import { bytesOf } from "@evenkeel/core/HttpDoor"
-import type { LoadBalancer } from "@evenkeel/core/LoadBalancer"
-import { LoadBalancerError, Unavailable } from "@evenkeel/core/LoadBalancerError"
-import * as LlmRequest from "@evenkeel/core/request/LlmRequest"
+import { type Deployments, type LoadBalancer, LoadBalancerError, Unavailable } from "@evenkeel/core"
+import {
+  type Answer,
+  type Answered,
+  bytesOf,
+  ErrorAnswer,
+  ForeignBody,
+  ForeignRequest,
+  headersOf,
+  interrupted,
+  LlmRequest,
+  StreamBreak
+} from "@evenkeel/core/internal"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

@@ -8,7 +8,8 @@
  * The first that is set is used, and if it is wrong the others are not looked at. Errors name variables; they never
  * show what is in them.
  */
-import { type Config, type ConfigInput, type ConfigIssue, decode, type Reference } from "@evenkeel/core/Config"
+import { type Config, type ConfigInput, type ConfigIssue, decodeConfig } from "@evenkeel/core"
+import type { Reference } from "@evenkeel/core/internal"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -111,7 +112,7 @@ const fromText = (text: string, source: string, environment: Environment): Loade
   const parsed = ConfigText.parse(text)
   if (Result.isFailure(parsed)) return failed(source, { path: "", message: parsed.failure })
   const { input, issues: missing, references } = ConfigText.resolve(parsed.success, environment)
-  const decoded = decode(input, { references })
+  const decoded = decodeConfig(input, { references })
   if (Result.isSuccess(decoded) && missing.length === 0) return Result.succeed(decoded.success)
   // a value that could not be filled in has been reported already
   const reported = new Set(missing.map(({ path }) => path))
@@ -232,7 +233,7 @@ const decodeVariables = (
     refer(`resources[0].deployments[${index}].model`)
   })
   return Result.mapError(
-    decode({ resources: [resource] }, { references }),
+    decodeConfig({ resources: [resource] }, { references }),
     (issues) => issues.map(({ message, path }) => ({ path: variableOf(path) ?? path, message }))
   )
 }

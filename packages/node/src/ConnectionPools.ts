@@ -8,8 +8,8 @@
 import "./Runtime.ts"
 
 import Undici from "@effect/platform-node/Undici"
-import { isLoopback } from "@evenkeel/core/config/Endpoint"
-import type { Connection, TlsOptions, TransportRequest } from "@evenkeel/core/Transport"
+import type { TransportRequest } from "@evenkeel/core"
+import { type Connection, isLoopback, type TlsOptions } from "@evenkeel/core/internal"
 import * as Redacted from "effect/Redacted"
 import type { ProxyVariables } from "./ProxyVariables.ts"
 

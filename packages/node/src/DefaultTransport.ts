@@ -1,9 +1,7 @@
 /**
  * The transport that this package takes by itself: undici on Node; on Bun and Deno, which have no undici, their own `fetch`.
  */
-import type { Config } from "@evenkeel/core/Config"
-import * as HttpClientTransport from "@evenkeel/core/HttpClientTransport"
-import type { Transport } from "@evenkeel/core/Transport"
+import { type Config, HttpClientTransport, type Transport } from "@evenkeel/core"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
 import * as Runtime from "./Runtime.ts"

@@ -3,7 +3,7 @@
  * for, and not before.
  */
 import type * as AzureIdentity from "@azure/identity"
-import { EntraTokens, type TokenProvider } from "@evenkeel/core/deployment/Credential"
+import { EntraTokens, type TokenProvider } from "@evenkeel/core"
 import * as Layer from "effect/Layer"
 
 /** What is used of `@azure/identity`. */

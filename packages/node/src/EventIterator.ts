@@ -1,7 +1,8 @@
 /**
  * Events for `for await`: a bounded queue between the balancer, which never waits, and one reader.
  */
-import type { Event, EventHub } from "@evenkeel/core/Event"
+import type { Event } from "@evenkeel/core"
+import type { EventHub } from "@evenkeel/core/internal"
 
 const CAPACITY = 1024
 

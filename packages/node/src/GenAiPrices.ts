@@ -4,7 +4,7 @@
  * They are those of the installed release of that package: nothing is fetched. Azure's are those of global deployments;
  * those of a region or a data zone are often a little higher, and belong in the configuration as `price`.
  */
-import { type PriceList, Prices, type TokenPrices } from "@evenkeel/core/pricing/Prices"
+import { type PriceList, Prices, type TokenPrices } from "@evenkeel/core"
 import { calcPrice, type ModelPrice } from "@pydantic/genai-prices"
 import * as Layer from "effect/Layer"
 

@@ -1,11 +1,15 @@
 /**
  * The balancer wired for Node: undici, Entra ID, and configuration from a file or the environment.
  */
-import type { Config, ConfigInput } from "@evenkeel/core/Config"
-import { decodeBeside, layerRules } from "@evenkeel/core/config/OptionIssues"
-import type { Deployments } from "@evenkeel/core/deployment/Deployments"
-import { type LayerOptions, LoadBalancer } from "@evenkeel/core/LoadBalancer"
-import { invalidConfig, type LoadBalancerError } from "@evenkeel/core/LoadBalancerError"
+import {
+  type Config,
+  type ConfigInput,
+  type Deployments,
+  type LayerOptions,
+  LoadBalancer,
+  type LoadBalancerError
+} from "@evenkeel/core"
+import { decodeBeside, invalidConfig, layerRules } from "@evenkeel/core/internal"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"

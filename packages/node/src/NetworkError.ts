@@ -1,7 +1,8 @@
 /**
  * Errors of undici, and of the system below it, in the transport's words.
  */
-import { isLocalTrouble, TransportError, type TransportErrorKind } from "@evenkeel/core/Transport"
+import { TransportError } from "@evenkeel/core"
+import { isLocalTrouble, type TransportErrorKind } from "@evenkeel/core/internal"
 
 const kinds: Readonly<Record<string, TransportErrorKind>> = {
   ENOTFOUND: "dns",

@@ -10,7 +10,7 @@
  * port or memory left for a connection: then it is tried again for as long as connecting may take.
  */
 import type Undici from "@effect/platform-node/Undici"
-import { Transport, TransportError, type TransportRequest, type TransportResponse } from "@evenkeel/core/Transport"
+import { Transport, TransportError, type TransportRequest, type TransportResponse } from "@evenkeel/core"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

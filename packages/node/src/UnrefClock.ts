@@ -2,7 +2,7 @@
  * A clock whose timers do not keep the process alive: for what only watches. A balancer that nobody closed would hold a
  * finished script for ever by its checks, and for ten minutes by the time limit of its last request.
  */
-import { WatchClock } from "@evenkeel/core/Time"
+import { WatchClock } from "@evenkeel/core/internal"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"

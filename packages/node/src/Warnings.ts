@@ -2,10 +2,8 @@
  * What someone should look at, said once: a wrong key, a resource that cannot be reached, a deployment that does not exist.
  * Requests go elsewhere meanwhile, so that without a word half a fleet can be dead, unseen.
  */
-import type { Deployments } from "@evenkeel/core/deployment/Deployments"
-import type { Event } from "@evenkeel/core/Event"
-import { cureOf } from "@evenkeel/core/telemetry/Cure"
-import { reasonWord } from "@evenkeel/core/telemetry/ReasonWord"
+import type { Deployments, Event } from "@evenkeel/core"
+import { cureOf, reasonWord } from "@evenkeel/core/internal"
 
 /** One warning. It holds no key, prompt or completion. */
 export interface BalancerWarning {

@@ -12,19 +12,24 @@
  * }
  * ```
  */
-import type { CheckOptions, CheckReport } from "@evenkeel/core/CheckReport"
-import type { Config, ConfigInput } from "@evenkeel/core/Config"
-import { aLayer, decodeBeside, issuesOf, layerRules } from "@evenkeel/core/config/OptionIssues"
-import { EntraTokens } from "@evenkeel/core/deployment/Credential"
-import { Deployments } from "@evenkeel/core/deployment/Deployments"
-import type { Event } from "@evenkeel/core/Event"
-import { type ExplainParams, type LayerOptions, LoadBalancer } from "@evenkeel/core/LoadBalancer"
-import { invalidConfig } from "@evenkeel/core/LoadBalancerError"
-import type { CallOptions } from "@evenkeel/core/request/LlmRequest"
-import type { Explanation } from "@evenkeel/core/routing/Explanation"
-import type { Snapshot } from "@evenkeel/core/Snapshot"
-import { Telemetry } from "@evenkeel/core/telemetry/Telemetry"
-import type { Transport } from "@evenkeel/core/Transport"
+import {
+  type CallOptions,
+  type CheckOptions,
+  type CheckReport,
+  type Config,
+  type ConfigInput,
+  Deployments,
+  EntraTokens,
+  type Event,
+  type ExplainParams,
+  type Explanation,
+  type LayerOptions,
+  LoadBalancer,
+  type Snapshot,
+  Telemetry,
+  type Transport
+} from "@evenkeel/core"
+import { aLayer, decodeBeside, invalidConfig, issuesOf, layerRules } from "@evenkeel/core/internal"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

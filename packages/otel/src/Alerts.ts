@@ -4,14 +4,7 @@
  * Symptoms wake people, causes do not: `critical` is for what callers feel, or will within minutes; `warning` is for the
  * morning; `info` is for whoever looks. Each says which panel of the dashboard to look at next.
  */
-import {
-  type Attribute,
-  counted,
-  type Instrument,
-  observed,
-  overflow,
-  prometheusLabel
-} from "@evenkeel/core/telemetry/Names"
+import { type Attribute, counted, type Instrument, observed, overflow, prometheusLabel } from "@evenkeel/core/internal"
 import { panelIds } from "./Dashboard.ts"
 import {
   answerableRate,

@@ -10,7 +10,7 @@ import {
   observed,
   prometheusLabel,
   prometheusName
-} from "@evenkeel/core/telemetry/Names"
+} from "@evenkeel/core/internal"
 import { type Panel, type PanelQuery, rows, type Unit } from "./Panels.ts"
 import { aggregate, type Expression, job, promql, rate, series, variables } from "./PromQl.ts"
 

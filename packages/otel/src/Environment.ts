@@ -4,7 +4,7 @@
  *
  * (OpenTelemetry: environment variable specification; OTLP exporter configuration.)
  */
-import { TelemetryDefaults, type TelemetryOptions } from "@evenkeel/core/telemetry/Telemetry"
+import { TelemetryDefaults, type TelemetryOptions } from "@evenkeel/core"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

@@ -4,7 +4,7 @@
  * A panel is plain data: the dashboard draws it, alerts name it as the place to look next, and docs/observability.md quotes
  * it. Its queries add up over processes what is counted, and take of state what the worst process sees.
  */
-import type { LoadBalancerErrorReason } from "@evenkeel/core/LoadBalancerError"
+import type { LoadBalancerErrorReason } from "@evenkeel/core"
 import {
   type Attribute,
   counted,
@@ -13,7 +13,7 @@ import {
   type Instrument,
   observed,
   prometheusLabel
-} from "@evenkeel/core/telemetry/Names"
+} from "@evenkeel/core/internal"
 import {
   aggregate,
   any,

@@ -5,7 +5,7 @@
  * at once: as Prometheus takes it, for people and alerts, and as a panel of Grafana has it, which is narrowed by the
  * dashboard's variables and looks over as long as fits the width of the graph.
  */
-import { type Attribute, type Instrument, prometheusLabel, prometheusName } from "@evenkeel/core/telemetry/Names"
+import { type Attribute, type Instrument, prometheusLabel, prometheusName } from "@evenkeel/core/internal"
 
 /** A piece of PromQL, and what it is made of. */
 export interface Expression {

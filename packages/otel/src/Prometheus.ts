@@ -1,7 +1,7 @@
 /**
  * Metrics as Prometheus reads them: a page of text, for a route of your own or from a small server.
  */
-import { instruments, prometheusName } from "@evenkeel/core/telemetry/Names"
+import { instruments, prometheusName } from "@evenkeel/core/internal"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"

@@ -1,6 +1,6 @@
+import type { CallOptions } from "#core/request/LlmRequest"
 import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
-import type { CallOptions } from "@evenkeel/core/request/LlmRequest"
 import { Effect, Stream } from "effect"
 import { answer, failure, fleet, hello, reasonOf, run, service, settle, stateOf } from "../../support/Balanced.ts"
 

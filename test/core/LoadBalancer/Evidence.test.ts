@@ -1,6 +1,6 @@
+import { Breaker } from "#core/deployment/Breaker"
 import { assert, describe, it } from "@effect/vitest"
 import { Deployments, LoadBalancer } from "@evenkeel/core"
-import { Breaker } from "@evenkeel/core/deployment/Breaker"
 import { Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, hello, stateOf } from "../../support/Balanced.ts"

@@ -1,6 +1,6 @@
+import * as BalancedHttpClient from "#core/BalancedHttpClient"
+import type { TransportRequest } from "#core/Transport"
 import { assert, describe, it } from "@effect/vitest"
-import * as BalancedHttpClient from "@evenkeel/core/BalancedHttpClient"
-import type { TransportRequest } from "@evenkeel/core/Transport"
 import { Effect, Fiber, Layer, Stream } from "effect"
 import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"

@@ -1,6 +1,6 @@
+import { TransportError, type TransportErrorKind } from "#core/Transport"
 import { assert, describe, it } from "@effect/vitest"
 import { Deployments, HealthMonitor, LoadBalancer } from "@evenkeel/core"
-import { TransportError, type TransportErrorKind } from "@evenkeel/core/Transport"
 import { Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import {

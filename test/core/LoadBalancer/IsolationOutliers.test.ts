@@ -1,6 +1,6 @@
+import type { SimulatedFault } from "#core/simulation/SimulatedFault"
 import { assert, describe, it } from "@effect/vitest"
 import { type Event, LoadBalancer, type LoadBalancerError } from "@evenkeel/core"
-import type { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
 import { Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { fleet, hello, listen, run, sent, service } from "../../support/Balanced.ts"

@@ -1,6 +1,6 @@
+import { Transport } from "#core/Transport"
 import { assert, describe, it } from "@effect/vitest"
 import { type CallOptions, Deployments, LoadBalancer } from "@evenkeel/core"
-import { Transport } from "@evenkeel/core/Transport"
 import { type Cause, Clock, Effect, Fiber, Layer, Queue, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, failure, hello, reasonOf, stateOf } from "../../support/Balanced.ts"

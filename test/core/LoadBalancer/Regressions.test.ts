@@ -1,6 +1,6 @@
+import type { CallOptions } from "#core/request/LlmRequest"
 import { assert, describe, it } from "@effect/vitest"
 import { Deployments, LoadBalancer, type LoadBalancerError } from "@evenkeel/core"
-import type { CallOptions } from "@evenkeel/core/request/LlmRequest"
 import { Effect, Schedule, Stream } from "effect"
 import { answer, failure, heard, hello, listen, reasonOf, settle, stateOf } from "../../support/Balanced.ts"
 import { asked, azure, completion, scripted, tooLong } from "../../support/Scripted.ts"

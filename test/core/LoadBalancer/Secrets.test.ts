@@ -1,6 +1,6 @@
+import type { SimulatedFault } from "#core/simulation/SimulatedFault"
 import { assert, describe, it } from "@effect/vitest"
 import { Deployments, LoadBalancer, LoadBalancerError } from "@evenkeel/core"
-import type { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
 import { Cause, Effect, Exit, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { inspect } from "node:util"

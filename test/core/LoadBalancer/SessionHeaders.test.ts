@@ -1,6 +1,6 @@
+import * as BalancedHttpClient from "#core/BalancedHttpClient"
 import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
-import * as BalancedHttpClient from "@evenkeel/core/BalancedHttpClient"
 import { Effect, Layer } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"

@@ -1,5 +1,5 @@
+import type { Outcome } from "#core/attempt/Outcome"
 import { assert, describe, it } from "@effect/vitest"
-import type { Outcome } from "@evenkeel/core/attempt/Outcome"
 import { bytesOf, type Given, makeReader, named, type ReadOptions } from "../../support/Events.ts"
 import { created, dataOf, hello, responses, role, stop, text, whole } from "./answers.ts"
 

@@ -1,5 +1,5 @@
+import { bytesOf as rebuilt } from "#core/HttpDoor"
 import { assert, describe, it } from "@effect/vitest"
-import { bytesOf as rebuilt } from "@evenkeel/core/HttpDoor"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
 import { bytesOf, concat, cut, type Given, named, parse, read, type ReadOptions } from "../../support/Events.ts"

@@ -1,6 +1,6 @@
+import * as Outcome from "#core/attempt/Outcome"
+import { TransportError } from "#core/Transport"
 import { assert, describe, it } from "@effect/vitest"
-import * as Outcome from "@evenkeel/core/attempt/Outcome"
-import { TransportError } from "@evenkeel/core/Transport"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
 

@@ -1,5 +1,5 @@
+import { Breaker, type BreakerOptions } from "#core/deployment/Breaker"
 import { assert, describe, it } from "@effect/vitest"
-import { Breaker, type BreakerOptions } from "@evenkeel/core/deployment/Breaker"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
 import { BreakerModel } from "./BreakerModel.ts"

@@ -1,7 +1,7 @@
 /**
  * What a breaker should be, as plainly as it can be said: a list of results, a state, and a number for each state.
  */
-import type { BreakerOptions } from "@evenkeel/core/deployment/Breaker"
+import type { BreakerOptions } from "#core/deployment/Breaker"
 
 export class BreakerModel {
   state: "closed" | "open" | "half-open" = "closed"

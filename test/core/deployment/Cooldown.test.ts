@@ -1,5 +1,5 @@
+import { Cooldown } from "#core/deployment/Cooldown"
 import { assert, describe, it } from "@effect/vitest"
-import { Cooldown } from "@evenkeel/core/deployment/Cooldown"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
 import { CooldownModel } from "./CooldownModel.ts"

@@ -1,7 +1,7 @@
 /**
  * What a cooldown should be: a list of the waits that were asked for, and of the requests that passed meanwhile.
  */
-import type { CooldownOptions } from "@evenkeel/core/deployment/Cooldown"
+import type { CooldownOptions } from "#core/deployment/Cooldown"
 
 interface Wait {
   readonly until: number

@@ -1,6 +1,6 @@
+import { refusalOf } from "#core/routing/Gate"
 import { assert, describe, it } from "@effect/vitest"
 import { type DeploymentChange, Deployments, type Event } from "@evenkeel/core"
-import { refusalOf } from "@evenkeel/core/routing/Gate"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { demandOf, makeConfig } from "../../support/Parts.ts"

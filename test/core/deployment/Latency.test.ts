@@ -1,5 +1,5 @@
+import { ExpectedLatency, Latency, sizeOf } from "#core/deployment/Latency"
 import { assert, describe, it } from "@effect/vitest"
-import { ExpectedLatency, Latency, sizeOf } from "@evenkeel/core/deployment/Latency"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
 

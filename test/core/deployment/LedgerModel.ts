@@ -3,8 +3,8 @@
  *
  * Where other clients fade it is exact only to a token, since whole ones are counted: there it gives bounds.
  */
-import type { QuotaOptions } from "@evenkeel/core/deployment/Quota"
-import type { RateLimits } from "@evenkeel/core/deployment/RateLimitHeaders"
+import type { QuotaOptions } from "#core/deployment/Quota"
+import type { RateLimits } from "#core/deployment/RateLimitHeaders"
 
 const MINUTE = 60_000
 const QUARTER = 250

@@ -1,5 +1,5 @@
+import { Quota, type QuotaOptions, type Reservation } from "#core/deployment/Quota"
 import { assert, describe, it } from "@effect/vitest"
-import { Quota, type QuotaOptions, type Reservation } from "@evenkeel/core/deployment/Quota"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
 

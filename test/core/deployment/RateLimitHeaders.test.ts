@@ -1,5 +1,5 @@
+import { parseDuration, parseRateLimits, parseWait } from "#core/deployment/RateLimitHeaders"
 import { assert, describe, it } from "@effect/vitest"
-import { parseDuration, parseRateLimits, parseWait } from "@evenkeel/core/deployment/RateLimitHeaders"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
 

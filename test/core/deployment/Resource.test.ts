@@ -1,8 +1,8 @@
+import { decode } from "#core/Config"
+import * as Credential from "#core/deployment/Credential"
+import { isSafePath, Resource } from "#core/deployment/Resource"
 import { assert, describe, it } from "@effect/vitest"
 import { type ResourceInput } from "@evenkeel/core"
-import { decode } from "@evenkeel/core/Config"
-import * as Credential from "@evenkeel/core/deployment/Credential"
-import { isSafePath, Resource } from "@evenkeel/core/deployment/Resource"
 import { Result, Schema } from "effect"
 import { check } from "../../support/Check.ts"
 

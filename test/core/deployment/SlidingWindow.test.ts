@@ -1,5 +1,5 @@
+import { SlidingWindow } from "#core/deployment/SlidingWindow"
 import { assert, describe, it } from "@effect/vitest"
-import { SlidingWindow } from "@evenkeel/core/deployment/SlidingWindow"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
 

@@ -1,5 +1,5 @@
+import { type Place, WaitingLine } from "#core/deployment/WaitingLine"
 import { assert, describe, it } from "@effect/vitest"
-import { type Place, WaitingLine } from "@evenkeel/core/deployment/WaitingLine"
 import { Effect, Fiber, Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
 

@@ -1,7 +1,7 @@
+import { decode } from "#core/Config"
+import { refusalOf } from "#core/routing/Gate"
 import { assert, describe, it } from "@effect/vitest"
 import { Deployments } from "@evenkeel/core"
-import { decode } from "@evenkeel/core/Config"
-import { refusalOf } from "@evenkeel/core/routing/Gate"
 import { Effect, Result } from "effect"
 import { demandOf } from "../../support/Parts.ts"
 

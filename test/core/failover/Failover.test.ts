@@ -1,5 +1,5 @@
+import * as Failover from "#core/failover/Failover"
 import { assert, describe, it } from "@effect/vitest"
-import * as Failover from "@evenkeel/core/failover/Failover"
 import { Duration, Effect, Exit, Random, Schedule, Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
 

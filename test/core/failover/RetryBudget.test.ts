@@ -1,5 +1,5 @@
+import { RetryBudget } from "#core/failover/RetryBudget"
 import { assert, describe, it } from "@effect/vitest"
-import { RetryBudget } from "@evenkeel/core/failover/RetryBudget"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
 import { RetryBudgetModel } from "./RetryBudgetModel.ts"

@@ -1,6 +1,6 @@
+import type { Usage } from "#core/LoadBalancerError"
+import { costOf, type PriceList, type PriceQuery, Prices } from "#core/pricing/Prices"
 import { assert, describe, it } from "@effect/vitest"
-import type { Usage } from "@evenkeel/core/LoadBalancerError"
-import { costOf, type PriceList, type PriceQuery, Prices } from "@evenkeel/core/pricing/Prices"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"

@@ -1,5 +1,5 @@
+import * as LlmRequest from "#core/request/LlmRequest"
 import { assert, describe, it } from "@effect/vitest"
-import * as LlmRequest from "@evenkeel/core/request/LlmRequest"
 import { Schema } from "effect"
 import { check } from "../../support/Check.ts"
 

@@ -1,6 +1,6 @@
+import * as LlmRequest from "#core/request/LlmRequest"
+import { encryptedKey } from "#core/request/StoredIds"
 import { assert, describe, it } from "@effect/vitest"
-import * as LlmRequest from "@evenkeel/core/request/LlmRequest"
-import { encryptedKey } from "@evenkeel/core/request/StoredIds"
 import { Schema } from "effect"
 import { check } from "../../support/Check.ts"
 

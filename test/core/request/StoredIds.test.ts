@@ -1,6 +1,6 @@
+import { readFacts } from "#core/request/LlmRequest"
+import { idsOfAnswer, idsOfPath } from "#core/request/StoredIds"
 import { assert, describe, it } from "@effect/vitest"
-import { readFacts } from "@evenkeel/core/request/LlmRequest"
-import { idsOfAnswer, idsOfPath } from "@evenkeel/core/request/StoredIds"
 
 const idsIn = (operation: "chat" | "responses" | "other", parameters: object) =>
   readFacts(operation, { model: "m", ...parameters }).pin?.ids

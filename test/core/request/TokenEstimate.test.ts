@@ -1,5 +1,5 @@
+import { countCharacters, TokenEstimate } from "#core/request/TokenEstimate"
 import { assert, describe, it } from "@effect/vitest"
-import { countCharacters, TokenEstimate } from "@evenkeel/core/request/TokenEstimate"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
 

@@ -1,6 +1,6 @@
+import type { Deployment } from "#core/deployment/Deployment"
+import { isFailing, opensAt, type Refusal, refusalOf } from "#core/routing/Gate"
 import { assert, describe, it } from "@effect/vitest"
-import type { Deployment } from "@evenkeel/core/deployment/Deployment"
-import { isFailing, opensAt, type Refusal, refusalOf } from "@evenkeel/core/routing/Gate"
 import { demandOf, failUntilOpen, makeDeployments, type PartOptions } from "../../support/Parts.ts"
 
 const demand = demandOf(100, { promptTokens: 50 })

@@ -1,5 +1,5 @@
+import { ResourceOwners } from "#core/routing/ResourceOwners"
 import { assert, describe, it } from "@effect/vitest"
-import { ResourceOwners } from "@evenkeel/core/routing/ResourceOwners"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
 

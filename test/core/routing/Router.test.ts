@@ -1,8 +1,8 @@
+import type { Deployment } from "#core/deployment/Deployment"
+import { healthyShare } from "#core/routing/Router"
+import * as SeededRandom from "#core/simulation/SeededRandom"
 import { assert, describe, it } from "@effect/vitest"
 import { Policy } from "@evenkeel/core"
-import type { Deployment } from "@evenkeel/core/deployment/Deployment"
-import { healthyShare } from "@evenkeel/core/routing/Router"
-import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
 import { ask, chosen, none } from "../../support/Asking.ts"
 import { failUntilOpen, makeDeployments, makeGroup, type PartOptions } from "../../support/Parts.ts"
 

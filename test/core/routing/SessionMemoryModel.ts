@@ -1,7 +1,7 @@
 /**
  * What the memory of sessions should be: a list of places, in the order in which they were last written.
  */
-import type { SessionAffinityOptions } from "@evenkeel/core/routing/SessionAffinity"
+import type { SessionAffinityOptions } from "#core/routing/SessionAffinity"
 
 /** What of a deployment matters here. */
 interface Leaving {

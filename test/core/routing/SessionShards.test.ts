@@ -1,5 +1,5 @@
+import { SessionShards } from "#core/routing/SessionShards"
 import { assert, describe, it } from "@effect/vitest"
-import { SessionShards } from "@evenkeel/core/routing/SessionShards"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
 

@@ -1,5 +1,5 @@
+import * as Cache from "#core/simulation/SimulatedCache"
 import { assert, describe, it } from "@effect/vitest"
-import * as Cache from "@evenkeel/core/simulation/SimulatedCache"
 
 /** A text of so many tokens of 4 characters, different for each name. */
 const prompt = (name: string, tokens: number): string =>

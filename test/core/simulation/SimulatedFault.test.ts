@@ -1,7 +1,7 @@
+import * as SeededRandom from "#core/simulation/SeededRandom"
+import * as Errors from "#core/simulation/SimulatedErrors"
+import { SimulatedFault } from "#core/simulation/SimulatedFault"
 import { assert, describe, it } from "@effect/vitest"
-import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
-import * as Errors from "@evenkeel/core/simulation/SimulatedErrors"
-import { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
 import * as Schema from "effect/Schema"
 import { ask, events, hello, json, makeService } from "./ask.ts"
 

@@ -1,5 +1,5 @@
+import * as SimulatedHttpClient from "#core/simulation/SimulatedHttpClient"
 import { assert, describe, it } from "@effect/vitest"
-import * as SimulatedHttpClient from "@evenkeel/core/simulation/SimulatedHttpClient"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as HttpClient from "effect/http/HttpClient"

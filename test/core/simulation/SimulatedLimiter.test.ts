@@ -1,5 +1,5 @@
+import * as Limiter from "#core/simulation/SimulatedLimiter"
 import { assert, describe, it } from "@effect/vitest"
-import * as Limiter from "@evenkeel/core/simulation/SimulatedLimiter"
 import * as Schema from "effect/Schema"
 import { check } from "../../support/Check.ts"
 

@@ -1,7 +1,7 @@
+import * as Config from "#core/Config"
+import * as SeededRandom from "#core/simulation/SeededRandom"
+import * as SimulatedService from "#core/simulation/SimulatedService"
 import { assert, describe, it } from "@effect/vitest"
-import * as Config from "@evenkeel/core/Config"
-import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
-import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
 import * as Result from "effect/Result"
 import { ask, events, hello, json, makeService, open, steady, textOf } from "./ask.ts"
 

@@ -1,6 +1,6 @@
-import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
-import type { SimulatedAnswer } from "@evenkeel/core/simulation/SimulatedAnswer"
-import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
+import * as SeededRandom from "#core/simulation/SeededRandom"
+import type { SimulatedAnswer } from "#core/simulation/SimulatedAnswer"
+import * as SimulatedService from "#core/simulation/SimulatedService"
 
 /** A resource without jitter: the first token after 100 ms, then one every 10 ms. */
 export const makeService = (

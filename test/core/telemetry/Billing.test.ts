@@ -1,7 +1,7 @@
+import { type PriceList } from "#core/pricing/Prices"
+import { counted, genAi, type Instrument } from "#core/telemetry/Names"
 import { assert, describe, it } from "@effect/vitest"
 import { Deployments, type Event, LoadBalancer, Prices, Telemetry } from "@evenkeel/core"
-import { type PriceList } from "@evenkeel/core/pricing/Prices"
-import { counted, genAi, type Instrument } from "@evenkeel/core/telemetry/Names"
 import { Effect, Metric, Stream } from "effect"
 import { azure, type Canned, scripted } from "../../support/Scripted.ts"
 

@@ -1,6 +1,6 @@
+import { Logs } from "#core/telemetry/Logs"
 import { assert, describe, it } from "@effect/vitest"
 import { Deployments, type Event, LoadBalancer, Telemetry } from "@evenkeel/core"
-import { Logs } from "@evenkeel/core/telemetry/Logs"
 import { Effect, Logger, References, type Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, fleet, type FleetConfig, hello, run, service, settle, stateOf } from "../../support/Balanced.ts"

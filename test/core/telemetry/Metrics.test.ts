@@ -1,5 +1,3 @@
-import { assert, describe, it } from "@effect/vitest"
-import type { Event } from "@evenkeel/core"
 import {
   type Attribute,
   attributes,
@@ -9,7 +7,9 @@ import {
   type Instrument,
   instruments,
   observed
-} from "@evenkeel/core/telemetry/Names"
+} from "#core/telemetry/Names"
+import { assert, describe, it } from "@effect/vitest"
+import type { Event } from "@evenkeel/core"
 import { Effect, Metric } from "effect"
 import { tour, type Toured } from "../../support/Tour.ts"
 

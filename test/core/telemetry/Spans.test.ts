@@ -1,7 +1,7 @@
+import type { SimulatedFault } from "#core/simulation/SimulatedFault"
+import * as Spans from "#core/telemetry/Spans"
 import { assert, describe, it } from "@effect/vitest"
 import { Deployments, LoadBalancer, Telemetry, type TelemetryOptions, type Transport } from "@evenkeel/core"
-import type { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
-import * as Spans from "@evenkeel/core/telemetry/Spans"
 import {
   Clock,
   Context,

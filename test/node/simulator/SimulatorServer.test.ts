@@ -1,6 +1,6 @@
 // oxlint-disable no-await-in-loop -- one after the other is what is tested
+import * as SimulatorServer from "#node/simulator/SimulatorServer"
 import { assert, describe, it } from "@effect/vitest"
-import * as SimulatorServer from "@evenkeel/node/simulator/SimulatorServer"
 import * as Effect from "effect/Effect"
 import * as Http from "node:http"
 import * as Net from "node:net"

@@ -4,8 +4,8 @@
  * References are replaced after parsing, in texts only: what a variable holds can neither break the syntax nor add
  * structure. What a parser says about the text is shown only as far as no key can be in it.
  */
-import { type ConfigIssue, type Reference } from "@evenkeel/core/Config"
-import { formatPath, looksSecret, type Path } from "@evenkeel/core/config/ConfigIssues"
+import type { ConfigIssue } from "@evenkeel/core"
+import { formatPath, looksSecret, type Path, type Reference } from "@evenkeel/core/internal"
 import * as Yaml from "effect/encoding/Yaml"
 import * as Result from "effect/Result"
 

@@ -1,8 +1,7 @@
 /**
  * The control routes of the simulator: everything under `/++/`.
  */
-import { SimulatedFault } from "@evenkeel/core/simulation/SimulatedFault"
-import type { SimulatedService } from "@evenkeel/core/simulation/SimulatedService"
+import { SimulatedFault, type SimulatedService } from "@evenkeel/core/simulation"
 import * as Schema from "effect/Schema"
 import type { ServerResponse } from "node:http"
 
@@ -10,7 +9,7 @@ import type { ServerResponse } from "node:http"
  * Answers a request for a control route.
  */
 export const answer = (
-  service: SimulatedService,
+  service: SimulatedService.SimulatedService,
   method: string,
   url: string,
   body: string,
@@ -41,7 +40,7 @@ const decodeFaults = Schema.decodeUnknownSync(Faults, strict)
 const decodeLimits = Schema.decodeUnknownSync(Limits, strict)
 const decodeConsumed = Schema.decodeUnknownSync(Consumed, strict)
 
-const routes: Readonly<Record<string, (service: SimulatedService, body: string) => unknown>> = {
+const routes: Readonly<Record<string, (service: SimulatedService.SimulatedService, body: string) => unknown>> = {
   "GET /++/stats": (service) => service.stats(Date.now()),
   "GET /++/faults": (service) => service.faults(),
   "PATCH /++/faults": (service, body) => {

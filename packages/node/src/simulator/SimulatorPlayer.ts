@@ -4,7 +4,7 @@
  * A waiting answer has one timer. When it fires, everything that is due goes out in one write, so that a busy machine
  * sends fewer and larger writes instead of falling behind.
  */
-import type { SimulatedAnswer } from "@evenkeel/core/simulation/SimulatedAnswer"
+import type { SimulatedAnswer } from "@evenkeel/core/simulation"
 import type { ServerResponse } from "node:http"
 
 /**

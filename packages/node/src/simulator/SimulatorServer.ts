@@ -24,9 +24,8 @@
  * - `PATCH /++/limits`: `{ "gpt-4o": { "tpm": 10000, "rpm": 60 } }`.
  * - `POST /++/consume`: use by other clients, `{ "deployment": "gpt-4o", "tokens": 5000, "requests": 3 }`.
  */
-import type { ResourceInput } from "@evenkeel/core/Config"
-import * as SeededRandom from "@evenkeel/core/simulation/SeededRandom"
-import * as SimulatedService from "@evenkeel/core/simulation/SimulatedService"
+import type { ResourceInput } from "@evenkeel/core"
+import { SeededRandom, SimulatedService } from "@evenkeel/core/simulation"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
