@@ -1,7 +1,7 @@
 /**
  * Whole answers over real sockets: each door against the bare client.
  */
-import * as HttpClientTransport from "#core/HttpClientTransport"
+import * as HttpClientTransport from "#core/transport/HttpClientTransport"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import Undici from "@effect/platform-node/Undici"
 import * as Effect from "effect/Effect"

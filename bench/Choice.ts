@@ -1,7 +1,7 @@
 /**
  * A choice among many deployments: all gates, then the policy.
  */
-import * as Config from "#core/Config"
+import * as Config from "#core/config/Config"
 import { Deployments } from "#core/deployment/Deployments"
 import { powerOfTwoChoices } from "#core/routing/Policy"
 import { decide, type Query, type RouterOptions } from "#core/routing/Router"

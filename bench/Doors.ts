@@ -3,7 +3,7 @@
  */
 import { LoadBalancer } from "#core/LoadBalancer"
 import { Telemetry } from "#core/telemetry/Telemetry"
-import type { Transport } from "#core/Transport"
+import type { Transport } from "#core/transport/Transport"
 import * as UndiciTransport from "#node/UndiciTransport"
 import type { ConfigInput } from "@evenkeel/core"
 import { createLoadBalancer } from "@evenkeel/node"

@@ -1,7 +1,7 @@
 /**
  * What a call costs without a network: the answer is there at once.
  */
-import { Transport, type TransportResponse } from "#core/Transport"
+import { Transport, type TransportResponse } from "#core/transport/Transport"
 import { make as leanResponse } from "#node/LeanResponse"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"

@@ -1,7 +1,7 @@
 /**
  * The two balancers that share the service, as two processes would: one used through Effect, one through promises.
  */
-import type { ResourceInput } from "#core/Config"
+import type { ResourceInput } from "#core/config/Config"
 import { Deployments } from "#core/deployment/Deployments"
 import type { Event } from "#core/Event"
 import { LoadBalancer } from "#core/LoadBalancer"

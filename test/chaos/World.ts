@@ -2,7 +2,7 @@
  * The service that the storm strikes, and how balancers are configured for it: ten deployments of one model in six
  * resources and two tiers, and some for embeddings.
  */
-import type { ResourceInput } from "#core/Config"
+import type { ResourceInput } from "#core/config/Config"
 import type { DeploymentOptions } from "#core/simulation/SimulatedDeployment"
 import { type Simulator, type SimulatorResourceOptions, startSimulator } from "#node/simulator/SimulatorServer"
 import type { ConfigInput } from "@evenkeel/core"

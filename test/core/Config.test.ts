@@ -1,4 +1,4 @@
-import * as Config from "#core/Config"
+import * as Config from "#core/config/Config"
 import type { ConfigSchema } from "#core/config/ConfigSchema"
 import { assert, describe, it } from "@effect/vitest"
 import * as Arbitrary from "effect/Arbitrary"

@@ -1,4 +1,4 @@
-import type { ResourceInput } from "#core/Config"
+import type { ResourceInput } from "#core/config/Config"
 import type { SimulatedFault } from "#core/simulation/SimulatedFault"
 import { startSimulator } from "#node/simulator/SimulatorServer"
 import { assert, describe, it } from "@effect/vitest"

@@ -1,5 +1,5 @@
 // oxlint-disable no-await-in-loop -- one after the other is what is tested
-import type { Connection, TransportRequest } from "#core/Transport"
+import type { Connection, TransportRequest } from "#core/transport/Transport"
 import * as UndiciTransport from "#node/UndiciTransport"
 import { assert, describe, it } from "@effect/vitest"
 import { createLoadBalancer } from "@evenkeel/node"

@@ -1,5 +1,5 @@
-import type { Usage } from "#core/LoadBalancerError"
-import { costOf, type PriceList, type PriceQuery, Prices } from "#core/pricing/Prices"
+import { costOf, type PriceList, type PriceQuery, Prices } from "#core/config/Prices"
+import type { Usage } from "#core/Errors"
 import * as GenAiPrices from "#node/GenAiPrices"
 import { assert, describe, it } from "@effect/vitest"
 import { calcPrice, findProvider } from "@pydantic/genai-prices"

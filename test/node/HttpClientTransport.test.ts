@@ -1,6 +1,6 @@
 // oxlint-disable no-await-in-loop -- one after the other is what is tested
-import * as HttpClientTransport from "#core/HttpClientTransport"
-import { Transport } from "#core/Transport"
+import * as HttpClientTransport from "#core/transport/HttpClientTransport"
+import { Transport } from "#core/transport/Transport"
 import { assert, describe, it } from "@effect/vitest"
 import { createLoadBalancer } from "@evenkeel/node"
 import * as Effect from "effect/Effect"

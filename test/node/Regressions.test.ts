@@ -1,4 +1,4 @@
-import { TransportError } from "#core/Transport"
+import { TransportError } from "#core/transport/Transport"
 import * as UndiciTransport from "#node/UndiciTransport"
 import { assert, describe, it } from "@effect/vitest"
 import { type ConfigInput, LoadBalancer } from "@evenkeel/core"

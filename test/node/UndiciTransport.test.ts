@@ -1,4 +1,4 @@
-import type { TransportRequest, TransportResponse } from "#core/Transport"
+import type { TransportRequest, TransportResponse } from "#core/transport/Transport"
 import * as UndiciTransport from "#node/UndiciTransport"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"

@@ -1,4 +1,4 @@
-import type { TransportErrorKind } from "#core/Transport"
+import type { TransportErrorKind } from "#core/transport/Transport"
 import * as UndiciTransport from "#node/UndiciTransport"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"

@@ -1,6 +1,6 @@
 import * as SimulatedService from "#core/simulation/SimulatedService"
 import * as SimulatedTransport from "#core/simulation/SimulatedTransport"
-import { Transport } from "#core/Transport"
+import { Transport } from "#core/transport/Transport"
 import * as SimulatorServer from "#node/simulator/SimulatorServer"
 import { assert, describe, it } from "@effect/vitest"
 import { InvalidConfig, LoadBalancer, LoadBalancerError, Selector } from "@evenkeel/core"

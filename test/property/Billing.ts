@@ -2,11 +2,11 @@
  * Traffic of every kind on simulated services, with all that they billed and told, and all that telemetry said of it.
  */
 import { readUsage } from "#core/attempt/Outcome"
-import type { Usage } from "#core/LoadBalancerError"
-import type { PriceList } from "#core/pricing/Prices"
+import type { PriceList } from "#core/config/Prices"
+import type { Usage } from "#core/Errors"
 import * as SimulatedService from "#core/simulation/SimulatedService"
 import * as SimulatedTransport from "#core/simulation/SimulatedTransport"
-import { Transport, type TransportResponse } from "#core/Transport"
+import { Transport, type TransportResponse } from "#core/transport/Transport"
 import {
   type ConfigInput,
   Deployments,

@@ -4,7 +4,7 @@
 import type { Deployment } from "#core/deployment/Deployment"
 import * as SimulatedService from "#core/simulation/SimulatedService"
 import * as SimulatedTransport from "#core/simulation/SimulatedTransport"
-import { Transport as TransportService } from "#core/Transport"
+import { Transport as TransportService } from "#core/transport/Transport"
 import { type ConfigInput, Deployments, type Event, LoadBalancer, Telemetry, type Transport } from "@evenkeel/core"
 import { Cause, Clock, Context, Effect, Exit, Fiber, Layer, Random, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"

@@ -2,7 +2,7 @@
  * Evenkeel as a contender: the balancer with its defaults.
  */
 import * as SimulatedTransport from "#core/simulation/SimulatedTransport"
-import { Transport } from "#core/Transport"
+import { Transport } from "#core/transport/Transport"
 import { type ConfigInput, Deployments, LoadBalancer, Telemetry } from "@evenkeel/core"
 import { Context, Effect, Layer, Random, Stream } from "effect"
 import { type Contender, parametersOf } from "./Client.ts"

@@ -3,7 +3,7 @@
  */
 import * as SeededRandom from "#core/simulation/SeededRandom"
 import * as SimulatedTransport from "#core/simulation/SimulatedTransport"
-import type { TransportResponse } from "#core/Transport"
+import type { TransportResponse } from "#core/transport/Transport"
 import { type Clock, Effect, Schedule } from "effect"
 import { type Client, type Contender, parametersOf } from "./Client.ts"
 import { type Ask, chargeOf } from "./Demand.ts"

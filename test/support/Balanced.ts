@@ -8,7 +8,7 @@ import { type LayerOptions } from "#core/LoadBalancer"
 import type { DeploymentOptions, DeploymentStats } from "#core/simulation/SimulatedDeployment"
 import * as SimulatedService from "#core/simulation/SimulatedService"
 import * as SimulatedTransport from "#core/simulation/SimulatedTransport"
-import { Transport, type TransportRequest } from "#core/Transport"
+import { Transport, type TransportRequest } from "#core/transport/Transport"
 import {
   type AttemptSummary,
   type ConfigInput,

@@ -1,7 +1,7 @@
 /**
  * Server-sent events as bytes, whole or in pieces, and what a reader makes of them.
  */
-import { type Batch, EventReader } from "#core/attempt/EventStream"
+import { type Batch, EventReader } from "#core/attempt/SseReader"
 
 export interface Given {
   readonly name: string

@@ -1,12 +1,12 @@
 /**
  * Deployments without a balancer around them, for tests of what is synchronous.
  */
-import type { Config } from "#core/Config"
+import type { Config } from "#core/config/Config"
 import * as Credential from "#core/deployment/Credential"
 import { Deployment } from "#core/deployment/Deployment"
-import { ModelGroup } from "#core/deployment/ModelGroup"
+import type { Demand } from "#core/deployment/Gate"
+import { ModelGroup } from "#core/deployment/Model"
 import { Resource } from "#core/deployment/Resource"
-import type { Demand } from "#core/routing/Gate"
 import { Candidate } from "#core/routing/Policy"
 import { type ConfigInput, decodeConfig } from "@evenkeel/core"
 import { Result } from "effect"

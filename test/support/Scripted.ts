@@ -1,7 +1,7 @@
 /**
  * A balancer over a transport of canned answers, for what the simulated service does not say.
  */
-import { Transport, type TransportRequest } from "#core/Transport"
+import { Transport, type TransportRequest } from "#core/transport/Transport"
 import {
   type ConfigInput,
   type Deployments,

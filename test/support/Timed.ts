@@ -1,7 +1,7 @@
 /**
  * A balancer whose every send is answered as the script says, after as much virtual time as it says.
  */
-import { Transport, type TransportRequest, type TransportResponse } from "#core/Transport"
+import { Transport, type TransportRequest, type TransportResponse } from "#core/transport/Transport"
 import { type ConfigInput, HealthMonitor, type LayerOptions, LoadBalancer, Telemetry } from "@evenkeel/core"
 import { Cause, Effect, Layer, Random } from "effect"
 import { azure, completion } from "./Scripted.ts"

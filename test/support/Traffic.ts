@@ -3,7 +3,7 @@
  * after a while. Small enough to read, so that a policy's quality is what is measured and nothing else.
  */
 import type { Deployment, Permit } from "#core/deployment/Deployment"
-import { refusalOf } from "#core/routing/Gate"
+import { refusalOf } from "#core/deployment/Gate"
 import * as SeededRandom from "#core/simulation/SeededRandom"
 import type { Policy } from "@evenkeel/core"
 import { candidatesAt, demandOf, makeGroup } from "./Parts.ts"

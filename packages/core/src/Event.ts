@@ -6,10 +6,10 @@
  */
 import type { AnswerFacts } from "./attempt/AnswerFacts.ts"
 import type { Place } from "./deployment/Deployment.ts"
+import type { Refusal } from "./deployment/Gate.ts"
 import type { RateLimits } from "./deployment/RateLimitHeaders.ts"
-import type { AttemptSummary, LimitedBy, LoadBalancerErrorReason, Usage } from "./LoadBalancerError.ts"
+import type { AttemptSummary, LimitedBy, LoadBalancerErrorReason, Usage } from "./Errors.ts"
 import type { Operation } from "./request/LlmRequest.ts"
-import type { Refusal } from "./routing/Gate.ts"
 
 /** A breaker opened: no traffic but one probe after `openFor` milliseconds. */
 export interface BreakerOpened {

@@ -2,7 +2,9 @@
  * Evenkeel: a client-side load balancer for Azure OpenAI and OpenAI.
  */
 export * as BalancedHttpClient from "./BalancedHttpClient.ts"
-export { type CheckOptions, CheckReport, type CheckResult } from "./CheckReport.ts"
+export { type CheckOptions, CheckReport, type CheckResult } from "./balancer/CheckReport.ts"
+export { HealthMonitor } from "./balancer/HealthMonitor.ts"
+export { type Setback } from "./balancer/RetrySchedule.ts"
 export {
   type Config,
   type ConfigInput,
@@ -11,22 +13,23 @@ export {
   type DeploymentInput,
   type DurationInput,
   type ResourceInput
-} from "./Config.ts"
+} from "./config/Config.ts"
+export {
+  costOf,
+  type PriceList,
+  type PriceQuery,
+  Prices,
+  type ServicePrices,
+  type TokenPrices
+} from "./config/Prices.ts"
 export { EntraTokens, type TokenProvider } from "./deployment/Credential.ts"
 export { type DeploymentChange, Deployments, type Observation } from "./deployment/Deployments.ts"
-export { type AttemptRole, type Event, type SessionMoveReason, type SessionPlacement } from "./Event.ts"
-export type * as Events from "./Event.ts"
-export { type Setback } from "./failover/Failover.ts"
-export { HealthMonitor } from "./HealthMonitor.ts"
-export * as HttpClientTransport from "./HttpClientTransport.ts"
-export { type HttpAnswer, type HttpRequest } from "./HttpDoor.ts"
 export {
-  type ChatParams,
-  type ExplainParams,
-  type LayerOptions,
-  LoadBalancer,
-  type ResponsesParams
-} from "./LoadBalancer.ts"
+  type DeploymentSnapshot,
+  type ModelSnapshot,
+  type ResourceSnapshot,
+  type Snapshot
+} from "./deployment/Snapshot.ts"
 export {
   type AttemptSummary,
   type ConfigIssue,
@@ -44,20 +47,22 @@ export {
   Unavailable,
   UnknownModel,
   type Usage
-} from "./LoadBalancerError.ts"
+} from "./Errors.ts"
+export { type AttemptRole, type Event, type SessionMoveReason, type SessionPlacement } from "./Event.ts"
+export type * as Events from "./Event.ts"
+export { type HttpAnswer, type HttpRequest } from "./http/HttpRequest.ts"
 export {
-  costOf,
-  type PriceList,
-  type PriceQuery,
-  Prices,
-  type ServicePrices,
-  type TokenPrices
-} from "./pricing/Prices.ts"
+  type ChatParams,
+  type ExplainParams,
+  type LayerOptions,
+  LoadBalancer,
+  type ResponsesParams
+} from "./LoadBalancer.ts"
 export { type CallOptions } from "./request/LlmRequest.ts"
 export { replay } from "./routing/Explain.ts"
 export { type Because, type ExplainedDeployment, type Explanation } from "./routing/Explanation.ts"
 export * as Policy from "./routing/Policy.ts"
 export { Selector } from "./routing/Selector.ts"
-export { type DeploymentSnapshot, type ModelSnapshot, type ResourceSnapshot, type Snapshot } from "./Snapshot.ts"
 export { Telemetry, TelemetryDefaults, type TelemetryOptions } from "./telemetry/Telemetry.ts"
-export { Transport, TransportError, type TransportRequest, type TransportResponse } from "./Transport.ts"
+export * as HttpClientTransport from "./transport/HttpClientTransport.ts"
+export { Transport, TransportError, type TransportRequest, type TransportResponse } from "./transport/Transport.ts"

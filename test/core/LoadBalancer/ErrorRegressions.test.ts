@@ -1,5 +1,5 @@
 import * as BalancedHttpClient from "#core/BalancedHttpClient"
-import { invalidConfig } from "#core/LoadBalancerError"
+import { invalidConfig } from "#core/Errors"
 import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
 import { Effect, Exit, Layer } from "effect"

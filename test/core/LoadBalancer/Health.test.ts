@@ -1,4 +1,4 @@
-import { TransportError, type TransportErrorKind } from "#core/Transport"
+import { TransportError, type TransportErrorKind } from "#core/transport/Transport"
 import { assert, describe, it } from "@effect/vitest"
 import { Deployments, HealthMonitor, LoadBalancer } from "@evenkeel/core"
 import { Effect, Fiber, Stream } from "effect"

@@ -1,4 +1,4 @@
-import { Transport } from "#core/Transport"
+import { Transport } from "#core/transport/Transport"
 import { assert, describe, it } from "@effect/vitest"
 import { type CallOptions, Deployments, LoadBalancer } from "@evenkeel/core"
 import { type Cause, Clock, Effect, Fiber, Layer, Queue, Stream } from "effect"

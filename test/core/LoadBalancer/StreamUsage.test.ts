@@ -1,5 +1,5 @@
 import * as BalancedHttpClient from "#core/BalancedHttpClient"
-import type { TransportRequest } from "#core/Transport"
+import type { TransportRequest } from "#core/transport/Transport"
 import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
 import { Effect, Layer, Stream } from "effect"

@@ -1,4 +1,4 @@
-import { bytesOf as rebuilt } from "#core/HttpDoor"
+import { bytesOf as rebuilt } from "#core/http/HttpRequest"
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"

@@ -1,5 +1,5 @@
 import * as Outcome from "#core/attempt/Outcome"
-import { TransportError } from "#core/Transport"
+import { TransportError } from "#core/transport/Transport"
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"

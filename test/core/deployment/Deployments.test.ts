@@ -1,4 +1,4 @@
-import { refusalOf } from "#core/routing/Gate"
+import { refusalOf } from "#core/deployment/Gate"
 import { assert, describe, it } from "@effect/vitest"
 import { type DeploymentChange, Deployments, type Event } from "@evenkeel/core"
 import { Effect } from "effect"

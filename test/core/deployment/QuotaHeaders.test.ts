@@ -1,5 +1,5 @@
 import { settle } from "#core/attempt/Settlement"
-import { defaults } from "#core/Config"
+import { defaults } from "#core/config/Config"
 import { type Deployment, type Permit } from "#core/deployment/Deployment"
 import { Quota, type QuotaOptions } from "#core/deployment/Quota"
 import { parseRateLimits, type RateLimits } from "#core/deployment/RateLimitHeaders"

@@ -1,4 +1,4 @@
-import { decode } from "#core/Config"
+import { decode } from "#core/config/Config"
 import * as Credential from "#core/deployment/Credential"
 import { isSafePath, Resource } from "#core/deployment/Resource"
 import { assert, describe, it } from "@effect/vitest"

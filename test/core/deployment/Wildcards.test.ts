@@ -1,5 +1,5 @@
-import { decode } from "#core/Config"
-import { refusalOf } from "#core/routing/Gate"
+import { decode } from "#core/config/Config"
+import { refusalOf } from "#core/deployment/Gate"
 import { assert, describe, it } from "@effect/vitest"
 import { Deployments } from "@evenkeel/core"
 import { Effect, Result } from "effect"

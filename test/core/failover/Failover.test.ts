@@ -1,4 +1,4 @@
-import * as Failover from "#core/failover/Failover"
+import * as Failover from "#core/balancer/RetrySchedule"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Random, Schedule, Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"

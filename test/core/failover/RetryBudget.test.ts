@@ -1,4 +1,4 @@
-import { RetryBudget } from "#core/failover/RetryBudget"
+import { RetryBudget } from "#core/balancer/RetryBudget"
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"

@@ -1,7 +1,7 @@
 /**
  * What a retry budget should be: a list of requests, and a list of the retries that were granted.
  */
-import type { RetryBudgetOptions } from "#core/failover/RetryBudget"
+import type { RetryBudgetOptions } from "#core/balancer/RetryBudget"
 
 export class RetryBudgetModel {
   private readonly requests: Array<number> = []

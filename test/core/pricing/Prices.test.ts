@@ -1,5 +1,5 @@
-import type { Usage } from "#core/LoadBalancerError"
-import { costOf, type PriceList, type PriceQuery, Prices } from "#core/pricing/Prices"
+import { costOf, type PriceList, type PriceQuery, Prices } from "#core/config/Prices"
+import type { Usage } from "#core/Errors"
 import { assert, describe, it } from "@effect/vitest"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"

@@ -1,4 +1,4 @@
-import { countCharacters, TokenEstimate } from "#core/request/TokenEstimate"
+import { countCharacters, TokenEstimate } from "#core/request/PromptSize"
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"

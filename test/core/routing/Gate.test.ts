@@ -1,5 +1,5 @@
 import type { Deployment } from "#core/deployment/Deployment"
-import { isFailing, opensAt, type Refusal, refusalOf } from "#core/routing/Gate"
+import { isFailing, opensAt, type Refusal, refusalOf } from "#core/deployment/Gate"
 import { assert, describe, it } from "@effect/vitest"
 import { demandOf, failUntilOpen, makeDeployments, type PartOptions } from "../../support/Parts.ts"
 

@@ -1,4 +1,4 @@
-import * as Config from "#core/Config"
+import * as Config from "#core/config/Config"
 import * as SeededRandom from "#core/simulation/SeededRandom"
 import * as SimulatedService from "#core/simulation/SimulatedService"
 import { assert, describe, it } from "@effect/vitest"

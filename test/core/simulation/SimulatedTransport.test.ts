@@ -1,6 +1,6 @@
 import * as SimulatedService from "#core/simulation/SimulatedService"
 import * as SimulatedTransport from "#core/simulation/SimulatedTransport"
-import { Transport, type TransportRequest } from "#core/Transport"
+import { Transport, type TransportRequest } from "#core/transport/Transport"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"

@@ -1,4 +1,4 @@
-import { type PriceList } from "#core/pricing/Prices"
+import { type PriceList } from "#core/config/Prices"
 import { counted, genAi, type Instrument } from "#core/telemetry/Names"
 import { assert, describe, it } from "@effect/vitest"
 import { Deployments, type Event, LoadBalancer, Prices, Telemetry } from "@evenkeel/core"

@@ -2,9 +2,9 @@
  * What an attempt answers with: parsed whole, a stream whose content has begun, or bytes that are only passed on.
  */
 import type { Deployment } from "../deployment/Deployment.ts"
-import type { Usage } from "../LoadBalancerError.ts"
+import type { Usage } from "../Errors.ts"
 import type { AnswerFacts } from "./AnswerFacts.ts"
-import type { CommittedStream, RawStream } from "./GivenStream.ts"
+import type { CommittedStream, RawStream } from "./CommittedStream.ts"
 
 /** What every answer has. */
 export interface AnswerBase {

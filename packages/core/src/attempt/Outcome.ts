@@ -7,9 +7,9 @@
  * docs/failures.md.
  */
 import { parseWait } from "../deployment/RateLimitHeaders.ts"
-import { type TimeoutStage, type Usage } from "../LoadBalancerError.ts"
+import { type TimeoutStage, type Usage } from "../Errors.ts"
 import type { HardPin } from "../request/StoredIds.ts"
-import type { TransportError, TransportErrorKind } from "../Transport.ts"
+import type { TransportError, TransportErrorKind } from "../transport/Transport.ts"
 import { excerpt, firstWords, wordsOf } from "./RefusalWords.ts"
 
 /** What a failure is held against. */

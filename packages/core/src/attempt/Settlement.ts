@@ -3,17 +3,17 @@
  *
  * Called once for each attempt, in one synchronous block, whatever way it ended.
  */
-import type { TimeoutsConfig } from "../Config.ts"
+import type { TimeoutsConfig } from "../config/Config.ts"
 import type { Breaker } from "../deployment/Breaker.ts"
 import type { Permit } from "../deployment/Deployment.ts"
 import { HANG_FACTOR, type Latency, type LatencyKind, sizeOf } from "../deployment/Latency.ts"
-import type { ModelGroup } from "../deployment/ModelGroup.ts"
+import type { ModelGroup } from "../deployment/Model.ts"
+import type { TimeoutStage, Usage } from "../Errors.ts"
 import type { EventHub } from "../Event.ts"
-import type { TimeoutStage, Usage } from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import { isEndpoint } from "../request/Scope.ts"
 import { limitOf } from "./AttemptPlan.ts"
-import type { Pace } from "./GivenStream.ts"
+import type { Pace } from "./CommittedStream.ts"
 import type { Failed, Outcome, Refused, Throttled } from "./Outcome.ts"
 import { tellOutlier } from "./Outlier.ts"
 

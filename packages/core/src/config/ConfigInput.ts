@@ -6,7 +6,7 @@
  */
 import type * as Duration from "effect/Duration"
 import type * as Redacted from "effect/Redacted"
-import type { PriceList } from "../pricing/Prices.ts"
+import type { PriceList } from "./Prices.ts"
 
 /**
  * A span of time: `"500 millis"`, `"10 seconds"`, `"5 minutes"`, a number of milliseconds, or a `Duration`.

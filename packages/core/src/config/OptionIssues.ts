@@ -3,8 +3,8 @@
  */
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
-import { type Config, decode } from "../Config.ts"
-import { type ConfigIssue, isRecord, mismatch, unknownKey } from "./ConfigIssues.ts"
+import { type Config, decode } from "./Config.ts"
+import { type ConfigIssue, isRecord, mismatch, unknownKey } from "./ConfigErrors.ts"
 
 /** What an option must be, in words and in deed. */
 export interface OptionRule {

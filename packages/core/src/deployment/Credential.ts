@@ -9,7 +9,7 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import type { ResourceAuth, ResourceConfig } from "../Config.ts"
+import type { ResourceAuth, ResourceConfig } from "../config/Config.ts"
 
 /** A token could not be had. The message is the provider's own. */
 export class CredentialError extends Data.TaggedError("CredentialError")<{

@@ -5,9 +5,9 @@
  * routing and changed only by the named methods below, in synchronous blocks. An attempt takes a `Permit` with `enter`
  * and gives it back exactly once with `leave`, whatever happened in between.
  */
-import type { Config, DeploymentConfig, ResourceConfig } from "../Config.ts"
-import type { Usage } from "../LoadBalancerError.ts"
-import type { PriceList } from "../pricing/Prices.ts"
+import type { Config, DeploymentConfig, ResourceConfig } from "../config/Config.ts"
+import type { PriceList } from "../config/Prices.ts"
+import type { Usage } from "../Errors.ts"
 import { isEndpoint } from "../request/Scope.ts"
 import { Breaker } from "./Breaker.ts"
 import { Cooldown } from "./Cooldown.ts"

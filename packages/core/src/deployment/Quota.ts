@@ -14,7 +14,7 @@
  * itself when to come back, one request passes all that is merely believed then, and one more for each such wait. Where
  * that is answered, and the answer confirms nothing of what a refusal told, that is not believed for a minute.
  */
-import { OthersUse } from "./OthersUse.ts"
+import { OthersUse } from "./ExternalUse.ts"
 import type { RateLimits } from "./RateLimitHeaders.ts"
 import { SlidingWindow } from "./SlidingWindow.ts"
 

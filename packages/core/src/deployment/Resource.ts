@@ -5,8 +5,8 @@
  * and is the only thing that knows its key. URLs are built here and nowhere else: of what a caller asks for, only path
  * and query are used, and the result cannot leave the resource's own base.
  */
-import type { ResourceConfig } from "../Config.ts"
-import type { Connection } from "../Transport.ts"
+import type { ResourceConfig } from "../config/Config.ts"
+import type { Connection } from "../transport/Transport.ts"
 import { Breaker, type BreakerOptions } from "./Breaker.ts"
 import type { CooldownOptions } from "./Cooldown.ts"
 import type { Credential } from "./Credential.ts"

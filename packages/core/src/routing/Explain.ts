@@ -4,8 +4,8 @@
  * It costs several times what the choice does, so it is made only for whoever asks.
  */
 import type { Deployment } from "../deployment/Deployment.ts"
+import { refusalOf } from "../deployment/Gate.ts"
 import { type Because, type ExplainedDeployment, Explanation } from "./Explanation.ts"
-import { refusalOf } from "./Gate.ts"
 import { Candidate, type Policy } from "./Policy.ts"
 import { decide, type Decision, type NoCandidate, type Query, type RouterOptions } from "./Router.ts"
 import { hashSession, meanConfiguredCapacity, rendezvousScore } from "./SessionAffinity.ts"

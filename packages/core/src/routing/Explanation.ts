@@ -2,7 +2,7 @@
  * Why an attempt went where it went: each deployment with what refused it or how loaded it was, what was drawn, and what
  * won. Plain data that reads as one paragraph.
  */
-import type { Refusal } from "./Gate.ts"
+import type { Refusal } from "../deployment/Gate.ts"
 
 /**
  * Why the winner won.

@@ -5,8 +5,8 @@
  * concurrent requests see each other.
  */
 import type { Deployment } from "../deployment/Deployment.ts"
-import type { ModelGroup } from "../deployment/ModelGroup.ts"
-import { type Demand, isFailing, opensAt, type Refusal, refusalOf } from "./Gate.ts"
+import { type Demand, isFailing, opensAt, type Refusal, refusalOf } from "../deployment/Gate.ts"
+import type { ModelGroup } from "../deployment/Model.ts"
 import { Candidate, type Policy } from "./Policy.ts"
 import { hashSession, meanConfiguredCapacity, rendezvousScore } from "./SessionAffinity.ts"
 

@@ -8,7 +8,7 @@ import * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import type { TransportResponse } from "../Transport.ts"
+import type { TransportResponse } from "../transport/Transport.ts"
 import type { SimulatedService } from "./SimulatedService.ts"
 import * as SimulatedTransport from "./SimulatedTransport.ts"
 

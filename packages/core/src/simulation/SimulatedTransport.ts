@@ -8,7 +8,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
-import { Transport, TransportError, type TransportRequest, type TransportResponse } from "../Transport.ts"
+import { Transport, TransportError, type TransportRequest, type TransportResponse } from "../transport/Transport.ts"
 import type { HttpAnswer, SimulatedAnswer, SimulatedParts } from "./SimulatedAnswer.ts"
 import type { SimulatedService } from "./SimulatedService.ts"
 

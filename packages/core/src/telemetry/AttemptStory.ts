@@ -2,11 +2,11 @@
  * The way of one attempt, as it is told to whoever listens.
  */
 import type { AnswerFacts } from "../attempt/AnswerFacts.ts"
-import type { Batch } from "../attempt/EventStream.ts"
+import type { Batch } from "../attempt/SseReader.ts"
 import type { Permit } from "../deployment/Deployment.ts"
 import type { RateLimits } from "../deployment/RateLimitHeaders.ts"
+import type { AttemptSummary, Usage } from "../Errors.ts"
 import type { AttemptEnded, AttemptRole, EventHub, SessionPlacement } from "../Event.ts"
-import type { AttemptSummary, Usage } from "../LoadBalancerError.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import { quietly } from "./Quietly.ts"
 import type { AttemptTrace } from "./Trace.ts"

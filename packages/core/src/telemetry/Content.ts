@@ -4,7 +4,7 @@
  * (GenAI conventions: `gen_ai.input.messages` and its like, as JSON, because spans cannot hold structures.) Bytes of images,
  * sounds and files are left out: nobody reads them in a trace, and there may be megabytes of them.
  */
-import type { Batch } from "../attempt/EventStream.ts"
+import type { Batch } from "../attempt/SseReader.ts"
 import { isRecord, type LlmRequest } from "../request/LlmRequest.ts"
 
 /** An attribute and its value. */

@@ -2,8 +2,8 @@
  * Events as metrics: everything that is counted or timed.
  */
 import type { Place } from "../deployment/Deployment.ts"
+import type { Usage } from "../Errors.ts"
 import type { AttemptEnded, Event, RequestEnded } from "../Event.ts"
-import type { Usage } from "../LoadBalancerError.ts"
 import type { Operation } from "../request/LlmRequest.ts"
 import type { OnChunks } from "./AttemptStory.ts"
 import { type Labels, LabelTree } from "./LabelTree.ts"

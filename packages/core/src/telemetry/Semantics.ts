@@ -1,7 +1,7 @@
 /**
  * Words of the GenAI conventions for what is ours.
  */
-import type { ResourceConfig } from "../Config.ts"
+import type { ResourceConfig } from "../config/Config.ts"
 import type { Operation } from "../request/LlmRequest.ts"
 
 /** `gen_ai.provider.name`. A compatible service speaks OpenAI's API, whoever it is. */

@@ -3,7 +3,7 @@
  */
 import type * as Context from "effect/Context"
 import type * as Tracer from "effect/Tracer"
-import type { Batch } from "../attempt/EventStream.ts"
+import type { Batch } from "../attempt/SseReader.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import type {
   AttemptEnded,

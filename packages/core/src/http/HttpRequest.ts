@@ -3,14 +3,14 @@
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import type { Answer } from "./attempt/Answer.ts"
-import type { Batch } from "./attempt/EventStream.ts"
-import { interrupted, type StreamBreak } from "./attempt/GivenStream.ts"
-import { isSafePath } from "./deployment/Resource.ts"
-import type { LoadBalancerError } from "./LoadBalancerError.ts"
-import * as LlmRequest from "./request/LlmRequest.ts"
-import { isGenerating } from "./request/Scope.ts"
-import { idsOfPath, pinOf } from "./request/StoredIds.ts"
+import type { Answer } from "../attempt/Answer.ts"
+import { interrupted, type StreamBreak } from "../attempt/CommittedStream.ts"
+import type { Batch } from "../attempt/SseReader.ts"
+import { isSafePath } from "../deployment/Resource.ts"
+import type { LoadBalancerError } from "../Errors.ts"
+import * as LlmRequest from "../request/LlmRequest.ts"
+import { isGenerating } from "../request/Scope.ts"
+import { idsOfPath, pinOf } from "../request/StoredIds.ts"
 
 /** A request to an endpoint that has no method of its own here. */
 export interface HttpRequest {

@@ -1,8 +1,8 @@
 /**
  * Gates: what a deployment must pass to be a candidate for a request, in this order. A refusal has a name.
  */
-import type { Deployment } from "../deployment/Deployment.ts"
 import { isEndpoint } from "../request/Scope.ts"
+import type { Deployment } from "./Deployment.ts"
 
 /**
  * Why a deployment is no candidate.

@@ -12,7 +12,7 @@
  * No key or token of ours is in it. A refusal's `body` is the service's own, which may repeat what it was asked.
  */
 import * as Data from "effect/Data"
-import type { ConfigIssue } from "./Config.ts"
+import type { ConfigIssue } from "./config/Config.ts"
 
 export type { ConfigIssue }
 

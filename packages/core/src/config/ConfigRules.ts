@@ -7,7 +7,7 @@
  */
 import * as Result from "effect/Result"
 import { defaults } from "./ConfigDefaults.ts"
-import { type ConfigIssue, type Context, formatPath, isRecord, type Path, showText, suggest } from "./ConfigIssues.ts"
+import { type ConfigIssue, type Context, formatPath, isRecord, type Path, showText, suggest } from "./ConfigErrors.ts"
 import { readDuration } from "./ConfigSchema.ts"
 import * as Endpoint from "./Endpoint.ts"
 

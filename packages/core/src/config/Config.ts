@@ -9,22 +9,16 @@ import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as SchemaParser from "effect/SchemaParser"
-import { defaults as configDefaults, entraScope, openAiEndpoint } from "./config/ConfigDefaults.ts"
-import {
-  type ConfigIssue,
-  type Context,
-  formatPath,
-  fromSchemaIssue,
-  type Reference,
-  valueAt
-} from "./config/ConfigIssues.ts"
-import * as ConfigRelations from "./config/ConfigRelations.ts"
-import { ConfigSchema } from "./config/ConfigSchema.ts"
-import * as Endpoint from "./config/Endpoint.ts"
-import { invalidConfig, type LoadBalancerError } from "./LoadBalancerError.ts"
-import type { PriceList } from "./pricing/Prices.ts"
-import type { TlsOptions } from "./Transport.ts"
+import { invalidConfig, type LoadBalancerError } from "../Errors.ts"
+import type { TlsOptions } from "../transport/Transport.ts"
+import { defaults as configDefaults, entraScope, openAiEndpoint } from "./ConfigDefaults.ts"
+import { type ConfigIssue, type Context, formatPath, fromSchemaIssue, type Reference, valueAt } from "./ConfigErrors.ts"
+import * as ConfigRelations from "./ConfigRules.ts"
+import { ConfigSchema } from "./ConfigSchema.ts"
+import * as Endpoint from "./Endpoint.ts"
+import type { PriceList } from "./Prices.ts"
 
+export type { ConfigIssue, Reference } from "./ConfigErrors.ts"
 export type {
   ConfigInput,
   DeploymentInput,
@@ -38,8 +32,7 @@ export type {
   SessionInput,
   TimeoutsInput,
   TlsInput
-} from "./config/ConfigInput.ts"
-export type { ConfigIssue, Reference } from "./config/ConfigIssues.ts"
+} from "./ConfigInput.ts"
 
 /**
  * A complete configuration. Every duration is a number of milliseconds.

@@ -7,7 +7,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Pull from "effect/Pull"
-import type { TimeoutsConfig } from "../Config.ts"
+import type { TimeoutsConfig } from "../config/Config.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import {
   type AttemptSummary,
@@ -16,12 +16,12 @@ import {
   StreamInterrupted,
   type TimeoutStage,
   type Usage
-} from "../LoadBalancerError.ts"
+} from "../Errors.ts"
 import type { AttemptStory } from "../telemetry/AttemptStory.ts"
-import type { TransportResponse } from "../Transport.ts"
+import type { TransportResponse } from "../transport/Transport.ts"
 import type { BodyIds } from "./BodyIds.ts"
-import type { Batch, EventReader, StreamEvent } from "./EventStream.ts"
 import * as Outcome from "./Outcome.ts"
+import type { Batch, EventReader, StreamEvent } from "./SseReader.ts"
 
 /** An attempt that did not answer, or broke while it did. */
 export interface AttemptFailure {

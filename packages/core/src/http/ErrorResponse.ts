@@ -1,9 +1,9 @@
 /**
  * The balancer's errors as answers of OpenAI's shape, for clients that read statuses and bodies.
  */
-import { interrupted, type StreamBreak } from "./attempt/GivenStream.ts"
-import type { LoadBalancerError } from "./LoadBalancerError.ts"
-import { isRecord, textOf } from "./request/Json.ts"
+import { interrupted, type StreamBreak } from "../attempt/CommittedStream.ts"
+import type { LoadBalancerError } from "../Errors.ts"
+import { isRecord, textOf } from "../request/Json.ts"
 
 /** An error as HTTP would say it. */
 export interface ErrorAnswer {

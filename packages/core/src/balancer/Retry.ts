@@ -7,14 +7,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import type { AttemptFailure } from "../attempt/GivenStream.ts"
+import type { AttemptFailure } from "../attempt/CommittedStream.ts"
 import { isNotHere, type Outcome, type Refused } from "../attempt/Outcome.ts"
-import * as Errors from "../LoadBalancerError.ts"
+import * as Errors from "../Errors.ts"
 import { healthyShare } from "../routing/Router.ts"
 import type { BalancerState } from "./BalancerState.ts"
-import * as Failover from "./Failover.ts"
-import type { Journey } from "./Journey.ts"
+import type { Journey } from "./Call.ts"
 import { type Answered, type NextAttempt, noneTried, queued, type Trouble } from "./NextAttempt.ts"
+import * as Failover from "./RetrySchedule.ts"
 
 /** What a failed attempt itself says about the next: what ends the request, or an attempt that mends it. */
 interface Repair {

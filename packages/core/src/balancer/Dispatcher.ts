@@ -8,16 +8,16 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { OnOpen } from "./attempt/AttemptPlan.ts"
-import type { ModelGroup } from "./deployment/ModelGroup.ts"
-import { type BalancerOptions, BalancerState } from "./failover/BalancerState.ts"
-import { Journey, sessionKeyOf } from "./failover/Journey.ts"
-import { type Answered, NextAttempt, noneTried } from "./failover/NextAttempt.ts"
-import { Recovery } from "./failover/Recovery.ts"
-import * as Errors from "./LoadBalancerError.ts"
-import { type LlmRequest, problemOf } from "./request/LlmRequest.ts"
-import { explain } from "./routing/Explain.ts"
-import type { Explanation } from "./routing/Explanation.ts"
+import type { OnOpen } from "../attempt/AttemptPlan.ts"
+import type { ModelGroup } from "../deployment/Model.ts"
+import * as Errors from "../Errors.ts"
+import { type LlmRequest, problemOf } from "../request/LlmRequest.ts"
+import { explain } from "../routing/Explain.ts"
+import type { Explanation } from "../routing/Explanation.ts"
+import { type BalancerOptions, BalancerState } from "./BalancerState.ts"
+import { Journey, sessionKeyOf } from "./Call.ts"
+import { type Answered, NextAttempt, noneTried } from "./NextAttempt.ts"
+import { Recovery } from "./Retry.ts"
 
 export type { Answered, OnOpen }
 

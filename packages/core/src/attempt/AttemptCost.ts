@@ -3,10 +3,10 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { AnswerFacts } from "../attempt/AnswerFacts.ts"
+import { costOf, type PriceList, Prices } from "../config/Prices.ts"
 import type { Permit } from "../deployment/Deployment.ts"
-import type { Usage } from "../LoadBalancerError.ts"
-import { costOf, type PriceList, Prices } from "./Prices.ts"
+import type { Usage } from "../Errors.ts"
+import type { AnswerFacts } from "./AnswerFacts.ts"
 
 /** The prices that there are, or none. */
 export const pricesInUse: Effect.Effect<Prices["Service"]> = Effect.map(

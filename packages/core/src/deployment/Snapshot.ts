@@ -1,9 +1,9 @@
 /**
  * The state of a balancer at one moment, as plain data that survives JSON.
  */
-import type { Deployment, DeploymentTotals } from "./deployment/Deployment.ts"
-import type { Deployments } from "./deployment/Deployments.ts"
-import type { Resource } from "./deployment/Resource.ts"
+import type { Deployment, DeploymentTotals } from "./Deployment.ts"
+import type { Deployments } from "./Deployments.ts"
+import type { Resource } from "./Resource.ts"
 
 /** State of one deployment. Durations are milliseconds from now; absent where there is nothing to wait for. */
 export interface DeploymentSnapshot {

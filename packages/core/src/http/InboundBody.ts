@@ -1,7 +1,7 @@
 /**
  * Bodies of clients that think they speak to one service: read whole, so that they can be sent again.
  */
-import type { RequestBody } from "./request/LlmRequest.ts"
+import type { RequestBody } from "../request/LlmRequest.ts"
 
 /**
  * Reads a body of bytes or texts to its end. When a signal says so it stops, and lets go of what it reads from; whoever gave the signal

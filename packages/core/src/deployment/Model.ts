@@ -2,7 +2,7 @@
  * The deployments of one model, and what they teach about it together: tokens per character, answer lengths and the
  * latency to expect.
  */
-import { TokenEstimate } from "../request/TokenEstimate.ts"
+import { TokenEstimate } from "../request/PromptSize.ts"
 import type { Deployment } from "./Deployment.ts"
 import { ExpectedLatency } from "./Latency.ts"
 import { Overload } from "./Overload.ts"

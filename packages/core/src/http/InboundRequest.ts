@@ -5,12 +5,12 @@
  * Of a URL only path and query are used, and only below a base that is known. A JSON body is parsed once; any other is
  * taken whole, so that it can be sent again.
  */
-import type { Deployments } from "./deployment/Deployments.ts"
-import { isSafePath, type Resource } from "./deployment/Resource.ts"
-import * as ForeignBody from "./ForeignBody.ts"
-import { askJson, operationOf, passOn } from "./HttpDoor.ts"
-import type { LoadBalancerError } from "./LoadBalancerError.ts"
-import * as LlmRequest from "./request/LlmRequest.ts"
+import type { Deployments } from "../deployment/Deployments.ts"
+import { isSafePath, type Resource } from "../deployment/Resource.ts"
+import type { LoadBalancerError } from "../Errors.ts"
+import * as LlmRequest from "../request/LlmRequest.ts"
+import { askJson, operationOf, passOn } from "./HttpRequest.ts"
+import * as ForeignBody from "./InboundBody.ts"
 
 /** What of a URL is asked of the API. */
 export interface Target {

@@ -5,7 +5,7 @@
  */
 import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
-import type { Usage } from "../LoadBalancerError.ts"
+import type { Usage } from "../Errors.ts"
 
 /**
  * Prices of one model's tokens in USD per million.

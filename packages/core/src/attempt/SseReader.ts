@@ -6,7 +6,7 @@
  * where they are whole events, so that a door that wants bytes copies nothing.
  */
 import * as Sse from "effect/encoding/Sse"
-import type { Usage } from "../LoadBalancerError.ts"
+import type { Usage } from "../Errors.ts"
 import { isRecord } from "../request/LlmRequest.ts"
 import { idsOfAnswer } from "../request/StoredIds.ts"
 import { AnswerReader } from "./AnswerFacts.ts"
