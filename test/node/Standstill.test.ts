@@ -20,7 +20,7 @@ describe("a process that stood still", () => {
       const [socket] = (yield* Effect.promise(() => once(server, "connection"))) as [Socket]
       yield* Effect.addFinalizer(() => Effect.sync(() => (client.destroy(), socket.destroy())))
       const deadlines = yield* Deadlines.make(() => performance.now())
-      const seen = { isHeard: false, isExpired: false }
+      const seen = { hasListeners: false, isExpired: false }
       let endsAt = Infinity
       const answer = {
         endsAt: () => endsAt,
@@ -30,7 +30,7 @@ describe("a process that stood still", () => {
         close: () => {}
       }
       client.on("data", () => {
-        seen.isHeard = true
+        seen.hasListeners = true
         deadlines.forget(answer)
       })
       yield* Effect.callback<void>((resume) => {
@@ -42,8 +42,8 @@ describe("a process that stood still", () => {
           resume(Effect.void)
         })
       })
-      for (let i = 0; i < 100 && !seen.isHeard && !seen.isExpired; i++) yield* Effect.sleep(20)
-      assert.deepStrictEqual(seen, { isHeard: true, isExpired: false })
+      for (let i = 0; i < 100 && !seen.hasListeners && !seen.isExpired; i++) yield* Effect.sleep(20)
+      assert.deepStrictEqual(seen, { hasListeners: true, isExpired: false })
     }).pipe(Effect.scoped, Effect.runPromise))
 
   it("does not wait for ever for what does not arrive", () =>

@@ -77,10 +77,10 @@ describe("a fleet of which a part is wrong", () => {
   it("is watched for at no cost: no event of the hot path is built for it", () => {
     const hub = new EventHub()
     const stop = hub.watch(() => {})
-    assert.isFalse(hub.isHeard)
-    assert.isTrue(hub.hearsTrouble)
+    assert.isFalse(hub.hasListeners)
+    assert.isTrue(hub.hasTroubleListeners)
     stop()
-    assert.isFalse(hub.hearsTrouble)
+    assert.isFalse(hub.hasTroubleListeners)
   })
 
   for (

@@ -1,7 +1,7 @@
 /**
  * Server-sent events as bytes, whole or in pieces, and what a reader makes of them.
  */
-import { type Batch, EventReader } from "#core/attempt/SseReader"
+import { type Batch, SseReader } from "#core/attempt/SseReader"
 
 export interface Given {
   readonly name: string
@@ -70,8 +70,8 @@ export interface ReadOptions {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-export const makeReader = (options: ReadOptions = {}): EventReader =>
-  new EventReader(
+export const makeReader = (options: ReadOptions = {}): SseReader =>
+  new SseReader(
     options.protocol ?? "chat",
     options.hidesUsage ?? false,
     options.parsesAll ?? false,
@@ -83,7 +83,7 @@ export const makeReader = (options: ReadOptions = {}): EventReader =>
 export interface Reading {
   readonly events: ReadonlyArray<Given>
   readonly batches: ReadonlyArray<Batch>
-  readonly reader: EventReader
+  readonly reader: SseReader
   /** What may not depend on where the bytes were cut. */
   readonly state: unknown
 }
@@ -93,8 +93,8 @@ export const read = (pieces: ReadonlyArray<Uint8Array>, options: ReadOptions = {
   const reader = makeReader(options)
   const batches = pieces.map((piece) => reader.feed(piece))
   batches.push(reader.end())
-  const { events: seen, failure, ids, isCommitted, isComplete, isFailureTold, openItems, usage } = reader
+  const { events: seen, failure, ids, isCommitted, isComplete, isFailureDelivered, openItems, usage } = reader
   const events = batches.flatMap((batch) => batch.events.map(({ data, name }) => ({ name, data })))
-  const state = { events, seen, failure, ids, isCommitted, isComplete, isFailureTold, openItems, usage }
+  const state = { events, seen, failure, ids, isCommitted, isComplete, isFailureDelivered, openItems, usage }
   return { events, batches, reader, state }
 }

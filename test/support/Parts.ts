@@ -5,7 +5,7 @@ import type { Config } from "#core/config/Config"
 import * as Credential from "#core/deployment/Credential"
 import { Deployment } from "#core/deployment/Deployment"
 import type { Demand } from "#core/deployment/Gate"
-import { ModelGroup } from "#core/deployment/Model"
+import { Model } from "#core/deployment/Model"
 import { Resource } from "#core/deployment/Resource"
 import { Candidate } from "#core/routing/Policy"
 import { type ConfigInput, decodeConfig } from "@evenkeel/core"
@@ -52,8 +52,8 @@ export const makeDeployments = (
 }
 
 /** The group of a model that these deployments serve. */
-export const makeGroup = (deployments: ReadonlyArray<Deployment>): ModelGroup => {
-  const group = new ModelGroup("gpt")
+export const makeGroup = (deployments: ReadonlyArray<Deployment>): Model => {
+  const group = new Model("gpt")
   group.deployments = deployments.toSorted((a, b) => a.tier - b.tier)
   group.hasStandard = deployments.some(({ provisioned }) => !provisioned)
   return group

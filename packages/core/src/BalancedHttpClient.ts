@@ -20,13 +20,13 @@ import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import type { Answer } from "./attempt/Answer.ts"
-import { interrupted, type StreamBreak } from "./attempt/CommittedStream.ts"
+import { interrupted, type StreamBreak } from "./attempt/AnswerBody.ts"
 import { Deployments } from "./deployment/Deployments.ts"
 import { LoadBalancerError } from "./Errors.ts"
-import * as ErrorAnswer from "./http/ErrorResponse.ts"
+import * as ErrorResponse from "./http/ErrorResponse.ts"
 import { bodyOf } from "./http/HttpRequest.ts"
-import * as ForeignBody from "./http/InboundBody.ts"
-import * as ForeignRequest from "./http/InboundRequest.ts"
+import * as InboundBody from "./http/InboundBody.ts"
+import * as InboundRequest from "./http/InboundRequest.ts"
 import { LoadBalancer } from "./LoadBalancer.ts"
 
 /**
@@ -54,19 +54,19 @@ export const layer: Layer.Layer<HttpClient.HttpClient, never, LoadBalancer | Dep
 
 const readRequest = Effect.fnUntraced(
   function*(request: HttpClientRequest, url: URL, deployments: Deployments["Service"]) {
-    const target = ForeignRequest.targetOf(url.href, deployments)
-    if (target === undefined) return ForeignRequest.unknownTarget(url.href)
+    const target = InboundRequest.targetOf(url.href, deployments)
+    if (target === undefined) return InboundRequest.unknownTarget(url.href)
     const { headers, method } = request
     const { body, contentType } = yield* readBody(request)
     return yield* Effect.promise(() =>
-      ForeignRequest.read({
+      InboundRequest.read({
         method,
         target,
         headers,
         body,
         contentType: contentType ?? headers["content-type"],
         session: undefined,
-        timeout: ForeignRequest.stainlessTimeout(headers["x-stainless-timeout"])
+        timeout: InboundRequest.stainlessTimeout(headers["x-stainless-timeout"])
       })
     )
   }
@@ -94,21 +94,21 @@ const readBody = (request: HttpClientRequest): Effect.Effect<ReadBody, HttpClien
         try: async (signal) => {
           const carrier = new Response(body.body as BodyInit)
           const contentType = body.contentType ?? carrier.headers.get("content-type") ?? undefined
-          return { body: await ForeignBody.readAll(carrier, [signal]), contentType }
+          return { body: await InboundBody.readAll(carrier, [signal]), contentType }
         },
         catch: failed
       })
     case "Stream":
       return Effect.flatMap(Effect.mapError(Stream.runCollect(body.stream), failed), (chunks) =>
         Effect.try({
-          try: () => ({ body: ForeignBody.concat(chunks), contentType: body.contentType }),
+          try: () => ({ body: InboundBody.concat(chunks), contentType: body.contentType }),
           catch: failed
         }))
   }
 }
 
 const errorResponse = (request: HttpClientRequest, error: LoadBalancerError) => {
-  const { body, headers, status } = ErrorAnswer.make(error)
+  const { body, headers, status } = ErrorResponse.make(error)
   return HttpClientResponse.fromWeb(request, new Response(body, { status, headers }))
 }
 
@@ -132,8 +132,8 @@ const encoder = new TextEncoder()
 
 /** What breaks a stream, as its last event where the service itself said it. */
 const lastEventOf = (broken: StreamBreak): Stream.Stream<Uint8Array, LoadBalancerError> => {
-  if (broken.isTold) return Stream.empty
-  const event = ErrorAnswer.ownEventOf(broken)
+  if (broken.isDelivered) return Stream.empty
+  const event = ErrorResponse.ownEventOf(broken)
   return event === undefined ? Stream.fail(interrupted(broken)) : Stream.succeed(encoder.encode(event))
 }
 

@@ -230,12 +230,12 @@ export class EventHub {
   private readonly watchers = new Set<(event: Event) => void>()
 
   /** Whether an event would be heard: ask before building one on the hot path. */
-  get isHeard(): boolean {
+  get hasListeners(): boolean {
     return this.listeners.size > 0
   }
 
   /** Whether what is rare would be heard: that something fails, is missing, or was checked. */
-  get hearsTrouble(): boolean {
+  get hasTroubleListeners(): boolean {
     return this.listeners.size > 0 || this.watchers.size > 0
   }
 

@@ -33,8 +33,8 @@ import type { ChatCompletion, ChatCompletionChunk, ChatCompletionCreateParams } 
 import type { CreateEmbeddingResponse, EmbeddingCreateParams } from "openai/resources/embeddings"
 import type { Response, ResponseCreateParams, ResponseStreamEvent } from "openai/resources/responses/responses"
 import type { StreamAnswer, WholeAnswer } from "./attempt/Answer.ts"
+import { interrupted, StreamBreak } from "./attempt/AnswerBody.ts"
 import { pricesInUse } from "./attempt/AttemptCost.ts"
-import { interrupted, StreamBreak } from "./attempt/CommittedStream.ts"
 import { Deadlines } from "./attempt/Deadlines.ts"
 import * as CheckReport from "./balancer/CheckReport.ts"
 import { type Answered, Dispatcher, type OnOpen } from "./balancer/Dispatcher.ts"
@@ -300,7 +300,7 @@ const requestOf = (
   stream: boolean,
   options: LlmRequest.CallOptions | undefined
 ): LlmRequest.LlmRequest | Errors.LoadBalancerError => {
-  if (!LlmRequest.isRecord(params)) return LlmRequest.notSent("The parameters are no object; nothing was sent.")
+  if (!LlmRequest.isRecord(params)) return LlmRequest.invalidRequest("The parameters are no object; nothing was sent.")
   try {
     const facts = LlmRequest.readFacts(operation, { ...params, stream })
     if (facts.model === undefined && LlmRequest.needsModel(operation, params)) return LlmRequest.noModel()
@@ -309,7 +309,7 @@ const requestOf = (
     return LlmRequest.make({ operation, method: "POST", path, query: "", body, parsesEvents: stream }, facts, options)
   } catch (cause) {
     const why = LlmRequest.describeCause(cause)
-    return LlmRequest.notSent(`The parameters cannot be written as JSON (${why}); nothing was sent.`)
+    return LlmRequest.invalidRequest(`The parameters cannot be written as JSON (${why}); nothing was sent.`)
   }
 }
 

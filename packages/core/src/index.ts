@@ -4,7 +4,7 @@
 export * as BalancedHttpClient from "./BalancedHttpClient.ts"
 export { type CheckOptions, CheckReport, type CheckResult } from "./balancer/CheckReport.ts"
 export { HealthMonitor } from "./balancer/HealthMonitor.ts"
-export { type Setback } from "./balancer/RetrySchedule.ts"
+export { type RetryContext } from "./balancer/RetrySchedule.ts"
 export {
   type Config,
   type ConfigInput,

@@ -2,7 +2,7 @@
  * What Evenkeel's own packages use of the core besides its public surface. It may change with any release.
  */
 export type { Answer } from "./attempt/Answer.ts"
-export { interrupted, StreamBreak } from "./attempt/CommittedStream.ts"
+export { interrupted, StreamBreak } from "./attempt/AnswerBody.ts"
 export { headersOf } from "./BalancedHttpClient.ts"
 export type { Answered } from "./balancer/Dispatcher.ts"
 export { type Reference } from "./config/Config.ts"
@@ -11,10 +11,10 @@ export { isLoopback } from "./config/Endpoint.ts"
 export { aLayer, decodeBeside, issuesOf, layerRules } from "./config/OptionIssues.ts"
 export { invalidConfig } from "./Errors.ts"
 export type { EventHub } from "./Event.ts"
-export * as ErrorAnswer from "./http/ErrorResponse.ts"
+export * as ErrorResponse from "./http/ErrorResponse.ts"
 export { bytesOf, operationOf } from "./http/HttpRequest.ts"
-export * as ForeignBody from "./http/InboundBody.ts"
-export * as ForeignRequest from "./http/InboundRequest.ts"
+export * as InboundBody from "./http/InboundBody.ts"
+export * as InboundRequest from "./http/InboundRequest.ts"
 export * as LlmRequest from "./request/LlmRequest.ts"
 export { cureOf } from "./telemetry/Cure.ts"
 export {

@@ -11,10 +11,10 @@ import {
   type Answer,
   type Answered,
   bytesOf,
-  ErrorAnswer,
-  ForeignBody,
-  ForeignRequest,
+  ErrorResponse,
   headersOf,
+  InboundBody,
+  InboundRequest,
   interrupted,
   LlmRequest,
   StreamBreak
@@ -32,7 +32,7 @@ export interface ClientFacts {
   readonly operation: LlmRequest.Operation
   readonly facts: LlmRequest.Facts
   /** Where it goes, where that is one of the three operations: nothing of the URL need be looked at. */
-  readonly target: ForeignRequest.Target | undefined
+  readonly target: InboundRequest.Target | undefined
   /** What was written in place of the caller's body. */
   readonly body: unknown
 }
@@ -71,8 +71,8 @@ export const make = (options: FetchOptions): typeof fetch => {
     const signal = init.signal ?? (input instanceof Request ? input.signal : undefined)
     signal?.throwIfAborted()
     const known = init[factsKey]
-    const target = known?.target ?? ForeignRequest.targetOf(url, deployments)
-    if (target === undefined) return errorResponse(ForeignRequest.unknownTarget(url))
+    const target = known?.target ?? InboundRequest.targetOf(url, deployments)
+    if (target === undefined) return errorResponse(InboundRequest.unknownTarget(url))
     const method = (asked?.method ?? init.method ?? "GET").toUpperCase()
     const isForeign = known === undefined
     const request = isForeign
@@ -118,7 +118,7 @@ export const closed = (model = ""): LoadBalancerError =>
 /** A request of our own client: its facts are known, and its body lacks the model. */
 const clientRequest = (
   method: string,
-  target: ForeignRequest.Target,
+  target: InboundRequest.Target,
   init: BalancedInit,
   known: ClientFacts
 ): LlmRequest.LlmRequest => {
@@ -126,7 +126,7 @@ const clientRequest = (
   const session = init[sessionKey] ?? LlmRequest.sessionOfHeaders(given)
   const { openStreamOptions } = known.facts
   const body = typeof init.body === "string" ? LlmRequest.jsonBody(init.body, openStreamOptions) : LlmRequest.noBody
-  const headers = LlmRequest.crossingHeaders(given)
+  const headers = LlmRequest.forwardedHeaders(given)
   const { path, query } = target
   return LlmRequest.make(
     { operation: known.operation, method, path, query, body, parsesEvents: false, headers },
@@ -153,16 +153,16 @@ const lookUpIn = (headers: HeadersInit | undefined): (name: string) => string | 
 /** A request of another client, its body read whole so that it can be sent again. */
 const foreignRequest = async (
   method: string,
-  target: ForeignRequest.Target,
+  target: InboundRequest.Target,
   init: Request | BalancedInit,
   signals: ReadonlyArray<AbortSignal>
 ): Promise<LlmRequest.LlmRequest | LoadBalancerError> => {
   const headers = new Headers(init.headers ?? {})
   const timeout = timeoutKey in init
     ? (init as BalancedInit)[timeoutKey]
-    : ForeignRequest.stainlessTimeout(headers.get("x-stainless-timeout"))
+    : InboundRequest.stainlessTimeout(headers.get("x-stainless-timeout"))
   const { body, contentType } = await readBody(init, signals)
-  return ForeignRequest.read({
+  return InboundRequest.read({
     method,
     target,
     headers: Object.fromEntries(headers),
@@ -176,14 +176,14 @@ const foreignRequest = async (
 const readBody = async (
   init: Request | BalancedInit,
   signals: ReadonlyArray<AbortSignal>
-): Promise<Pick<ForeignRequest.Foreign, "body" | "contentType">> => {
+): Promise<Pick<InboundRequest.Foreign, "body" | "contentType">> => {
   const { body } = init
   if (body === undefined || body === null) return { body: undefined, contentType: undefined }
   if (body instanceof FormData) return { body, contentType: undefined }
   if (typeof body === "string") return { body, contentType: "text/plain;charset=UTF-8" }
   const carrier = init instanceof Request ? init : new Response(body)
   const contentType = carrier.headers.get("content-type") ?? undefined
-  return { body: await ForeignBody.readAll(carrier, signals), contentType }
+  return { body: await InboundBody.readAll(carrier, signals), contentType }
 }
 
 // --- the answer -----------------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ const responseOf = (
 
 /** An error as a response. */
 const errorResponse = (error: LoadBalancerError): Response => {
-  const { body, headers, status } = ErrorAnswer.make(error)
+  const { body, headers, status } = ErrorResponse.make(error)
   return leanResponse(body, status, headers)
 }
 
@@ -293,9 +293,9 @@ const sourceOf = (
     finish()
     const error = Option.getOrUndefined(Cause.findErrorOption(cause))
     if (error === undefined) takeReader()?.reject(Cause.squash(cause))
-    else if (!(error instanceof StreamBreak) || error.isTold) takeReader()?.resolve(undefined)
+    else if (!(error instanceof StreamBreak) || error.isDelivered) takeReader()?.resolve(undefined)
     else if (answer._tag === "Raw") takeReader()?.reject(new TypeError("terminated", { cause: interrupted(error) }))
-    else takeReader()?.resolve(encoder.encode(ErrorAnswer.eventOf(error)))
+    else takeReader()?.resolve(encoder.encode(ErrorResponse.eventOf(error)))
   }
   const abort = (): void => {
     finish()

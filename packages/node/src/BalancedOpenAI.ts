@@ -5,7 +5,7 @@
  * limit, session) is read from the parameters before they are serialised, and they are serialised once, without the
  * client's observing of every key. What is no plain data the client serialises itself, as it likes to watch that.
  */
-import { ForeignRequest, LlmRequest, operationOf } from "@evenkeel/core/internal"
+import { InboundRequest, LlmRequest, operationOf } from "@evenkeel/core/internal"
 import { types } from "node:util"
 import OpenAI, { type ClientOptions } from "openai"
 import { type BalancedInit, type ClientFacts, factsKey, sessionKey, timeoutKey } from "./BalancedFetch.ts"
@@ -165,7 +165,7 @@ const isPlain = (value: unknown, depth: number): boolean => {
  */
 export const make = (fetch: typeof globalThis.fetch, deadlineOf: (model: string | undefined) => number): OpenAI => {
   const options: BalancedOptions = {
-    baseURL: ForeignRequest.ownBase,
+    baseURL: InboundRequest.ownBase,
     // never sent: each attempt is authenticated with its resource's own credential
     apiKey: "balanced",
     adminAPIKey: "balanced",

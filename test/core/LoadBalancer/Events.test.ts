@@ -66,12 +66,12 @@ describe("LoadBalancer events", () => {
       Effect.gen(function*() {
         const lb = yield* LoadBalancer
         const { events: hub } = yield* Deployments
-        assert.isFalse(hub.isHeard)
+        assert.isFalse(hub.hasListeners)
         yield* Effect.scoped(Effect.gen(function*() {
           const pull = yield* Stream.toPull(lb.events)
           const first = yield* Effect.forkChild(pull, { startImmediately: true })
           yield* TestClock.adjust(0)
-          assert.isTrue(hub.isHeard)
+          assert.isTrue(hub.hasListeners)
           const event: Event = { _tag: "Waiting", at: 0, model: "gpt-4o", delay: 0 }
           for (let i = 0; i < 3000; i++) hub.emit({ ...event, delay: i })
           const kept: Array<number> = []
@@ -82,7 +82,7 @@ describe("LoadBalancer events", () => {
           assert.isAtMost(kept.length, 1024)
           assert.strictEqual(kept[0], 3000 - kept.length)
         }))
-        assert.isFalse(hub.isHeard)
+        assert.isFalse(hub.hasListeners)
       })
     )
   })
@@ -186,7 +186,7 @@ describe("LoadBalancer events", () => {
         })
       )
       assert.deepStrictEqual(told.map(({ _tag }) => _tag), ["AttemptEnded", "RequestEnded"])
-      assert.isFalse(hub.isHeard)
+      assert.isFalse(hub.hasListeners)
     })
   })
 
@@ -215,7 +215,7 @@ describe("LoadBalancer events", () => {
       two,
       Effect.gen(function*() {
         const { events } = yield* Deployments
-        assert.isFalse(events.isHeard)
+        assert.isFalse(events.hasListeners)
       })
     )
   })

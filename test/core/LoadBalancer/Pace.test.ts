@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { LoadBalancer, type Setback } from "@evenkeel/core"
+import { LoadBalancer, type RetryContext } from "@evenkeel/core"
 import { Effect, Schedule } from "effect"
 import {
   answer,
@@ -78,11 +78,11 @@ describe("LoadBalancer pace", () => {
       two,
       Effect.gen(function*() {
         const lb = yield* LoadBalancer
-        const seen: Array<Setback> = []
+        const seen: Array<RetryContext> = []
         two.services["east"]!.fault("gpt-4o", { ...failing, times: 1 })
         two.services["west"]!.fault("gpt-4o", { kind: "throttle", retryAfterMs: 1000, times: 1 })
         const schedule = Schedule.spaced("3 seconds").pipe(
-          Schedule.setInputType<Setback>(),
+          Schedule.setInputType<RetryContext>(),
           Schedule.modifyDelay(({ duration, input }) => {
             seen.push(input)
             return Effect.succeed(duration)
@@ -107,7 +107,7 @@ describe("LoadBalancer pace", () => {
       Effect.gen(function*() {
         const lb = yield* LoadBalancer
         two.services["east"]!.fault("gpt-4o", failing)
-        const never = Schedule.recurs(0).pipe(Schedule.setInputType<Setback>())
+        const never = Schedule.recurs(0).pipe(Schedule.setInputType<RetryContext>())
         const error = yield* failure(lb.chat(hello, { schedule: never }))
         assert.strictEqual(reasonOf(error, "Unavailable").limitedBy, "schedule")
         assert.strictEqual(two.sends.length, 1)
@@ -122,7 +122,7 @@ describe("LoadBalancer pace", () => {
       Effect.gen(function*() {
         const lb = yield* LoadBalancer
         one.services["east"]!.fault("gpt-4o", { kind: "throttle", retryAfterMs: 5000, times: 1 })
-        const hasty = Schedule.spaced(0).pipe(Schedule.setInputType<Setback>())
+        const hasty = Schedule.spaced(0).pipe(Schedule.setInputType<RetryContext>())
         yield* answer(lb.chat(hello, { schedule: hasty }))
         assert.deepStrictEqual(one.sends.map(({ at }) => at), [0, 5010])
         assert.strictEqual((yield* stateOf("east")).totals.throttled, 1)

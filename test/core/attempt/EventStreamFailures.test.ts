@@ -95,7 +95,7 @@ describe("a failure inside a 200", () => {
     const word = failed({ code: "server_error", message: "oops" })
     const { events, reader } = whole([created, text, word], responses)
     assert.deepStrictEqual(events.at(-1), word)
-    assert.isTrue(reader.isFailureTold)
+    assert.isTrue(reader.isFailureDelivered)
   })
 })
 

@@ -5,7 +5,7 @@ import { check, integer } from "../../support/Check.ts"
 
 const options = { backoff: 500, maxBackoff: 8000 }
 
-const setback: Failover.Setback = {
+const setback: Failover.RetryContext = {
   kind: "failed",
   reason: "http 500",
   attempts: 1,
@@ -15,7 +15,7 @@ const setback: Failover.Setback = {
 }
 
 /** Delays that the schedule gives for these setbacks; `undefined` from where it stops. */
-const delaysOf = Effect.fnUntraced(function*(setbacks: ReadonlyArray<Partial<Failover.Setback>>) {
+const delaysOf = Effect.fnUntraced(function*(setbacks: ReadonlyArray<Partial<Failover.RetryContext>>) {
   const step = yield* Schedule.toStep(Failover.schedule(options))
   const delays: Array<number | undefined> = []
   for (const given of setbacks) {

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { check } from "../../support/Check.ts"
 
-const asked: LlmRequest.Asked = {
+const asked: LlmRequest.RequestLine = {
   operation: "chat",
   method: "POST",
   path: "/chat/completions",

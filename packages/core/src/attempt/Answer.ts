@@ -4,7 +4,8 @@
 import type { Deployment } from "../deployment/Deployment.ts"
 import type { Usage } from "../Errors.ts"
 import type { AnswerFacts } from "./AnswerFacts.ts"
-import type { CommittedStream, RawStream } from "./CommittedStream.ts"
+import type { CommittedStream } from "./CommittedStream.ts"
+import type { RawStream } from "./RawStream.ts"
 
 /** What every answer has. */
 export interface AnswerBase {

@@ -21,15 +21,17 @@ import { idsOfAnswer } from "../request/StoredIds.ts"
 import { monotonicMillis } from "../Time.ts"
 import type { TransportRequest, TransportResponse } from "../transport/Transport.ts"
 import type { Answer, AnswerBase, RawAnswer, StreamAnswer } from "./Answer.ts"
+import type { AttemptFailure, Pace, Source } from "./AnswerBody.ts"
 import { AnswerReader } from "./AnswerFacts.ts"
 import { costOfAttempt } from "./AttemptCost.ts"
 import { type AttemptEnvironment, type AttemptPlan, limitOf } from "./AttemptPlan.ts"
 import { BodyIds } from "./BodyIds.ts"
-import { type AttemptFailure, GivenBytes, GivenStream, type Pace, type Source } from "./CommittedStream.ts"
+import { CommittedStream } from "./CommittedStream.ts"
 import type { Limited } from "./Deadlines.ts"
 import * as Outcome from "./Outcome.ts"
+import { RawStream } from "./RawStream.ts"
 import { type Charge, commit, progressed, settle, type Settled } from "./Settlement.ts"
-import { type Batch, EventReader } from "./SseReader.ts"
+import { type Batch, SseReader } from "./SseReader.ts"
 import { judge } from "./Verdict.ts"
 
 /**
@@ -88,7 +90,7 @@ class Attempt implements Source, Limited {
   /** When nothing was heard for so long that another deployment is asked, while one can be. */
   private suspectAt = Infinity
   private worker: Fiber.Fiber<unknown, Outcome.Unanswered> | undefined
-  private given: GivenStream | GivenBytes | undefined
+  private given: CommittedStream | RawStream | undefined
   private expired: TimeoutStage | undefined
   private isClosed = false
 
@@ -228,7 +230,7 @@ class Attempt implements Source, Limited {
     const { asksUsage, request: { operation, parsesEvents } } = this.plan
     const protocol = operation === "responses" ? "responses" : "chat"
     const { clock } = this.environment
-    const reader = new EventReader(
+    const reader = new SseReader(
       protocol,
       asksUsage,
       parsesEvents,
@@ -265,7 +267,7 @@ class Attempt implements Source, Limited {
 
   private commitStream(
     response: TransportResponse,
-    reader: EventReader,
+    reader: SseReader,
     held: Array<Batch>
   ): Effect.Effect<Answer, Outcome.Unanswered> {
     const now = this.now
@@ -274,7 +276,7 @@ class Attempt implements Source, Limited {
     this.stage = "idle"
     this.stageEndsAt = Infinity
     this.suspectAt = Infinity
-    const stream = new GivenStream(this, response, reader, held)
+    const stream = new CommittedStream(this, response, reader, held)
     this.given = stream
     // more of them may come until its end
     if (this.plan.request.isStored) this.ids = reader.ids
@@ -297,7 +299,7 @@ class Attempt implements Source, Limited {
     // nobody reads a body that cannot be there
     const isBodiless = response.status === 204 || response.status === 205 || this.plan.request.method === "HEAD"
     const watched = this.plan.request.isStored ? BodyIds.of(response.headers) : undefined
-    const stream = new GivenBytes(this, response, isBodiless, watched)
+    const stream = new RawStream(this, response, isBodiless, watched)
     this.given = stream
     this.plan.onOpen?.(stream)
     const answer: RawAnswer = { ...this.answerBase(response, now - permit.startedAt), _tag: "Raw", stream }
@@ -416,7 +418,7 @@ class Attempt implements Source, Limited {
     if (charge !== undefined) this.hand(charge)
     this.environment.deadlines.forget(this)
     const { story } = this.plan
-    if (story.isFollowed) {
+    if (story.isObserved) {
       story.ended({
         at: this.environment.clock.currentTimeMillisUnsafe(),
         now,

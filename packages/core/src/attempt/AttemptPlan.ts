@@ -6,7 +6,7 @@ import type { TimeoutsConfig } from "../config/Config.ts"
 import { silence } from "../config/ConfigDefaults.ts"
 import type { Prices } from "../config/Prices.ts"
 import type { Permit } from "../deployment/Deployment.ts"
-import type { ModelGroup } from "../deployment/Model.ts"
+import type { Model } from "../deployment/Model.ts"
 import type { TimeoutStage, Usage } from "../Errors.ts"
 import type { EventHub } from "../Event.ts"
 import type { LlmRequest, Operation } from "../request/LlmRequest.ts"
@@ -66,7 +66,7 @@ export interface Ended {
 export interface AttemptPlan {
   readonly request: LlmRequest
   readonly permit: Permit
-  readonly group: ModelGroup
+  readonly group: Model
   readonly promptTokens: number
   readonly timeouts: TimeoutsConfig
   /** Time limits without the request's own. */

@@ -12,7 +12,7 @@ export const tellOutlier = (
   now: number,
   wallNow: number
 ): void => {
-  if (!events.hearsTrouble || !deployment.isNewsThatWorse(now)) return
+  if (!events.hasTroubleListeners || !deployment.isNewsThatWorse(now)) return
   const share = deployment.breaker.successShare(now)
   events.emit({ _tag: "Outlier", at: wallNow, deployment: deployment.id, reason, share })
 }

@@ -7,20 +7,20 @@ import type { TimeoutsConfig } from "../config/Config.ts"
 import type { Breaker } from "../deployment/Breaker.ts"
 import type { Permit } from "../deployment/Deployment.ts"
 import { HANG_FACTOR, type Latency, type LatencyKind, sizeOf } from "../deployment/Latency.ts"
-import type { ModelGroup } from "../deployment/Model.ts"
+import type { Model } from "../deployment/Model.ts"
 import type { TimeoutStage, Usage } from "../Errors.ts"
 import type { EventHub } from "../Event.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import { isEndpoint } from "../request/Scope.ts"
+import type { Pace } from "./AnswerBody.ts"
 import { limitOf } from "./AttemptPlan.ts"
-import type { Pace } from "./CommittedStream.ts"
 import type { Failed, Outcome, Refused, Throttled } from "./Outcome.ts"
 import { tellOutlier } from "./Outlier.ts"
 
 /** What settling needs to know besides the outcome. */
 export interface Settled {
   readonly permit: Permit
-  readonly group: ModelGroup
+  readonly group: Model
   readonly request: LlmRequest
   /** Which request of this balancer it is, to tell one request's word from several; none where it is a check. */
   readonly source: number | undefined
@@ -54,7 +54,7 @@ export const commit = (settled: Settled): void => {
   answered(settled)
   markHealthy(settled)
   if (request.operation === "other") return
-  deployment.heardOf(permit)
+  deployment.clearOverdue(permit)
   // how much of the prompt was cached is told only at the end, so this ratio is a lower bound
   const ratio = group.expected.lowerBound("first-token", now - permit.startedAt, sizeOf("first-token", promptTokens))
   deployment.latency.observeAtLeast(ratio, now, permit.startedAt, gapOf(group))
@@ -190,7 +190,7 @@ const succeeded = (settled: Settled): void => {
   const { deployment } = permit
   // a stream did this when its content began
   if (permit.firstByteAt === undefined) {
-    deployment.heardOf(permit)
+    deployment.clearOverdue(permit)
     answered(settled)
     markHealthy(settled)
   }
@@ -245,7 +245,7 @@ const observe = (
 }
 
 /** Time between two answers of one deployment, where all get their share. */
-const gapOf = ({ deployments, expected }: ModelGroup): number => expected.gap * deployments.length
+const gapOf = ({ deployments, expected }: Model): number => expected.gap * deployments.length
 
 const failed = (settled: Settled, outcome: Failed): Charge | undefined => {
   const { group, isRepeat, now, permit, request, source, wasTold } = settled
@@ -273,7 +273,7 @@ const failed = (settled: Settled, outcome: Failed): Charge | undefined => {
   if (outcome.effect === "missing") {
     breaker.release(permit.epoch)
     tellCooldown(settled, deployment.cooldown.beginMissing(now, outcome.reason, source, wasTold), outcome.reason)
-    if (settled.events.hearsTrouble) {
+    if (settled.events.hasTroubleListeners) {
       settled.events.emit({ _tag: "DeploymentMissing", at: settled.wallNow, deployment: deployment.id })
     }
     return charge
@@ -384,18 +384,18 @@ export const tellOpened = (
   reason: string,
   openFor: number
 ): void => {
-  if (settled.events.hearsTrouble) {
+  if (settled.events.hasTroubleListeners) {
     settled.events.emit({ _tag: "BreakerOpened", at: settled.wallNow, target, name, reason, openFor })
   }
 }
 
 const tellClosed = (settled: Settled, target: "deployment" | "resource", name: string): void => {
-  if (settled.events.isHeard) settled.events.emit({ _tag: "BreakerClosed", at: settled.wallNow, target, name })
+  if (settled.events.hasListeners) settled.events.emit({ _tag: "BreakerClosed", at: settled.wallNow, target, name })
 }
 
 const tellCooldown = (settled: Settled, coolFor: number, reason: string): void => {
   // of an endpoint or a service tier, it is none of the deployment's
-  if (settled.events.isHeard && coolFor > 0 && settled.request.scope === undefined) {
+  if (settled.events.hasListeners && coolFor > 0 && settled.request.scope === undefined) {
     const deployment = settled.permit.deployment.id
     settled.events.emit({ _tag: "CooledDown", at: settled.wallNow, deployment, reason, coolFor })
   }

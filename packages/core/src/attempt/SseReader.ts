@@ -45,7 +45,7 @@ type Meaning = "preamble" | "content" | "hidden" | "error"
 /**
  * Reader of one streamed answer. `feed` and `end` never throw: what is wrong is in `failure`.
  */
-export class EventReader {
+export class SseReader {
   /** Content, or a valid end, was seen: what is held may be given out. */
   isCommitted = false
   /** Where among the events that arrived with it the first content is. */
@@ -62,7 +62,7 @@ export class EventReader {
   openItems = 0
   failure: Unanswered | undefined
   /** Whether the failure's own event was given out, as the service's last word. */
-  isFailureTold = false
+  isFailureDelivered = false
   private readonly protocol: "chat" | "responses"
   /** Data of the last event that was given out. */
   private last: string | undefined
@@ -135,7 +135,7 @@ export class EventReader {
         this.failure = broken(this.events === 0 ? "empty stream" : "stream cut short", 200)
       } else {
         this.failure = fromErrorEvent(this.headers, this.bareFailure, this.wallNow())
-        this.isFailureTold = this.isCommitted
+        this.isFailureDelivered = this.isCommitted
       }
     }
     return this.batch(undefined)
@@ -266,7 +266,7 @@ export class EventReader {
     const name = event.event
     if (this.bareFailure !== undefined && name !== "error" && !event.data.includes("\"type\":\"error\"")) {
       // one more event was waited for, and it says nothing of why
-      this.isFailureTold = this.isCommitted
+      this.isFailureDelivered = this.isCommitted
       return this.fail(this.bareFailure)
     }
     if (event.data.startsWith("[DONE]")) return "preamble"
@@ -298,7 +298,7 @@ export class EventReader {
         if (hasError) {
           this.fail(value)
           // given out, as the service's last word, where the caller has the rest already
-          this.isFailureTold = this.isCommitted
+          this.isFailureDelivered = this.isCommitted
           return this.isCommitted ? "content" : "error"
         }
         // a bare failure: the next event, or the end, says why

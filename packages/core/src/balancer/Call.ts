@@ -1,15 +1,15 @@
 /**
  * One request while it is under way: what it may do, and what it has tried.
  */
+import type { AttemptFailure } from "../attempt/AnswerBody.ts"
 import { limitOf, type OnOpen } from "../attempt/AttemptPlan.ts"
-import type { AttemptFailure } from "../attempt/CommittedStream.ts"
 import type { Refused } from "../attempt/Outcome.ts"
 import type { Charge } from "../attempt/Settlement.ts"
 import { doubtWait, isAlive, judge, type Verdict } from "../attempt/Verdict.ts"
 import type { Config, TimeoutsConfig } from "../config/Config.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import { sizeOf } from "../deployment/Latency.ts"
-import type { ModelGroup } from "../deployment/Model.ts"
+import type { Model } from "../deployment/Model.ts"
 import type { Resource } from "../deployment/Resource.ts"
 import type { Place } from "../deployment/WaitingLine.ts"
 import * as Errors from "../Errors.ts"
@@ -19,7 +19,7 @@ import type { RequestTrace } from "../telemetry/Trace.ts"
 import type { Answered } from "./Narrator.ts"
 
 /** Sessions of two models have nothing in common, and each shard of one has a place of its own. */
-export const sessionKeyOf = ({ model }: ModelGroup, session: string, shard = 0): string =>
+export const sessionKeyOf = ({ model }: Model, session: string, shard = 0): string =>
   `${model}\u0000${shard}\u0000${session}`
 
 let nextSource = 0
@@ -36,11 +36,11 @@ const LONG_ANSWER = 4
 /**
  * What is known of a request. Times are milliseconds of the monotonic clock.
  */
-export class Journey {
+export class Call {
   /** Which request of this balancer it is, to tell one request's word from several. */
   readonly source = nextSource++
   readonly request: LlmRequest
-  readonly group: ModelGroup
+  readonly group: Model
   onOpen: OnOpen | undefined
   readonly startedAt: number
   readonly deadline: number
@@ -73,7 +73,7 @@ export class Journey {
   /** Its last attempt, if it was sent before. */
   last: AttemptFailure | undefined
   /** Whether its next attempt draws on the retry budget. */
-  owesRetry = false
+  drawsOnBudget = false
   timedOut = 0
   /** Resources that may serve it, where not all may. */
   resources: ReadonlySet<string> | undefined
@@ -85,7 +85,7 @@ export class Journey {
   /** Its place in the line of those who wait. */
   place: Place | undefined
   /** Whether its patience is over, so that it need not queue where it fits. */
-  mayOvertake = false
+  skipsQueue = false
   /** Milliseconds for which it backed off. */
   backedOff = 0
   /** Where its session's last attempt went, by where its cache was warm. */
@@ -105,7 +105,7 @@ export class Journey {
 
   constructor(
     request: LlmRequest,
-    group: ModelGroup,
+    group: Model,
     settings: Config,
     startedAt: number,
     onOpen: OnOpen | undefined,

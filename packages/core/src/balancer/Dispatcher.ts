@@ -9,13 +9,13 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { OnOpen } from "../attempt/AttemptPlan.ts"
-import type { ModelGroup } from "../deployment/Model.ts"
+import type { Model } from "../deployment/Model.ts"
 import * as Errors from "../Errors.ts"
 import { type LlmRequest, problemOf } from "../request/LlmRequest.ts"
 import { explain } from "../routing/Explain.ts"
 import type { Explanation } from "../routing/Explanation.ts"
 import { type BalancerOptions, BalancerState } from "./BalancerState.ts"
-import { Journey, sessionKeyOf } from "./Call.ts"
+import { Call, sessionKeyOf } from "./Call.ts"
 import { type Answered, NextAttempt, noneTried } from "./NextAttempt.ts"
 import { Recovery } from "./Retry.ts"
 
@@ -42,46 +42,46 @@ export class Dispatcher {
   dispatch(request: LlmRequest, onOpen?: OnOpen): Effect.Effect<Answered, Errors.LoadBalancerError> {
     return Effect.withFiber((caller) => {
       const { narrator } = this.state
-      const journey = this.begin(request, onOpen)
-      if (journey instanceof Errors.LoadBalancerError) {
-        narrator.notBegun(request, journey, this.state.deployments.models())
-        return Effect.fail(journey)
+      const call = this.begin(request, onOpen)
+      if (call instanceof Errors.LoadBalancerError) {
+        narrator.notBegun(request, call, this.state.deployments.models())
+        return Effect.fail(call)
       }
-      narrator.begun(journey, caller.context)
-      const refusal = this.recovery.refuse(journey)
+      narrator.begun(call, caller.context)
+      const refusal = this.recovery.refuse(call)
       if (refusal !== undefined) {
-        narrator.searched(journey, Exit.fail(refusal))
+        narrator.searched(call, Exit.fail(refusal))
         return Effect.fail(refusal)
       }
-      this.state.budget.deposit(journey.startedAt)
-      this.countSession(journey)
+      this.state.budget.deposit(call.startedAt)
+      this.countSession(call)
       const answer = Effect.catch(
-        this.next.mayHedge(journey) ? this.next.hedged(journey) : this.next.attempt(journey),
+        this.next.mayHedge(call) ? this.next.hedged(call) : this.next.attempt(call),
         (trouble) =>
           Effect.onExit(
-            this.recovery.recover(journey, trouble),
-            (exit) => Effect.sync(() => this.recovery.ended(journey, exit))
+            this.recovery.recover(call, trouble),
+            (exit) => Effect.sync(() => this.recovery.ended(call, exit))
           )
       )
       return Effect.onExit(answer, (exit) =>
         Effect.sync(() => {
-          journey.judge("unknown", this.state)
-          narrator.searched(journey, exit)
+          call.judge("unknown", this.state)
+          narrator.searched(call, exit)
         }))
     })
   }
 
   /** Where a request would go now. Nothing is reserved or sent. */
   explain(request: LlmRequest): Explanation | Errors.LoadBalancerError {
-    const journey = this.begin(request, undefined)
-    if (journey instanceof Errors.LoadBalancerError) return journey
+    const call = this.begin(request, undefined)
+    if (call instanceof Errors.LoadBalancerError) return call
     const now = this.state.now
-    const query = this.next.queryOf(journey, noneTried, now)
+    const query = this.next.queryOf(call, noneTried, now)
     return explain(query, this.state.routing, now, this.state.random, 1).explanation
   }
 
   /** A request's way begins, unless something is wrong with it. */
-  private begin(request: LlmRequest, onOpen: OnOpen | undefined): Journey | Errors.LoadBalancerError {
+  private begin(request: LlmRequest, onOpen: OnOpen | undefined): Call | Errors.LoadBalancerError {
     const problem = problemOf(request)
     if (problem !== undefined) return problem
     const { deployments } = this.state
@@ -92,20 +92,20 @@ export class Dispatcher {
       return unsent(new Errors.UnknownModel({ model, known, meant: deployments.modelsNamed(model) }))
     }
     const now = this.state.now
-    const journey = new Journey(request, group, this.state.settings, now, onOpen, this.shardOf(request, group, now))
-    if (this.state.isClosed) return unsent(journey.unavailable("closed"))
-    this.pin(journey)
-    return journey
+    const call = new Call(request, group, this.state.settings, now, onOpen, this.shardOf(request, group, now))
+    if (this.state.isClosed) return unsent(call.unavailable("closed"))
+    this.pin(call)
+    return call
   }
 
   /** The shard of its session that takes the next request; the first one where the session is not hot. */
-  private shardOf({ session }: LlmRequest, group: ModelGroup, now: number): number {
+  private shardOf({ session }: LlmRequest, group: Model, now: number): number {
     return session === undefined
       ? 0
       : this.state.shards.next(sessionKeyOf(group, session), group.deployments.length, now)
   }
 
-  private countSession({ group, request: { session }, shard, startedAt }: Journey): void {
+  private countSession({ group, request: { session }, shard, startedAt }: Call): void {
     if (session !== undefined) this.state.shards.count(sessionKeyOf(group, session), shard, startedAt)
   }
 
@@ -113,19 +113,19 @@ export class Dispatcher {
    * What refers to something stored may only go where it is; an owner that is not known is searched for. What names no
    * model, and nothing that is known, goes to the default resource, or begins its search there.
    */
-  private pin(journey: Journey): void {
-    const { group, request } = journey
+  private pin(call: Call): void {
+    const { group, request } = call
     const isThere = (name: string) => group.deployments.some(({ resource }) => resource.name === name)
     if (request.pin !== undefined) {
       const owner = this.state.owners.find(request.pin.ids)
       if (owner !== undefined && isThere(owner)) {
-        journey.resources = new Set([owner])
+        call.resources = new Set([owner])
         return
       }
-      journey.strangers = new Set()
+      call.strangers = new Set()
     }
     if (request.model !== undefined) return
     const { defaultResource } = this.state.settings
-    journey.resources = new Set([isThere(defaultResource) ? defaultResource : group.deployments[0]!.resource.name])
+    call.resources = new Set([isThere(defaultResource) ? defaultResource : group.deployments[0]!.resource.name])
   }
 }

@@ -79,13 +79,13 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
         if (epoch === undefined) return Effect.void
         const { events } = deployments
         const about = () => ({ at: clock.currentTimeMillisUnsafe(), target: "resource", name: resource.name }) as const
-        if (breaker.epoch !== before && events.isHeard) events.emit({ _tag: "BreakerHalfOpened", ...about() })
+        if (breaker.epoch !== before && events.hasListeners) events.emit({ _tag: "BreakerHalfOpened", ...about() })
         let isSettled = false
         const settle = (problem: string | undefined) => {
           if (isSettled) return
           isSettled = true
           const endedAt = monotonicMillis(clock)
-          if (events.hearsTrouble) {
+          if (events.hasTroubleListeners) {
             const at = clock.currentTimeMillisUnsafe()
             const duration = endedAt - now
             events.emit({ _tag: "Checked", at, resource: resource.name, problem, duration })
@@ -94,8 +94,8 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
             const wasClosed = breaker.isClosed
             checkedAt.set(resource, endedAt)
             breaker.succeed(epoch, endedAt)
-            if (!wasClosed && events.isHeard) events.emit({ _tag: "BreakerClosed", ...about() })
-          } else if (breaker.fail(epoch, endedAt, environment.random(), problem) && events.hearsTrouble) {
+            if (!wasClosed && events.hasListeners) events.emit({ _tag: "BreakerClosed", ...about() })
+          } else if (breaker.fail(epoch, endedAt, environment.random(), problem) && events.hasTroubleListeners) {
             events.emit({ _tag: "BreakerOpened", ...about(), reason: problem, openFor: breaker.openUntil - endedAt })
           }
         }
@@ -170,7 +170,7 @@ export const askOneToken = (
     const promptTokens = group.estimate.prompt(request.characters)
     const { epoch } = deployment.breaker
     const permit = deployment.enter(now, promptTokens + 1)
-    if (deployment.breaker.epoch !== epoch && events.isHeard) {
+    if (deployment.breaker.epoch !== epoch && events.hasListeners) {
       const at = environment.clock.currentTimeMillisUnsafe()
       events.emit({ _tag: "BreakerHalfOpened", at, target: "deployment", name: deployment.id })
     }

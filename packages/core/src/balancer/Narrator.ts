@@ -7,19 +7,19 @@ import type * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { Answer } from "../attempt/Answer.ts"
+import type { AttemptFailure } from "../attempt/AnswerBody.ts"
 import type { AnswerFacts } from "../attempt/AnswerFacts.ts"
 import type { Ended } from "../attempt/AttemptPlan.ts"
-import type { AttemptFailure } from "../attempt/CommittedStream.ts"
 import { stopped } from "../attempt/Outcome.ts"
 import type { Deployment, Permit } from "../deployment/Deployment.ts"
 import type * as Errors from "../Errors.ts"
 import type { AttemptRole, EventHub, RequestEnded, SessionMoveReason } from "../Event.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import { AttemptStory, type OnChunks } from "../telemetry/AttemptStory.ts"
-import { quietly } from "../telemetry/Quietly.ts"
+import { ignoreThrows } from "../telemetry/IgnoreThrows.ts"
 import type { Incident, Trace } from "../telemetry/Trace.ts"
 import { monotonicMillis } from "../Time.ts"
-import type { Journey } from "./Call.ts"
+import type { Call } from "./Call.ts"
 
 /** What telemetry wants to be told besides events. */
 export interface Listening {
@@ -49,8 +49,8 @@ export class Narrator {
     this.listening = listening
   }
 
-  get isHeard(): boolean {
-    return this.events.isHeard
+  get hasListeners(): boolean {
+    return this.events.hasListeners
   }
 
   private get at(): number {
@@ -64,16 +64,16 @@ export class Narrator {
   // --- requests -----------------------------------------------------------------------------------------------------
 
   /** A request begins its way. */
-  begun(journey: Journey, caller: Context.Context<never>): void {
+  begun(call: Call, caller: Context.Context<never>): void {
     const { listening } = this
     if (listening.trace === undefined) return
-    const { group, request } = journey
-    journey.trace = quietly(() => listening.trace?.(request, group.model, group.deployments, caller))
+    const { group, request } = call
+    call.trace = ignoreThrows(() => listening.trace?.(request, group.model, group.deployments, caller))
   }
 
   /** A request was wrong before it could begin. A model that nobody serves is its own word, which no metric may repeat. */
   notBegun(request: LlmRequest, { reason }: Errors.LoadBalancerError, served: ReadonlyArray<string>): void {
-    if (!this.isHeard) return
+    if (!this.hasListeners) return
     this.events.emit({
       ...endOf(request, reason._tag),
       at: this.at,
@@ -83,46 +83,46 @@ export class Narrator {
   }
 
   /** The search for an answer is over: with one, which for a stream only begins, or without. */
-  searched(journey: Journey, exit: Exit.Exit<{ readonly answer: Answer }, Errors.LoadBalancerError>): void {
+  searched(call: Call, exit: Exit.Exit<{ readonly answer: Answer }, Errors.LoadBalancerError>): void {
     if (Exit.isFailure(exit)) {
       const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-      this.ended(journey, error === undefined ? "interrupted" : error.reason._tag, undefined, error?.reason)
+      this.ended(call, error === undefined ? "interrupted" : error.reason._tag, undefined, error?.reason)
       return
     }
     const { answer } = exit.value
     if (answer._tag === "Whole") {
       const { deployment, facts, usage } = answer
-      this.ended(journey, "success", { deployment, firstByte: this.now - journey.startedAt, usage, answer: facts })
+      this.ended(call, "success", { deployment, firstByte: this.now - call.startedAt, usage, answer: facts })
       return
     }
-    journey.given = answer.deployment
-    const over = journey.over?.get(answer.deployment)
-    if (over !== undefined) this.ended(journey, ...over)
+    call.given = answer.deployment
+    const over = call.over?.get(answer.deployment)
+    if (over !== undefined) this.ended(call, ...over)
   }
 
   /**
    * A stream that was committed ended: the request does so with it, as soon as it was handed over. One that was not is
    * followed by another attempt or by an error; and one that came second, beside a hedged one, is given to nobody.
    */
-  streamEnded(journey: Journey, { deployment, firstByteAt }: Permit, { answer, outcome, usage }: Ended): void {
+  streamEnded(call: Call, { deployment, firstByteAt }: Permit, { answer, outcome, usage }: Ended): void {
     if (firstByteAt === undefined) return
     const word = outcome._tag === "Success" ? "success" : outcome === stopped ? "interrupted" : "StreamInterrupted"
-    const answered: Answered = { deployment, firstByte: firstByteAt - journey.startedAt, usage, answer }
-    if (journey.given === undefined) (journey.over ??= new Map()).set(deployment, [word, answered])
-    else if (journey.given === deployment) this.ended(journey, word, answered)
+    const answered: Answered = { deployment, firstByte: firstByteAt - call.startedAt, usage, answer }
+    if (call.given === undefined) (call.over ??= new Map()).set(deployment, [word, answered])
+    else if (call.given === deployment) this.ended(call, word, answered)
   }
 
   private ended(
-    journey: Journey,
+    call: Call,
     outcome: RequestEnded["outcome"],
     answered?: Answered,
     reason?: Errors.LoadBalancerErrorReason
   ): void {
-    if (!this.isHeard && journey.trace === undefined) return
-    const { counted, group, placement, request, startedAt } = journey
+    if (!this.hasListeners && call.trace === undefined) return
+    const { counted, group, placement, request, startedAt } = call
     const { now } = this
     const duration = now - startedAt
-    const waited = journey.rested
+    const waited = call.rested
     const event: RequestEnded = {
       ...endOf(request, outcome),
       at: this.at,
@@ -134,69 +134,69 @@ export class Narrator {
       attempts: counted,
       duration,
       waited,
-      overhead: Math.max(0, duration - journey.inAttempts(now) - waited),
+      overhead: Math.max(0, duration - call.inAttempts(now) - waited),
       firstByte: answered?.firstByte,
       usage: answered?.usage,
       answer: answered?.answer
     }
     this.events.emit(event)
-    quietly(() => journey.trace?.ended(event))
+    ignoreThrows(() => call.trace?.ended(event))
   }
 
   // --- attempts -----------------------------------------------------------------------------------------------------
 
   /** An attempt begins. */
-  attempt(journey: Journey, permit: Permit, role: AttemptRole, selection: number | undefined): AttemptStory {
-    const { group: { model }, placement, request } = journey
-    const trace = quietly(() => journey.trace?.attempt(permit.deployment, role))
+  attempt(call: Call, permit: Permit, role: AttemptRole, selection: number | undefined): AttemptStory {
+    const { group: { model }, placement, request } = call
+    const trace = ignoreThrows(() => call.trace?.attempt(permit.deployment, role))
     const begun = { model, request, permit, role, placement, selection }
     return new AttemptStory(this.events, begun, this.listening.onChunks, trace)
   }
 
   /** What was open lets a request through, to see. */
   halfOpened(target: "deployment" | "resource", name: string): void {
-    if (this.isHeard) this.events.emit({ _tag: "BreakerHalfOpened", at: this.at, target, name })
+    if (this.hasListeners) this.events.emit({ _tag: "BreakerHalfOpened", at: this.at, target, name })
   }
 
   // --- between attempts ---------------------------------------------------------------------------------------------
 
-  failedOver(journey: Journey, { deployment, outcome, summary }: AttemptFailure, delay: number): void {
-    if (!this.isFollowed(journey)) return
-    const { model } = journey.group
+  failedOver(call: Call, { deployment, outcome, summary }: AttemptFailure, delay: number): void {
+    if (!this.isObserved(call)) return
+    const { model } = call.group
     const { reason } = outcome
     const errorType = summary.errorType ?? "abandoned"
-    this.tell(journey, { _tag: "FailedOver", at: this.at, model, from: deployment.id, reason, errorType, delay })
+    this.tell(call, { _tag: "FailedOver", at: this.at, model, from: deployment.id, reason, errorType, delay })
   }
 
-  waiting(journey: Journey, delay: number): void {
-    if (!this.isFollowed(journey)) return
-    this.tell(journey, { _tag: "Waiting", at: this.at, model: journey.group.model, delay })
+  waiting(call: Call, delay: number): void {
+    if (!this.isObserved(call)) return
+    this.tell(call, { _tag: "Waiting", at: this.at, model: call.group.model, delay })
   }
 
-  hedged(journey: Journey, after: number): void {
-    const [late] = journey.tried
-    if (late === undefined || !this.isFollowed(journey)) return
-    this.tell(journey, { _tag: "Hedged", at: this.at, model: journey.group.model, deployment: late.id, after })
+  hedged(call: Call, after: number): void {
+    const [late] = call.tried
+    if (late === undefined || !this.isObserved(call)) return
+    this.tell(call, { _tag: "Hedged", at: this.at, model: call.group.model, deployment: late.id, after })
   }
 
-  panicked(journey: Journey, { id }: Deployment): void {
-    if (!this.isFollowed(journey)) return
-    this.tell(journey, { _tag: "Panicked", at: this.at, model: journey.group.model, deployment: id })
+  panicked(call: Call, { id }: Deployment): void {
+    if (!this.isObserved(call)) return
+    this.tell(call, { _tag: "Panicked", at: this.at, model: call.group.model, deployment: id })
   }
 
-  sessionMoved(journey: Journey, from: Deployment, to: Deployment, reason: SessionMoveReason): void {
-    const { group: { model }, request: { session } } = journey
-    if (session === undefined || !this.isFollowed(journey)) return
-    this.tell(journey, { _tag: "SessionMoved", at: this.at, session, model, from: from.id, to: to.id, reason })
+  sessionMoved(call: Call, from: Deployment, to: Deployment, reason: SessionMoveReason): void {
+    const { group: { model }, request: { session } } = call
+    if (session === undefined || !this.isObserved(call)) return
+    this.tell(call, { _tag: "SessionMoved", at: this.at, session, model, from: from.id, to: to.id, reason })
   }
 
-  private isFollowed(journey: Journey): boolean {
-    return this.isHeard || journey.trace !== undefined
+  private isObserved(call: Call): boolean {
+    return this.hasListeners || call.trace !== undefined
   }
 
-  private tell(journey: Journey, incident: Incident): void {
+  private tell(call: Call, incident: Incident): void {
     this.events.emit(incident)
-    quietly(() => journey.trace?.happened(incident))
+    ignoreThrows(() => call.trace?.happened(incident))
   }
 }
 

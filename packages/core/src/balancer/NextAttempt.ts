@@ -3,9 +3,9 @@
  */
 import * as Effect from "effect/Effect"
 import type { Answer } from "../attempt/Answer.ts"
+import type { AttemptFailure } from "../attempt/AnswerBody.ts"
 import { execute } from "../attempt/Attempt.ts"
 import type { AttemptPlan, Ended, Patience } from "../attempt/AttemptPlan.ts"
-import type { AttemptFailure } from "../attempt/CommittedStream.ts"
 import { silence } from "../config/ConfigDefaults.ts"
 import type { Deployment, Permit } from "../deployment/Deployment.ts"
 import { refusalOf } from "../deployment/Gate.ts"
@@ -15,7 +15,7 @@ import { explain } from "../routing/Explain.ts"
 import type { Explanation } from "../routing/Explanation.ts"
 import { decide, type Decision, healthyShare, type NoCandidate, type Query } from "../routing/Router.ts"
 import type { BalancerState } from "./BalancerState.ts"
-import type { Journey } from "./Call.ts"
+import type { Call } from "./Call.ts"
 import { hedge } from "./Hedge.ts"
 
 /** An answer, and how many attempts it took. */
@@ -51,23 +51,23 @@ export class NextAttempt {
    * each other.
    */
   attempt(
-    journey: Journey,
+    call: Call,
     overruling: Overruling = undefined
   ): Effect.Effect<Answered, Trouble> {
     let none: Exclude<Trouble["_tag"], "Attempt"> = "NoCandidate"
     let startedAt = 0
     const begin = (): AttemptPlan | undefined => {
       const choosingSince = this.state.now
-      const decision = this.choose(journey, overruling)
+      const decision = this.choose(call, overruling)
       if (decision._tag === "NoCandidate") return undefined
       startedAt = this.state.now
       // in the moment in which it is spent, however long the request waited since it was planned
-      if ((journey.owesRetry || overruling === "hedge") && !this.state.budget.withdraw(startedAt)) {
+      if ((call.drawsOnBudget || overruling === "hedge") && !this.state.budget.withdraw(startedAt)) {
         none = "NoBudget"
         return undefined
       }
-      journey.owesRetry = false
-      return this.plan(journey, decision, overruling, startedAt, startedAt - choosingSince)
+      call.drawsOnBudget = false
+      return this.plan(call, decision, overruling, startedAt, startedAt - choosingSince)
     }
     return Effect.matchEffect(execute(begin, this.state.environment), {
       onFailure: (failed) =>
@@ -75,23 +75,23 @@ export class NextAttempt {
           failed === undefined ? { _tag: none } : { _tag: "Attempt", failure: failed }
         ),
       onSuccess: (answer) => {
-        journey.judge(answer.deployment, this.state)
-        this.remember(journey, answer, startedAt)
-        journey.group.overload.answered(this.state.now)
-        return Effect.succeed({ answer, attempts: journey.counted })
+        call.judge(answer.deployment, this.state)
+        this.remember(call, answer, startedAt)
+        call.group.overload.answered(this.state.now)
+        return Effect.succeed({ answer, attempts: call.counted })
       }
     })
   }
 
   /** Decides where the next attempt goes, what may overrule routing included, and says why to whoever wants to know. */
-  private choose(journey: Journey, overruling: Overruling): Decision | NoCandidate {
-    if (this.mustQueue(journey)) return queued
-    const tell = this.explainerOf(journey)
-    if (tell === undefined) return this.overrule(journey, this.decide(journey), overruling)
+  private choose(call: Call, overruling: Overruling): Decision | NoCandidate {
+    if (this.mustQueue(call)) return queued
+    const tell = this.explainerOf(call)
+    if (tell === undefined) return this.overrule(call, this.decide(call), overruling)
     const now = this.state.now
-    const query = this.queryOf(journey, journey.tried, now)
-    const { decision, explanation } = explain(query, this.state.routing, now, this.state.random, journey.counted + 1)
-    const chosen = this.overrule(journey, decision, overruling)
+    const query = this.queryOf(call, call.tried, now)
+    const { decision, explanation } = explain(query, this.state.routing, now, this.state.random, call.counted + 1)
+    const chosen = this.overrule(call, decision, overruling)
     if (chosen._tag === "Decision" && overruling === "hedge") tell(explanation.with(chosen.deployment.id, "hedge"))
     else if (chosen === decision || chosen._tag === "NoCandidate") tell(explanation)
     else tell(explanation.with(chosen.deployment.id, overruling === "panic" ? "panic" : "renewed"))
@@ -99,16 +99,16 @@ export class NextAttempt {
   }
 
   private overrule(
-    journey: Journey,
+    call: Call,
     decision: Decision | NoCandidate,
     overruling: Overruling
   ): Decision | NoCandidate {
     if (overruling === undefined || overruling === "hedge") return decision
     if (overruling !== "panic") return { _tag: "Decision", deployment: overruling, isRepeat: true }
-    if (decision._tag === "Decision" || decision.bestBet === undefined || !this.mayPanic(journey, decision)) {
+    if (decision._tag === "Decision" || decision.bestBet === undefined || !this.mayPanic(call, decision)) {
       return decision
     }
-    this.state.narrator.panicked(journey, decision.bestBet)
+    this.state.narrator.panicked(call, decision.bestBet)
     return { _tag: "Decision", deployment: decision.bestBet, isRepeat: false }
   }
 
@@ -116,23 +116,23 @@ export class NextAttempt {
    * Whether to use a failing deployment rather than none: when all are failing; or when those that are not are told to
    * wait for longer than this request may.
    */
-  mayPanic(journey: Journey, none: NoCandidate): boolean {
+  mayPanic(call: Call, none: NoCandidate): boolean {
     if (none.bestBet === undefined) return false
     if (none.isOutage) return true
     const now = this.state.now
     const wait = none.opensAt - now
-    const fits = journey.waited + wait <= this.state.settings.failover.maxWait && now + wait < journey.deadline
-    return !fits && !journey.tried.has(none.bestBet)
+    const fits = call.waited + wait <= this.state.settings.failover.maxWait && now + wait < call.deadline
+    return !fits && !call.tried.has(none.bestBet)
   }
 
   /** Whether others came before and still wait. A request that was sent already does not go to the end of the line. */
-  mustQueue({ group, mayOvertake, place, request, tried }: Journey): boolean {
-    return group.line.length > 0 && place === undefined && !mayOvertake && tried.size === 0
+  mustQueue({ group, skipsQueue, place, request, tried }: Call): boolean {
+    return group.line.length > 0 && place === undefined && !skipsQueue && tried.size === 0
       && request.model !== undefined
   }
 
   /** Whoever wants to know why: the caller, or telemetry. What they throw is their own affair. */
-  private explainerOf({ request }: Journey): ((explanation: Explanation) => void) | undefined {
+  private explainerOf({ request }: Call): ((explanation: Explanation) => void) | undefined {
     const { explain: own } = request
     const { explain: all } = this.state
     if (own === undefined && all === undefined) return undefined
@@ -147,74 +147,74 @@ export class NextAttempt {
     }
   }
 
-  decide(journey: Journey, tried: ReadonlySet<Deployment> = journey.tried): Decision | NoCandidate {
+  decide(call: Call, tried: ReadonlySet<Deployment> = call.tried): Decision | NoCandidate {
     const now = this.state.now
-    return decide(this.queryOf(journey, tried, now), this.state.routing, now, this.state.random)
+    return decide(this.queryOf(call, tried, now), this.state.routing, now, this.state.random)
   }
 
   /** Whether another request of its size, of the deployments' own traffic and told nothing yet, would be sent. */
-  wouldSendAnother(journey: Journey): boolean {
+  wouldSendAnother(call: Call): boolean {
     const now = this.state.now
-    const query = this.queryOf(journey, noneTried, now)
+    const query = this.queryOf(call, noneTried, now)
     const another = { ...query, demand: { ...query.demand, scope: undefined, told: undefined } }
     return decide(another, this.state.routing, now, this.state.random)._tag === "Decision"
   }
 
-  queryOf(journey: Journey, tried: ReadonlySet<Deployment>, now: number): Query {
+  queryOf(call: Call, tried: ReadonlySet<Deployment>, now: number): Query {
     // its last deployment may be gone meanwhile, and a wildcard serve the model that was asked for
-    if (journey.group.deployments.length === 0) this.state.deployments.group(journey.group.model)
-    const warm = journey.sessionKey === undefined ? undefined : this.state.affinity.recall(journey.sessionKey, now)
-    journey.warm = warm
+    if (call.group.deployments.length === 0) this.state.deployments.group(call.group.model)
+    const warm = call.sessionKey === undefined ? undefined : this.state.affinity.recall(call.sessionKey, now)
+    call.warm = warm
     return {
-      group: journey.group,
+      group: call.group,
       demand: {
-        tokens: journey.tokens,
-        promptTokens: journey.promptTokens,
-        isStandardOnly: journey.isStandardOnly,
-        hasStandard: journey.group.hasStandard,
-        scope: journey.request.scope,
-        told: journey.told,
-        resources: journey.resources
+        tokens: call.tokens,
+        promptTokens: call.promptTokens,
+        isStandardOnly: call.isStandardOnly,
+        hasStandard: call.group.hasStandard,
+        scope: call.request.scope,
+        told: call.told,
+        resources: call.resources
       },
       tried,
-      session: journey.request.session,
-      shard: journey.shard,
+      session: call.request.session,
+      shard: call.shard,
       warm
     }
   }
 
   /** Reserves, and says what the attempt is to do. */
   private plan(
-    journey: Journey,
+    call: Call,
     { deployment }: Decision,
     overruling: Overruling,
     now: number,
     selection: number
   ): AttemptPlan {
-    const { configured, deadline, group, onOpen, promptTokens, request, timeouts, tokens } = journey
+    const { configured, deadline, group, onOpen, promptTokens, request, timeouts, tokens } = call
     const { narrator } = this.state
-    this.place(journey, deployment, now, overruling)
+    this.place(call, deployment, now, overruling)
     const { breaker, resource } = deployment
     const { epoch } = breaker
     const { epoch: resourceEpoch } = resource.breaker
-    const permit = deployment.enter(now, tokens, journey.expected, journey.latencyKind, request.scope)
+    const permit = deployment.enter(now, tokens, call.expected, call.latencyKind, request.scope)
     // a breaker changes its state on entry only where this is its probe
     if (breaker.epoch !== epoch) narrator.halfOpened("deployment", deployment.id)
     if (resource.breaker.epoch !== resourceEpoch) narrator.halfOpened("resource", resource.name)
     // in the same moment, so that nobody overtakes
-    journey.leaveLine()
-    const isAgain = journey.tried.has(deployment)
+    call.leaveLine()
+    const isAgain = call.tried.has(deployment)
     const again = isAgain ? "retry" : "failover"
-    const role = overruling === "hedge" ? "hedge" : journey.tried.size === 0 ? "first" : again
-    journey.tried.add(deployment)
-    journey.counted++
-    journey.enterAttempt(now)
+    const role = overruling === "hedge" ? "hedge" : call.tried.size === 0 ? "first" : again
+    call.tried.add(deployment)
+    call.counted++
+    call.enterAttempt(now)
     const isWhole = !request.stream && request.operation !== "other"
     const onEnd = (ended: Ended) => {
-      journey.leaveAttempt(this.state.now)
+      call.leaveAttempt(this.state.now)
       if (isWhole) return
       if (ended.ids.length > 0) this.state.owners.remember(ended.ids, deployment.resource.name)
-      narrator.streamEnded(journey, permit, ended)
+      narrator.streamEnded(call, permit, ended)
     }
     return {
       request,
@@ -223,33 +223,33 @@ export class NextAttempt {
       promptTokens,
       timeouts,
       configured,
-      patience: request.operation === "other" ? undefined : this.patienceOf(journey, permit),
+      patience: request.operation === "other" ? undefined : this.patienceOf(call, permit),
       deadline,
       asksUsage: request.openStreamOptions !== undefined && deployment.asksUsage(now),
       isRenewal: typeof overruling === "object",
       onOpen,
-      source: journey.source,
+      source: call.source,
       isRepeat: isAgain && group.deployments.length > 1,
-      wasTold: journey.told !== undefined,
-      onCharge: (charge) => journey.accuse(charge),
+      wasTold: call.told !== undefined,
+      onCharge: (charge) => call.accuse(charge),
       onEnd,
-      story: narrator.attempt(journey, permit, role, selection)
+      story: narrator.attempt(call, permit, role, selection)
     }
   }
 
   /** Notes whether a session goes where its cache is warm, and why not, if it does not. */
-  private place(journey: Journey, deployment: Deployment, now: number, overruling: Overruling): void {
-    const { warm } = journey
-    if (journey.sessionKey === undefined) return
-    journey.placement = placementOf(warm, deployment)
-    if (journey.placement !== "moved") return
+  private place(call: Call, deployment: Deployment, now: number, overruling: Overruling): void {
+    const { warm } = call
+    if (call.sessionKey === undefined) return
+    call.placement = placementOf(warm, deployment)
+    if (call.placement !== "moved") return
     // where the first is only late, it has not failed
-    journey.moveReason = overruling === "hedge" ? "slow" : this.whyNot(journey, warm!, deployment, now)
+    call.moveReason = overruling === "hedge" ? "slow" : this.whyNot(call, warm!, deployment, now)
   }
 
-  private whyNot(journey: Journey, warm: Deployment, chosen: Deployment, now: number): SessionMoveReason {
-    if (journey.tried.has(warm)) return "failed"
-    const refusal = refusalOf(warm, this.queryOf(journey, journey.tried, now).demand, now)
+  private whyNot(call: Call, warm: Deployment, chosen: Deployment, now: number): SessionMoveReason {
+    if (call.tried.has(warm)) return "failed"
+    const refusal = refusalOf(warm, this.queryOf(call, call.tried, now).demand, now)
     if (refusal !== undefined) return refusal
     if (warm.isFarSlower(now)) return "slow"
     return chosen.tier < warm.tier ? "returned" : "busy"
@@ -259,8 +259,8 @@ export class NextAttempt {
    * An answer, or a stream's content, of which nothing is heard for several times as long as the slowest of its kind take may
    * never come. It is given up once, for another deployment; the second time it may take as long as it likes.
    */
-  private patienceOf(journey: Journey, permit: Permit): Patience | undefined {
-    const { group, maxAttempts, request: { hasSideEffects, schedule }, timeouts } = journey
+  private patienceOf(call: Call, permit: Permit): Patience | undefined {
+    const { group, maxAttempts, request: { hasSideEffects, schedule }, timeouts } = call
     const slowest = group.expected.slowest(permit.kind)
     if (maxAttempts === 1 || hasSideEffects || schedule !== undefined || slowest === undefined) return undefined
     const least = timeouts.firstEvent ?? (group.reasons ? silence.reasoning : silence.usual)
@@ -269,11 +269,11 @@ export class NextAttempt {
     return {
       millis,
       hasAnother: () => {
-        if (journey.timedOut > 0 || journey.counted >= maxAttempts || !journey.isAlone) return false
-        const isFree = journey.counted === 1 && healthyShare(group) >= 0.5
+        if (call.timedOut > 0 || call.counted >= maxAttempts || !call.isAlone) return false
+        const isFree = call.counted === 1 && healthyShare(group) >= 0.5
         if (!isFree && this.state.budget.left(this.state.now) < 1) return false
         try {
-          const decision = this.decide(journey)
+          const decision = this.decide(call)
           return decision._tag === "Decision" && !decision.isRepeat
         } catch {
           // a selector of the caller's own; it will be heard of when it is asked to choose
@@ -283,45 +283,45 @@ export class NextAttempt {
     }
   }
 
-  private remember(journey: Journey, answer: Answer, startedAt: number): void {
-    const { request, sessionKey } = journey
+  private remember(call: Call, answer: Answer, startedAt: number): void {
+    const { request, sessionKey } = call
     if (answer.ids.length > 0) this.state.owners.remember(answer.ids, answer.deployment.resource.name)
     // found: what else it refers to is there too
-    if (journey.isSearching) this.state.owners.remember(request.pin!.ids, answer.deployment.resource.name)
-    if (sessionKey === undefined || this.isAwayInDoubt(journey, answer.deployment)) return
+    if (call.isSearching) this.state.owners.remember(request.pin!.ids, answer.deployment.resource.name)
+    if (sessionKey === undefined || this.isAwayInDoubt(call, answer.deployment)) return
     const from = this.state.affinity.commit(sessionKey, answer.deployment, startedAt, this.state.now)
     if (from === undefined) return
-    this.state.narrator.sessionMoved(journey, from, answer.deployment, journey.moveReason ?? "other")
+    this.state.narrator.sessionMoved(call, from, answer.deployment, call.moveReason ?? "other")
   }
 
   /** Whether its place is closed by a word that is in doubt: it is away for a moment, and has not moved. */
-  private isAwayInDoubt({ group, warm }: Journey, deployment: Deployment): boolean {
+  private isAwayInDoubt({ group, warm }: Call, deployment: Deployment): boolean {
     if (warm === deployment) return false
     const now = this.state.now
     if (warm !== undefined) return warm.cooldown.isDoubtful(now)
     return group.deployments.some((other) => other !== deployment && other.cooldown.isDoubtful(now))
   }
 
-  mayHedge({ maxAttempts, request, resources }: Journey): boolean {
+  mayHedge({ maxAttempts, request, resources }: Call): boolean {
     return (request.hedge ?? this.state.settings.failover.hedge) && request.stream && maxAttempts > 1 &&
       !request.hasSideEffects
       && resources === undefined
   }
 
   /** The first attempt, and another beside it when its first token is late. */
-  hedged(journey: Journey): Effect.Effect<Answered, Trouble> {
-    const after = journey.lateAfter
-    if (after === undefined) return this.attempt(journey)
-    journey.openSeveral()
+  hedged(call: Call): Effect.Effect<Answered, Trouble> {
+    const after = call.lateAfter
+    if (after === undefined) return this.attempt(call)
+    call.openSeveral()
     const answer = hedge<Answered, Trouble>({
-      first: this.attempt(journey),
+      first: this.attempt(call),
       after: Math.ceil(after),
       second: () => {
-        const decision = this.decide(journey)
-        if (journey.counted === 0 || decision._tag === "NoCandidate" || decision.isRepeat) return undefined
+        const decision = this.decide(call)
+        if (call.counted === 0 || decision._tag === "NoCandidate" || decision.isRepeat) return undefined
         if (this.state.budget.left(this.state.now) < 1) return undefined
-        this.state.narrator.hedged(journey, after)
-        return this.attempt(journey, "hedge")
+        this.state.narrator.hedged(call, after)
+        return this.attempt(call, "hedge")
       },
       release: ({ answer }) => {
         if (answer._tag !== "Whole") answer.stream.close()
@@ -331,17 +331,17 @@ export class NextAttempt {
         const { outcome, summary } = trouble.failure
         // a refusal is for those who know what follows from it; and a credential is renewed at once
         if (outcome._tag === "Refused" || (outcome._tag === "Failed" && outcome.effect === "renew")) return false
-        journey.attempts.push(summary)
+        call.attempts.push(summary)
         if (outcome._tag === "Failed" && outcome.timeout !== undefined && outcome.timeout !== "connect") {
-          journey.timedOut++
+          call.timedOut++
         }
         return true
       }
     })
     return Effect.map(answer, (answered) => {
       // of two that were under way, it is the one that answered
-      if (journey.sessionKey !== undefined) {
-        journey.placement = placementOf(journey.warm, answered.answer.deployment)
+      if (call.sessionKey !== undefined) {
+        call.placement = placementOf(call.warm, answered.answer.deployment)
       }
       return answered
     })

@@ -7,12 +7,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import type { AttemptFailure } from "../attempt/CommittedStream.ts"
+import type { AttemptFailure } from "../attempt/AnswerBody.ts"
 import { isNotHere, type Outcome, type Refused } from "../attempt/Outcome.ts"
 import * as Errors from "../Errors.ts"
 import { healthyShare } from "../routing/Router.ts"
 import type { BalancerState } from "./BalancerState.ts"
-import type { Journey } from "./Call.ts"
+import type { Call } from "./Call.ts"
 import { type Answered, type NextAttempt, noneTried, queued, type Trouble } from "./NextAttempt.ts"
 import * as Failover from "./RetrySchedule.ts"
 
@@ -31,7 +31,7 @@ const failure = (reason: Errors.LoadBalancerErrorReason, attempts: ReadonlyArray
 export class Recovery {
   private readonly state: BalancerState
   private readonly next: NextAttempt
-  private readonly schedule: Schedule.Schedule<unknown, Failover.Setback>
+  private readonly schedule: Schedule.Schedule<unknown, Failover.RetryContext>
 
   constructor(state: BalancerState, next: NextAttempt) {
     this.state = state
@@ -39,29 +39,29 @@ export class Recovery {
     this.schedule = Failover.schedule(state.settings.failover)
   }
 
-  readonly recover: (journey: Journey, first: Trouble) => Effect.Effect<Answered, Errors.LoadBalancerError> = Effect
-    .fnUntraced(function*(this: Recovery, journey: Journey, first: Trouble) {
-      const step = yield* Schedule.toStep(journey.request.schedule ?? this.schedule)
+  readonly recover: (call: Call, first: Trouble) => Effect.Effect<Answered, Errors.LoadBalancerError> = Effect
+    .fnUntraced(function*(this: Recovery, call: Call, first: Trouble) {
+      const step = yield* Schedule.toStep(call.request.schedule ?? this.schedule)
       let trouble = first
       while (true) {
         if (trouble._tag === "NoBudget") {
-          return yield* this.end(journey, this.finalReason(journey, journey.last, "budget"))
+          return yield* this.end(call, this.finalReason(call, call.last, "budget"))
         }
         const last = trouble._tag === "Attempt" ? trouble.failure : undefined
-        journey.last = last ?? journey.last
+        call.last = last ?? call.last
         let next: Effect.Effect<Answered, Trouble> | undefined
         if (last !== undefined) {
-          journey.attempts.push(last.summary)
-          const { stop, mend } = this.repair(journey, last)
-          if (stop !== undefined) return yield* this.end(journey, stop)
+          call.attempts.push(last.summary)
+          const { stop, mend } = this.repair(call, last)
+          if (stop !== undefined) return yield* this.end(call, stop)
           next = mend
         }
         if (next === undefined) {
-          const stop = yield* this.prepare(journey, last, step)
-          if (stop !== undefined) return yield* this.end(journey, stop)
-          next = this.next.attempt(journey, "panic")
+          const stop = yield* this.prepare(call, last, step)
+          if (stop !== undefined) return yield* this.end(call, stop)
+          next = this.next.attempt(call, "panic")
         }
-        if (this.state.isClosed) return yield* this.end(journey, journey.unavailable("closed"))
+        if (this.state.isClosed) return yield* this.end(call, call.unavailable("closed"))
         const exit = yield* Effect.exit(next)
         if (Exit.isSuccess(exit)) return exit.value
         const found = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
@@ -71,103 +71,103 @@ export class Recovery {
     }).bind(this)
 
   /** The error of a request that would most likely be refused, as those before it were; nothing for any other. */
-  refuse(journey: Journey): Errors.LoadBalancerError | undefined {
-    if (!journey.countsAsLoad || journey.group.overload.admits(journey.startedAt)) return undefined
-    return failure(this.throttled(journey, "overload"), [])
+  refuse(call: Call): Errors.LoadBalancerError | undefined {
+    if (!call.countsAsLoad || call.group.overload.admits(call.startedAt)) return undefined
+    return failure(this.throttled(call, "overload"), [])
   }
 
   /** The error that a request ends with: what a service said of it comes before what became of further attempts. */
-  private end(journey: Journey, reason: Errors.LoadBalancerErrorReason): Errors.LoadBalancerError {
-    journey.judge("unanswered", this.state)
-    const { attempts, refusal } = journey
+  private end(call: Call, reason: Errors.LoadBalancerErrorReason): Errors.LoadBalancerError {
+    call.judge("unanswered", this.state)
+    const { attempts, refusal } = call
     const isOwn = reason._tag === "Rejected" || reason._tag === "ContentFiltered" || this.state.isClosed
     // what one credential may not says little, where others fail for other reasons
     const isLast = refusal !== undefined
       && (refusal.elsewhere !== "denied"
-        || ((attempts.length > 1 || journey.maxAttempts === 1) &&
+        || ((attempts.length > 1 || call.maxAttempts === 1) &&
           attempts.every(({ outcome }) => outcome === "refused")))
     if (isLast && !isOwn) return failure(rejected(refusal), attempts)
     const isMissing = reason._tag === "Unavailable" && reason.limitedBy === "missing"
-    return failure(refusal !== undefined && isMissing ? journey.unavailable("denied") : reason, attempts)
+    return failure(refusal !== undefined && isMissing ? call.unavailable("denied") : reason, attempts)
   }
 
   /** What followed its first attempt has ended, one way or another. */
-  ended(journey: Journey, exit: Exit.Exit<unknown, Errors.LoadBalancerError>): void {
-    journey.leaveLine()
-    if (Exit.isSuccess(exit) || !journey.countsAsLoad) return
+  ended(call: Call, exit: Exit.Exit<unknown, Errors.LoadBalancerError>): void {
+    call.leaveLine()
+    if (Exit.isSuccess(exit) || !call.countsAsLoad) return
     // one that was not sent to as many as usual, or could not wait for as long, says nothing of the others
     const { attempts, maxWait } = this.state.settings.failover
-    const isHurried = journey.deadline - journey.startedAt < maxWait
-    if (isHurried || journey.attempts.length < Math.min(attempts, journey.group.deployments.length)) return
+    const isHurried = call.deadline - call.startedAt < maxWait
+    if (isHurried || call.attempts.length < Math.min(attempts, call.group.deployments.length)) return
     const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
     // where another request would be sent, it was this one that was refused
-    if (error?.reason._tag !== "Throttled" || this.next.wouldSendAnother(journey)) return
-    journey.group.overload.refused(this.state.now)
+    if (error?.reason._tag !== "Throttled" || this.next.wouldSendAnother(call)) return
+    call.group.overload.refused(this.state.now)
   }
 
   /** Reads what only this failure can say; where it says nothing, any deployment may do. */
-  private repair(journey: Journey, last: AttemptFailure): Repair {
-    const { group, request } = journey
+  private repair(call: Call, last: AttemptFailure): Repair {
+    const { group, request } = call
     const { deployment, outcome } = last
     // what began may be done, whatever its end says
     const mayBeDone = request.hasSideEffects && last.summary.status !== undefined && last.summary.status < 300
     if (mayBeDone && outcome._tag !== "Abandoned") {
-      return { stop: outcome._tag === "Refused" ? rejected(outcome) : journey.unavailable("side-effects") }
+      return { stop: outcome._tag === "Refused" ? rejected(outcome) : call.unavailable("side-effects") }
     }
     switch (outcome._tag) {
       case "Abandoned":
-        return { stop: this.state.isClosed ? journey.unavailable("closed") : journey.deadlinePassed }
+        return { stop: this.state.isClosed ? call.unavailable("closed") : call.deadlinePassed }
       case "Refused": {
-        if (journey.strangers !== undefined && isNotHere(outcome, request.pin!)) {
+        if (call.strangers !== undefined && isNotHere(outcome, request.pin!)) {
           // asking whose it is costs nothing
-          journey.counted--
-          journey.strangers.add(deployment.resource.name)
+          call.counted--
+          call.strangers.add(deployment.resource.name)
           // what is not its own it need not know
-          journey.judge("unknown", this.state, deployment)
-          if (journey.searchOn()) {
-            const next = this.next.decide(journey)
+          call.judge("unknown", this.state, deployment)
+          if (call.searchOn()) {
+            const next = this.next.decide(call)
             // a deployment that failed before is retried like any other
-            return next._tag === "Decision" && !next.isRepeat ? { mend: this.next.attempt(journey) } : {}
+            return next._tag === "Decision" && !next.isRepeat ? { mend: this.next.attempt(call) } : {}
           }
         }
         if (outcome.elsewhere === "without-usage") {
-          journey.counted--
-          return { mend: this.next.attempt(journey, deployment) }
+          call.counted--
+          return { mend: this.next.attempt(call, deployment) }
         }
         const standard = outcome.elsewhere === "context-length" && deployment.provisioned
-          ? group.deployments.filter((other) => !other.provisioned && !journey.tried.has(other))
+          ? group.deployments.filter((other) => !other.provisioned && !call.tried.has(other))
           : []
         if (standard.length > 0) {
-          journey.isStandardOnly = true
+          call.isStandardOnly = true
           return {}
         }
-        journey.refusal = outcome
+        call.refusal = outcome
         // where the credential may not, another resource's may
         if (outcome.elsewhere === "denied") {
-          return journey.exclude(deployment.resource) ? {} : { stop: rejected(outcome) }
+          return call.exclude(deployment.resource) ? {} : { stop: rejected(outcome) }
         }
-        return this.mayAskAnother(journey, last, outcome)
-          ? { mend: this.next.attempt(journey) }
+        return this.mayAskAnother(call, last, outcome)
+          ? { mend: this.next.attempt(call) }
           : { stop: rejected(outcome) }
       }
       case "Failed": {
-        if (outcome.effect === "renew" && !journey.renewed.has(deployment.resource.name)) {
-          journey.renewed.add(deployment.resource.name)
+        if (outcome.effect === "renew" && !call.renewed.has(deployment.resource.name)) {
+          call.renewed.add(deployment.resource.name)
           deployment.resource.credential.renew()
-          journey.counted--
-          return { mend: this.next.attempt(journey, deployment) }
+          call.counted--
+          return { mend: this.next.attempt(call, deployment) }
         }
         if (request.hasSideEffects && !outcome.unprocessed) {
-          return { stop: journey.unavailable("side-effects") }
+          return { stop: call.unavailable("side-effects") }
         }
-        if (outcome.timeout !== undefined && outcome.timeout !== "connect" && ++journey.timedOut > 1) {
-          return { stop: this.finalReason(journey, last, "attempts") }
+        if (outcome.timeout !== undefined && outcome.timeout !== "connect" && ++call.timedOut > 1) {
+          return { stop: this.finalReason(call, last, "attempts") }
         }
-        this.widen(journey)
+        this.widen(call)
         return {}
       }
       case "Throttled":
-        this.widen(journey)
+        this.widen(call)
         return {}
     }
   }
@@ -176,194 +176,194 @@ export class Recovery {
    * Whether to ask another deployment, at once: where that one may have a larger quota; and once, to hear whether a refusal
    * is the request's own fault, where it does not say so itself or where this deployment refuses more than one.
    */
-  private mayAskAnother(journey: Journey, last: AttemptFailure, { elsewhere }: Refused): boolean {
+  private mayAskAnother(call: Call, last: AttemptFailure, { elsewhere }: Refused): boolean {
     const { deployment } = last
     if (elsewhere === "no" || elsewhere === "context-length" || elsewhere === "not-here") return false
     if (elsewhere !== "larger") {
       const hasNeverAnswered = deployment.lastSuccessAt === -Infinity
       const { now } = this.state
       const isSuspect = deployment.refusedInARow > 1 || now - deployment.refutedAt < SUSPECTED_FOR
-        || (hasNeverAnswered && journey.group.hasHealthyPeer(deployment, now))
-      if (journey.hasSecondOpinion || (elsewhere === "worded" && !isSuspect)) return false
-      journey.hasSecondOpinion = true
+        || (hasNeverAnswered && call.group.hasHealthyPeer(deployment, now))
+      if (call.hasSecondOpinion || (elsewhere === "worded" && !isSuspect)) return false
+      call.hasSecondOpinion = true
     }
-    if (journey.counted >= journey.maxAttempts) return false
-    const decision = this.next.decide(journey)
+    if (call.counted >= call.maxAttempts) return false
+    const decision = this.next.decide(call)
     if (decision._tag === "NoCandidate" || decision.isRepeat) return false
-    journey.owesRetry = !this.isFree(journey, last, true)
-    return !journey.owesRetry || this.state.budget.left(this.state.now) >= 1
+    call.drawsOnBudget = !this.isFree(call, last, true)
+    return !call.drawsOnBudget || this.state.budget.left(this.state.now) >= 1
   }
 
   /** A search that began at the default resource goes on elsewhere, where that fails. */
-  private widen(journey: Journey): void {
-    if (journey.isSearching && journey.resources !== undefined) journey.searchOn()
+  private widen(call: Call): void {
+    if (call.isSearching && call.resources !== undefined) call.searchOn()
   }
 
   /** Waits for as long as the schedule says, within what bounds it. Returns why the request ends, if it does. */
   private readonly prepare = Effect.fnUntraced(function*(
     this: Recovery,
-    journey: Journey,
+    call: Call,
     last: AttemptFailure | undefined,
-    step: Effect.Success<ReturnType<typeof Schedule.toStep<unknown, Failover.Setback, never, never>>>
+    step: Effect.Success<ReturnType<typeof Schedule.toStep<unknown, Failover.RetryContext, never, never>>>
   ) {
     const now = this.state.now
-    if (now >= journey.deadline) return journey.deadlinePassed
-    const decision = this.next.mustQueue(journey) ? queued : this.next.decide(journey)
-    if (decision._tag === "NoCandidate") journey.group.hurry()
+    if (now >= call.deadline) return call.deadlinePassed
+    const decision = this.next.mustQueue(call) ? queued : this.next.decide(call)
+    if (decision._tag === "NoCandidate") call.group.hurry()
     if (decision._tag === "NoCandidate" || decision.isRepeat) {
       // nobody is left to ask who could answer it
-      journey.judge("unanswered", this.state)
-      if (journey.refusal !== undefined && journey.refusal.elsewhere !== "denied") return rejected(journey.refusal)
+      call.judge("unanswered", this.state)
+      if (call.refusal !== undefined && call.refusal.elsewhere !== "denied") return rejected(call.refusal)
     }
     // at least a moment, so that a request that finds nothing never goes round without waiting
     const wait = decision._tag === "Decision" ? 0 : Math.max(1, decision.opensAt - now)
-    const bestBet = decision._tag === "NoCandidate" && this.next.mayPanic(journey, decision)
+    const bestBet = decision._tag === "NoCandidate" && this.next.mayPanic(call, decision)
       ? decision.bestBet
       : undefined
     if (wait === Infinity && bestBet === undefined) {
-      return this.finalReason(journey, last, this.ownLimit(journey) ?? "no-deployment")
+      return this.finalReason(call, last, this.ownLimit(call) ?? "no-deployment")
     }
     const hasAnother = decision._tag === "Decision"
       ? !decision.isRepeat
-      : bestBet !== undefined && !journey.tried.has(bestBet)
-    if (last !== undefined && journey.counted >= journey.maxAttempts) return this.finalReason(journey, last, "attempts")
+      : bestBet !== undefined && !call.tried.has(bestBet)
+    if (last !== undefined && call.counted >= call.maxAttempts) return this.finalReason(call, last, "attempts")
     let delay = bestBet === undefined ? wait : 0
     if (last !== undefined) {
-      const setback: Failover.Setback = {
+      const context: Failover.RetryContext = {
         kind: last.outcome._tag === "Throttled" ? "throttled" : isTimeout(last.outcome) ? "timed-out" : "failed",
         reason: last.outcome.reason,
-        attempts: journey.counted,
-        maxAttempts: journey.maxAttempts,
+        attempts: call.counted,
+        maxAttempts: call.maxAttempts,
         hasAnother,
         wait: delay
       }
-      const stepping = step(this.state.wallNow, setback)
-      const stepped = yield* Effect.exit(Effect.timeout(stepping, Math.ceil(journey.deadline - now)))
-      if (this.state.now >= journey.deadline) return journey.deadlinePassed
-      if (Exit.isFailure(stepped)) return this.finalReason(journey, last, "schedule")
+      const stepping = step(this.state.wallNow, context)
+      const stepped = yield* Effect.exit(Effect.timeout(stepping, Math.ceil(call.deadline - now)))
+      if (this.state.now >= call.deadline) return call.deadlinePassed
+      if (Exit.isFailure(stepped)) return this.finalReason(call, last, "schedule")
       delay = Duration.toMillis(stepped.value[1])
-      journey.owesRetry = !this.isFree(journey, last, hasAnother && bestBet === undefined)
-      if (journey.owesRetry && this.state.budget.left(now) < 1) return this.finalReason(journey, last, "budget")
+      call.drawsOnBudget = !this.isFree(call, last, hasAnother && bestBet === undefined)
+      if (call.drawsOnBudget && this.state.budget.left(now) < 1) return this.finalReason(call, last, "budget")
     }
     const isToldToWait = wait > 0 && bestBet === undefined
     if (delay > 0) {
-      const isTooLong = isToldToWait && journey.waited + delay > this.state.settings.failover.maxWait
-      if (isTooLong || now + delay >= journey.deadline) {
-        if (!isToldToWait || decision === queued) return journey.deadlinePassed
-        if (decision._tag === "NoCandidate" && decision.isMissing) return journey.unavailable("missing")
+      const isTooLong = isToldToWait && call.waited + delay > this.state.settings.failover.maxWait
+      if (isTooLong || now + delay >= call.deadline) {
+        if (!isToldToWait || decision === queued) return call.deadlinePassed
+        if (decision._tag === "NoCandidate" && decision.isMissing) return call.unavailable("missing")
         // what failed last is no throttling, even where others are
         return last?.outcome._tag === "Failed"
-          ? this.finalReason(journey, last, this.ownLimit(journey) ?? "no-deployment")
-          : journey.throttledFor(wait, this.ownLimit(journey))
+          ? this.finalReason(call, last, this.ownLimit(call) ?? "no-deployment")
+          : call.throttledFor(wait, this.ownLimit(call))
       }
     }
     // only now is it known that it goes on
-    if (last !== undefined) this.state.narrator.failedOver(journey, last, delay)
+    if (last !== undefined) this.state.narrator.failedOver(call, last, delay)
     if (delay === 0) return undefined
     // whoever is interrupted waited too
     if (!isToldToWait) {
-      const backedOff = Effect.sync(() => void (journey.backedOff += this.state.now - now))
+      const backedOff = Effect.sync(() => void (call.backedOff += this.state.now - now))
       yield* Effect.ensuring(this.state.pause(delay), backedOff)
       return undefined
     }
-    this.state.narrator.waiting(journey, delay)
+    this.state.narrator.waiting(call, delay)
     const began = this.state.now
-    const waited = Effect.sync(() => void (journey.waited += this.state.now - began))
-    return yield* Effect.ensuring(this.waitInLine(journey, delay), waited)
+    const waited = Effect.sync(() => void (call.waited += this.state.now - began))
+    return yield* Effect.ensuring(this.waitInLine(call, delay), waited)
   }).bind(this)
 
   /**
    * Waits in line for as long as it is told to, or less where a deployment is back sooner. Returns why the request ends,
    * if its patience does first.
    */
-  private readonly waitInLine = Effect.fnUntraced(function*(this: Recovery, journey: Journey, delay: number) {
-    const { line } = journey.group
+  private readonly waitInLine = Effect.fnUntraced(function*(this: Recovery, call: Call, delay: number) {
+    const { line } = call.group
     const { maxWait, maxWaiting } = this.state.settings.failover
     const began = this.state.now
-    const isPinned = journey.resources !== undefined
-    const isAside = isPinned || this.next.wouldSendAnother(journey)
-    if (isAside && !this.next.mustQueue(journey)) {
+    const isPinned = call.resources !== undefined
+    const isAside = isPinned || this.next.wouldSendAnother(call)
+    if (isAside && !this.next.mustQueue(call)) {
       // nobody else waits for just this resource, or was told just this, so it holds nobody up
       yield* this.state.pause(delay)
       return undefined
     }
-    if (journey.place === undefined && line.length >= maxWaiting) return this.overtake(journey)
-    if (journey.place === undefined) {
+    if (call.place === undefined && line.length >= maxWaiting) return this.overtake(call)
+    if (call.place === undefined) {
       const isStanding = line.standingFor(began) > maxWait
-      journey.longestWait = isStanding ? Math.min(maxWait, journey.waited + STANDING_PATIENCE * maxWait) : maxWait
-      journey.place = line.enter(began)
+      call.longestWait = isStanding ? Math.min(maxWait, call.waited + STANDING_PATIENCE * maxWait) : maxWait
+      call.place = line.enter(began)
     }
-    const patience = Math.max(0, Math.min(journey.longestWait - journey.waited, journey.deadline - began))
-    const isFirst = yield* this.state.waitFor(journey.place.turn, patience)
+    const patience = Math.max(0, Math.min(call.longestWait - call.waited, call.deadline - began))
+    const isFirst = yield* this.state.waitFor(call.place.turn, patience)
     let now = this.state.now
     if (isPinned) {
-      journey.leaveLine()
-      journey.mayOvertake = true
+      call.leaveLine()
+      call.skipsQueue = true
       return undefined
     }
     if (isFirst) {
-      while (!this.state.isClosed && now < began + delay && !this.isBackSooner(journey)) {
+      while (!this.state.isClosed && now < began + delay && !this.isBackSooner(call)) {
         // what others may use is not what it waits for
-        if (this.next.wouldSendAnother(journey)) journey.leaveLine()
+        if (this.next.wouldSendAnother(call)) call.leaveLine()
         yield* this.state.pause(Math.min(LOOK_EVERY, began + delay - now))
         now = this.state.now
       }
     }
     if (isFirst || this.state.isClosed) return undefined
-    return now >= journey.deadline ? journey.deadlinePassed : this.overtake(journey)
+    return now >= call.deadline ? call.deadlinePassed : this.overtake(call)
   }).bind(this)
 
   /** Whether a deployment can be asked before it was told to be: any, or after a failure one that was not asked yet. */
-  private isBackSooner(journey: Journey): boolean {
-    journey.group.hurry()
-    const decision = this.next.decide(journey)
-    return decision._tag === "Decision" && (journey.last === undefined || !decision.isRepeat)
+  private isBackSooner(call: Call): boolean {
+    call.group.hurry()
+    const decision = this.next.decide(call)
+    return decision._tag === "Decision" && (call.last === undefined || !decision.isRepeat)
   }
 
   /** It can wait no longer. Where those before it wait for more than it needs, it goes ahead of them; else it ends. */
-  private overtake(journey: Journey): Errors.LoadBalancerErrorReason | undefined {
-    journey.mayOvertake = true
-    const decision = this.next.decide(journey)
+  private overtake(call: Call): Errors.LoadBalancerErrorReason | undefined {
+    call.skipsQueue = true
+    const decision = this.next.decide(call)
     if (decision._tag === "Decision") return undefined
-    if (decision.isMissing) return journey.unavailable("missing")
-    return journey.last?.outcome._tag === "Failed"
-      ? this.finalReason(journey, journey.last, this.ownLimit(journey) ?? "waiting")
-      : this.throttled(journey)
+    if (decision.isMissing) return call.unavailable("missing")
+    return call.last?.outcome._tag === "Failed"
+      ? this.finalReason(call, call.last, this.ownLimit(call) ?? "waiting")
+      : this.throttled(call)
   }
 
   /**
    * Retries that cost no budget: away from a throttled deployment, and each request's first to a deployment with quota,
    * while at least half of the candidates are healthy.
    */
-  private isFree(journey: Journey, last: AttemptFailure, hasAnother: boolean): boolean {
-    if (!hasAnother || healthyShare(journey.group) < 0.5) return false
-    return last.outcome._tag === "Throttled" || journey.counted === 1
+  private isFree(call: Call, last: AttemptFailure, hasAnother: boolean): boolean {
+    if (!hasAnother || healthyShare(call.group) < 0.5) return false
+    return last.outcome._tag === "Throttled" || call.counted === 1
   }
 
   /** Why others would be sent, where it is for its own sake that it is told to wait. */
-  private ownLimit(journey: Journey): Errors.LimitedBy | undefined {
-    if (journey.refusal?.elsewhere === "denied") return "denied"
-    return journey.told !== undefined && this.next.wouldSendAnother(journey) ? "told" : undefined
+  private ownLimit(call: Call): Errors.LimitedBy | undefined {
+    if (call.refusal?.elsewhere === "denied") return "denied"
+    return call.told !== undefined && this.next.wouldSendAnother(call) ? "told" : undefined
   }
 
   private finalReason(
-    journey: Journey,
+    call: Call,
     last: AttemptFailure | undefined,
     limitedBy: Errors.LimitedBy
   ): Errors.LoadBalancerErrorReason {
     const timeout = last?.outcome._tag === "Failed" ? last.outcome.timeout : undefined
-    if (timeout !== undefined && timeout !== "answer") return journey.timedOutIn(timeout)
+    if (timeout !== undefined && timeout !== "answer") return call.timedOutIn(timeout)
     return last?.outcome._tag === "Throttled"
-      ? this.throttled(journey, limitedBy)
-      : journey.unavailable(limitedBy, this.state.now)
+      ? this.throttled(call, limitedBy)
+      : call.unavailable(limitedBy, this.state.now)
   }
 
   /** It was throttled, and told when to come back, as far as anybody knows. */
-  private throttled(journey: Journey, limitedBy: Errors.LimitedBy = "waiting"): Errors.LoadBalancerErrorReason {
-    const decision = this.next.decide(journey, noneTried)
-    if (decision._tag === "Decision") return journey.throttledFor(SHORTEST_RETRY_AFTER, limitedBy)
+  private throttled(call: Call, limitedBy: Errors.LimitedBy = "waiting"): Errors.LoadBalancerErrorReason {
+    const decision = this.next.decide(call, noneTried)
+    if (decision._tag === "Decision") return call.throttledFor(SHORTEST_RETRY_AFTER, limitedBy)
     const wait = Math.max(SHORTEST_RETRY_AFTER, decision.opensAt - this.state.now)
-    return wait === Infinity ? journey.unavailable(limitedBy) : journey.throttledFor(wait, this.ownLimit(journey))
+    return wait === Infinity ? call.unavailable(limitedBy) : call.throttledFor(wait, this.ownLimit(call))
   }
 }
 

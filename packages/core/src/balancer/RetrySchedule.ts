@@ -10,7 +10,7 @@ import * as Schedule from "effect/Schedule"
 /**
  * What went wrong, and what could be done about it: the input of a failover schedule.
  */
-export interface Setback {
+export interface RetryContext {
   readonly kind: "throttled" | "failed" | "timed-out"
   readonly reason: string
   /** Attempts made so far. */
@@ -33,9 +33,9 @@ export interface FailoverOptions {
  * The default: another deployment at once; the same one again after full-jitter backoff or the service's own wait,
  * whichever is longer. (AWS Architecture Blog, "Exponential backoff and jitter".)
  */
-export const schedule = (options: FailoverOptions): Schedule.Schedule<unknown, Setback> =>
+export const schedule = (options: FailoverOptions): Schedule.Schedule<unknown, RetryContext> =>
   Schedule.min([Schedule.exponential(options.backoff), Schedule.spaced(options.maxBackoff)]).pipe(
-    Schedule.setInputType<Setback>(),
+    Schedule.setInputType<RetryContext>(),
     Schedule.modifyDelay(({ duration, input }) =>
       input.hasAnother
         ? Effect.succeed(Duration.zero)

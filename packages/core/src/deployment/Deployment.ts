@@ -11,7 +11,7 @@ import type { Usage } from "../Errors.ts"
 import { isEndpoint } from "../request/Scope.ts"
 import { Breaker } from "./Breaker.ts"
 import { Cooldown } from "./Cooldown.ts"
-import { FAR_SLOWER, Latency, NO_ACCIDENT } from "./Latency.ts"
+import { FAR_SLOWER, Latency, OUTLIER_STREAK } from "./Latency.ts"
 import { Quota, type Reservation } from "./Quota.ts"
 import type { Resource } from "./Resource.ts"
 import { ScopedCooldowns } from "./ScopedCooldowns.ts"
@@ -129,7 +129,7 @@ export class Deployment {
    * Attempts that wait for their first byte though one is expected, the longest waiting first, but for those that a later
    * one of their kind overtook.
    */
-  private readonly silent = { "first-token": new Set<Permit>(), answer: new Set<Permit>() }
+  private readonly awaitingFirstByte = { "first-token": new Set<Permit>(), answer: new Set<Permit>() }
   private readonly slowStart: number
   private readonly slowStartFloor: number
   private readonly addedAt: number
@@ -230,7 +230,7 @@ export class Deployment {
       firstByteAt: undefined,
       left: false
     }
-    if (expected !== Infinity) this.silent[kind].add(permit)
+    if (expected !== Infinity) this.awaitingFirstByte[kind].add(permit)
     return permit
   }
 
@@ -241,7 +241,11 @@ export class Deployment {
   slowness(now: number): number {
     const worst = Math.max(this.latency.ratio(now), this.decoding.ratio(now))
     if (this.waiting === 0) return worst
-    return Math.max(worst, overdue(this.silent["first-token"], now), overdue(this.silent.answer, now))
+    return Math.max(
+      worst,
+      overdue(this.awaitingFirstByte["first-token"], now),
+      overdue(this.awaitingFirstByte.answer, now)
+    )
   }
 
   /**
@@ -250,8 +254,8 @@ export class Deployment {
    */
   isFarSlower(now: number): boolean {
     if (this.latency.isFarSlower(now) || this.decoding.isFarSlower(now)) return true
-    if (this.waiting < NO_ACCIDENT) return false
-    return areOverdue(this.silent["first-token"], now) || areOverdue(this.silent.answer, now)
+    if (this.waiting < OUTLIER_STREAK) return false
+    return areOverdue(this.awaitingFirstByte["first-token"], now) || areOverdue(this.awaitingFirstByte.answer, now)
   }
 
   /** Whether a prompt of so many tokens is longer than it takes. */
@@ -270,12 +274,12 @@ export class Deployment {
     if (permit.firstByteAt !== undefined) return
     permit.firstByteAt = now
     this.waiting--
-    this.silent[permit.kind].delete(permit)
+    this.awaitingFirstByte[permit.kind].delete(permit)
   }
 
   /** It answered: what was sent before and still waits is no sign that it hangs. */
-  heardOf(permit: Permit): void {
-    const silent = this.silent[permit.kind]
+  clearOverdue(permit: Permit): void {
+    const silent = this.awaitingFirstByte[permit.kind]
     for (const earlier of silent) {
       if (earlier.startedAt > permit.startedAt) return
       silent.delete(earlier)
@@ -296,7 +300,7 @@ export class Deployment {
     permit.left = true
     this.inFlight--
     if (permit.firstByteAt === undefined) this.waiting--
-    this.silent[permit.kind].delete(permit)
+    this.awaitingFirstByte[permit.kind].delete(permit)
     return true
   }
 
@@ -353,7 +357,7 @@ const areOverdue = (silent: ReadonlySet<Permit>, now: number): boolean => {
   let overdue = 0
   let looked = 0
   for (const permit of silent) {
-    if (now - permit.startedAt > FAR_SLOWER * permit.expected && ++overdue === NO_ACCIDENT) return true
+    if (now - permit.startedAt > FAR_SLOWER * permit.expected && ++overdue === OUTLIER_STREAK) return true
     if (++looked === LONGEST_WAITING) return false
   }
   return false

@@ -15,7 +15,7 @@ import { type Event, EventHub } from "../Event.ts"
 import { monotonicMillis } from "../Time.ts"
 import * as Credential from "./Credential.ts"
 import { Deployment } from "./Deployment.ts"
-import { ModelGroup } from "./Model.ts"
+import { Model } from "./Model.ts"
 import { Resource } from "./Resource.ts"
 
 /** Name of a deployment that serves every model under the model's own name. */
@@ -48,11 +48,11 @@ export class Deployments extends Context.Service<Deployments, {
    * The group that serves a model, or nothing when no deployment does. Where there is no such model, the name of a
    * deployment stands for its model, if all of that name serve one.
    */
-  readonly group: (model: string) => ModelGroup | undefined
+  readonly group: (model: string) => Model | undefined
   /** Models of the deployments of this name, but for resources that serve any model under the model's own name. */
   readonly modelsNamed: (name: string) => ReadonlyArray<string>
   /** One deployment of each resource, for endpoints that name no model; nothing where there is no resource. */
-  readonly everywhere: () => ModelGroup | undefined
+  readonly everywhere: () => Model | undefined
   /** Models that are served by name. */
   readonly models: () => ReadonlyArray<string>
   readonly settings: Config.Config
@@ -110,12 +110,12 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
     const resources = new Map<string, Resource>()
     const deployments = new Map<string, Deployment>()
     const configs = new Map<string, Config.DeploymentConfig>()
-    const groups = new Map<string, ModelGroup>()
+    const groups = new Map<string, Model>()
     const resourceConfigs = new Map<string, Config.ResourceConfig>()
     const materialised = new Map<string, string>()
 
     const emitChange = (deployment: string, change: Extract<Event, { _tag: "MembershipChanged" }>["change"]) => {
-      if (events.isHeard) {
+      if (events.hasListeners) {
         events.emit({ _tag: "MembershipChanged", at: clock.currentTimeMillisUnsafe(), deployment, change })
       }
     }
@@ -158,7 +158,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
     /** Forgets the model that was answered the longest ago, or never, of those that only wildcards serve. */
     const makeRoom = (): boolean => {
       const now = monotonicMillis(clock)
-      let oldest: ModelGroup | undefined
+      let oldest: Model | undefined
       let oldestAt = Infinity
       for (const group of groups.values()) {
         const members = group.deployments
@@ -188,19 +188,19 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
       let group = groups.get(model)
       if (group === undefined) {
         if (members.length === 0) return
-        group = new ModelGroup(model)
+        group = new Model(model)
         groups.set(model, group)
       }
       group.deployments = members.toSorted((a, b) => a.tier - b.tier)
       group.hasStandard = members.some(({ provisioned }) => !provisioned)
     }
 
-    const groupOf = (model: string): ModelGroup | undefined => {
+    const groupOf = (model: string): Model | undefined => {
       const group = groups.get(model)
       return group === undefined || group.deployments.length === 0 ? undefined : group
     }
 
-    const withWildcards = (model: string): ModelGroup | undefined => {
+    const withWildcards = (model: string): Model | undefined => {
       if (model !== EVERY_MODEL) materialise(model)
       regroup(model)
       return groupOf(model)
@@ -299,13 +299,13 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
       return [...found]
     }
 
-    const namedGroup = (name: string): ModelGroup | undefined => {
+    const namedGroup = (name: string): Model | undefined => {
       const [model, other] = modelsNamed(name)
       return model === undefined || other !== undefined ? undefined : groupOf(model)
     }
 
-    const everywhere = new ModelGroup(EVERY_MODEL)
-    const oneOfEach = (): ModelGroup | undefined => {
+    const everywhere = new Model(EVERY_MODEL)
+    const oneOfEach = (): Model | undefined => {
       const first = new Map<Resource, Deployment>()
       for (const deployment of deployments.values()) {
         if (first.get(deployment.resource)?.draining !== false) first.set(deployment.resource, deployment)

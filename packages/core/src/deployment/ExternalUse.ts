@@ -24,7 +24,7 @@ const GONE_AFTER = 300_000
 /**
  * Other clients' use of one limit, in tokens or requests of the last minute. Times are milliseconds of a monotonic clock.
  */
-export class OthersUse {
+export class ExternalUse {
   private last = 0
   private mean = 0
   private at = -Infinity

@@ -24,7 +24,7 @@ export const HANG_FACTOR = 3
 export const FAR_SLOWER = 4
 
 /** So many answers in a row, or waits at once, that are far slower are no accident. */
-export const NO_ACCIDENT = 3
+export const OUTLIER_STREAK = 3
 
 /**
  * Cost of a request relative to a tiny one of its kind.
@@ -183,7 +183,7 @@ export class Latency {
 
   /** Whether it is slower than expected by far, and not by accident. */
   isFarSlower(now: number): boolean {
-    return this.farSlower >= NO_ACCIDENT && this.ratio(now) > FAR_SLOWER
+    return this.farSlower >= OUTLIER_STREAK && this.ratio(now) > FAR_SLOWER
   }
 
   private count(measured: number, now: number, startedAt: number): void {

@@ -16,7 +16,7 @@ const DOUBT = 60_000
 /**
  * Live state of a model.
  */
-export class ModelGroup {
+export class Model {
   readonly model: string
   readonly estimate = new TokenEstimate()
   readonly expected = new ExpectedLatency()

@@ -14,7 +14,7 @@
  * itself when to come back, one request passes all that is merely believed then, and one more for each such wait. Where
  * that is answered, and the answer confirms nothing of what a refusal told, that is not believed for a minute.
  */
-import { OthersUse } from "./ExternalUse.ts"
+import { ExternalUse } from "./ExternalUse.ts"
 import type { RateLimits } from "./RateLimitHeaders.ts"
 import { SlidingWindow } from "./SlidingWindow.ts"
 
@@ -124,8 +124,8 @@ export class Quota {
   /** From when on one request may go past what is believed, and how long the next one waits: the service's own word. */
   private trialAt = Infinity
   private trialWait = 0
-  private readonly othersTokens = new OthersUse()
-  private readonly othersRequests = new OthersUse()
+  private readonly othersTokens = new ExternalUse()
+  private readonly othersRequests = new ExternalUse()
   private toldUtilisation = 0
   private toldUtilisationAt = -Infinity
   private lastApplied = -Infinity

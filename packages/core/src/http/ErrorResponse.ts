@@ -1,12 +1,12 @@
 /**
  * The balancer's errors as answers of OpenAI's shape, for clients that read statuses and bodies.
  */
-import { interrupted, type StreamBreak } from "../attempt/CommittedStream.ts"
+import { interrupted, type StreamBreak } from "../attempt/AnswerBody.ts"
 import type { LoadBalancerError } from "../Errors.ts"
 import { isRecord, textOf } from "../request/Json.ts"
 
 /** An error as HTTP would say it. */
-export interface ErrorAnswer {
+export interface ErrorResponse {
   readonly status: number
   readonly headers: Record<string, string>
   /** JSON: `{ error: { message, type, code, param, attempts } }`; or the body of a service's refusal, as it came. */
@@ -34,12 +34,12 @@ const kept = ["x-request-id", "apim-request-id", "x-ms-region"]
  * Status, headers and body of an error: 404 for an unknown model, 429 with `retry-after`, 503, 504; a refusal of the
  * service keeps its own. `x-should-retry: false`, because retrying is done.
  */
-export const make = (error: LoadBalancerError): ErrorAnswer => {
+export const make = (error: LoadBalancerError): ErrorResponse => {
   const { attempts, reason } = error
   const headers: Record<string, string> = { "content-type": "application/json", "x-should-retry": "false" }
   const lastId = attempts.at(-1)?.requestIds[0]
   if (lastId !== undefined) headers["x-request-id"] = lastId
-  const own = (status: number, type: string, code: string): ErrorAnswer => ({
+  const own = (status: number, type: string, code: string): ErrorResponse => ({
     status,
     headers,
     body: write({ error: { message: error.message, type, code, param: null, attempts } })

@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Answer } from "../attempt/Answer.ts"
-import { interrupted, type StreamBreak } from "../attempt/CommittedStream.ts"
+import { interrupted, type StreamBreak } from "../attempt/AnswerBody.ts"
 import type { Batch } from "../attempt/SseReader.ts"
 import { isSafePath } from "../deployment/Resource.ts"
 import type { LoadBalancerError } from "../Errors.ts"
@@ -65,7 +65,9 @@ export const requestOf = (
   { body, contentType, method: given, path, query = "" }: HttpRequest,
   options: LlmRequest.CallOptions | undefined
 ): LlmRequest.LlmRequest | LoadBalancerError => {
-  if (!isSafePath(path)) return LlmRequest.notSent(`"${path}" is not a path below the API's base; nothing was sent.`)
+  if (!isSafePath(path)) {
+    return LlmRequest.invalidRequest(`"${path}" is not a path below the API's base; nothing was sent.`)
+  }
   const method = given ?? (body === undefined ? "GET" : "POST")
   const target = { path, query, model: undefined }
   if (body === undefined) return passOn(method, target, LlmRequest.noBody, options)
@@ -116,7 +118,7 @@ export const askJson = (
     const hasSideEffects = mayHaveSideEffects(method, path)
     return LlmRequest.make(asked, { ...facts, pin, isStored: !isGenerating(path), hasSideEffects }, options)
   } catch (cause) {
-    return LlmRequest.notSent(
+    return LlmRequest.invalidRequest(
       `The body cannot be written as JSON (${LlmRequest.describeCause(cause)}); nothing was sent.`
     )
   }

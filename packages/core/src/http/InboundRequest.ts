@@ -10,7 +10,7 @@ import { isSafePath, type Resource } from "../deployment/Resource.ts"
 import type { LoadBalancerError } from "../Errors.ts"
 import * as LlmRequest from "../request/LlmRequest.ts"
 import { askJson, operationOf, passOn } from "./HttpRequest.ts"
-import * as ForeignBody from "./InboundBody.ts"
+import * as InboundBody from "./InboundBody.ts"
 
 /** What of a URL is asked of the API. */
 export interface Target {
@@ -75,7 +75,7 @@ const withoutDeployment = (
 /** The refusal of a URL below no base that we know. It shows no more of it than its origin. */
 export const unknownTarget = (url: string): LoadBalancerError => {
   const origin = URL.canParse(url) ? new URL(url).origin : "That"
-  return LlmRequest.notSent(`${origin} is not a path of an API that is balanced here; nothing was sent.`)
+  return LlmRequest.invalidRequest(`${origin} is not a path of an API that is balanced here; nothing was sent.`)
 }
 
 /** A foreign request, its body read. */
@@ -108,8 +108,8 @@ export const read = async (foreign: Foreign): Promise<LlmRequest.LlmRequest | Lo
   // the three operations take nothing else, whatever the body is said to be
   const parameters = type.includes("json") || operation !== "other" ? parse(body) : undefined
   if (LlmRequest.isRecord(parameters)) return askJson(method, target, parameters, options)
-  if (operation !== "other") return LlmRequest.notSent("The body is no JSON object; nothing was sent.")
-  const form = type.startsWith("multipart/form-data") ? await ForeignBody.parseForm(body, contentType!) : undefined
+  if (operation !== "other") return LlmRequest.invalidRequest("The body is no JSON object; nothing was sent.")
+  const form = type.startsWith("multipart/form-data") ? await InboundBody.parseForm(body, contentType!) : undefined
   return form === undefined
     ? passOn(method, target, LlmRequest.rawBody(body, contentType), options)
     : ofForm(method, target, form, options)
@@ -125,8 +125,8 @@ const ofForm = async (
   const given = form.get("model")
   const model = target.model ?? (typeof given === "string" && given !== "" ? given : undefined)
   return model === undefined
-    ? passOn(method, target, await ForeignBody.writeForm(form), options)
-    : passOn(method, { ...target, model }, await ForeignBody.writeModelForm(form, model), options)
+    ? passOn(method, target, await InboundBody.writeForm(form), options)
+    : passOn(method, { ...target, model }, await InboundBody.writeModelForm(form, model), options)
 }
 
 const parse = (body: string | Uint8Array): unknown => {

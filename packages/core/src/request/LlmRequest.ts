@@ -5,7 +5,7 @@
 import * as Duration from "effect/Duration"
 import * as Hash from "effect/Hash"
 import type { Schedule } from "effect/Schedule"
-import type { Setback } from "../balancer/RetrySchedule.ts"
+import type { RetryContext } from "../balancer/RetrySchedule.ts"
 import type { TimeoutsConfig } from "../config/Config.ts"
 import { defaults } from "../config/ConfigDefaults.ts"
 import { looksSecret, suggest } from "../config/ConfigErrors.ts"
@@ -45,7 +45,7 @@ export interface CallOptions {
   /** Whether a stream whose first token is late is asked for a second time. Default: `failover.hedge`. */
   readonly hedge?: boolean | undefined
   /** Replaces the schedule of failover and retry for this call. */
-  readonly schedule?: Schedule<unknown, Setback> | undefined
+  readonly schedule?: Schedule<unknown, RetryContext> | undefined
   /** Told why each attempt of this call goes where it goes. */
   readonly explain?: ((explanation: Explanation) => void) | undefined
   /** Extra request headers. Only those that may cross the border are sent; see docs/guide.md. */
@@ -97,7 +97,7 @@ export interface LlmRequest extends Facts {
   readonly headers: Readonly<Record<string, string>> | undefined
   readonly attempts: number | undefined
   readonly hedge: boolean | undefined
-  readonly schedule: Schedule<unknown, Setback> | undefined
+  readonly schedule: Schedule<unknown, RetryContext> | undefined
   readonly explain: ((explanation: Explanation) => void) | undefined
   readonly timeout: number | undefined
   readonly timeouts: Partial<TimeoutsConfig> | undefined
@@ -106,7 +106,7 @@ export interface LlmRequest extends Facts {
 }
 
 /** What a door says of a request besides its facts. */
-export interface Asked {
+export interface RequestLine {
   readonly operation: Operation
   readonly method: string
   readonly path: string
@@ -120,7 +120,7 @@ export interface Asked {
 /**
  * A request of its facts and its options.
  */
-export const make = (asked: Asked, facts: Facts, options: CallOptions | undefined): LlmRequest => {
+export const make = (asked: RequestLine, facts: Facts, options: CallOptions | undefined): LlmRequest => {
   const given = options?.headers === undefined ? undefined : lowerCase(options.headers)
   const lookUp = (name: string) => given?.[name]
   return {
@@ -129,7 +129,7 @@ export const make = (asked: Asked, facts: Facts, options: CallOptions | undefine
     scope: scopeOf(asked.operation, asked.path, facts.model, facts.traits?.["service_tier"]),
     session: sessionOf(options?.session) ?? (given === undefined ? undefined : sessionOfHeaders(lookUp))
       ?? sessionOf(facts.session),
-    headers: asked.headers ?? (given === undefined ? undefined : crossingHeaders(lookUp)),
+    headers: asked.headers ?? (given === undefined ? undefined : forwardedHeaders(lookUp)),
     attempts: options?.attempts,
     hedge: options?.hedge,
     schedule: options?.schedule,
@@ -218,23 +218,23 @@ export const problemOf = (request: LlmRequest): LoadBalancerError | undefined =>
     const hint = meant === undefined
       ? `there are ${known.map((name) => `\`${name}\``).join(", ")}`
       : `did you mean \`${meant}\`?`
-    return notSent(`${showKey(unknownOption)} is no option of a call; ${hint}; nothing was sent.`)
+    return invalidRequest(`${showKey(unknownOption)} is no option of a call; ${hint}; nothing was sent.`)
   }
   if (timeout !== undefined && !isPositive(timeout)) return noDuration("timeout")
   for (const stage in timeouts) {
     if (!Object.hasOwn(defaults.timeouts, stage)) {
       const known = Object.keys(defaults.timeouts).join(", ")
-      return notSent(`\`timeouts.${stage}\` is no time limit: there are ${known}; nothing was sent.`)
+      return invalidRequest(`\`timeouts.${stage}\` is no time limit: there are ${known}; nothing was sent.`)
     }
     if (!isPositive(timeouts[stage as keyof TimeoutsConfig])) return noDuration(`timeouts.${stage}`)
   }
   if (attempts !== undefined && !(Number.isInteger(attempts) && attempts >= 1)) {
-    return notSent("`attempts` is no whole number from 1 on; nothing was sent.")
+    return invalidRequest("`attempts` is no whole number from 1 on; nothing was sent.")
   }
-  if (!/^[A-Za-z]+$/.test(method)) return notSent("The method is none of HTTP's; nothing was sent.")
+  if (!/^[A-Za-z]+$/.test(method)) return invalidRequest("The method is none of HTTP's; nothing was sent.")
   for (const name in headers) {
     if (!isHeaderValue(headers[name]!)) {
-      return notSent(`The header \`${name}\` has a character that a header cannot carry; nothing was sent.`)
+      return invalidRequest(`The header \`${name}\` has a character that a header cannot carry; nothing was sent.`)
     }
   }
   return undefined
@@ -245,7 +245,7 @@ const showKey = (key: string): string => looksSecret(key) ? "A key" : `\`${key}\
 const isPositive = (millis: number | undefined): boolean => millis !== undefined && millis > 0 && millis < Infinity
 
 const noDuration = (option: string): LoadBalancerError =>
-  notSent(
+  invalidRequest(
     `\`${option}\` is no positive duration: give milliseconds, or a text such as "30 seconds"; nothing was sent.`
   )
 
@@ -275,7 +275,7 @@ export const noFacts: Facts = {
  * Headers of a caller that may cross the border, by lower-case name. Everything else stays here: credentials, cookies,
  * routing and the client's own chatter, of which Azure answers 431 above ten custom headers.
  */
-const crossing = new Set([
+const forwarded = new Set([
   "accept",
   "accept-language",
   "traceparent",
@@ -290,11 +290,11 @@ const crossing = new Set([
 ])
 
 /** Of a caller's headers, looked up by lower-case name, those that may cross the border. */
-export const crossingHeaders = (
+export const forwardedHeaders = (
   lookUp: (name: string) => string | null | undefined
 ): Readonly<Record<string, string>> => {
   const allowed: Record<string, string> = {}
-  for (const name of crossing) {
+  for (const name of forwarded) {
     const value = lookUp(name)
     if (typeof value === "string") allowed[name] = value
   }
@@ -305,7 +305,7 @@ const lowerCase = (headers: Readonly<Record<string, string>>): Readonly<Record<s
   Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 
 /** The error of a request that was wrong before it was sent, in the words and shape of the service. */
-export const notSent = (description: string): LoadBalancerError => {
+export const invalidRequest = (description: string): LoadBalancerError => {
   const body = { error: { message: description, type: "invalid_request_error", param: null, code: "invalid_request" } }
   const reason = new Rejected({ status: 400, code: "invalid_request", description, body, headers: {}, by: "balancer" })
   return new LoadBalancerError({ reason, attempts: [] })
@@ -317,7 +317,7 @@ export const needsModel = (operation: Operation, parameters: Parameters): boolea
 
 /** The error of a request that names no model. */
 export const noModel = (): LoadBalancerError =>
-  notSent("`model` is missing: name the model that you want, such as \"gpt-4o\"; nothing was sent.")
+  invalidRequest("`model` is missing: name the model that you want, such as \"gpt-4o\"; nothing was sent.")
 
 /** The first line of whatever was thrown. */
 export const describeCause = (cause: unknown): string =>

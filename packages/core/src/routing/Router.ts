@@ -6,19 +6,19 @@
  */
 import type { Deployment } from "../deployment/Deployment.ts"
 import { type Demand, isFailing, opensAt, type Refusal, refusalOf } from "../deployment/Gate.ts"
-import type { ModelGroup } from "../deployment/Model.ts"
+import type { Model } from "../deployment/Model.ts"
 import { Candidate, type Policy } from "./Policy.ts"
 import { hashSession, meanConfiguredCapacity, rendezvousScore } from "./SessionAffinity.ts"
 
 /** Utilisation below which a session's home is never too busy. */
-const CALM = 0.6
+const MIN_LOAD_BOUND = 0.6
 
 /** Later than any time that is known. */
 const FAR = 1e15
 
 /** What the choice needs to know of a request. */
 export interface Query {
-  readonly group: ModelGroup
+  readonly group: Model
   readonly demand: Demand
   /** Deployments that this request has been sent to. */
   readonly tried: ReadonlySet<Deployment>
@@ -130,7 +130,7 @@ const pickWarm = (
   options: RouterOptions,
   now: number
 ): Deployment => {
-  const bound = Math.max(CALM, options.loadBound * fillUtilisations(candidates))
+  const bound = Math.max(MIN_LOAD_BOUND, options.loadBound * fillUtilisations(candidates))
   const { warm } = query
   if (warm !== undefined) {
     for (let i = 0; i < candidates.length; i++) {
@@ -228,7 +228,7 @@ const explainNone = (query: Query, now: number): NoCandidate => {
 }
 
 /** Share of a model's deployments whose breakers are closed. */
-export const healthyShare = (group: ModelGroup): number => {
+export const healthyShare = (group: Model): number => {
   let healthy = 0
   let members = 0
   for (const deployment of group.deployments) {

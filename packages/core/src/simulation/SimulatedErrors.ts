@@ -5,7 +5,7 @@
 /**
  * An error as it goes over the wire.
  */
-export interface ErrorAnswer {
+export interface ErrorResponse {
   readonly status: number
   /** Text of the body, JSON unless the content type says otherwise. */
   readonly body: string
@@ -24,7 +24,7 @@ export interface ErrorContext {
   readonly retryAfterSeconds: number
 }
 
-const json = (status: number, error: Record<string, unknown>): ErrorAnswer => ({
+const json = (status: number, error: Record<string, unknown>): ErrorResponse => ({
   status,
   body: JSON.stringify({ error })
 })
@@ -32,16 +32,16 @@ const json = (status: number, error: Record<string, unknown>): ErrorAnswer => ({
 /**
  * A refusal for the caller's own mistake.
  */
-export const invalidRequest = (message: string, param: string | null, code: string | null = null): ErrorAnswer =>
+export const invalidRequest = (message: string, param: string | null, code: string | null = null): ErrorResponse =>
   json(400, { message, type: "invalid_request_error", param, code })
 
 /**
  * A thing that is not there.
  */
-export const notFound = (message: string, param: string | null = null, code: string | null = null): ErrorAnswer =>
+export const notFound = (message: string, param: string | null = null, code: string | null = null): ErrorResponse =>
   json(404, { message, type: "invalid_request_error", param, code })
 
-const openaiLimit = (type: string, per: string) => (context: ErrorContext): ErrorAnswer =>
+const openaiLimit = (type: string, per: string) => (context: ErrorContext): ErrorResponse =>
   json(429, {
     message: `Rate limit reached for ${context.model} in organization org-simulated on ${per}. ` +
       `Please try again in ${context.retryAfterSeconds}s.`,
@@ -50,7 +50,7 @@ const openaiLimit = (type: string, per: string) => (context: ErrorContext): Erro
     code: "rate_limit_exceeded"
   })
 
-const spendingLimit = (code: string, message: string) => (): ErrorAnswer =>
+const spendingLimit = (code: string, message: string) => (): ErrorResponse =>
   json(429, { message, type: "insufficient_quota", param: null, code })
 
 const highDemand = "The system is currently experiencing high demand and cannot process your request. " +
@@ -229,7 +229,7 @@ export const bodies = {
     body: JSON.stringify({ statusCode: 500, message: "Internal server error", activityId: "simulated" })
   }),
   "empty": () => ({ status: 503, body: "", contentType: "text/plain" })
-} satisfies Record<string, (context: ErrorContext) => ErrorAnswer>
+} satisfies Record<string, (context: ErrorContext) => ErrorResponse>
 
 /**
  * The name of a documented error body.
@@ -239,8 +239,8 @@ export type ErrorName = keyof typeof bodies
 /**
  * The documented body of `name`.
  */
-export const make = (name: ErrorName, context: ErrorContext): ErrorAnswer =>
-  (bodies[name] as (context: ErrorContext) => ErrorAnswer)(context)
+export const make = (name: ErrorName, context: ErrorContext): ErrorResponse =>
+  (bodies[name] as (context: ErrorContext) => ErrorResponse)(context)
 
 /**
  * The body that goes with a status when nothing else was asked for.
@@ -277,7 +277,7 @@ export const nameFor = (status: number, azure: boolean): ErrorName => {
 /**
  * The prompt is longer than the model's context.
  */
-export const contextLength = (model: string, limit: number, asked: number): ErrorAnswer =>
+export const contextLength = (model: string, limit: number, asked: number): ErrorResponse =>
   invalidRequest(
     `This model's maximum context length is ${limit} tokens. However, your messages resulted in ${asked} tokens ` +
       `(${model}). Please reduce the length of the messages.`,
@@ -288,7 +288,7 @@ export const contextLength = (model: string, limit: number, asked: number): Erro
 /**
  * A request that is larger than what a minute holds: no waiting mends it.
  */
-export const requestTooLarge = (model: string, limit: number, asked: number): ErrorAnswer =>
+export const requestTooLarge = (model: string, limit: number, asked: number): ErrorResponse =>
   json(429, {
     message: `Request too large for ${model} in organization org-simulated on tokens per min (TPM): ` +
       `Limit ${limit}, Requested ${asked}. The input or output tokens must be reduced in order to run successfully.`,
@@ -300,7 +300,7 @@ export const requestTooLarge = (model: string, limit: number, asked: number): Er
 /**
  * A text of a parameter that is longer than it may be.
  */
-export const stringTooLong = (param: string, most: number, length: number): ErrorAnswer =>
+export const stringTooLong = (param: string, most: number, length: number): ErrorResponse =>
   invalidRequest(
     `Invalid '${param}': string too long. Expected a string with maximum length ${most}, but got a string with ` +
       `length ${length} instead.`,
@@ -318,7 +318,7 @@ export const safeResults = { hate: harmless, self_harm: harmless, sexual: harmle
 /**
  * The prompt was blocked by Azure's content filter.
  */
-export const contentFilter: ErrorAnswer = json(400, {
+export const contentFilter: ErrorResponse = json(400, {
   message: "The response was filtered due to the prompt triggering Azure OpenAI's content management policy. " +
     "Please modify your prompt and retry. To learn more about our content filtering policies please read our " +
     "documentation: https://go.microsoft.com/fwlink/?linkid=2198766",
@@ -332,7 +332,7 @@ export const contentFilter: ErrorAnswer = json(400, {
   }
 })
 
-const imageContentFilter: ErrorAnswer = json(400, {
+const imageContentFilter: ErrorResponse = json(400, {
   message: "Your request was rejected as a result of our safety system.",
   type: "invalid_request_error",
   param: null,
@@ -346,7 +346,7 @@ const imageContentFilter: ErrorAnswer = json(400, {
 /**
  * An encrypted reasoning item that another resource made.
  */
-export const invalidEncryptedContent: ErrorAnswer = invalidRequest(
+export const invalidEncryptedContent: ErrorResponse = invalidRequest(
   "The encrypted content for the reasoning item could not be verified.",
   "input",
   "invalid_encrypted_content"
@@ -355,7 +355,7 @@ export const invalidEncryptedContent: ErrorAnswer = invalidRequest(
 /**
  * A response to go on from that this resource did not make.
  */
-export const unknownResponse = (id: string, azure: boolean): ErrorAnswer =>
+export const unknownResponse = (id: string, azure: boolean): ErrorResponse =>
   json(azure ? 404 : 400, {
     message: `Previous response with id '${id}' not found.`,
     type: "invalid_request_error",
@@ -366,7 +366,7 @@ export const unknownResponse = (id: string, azure: boolean): ErrorAnswer =>
 /**
  * An operation that the model does not have.
  */
-export const wrongOperation = (operation: string, model: string): ErrorAnswer =>
+export const wrongOperation = (operation: string, model: string): ErrorResponse =>
   invalidRequest(
     `The ${operation} operation does not work with the specified model, ${model}. ` +
       "Please choose different model and try again.",
@@ -377,7 +377,7 @@ export const wrongOperation = (operation: string, model: string): ErrorAnswer =>
 /**
  * A dated API that does not have responses yet.
  */
-export const responsesTooOld: ErrorAnswer = json(400, {
+export const responsesTooOld: ErrorResponse = json(400, {
   code: "BadRequest",
   message: "Azure OpenAI Responses API is enabled only for api-version 2025-03-01-preview and later"
 })

@@ -134,7 +134,7 @@ export class SimulatedExchange {
 
   /** Answers with an error. */
   refuse(
-    error: Errors.ErrorAnswer,
+    error: Errors.ErrorResponse,
     headers?: Readonly<Record<string, string>>,
     settle?: Settle
   ): Answer.HttpAnswer {
@@ -152,7 +152,7 @@ export class SimulatedExchange {
   }
 
   /** The error that a `status` fault answers with. */
-  errorOf(fault: Fault.FaultOf<"status">): Errors.ErrorAnswer {
+  errorOf(fault: Fault.FaultOf<"status">): Errors.ErrorResponse {
     return Fault.errorOf(fault, this.resource.azure, this.errorContext(10_000))
   }
 

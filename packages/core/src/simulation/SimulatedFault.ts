@@ -173,7 +173,11 @@ export const find = <Kind extends SimulatedFault["kind"]>(
 /**
  * The error that a `status` fault answers with.
  */
-export const errorOf = (fault: FaultOf<"status">, azure: boolean, context: Errors.ErrorContext): Errors.ErrorAnswer => {
+export const errorOf = (
+  fault: FaultOf<"status">,
+  azure: boolean,
+  context: Errors.ErrorContext
+): Errors.ErrorResponse => {
   const named = Errors.make(fault.error ?? Errors.nameFor(fault.status ?? 500, azure), context)
   return {
     status: fault.status ?? named.status,

@@ -42,9 +42,9 @@ export type Json = { readonly [key: string]: unknown }
  * A request that the service does not accept.
  */
 export class Problem {
-  readonly answer: Errors.ErrorAnswer
+  readonly answer: Errors.ErrorResponse
 
-  constructor(answer: Errors.ErrorAnswer) {
+  constructor(answer: Errors.ErrorResponse) {
     this.answer = answer
   }
 }

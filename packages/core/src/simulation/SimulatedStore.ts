@@ -105,7 +105,7 @@ export const parts: Readonly<Record<string, Kind>> = {
 /**
  * The error about a thing that is not there.
  */
-export const missing = (id: string): Errors.ErrorAnswer => {
+export const missing = (id: string): Errors.ErrorResponse => {
   const kind = [...Object.values(kinds), ...Object.values(parts)].find(({ prefix }) => id.startsWith(prefix))
   return Errors.notFound((kind?.missing ?? withId("Item"))(id))
 }

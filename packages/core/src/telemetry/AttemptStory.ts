@@ -8,7 +8,7 @@ import type { RateLimits } from "../deployment/RateLimitHeaders.ts"
 import type { AttemptSummary, Usage } from "../Errors.ts"
 import type { AttemptEnded, AttemptRole, EventHub, SessionPlacement } from "../Event.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
-import { quietly } from "./Quietly.ts"
+import { ignoreThrows } from "./IgnoreThrows.ts"
 import type { AttemptTrace } from "./Trace.ts"
 
 /** Told of the pieces of a stream after its first: `count` that came together, so many milliseconds after those before. */
@@ -55,7 +55,7 @@ export class AttemptStory {
   /** The content of a stream begins, with some more that arrived together with it. */
   committed(now: number, more: Batch["events"]): void {
     this.lastChunkAt = now
-    quietly(() => this.trace?.committed())
+    ignoreThrows(() => this.trace?.committed())
     this.arrived(more, now)
   }
 
@@ -69,18 +69,18 @@ export class AttemptStory {
     const { model, permit, request } = this.begun
     const gap = now - (this.lastChunkAt ?? now)
     this.lastChunkAt = now
-    quietly(() => onChunks(model, request, permit, gap, count))
+    ignoreThrows(() => onChunks(model, request, permit, gap, count))
   }
 
   /** Content came: events of a stream that is to be given out, before its end is told, or a whole answer. */
   given(content: Batch | Readonly<Record<string, unknown>>): void {
     const { trace } = this
-    if (trace?.content !== undefined) quietly(() => trace.content?.(content))
+    if (trace?.content !== undefined) ignoreThrows(() => trace.content?.(content))
   }
 
   /** Whether anybody would hear of its end: ask before its end is put into words. */
-  get isFollowed(): boolean {
-    return this.events.isHeard || this.trace !== undefined
+  get isObserved(): boolean {
+    return this.events.hasListeners || this.trace !== undefined
   }
 
   ended({ answer, at, cost, limits, now, summary, usage }: AttemptTold): void {
@@ -105,6 +105,6 @@ export class AttemptStory {
       answer
     }
     this.events.emit(event)
-    quietly(() => this.trace?.ended(event))
+    ignoreThrows(() => this.trace?.ended(event))
   }
 }

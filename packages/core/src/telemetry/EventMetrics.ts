@@ -44,7 +44,7 @@ const MAX_KINDS = 2000
  * Series of the events that are alike but for their figures: found once, because to look up each of them for each event
  * would take longer than to count it.
  */
-class Alike<A extends object> {
+class SeriesCache<A extends object> {
   private readonly meter: Meter
   private readonly depth: number
   private readonly make: () => A
@@ -58,7 +58,7 @@ class Alike<A extends object> {
     this.make = make
   }
 
-  like(place: object, labels: Labels): A {
+  get(place: object, labels: Labels): A {
     if (this.clearances !== this.meter.clearances || this.size > MAX_KINDS) this.forget()
     let tree = this.places.get(place)
     if (tree === undefined) this.places.set(place, tree = new LabelTree(this.depth))
@@ -113,18 +113,18 @@ export class EventMetrics {
   private readonly isLatest: boolean
   private readonly errors = new Words()
   private readonly models = new Words()
-  private readonly attempts: Alike<AttemptSeries>
-  private readonly requests: Alike<RequestSeries>
-  private readonly streams: Alike<StreamSeries>
+  private readonly attempts: SeriesCache<AttemptSeries>
+  private readonly requests: SeriesCache<RequestSeries>
+  private readonly streams: SeriesCache<StreamSeries>
   private state: LiveState | undefined
 
   /** @param isLatest whether the names of the GenAI conventions in development are used */
   constructor(meter: Meter, isLatest: boolean) {
     this.meter = meter
     this.isLatest = isLatest
-    this.attempts = new Alike(meter, 9, () => ({ tokens: [], usage: [] }))
-    this.requests = new Alike(meter, 7, () => ({}))
-    this.streams = new Alike(meter, 2, () => ({}))
+    this.attempts = new SeriesCache(meter, 9, () => ({ tokens: [], usage: [] }))
+    this.requests = new SeriesCache(meter, 7, () => ({}))
+    this.streams = new SeriesCache(meter, 2, () => ({}))
   }
 
   /** Tells whose events these are. */
@@ -173,7 +173,7 @@ export class EventMetrics {
   readonly onChunks: OnChunks = (model, { operation }, { deployment: { place } }, gap, count) => {
     const name = operationName(operation)
     if (name === undefined) return
-    const its = this.streams.like(place, [model, name])
+    const its = this.streams.get(place, [model, name])
     if (its.chunks === undefined) {
       const labels = [name, providerName(place.provider), model, place.address, String(place.port)]
       its.chunks = this.meter.distribution(this.isLatest ? genAiNext.perChunk : genAi.perChunk, labels)
@@ -194,7 +194,7 @@ export class EventMetrics {
     const error = this.errors.of(attempt.errorType)
     const answered = this.models.of(answer?.model)
     const flag = String(streamed)
-    const its = this.attempts.like(place, [id, model, outcome, role, error, answered, placement, operation, flag])
+    const its = this.attempts.get(place, [id, model, outcome, role, error, answered, placement, operation, flag])
     const { meter } = this
     its.attempts ??= meter.count(counted.attempts, [
       id,
@@ -277,7 +277,7 @@ export class EventMetrics {
     const { answer, duration, firstByte, limitedBy, model, operation, outcome, place, placement, waited } = event
     const answered = this.models.of(answer?.model)
     const flag = String(event.streamed)
-    const its = this.requests.like(place ?? nowhere, [
+    const its = this.requests.get(place ?? nowhere, [
       model,
       operation,
       outcome,

@@ -19,8 +19,8 @@ import type { Usage } from "../Errors.ts"
 import type { AttemptEnded, AttemptRole, RequestEnded } from "../Event.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import { CapturedOutput, inputOf } from "./Content.ts"
+import { ignoreThrows } from "./IgnoreThrows.ts"
 import { attributes as names } from "./Names.ts"
-import { quietly } from "./Quietly.ts"
 import { operationName, providerName } from "./Semantics.ts"
 import type { AttemptTrace, Incident, RequestTrace, Trace } from "./Trace.ts"
 
@@ -140,7 +140,7 @@ class RequestSpan implements RequestTrace {
   ): void {
     const { request, span } = this
     if (!span.sampled) return
-    quietly(() => {
+    ignoreThrows(() => {
       for (const name in annotations) span.attribute(name, annotations[name])
       const operation = operationName(request.operation)
       if (operation !== undefined) span.attribute(names.operation, operation)
@@ -156,7 +156,7 @@ class RequestSpan implements RequestTrace {
       if (request.session !== undefined) span.attribute("evenkeel.session.id", request.session)
     })
     if (this.outputs === undefined) return
-    quietly(() => {
+    ignoreThrows(() => {
       for (const [name, value] of inputOf(request)) span.attribute(name, value)
     })
   }
@@ -191,7 +191,7 @@ class RequestSpan implements RequestTrace {
       root: false,
       sampled: this.span.sampled
     })
-    quietly(() => {
+    ignoreThrows(() => {
       if (!span.sampled) return
       span.attribute(names.deployment, deployment.id)
       span.attribute(names.resource, place.resource)
@@ -204,7 +204,7 @@ class RequestSpan implements RequestTrace {
       span.attribute(names.serverAddress, place.address)
       span.attribute(names.serverPort, place.port)
     })
-    const headers = this.options.propagate ? quietly(() => propagationOf(span)) : undefined
+    const headers = this.options.propagate ? ignoreThrows(() => propagationOf(span)) : undefined
     const output = this.outputs === undefined ? undefined : new CapturedOutput()
     if (output !== undefined) this.outputs?.set(deployment.id, output)
     return {
@@ -245,13 +245,13 @@ class RequestSpan implements RequestTrace {
   ended(event: RequestEnded): void {
     const { span } = this
     const { attempts, limitedBy, outcome } = event
-    quietly(() => {
+    ignoreThrows(() => {
       if (span.sampled) this.describe(event)
     })
     const at = this.clock.currentTimeNanosUnsafe()
     if (outcome === "success") return span.end(at, Exit.void)
     if (outcome === "interrupted") return span.end(at, interrupted)
-    quietly(() => span.attribute(names.errorType, outcome))
+    ignoreThrows(() => span.attribute(names.errorType, outcome))
     const why = limitedBy === undefined ? "" : `, limited by ${limitedBy}`
     const count = attempts === 1 ? "1 attempt" : `${attempts} attempts`
     span.end(at, failed(outcome, `${outcome} after ${count}${why}`))
@@ -306,13 +306,13 @@ class RequestSpan implements RequestTrace {
 
   private attemptEnded(span: Tracer.Span, event: AttemptEnded): void {
     const { errorType, outcome } = event.attempt
-    quietly(() => {
+    ignoreThrows(() => {
       if (span.sampled) this.describeAttempt(span, event)
     })
     const at = this.clock.currentTimeNanosUnsafe()
     if (outcome === "success") return span.end(at, Exit.void)
     if (outcome === "abandoned" || errorType === undefined) return span.end(at, interrupted)
-    quietly(() => span.attribute(names.errorType, errorType))
+    ignoreThrows(() => span.attribute(names.errorType, errorType))
     span.end(at, failed(errorType, `${outcome}: ${errorType}`))
   }
 

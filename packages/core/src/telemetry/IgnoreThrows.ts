@@ -3,7 +3,7 @@
  */
 
 /** What this gives, or nothing where it throws. */
-export const quietly = <A>(tell: () => A): A | undefined => {
+export const ignoreThrows = <A>(tell: () => A): A | undefined => {
   try {
     return tell()
   } catch {

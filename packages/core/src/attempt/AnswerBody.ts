@@ -1,0 +1,125 @@
+/**
+ * The body of an answer that is being given out piece by piece, until its proper end, its failure, or until nobody wants
+ * more. Whatever happens first settles the attempt.
+ */
+import type { TimeoutsConfig } from "../config/Config.ts"
+import type { Deployment } from "../deployment/Deployment.ts"
+import {
+  type AttemptSummary,
+  type Delivered,
+  LoadBalancerError,
+  StreamInterrupted,
+  type TimeoutStage,
+  type Usage
+} from "../Errors.ts"
+import type { AttemptStory } from "../telemetry/AttemptStory.ts"
+import type { TransportResponse } from "../transport/Transport.ts"
+import * as Outcome from "./Outcome.ts"
+
+/** An attempt that did not answer, or broke while it did. */
+export interface AttemptFailure {
+  readonly outcome: Outcome.Unanswered
+  readonly summary: AttemptSummary
+  readonly deployment: Deployment
+}
+
+/** What broke a stream after its content had begun. */
+export class StreamBreak {
+  readonly failure: AttemptFailure
+  readonly delivered: Delivered
+  /** Whether the service's own word for it was given out as the last event. */
+  readonly isDelivered: boolean
+  /** The `sequence_number` of an event that tells of it in a stream of responses; `undefined` anywhere else. */
+  readonly nextSequence: number | undefined
+
+  constructor(failure: AttemptFailure, delivered: Delivered, isDelivered: boolean, nextSequence?: number) {
+    this.failure = failure
+    this.delivered = delivered
+    this.isDelivered = isDelivered
+    this.nextSequence = nextSequence
+  }
+}
+
+/** The typed error of a stream that broke after its content had begun. */
+export const interrupted = (error: StreamBreak): LoadBalancerError => {
+  const { deployment, outcome, summary } = error.failure
+  const reason = new StreamInterrupted({
+    deployment: deployment.id,
+    why: outcome.reason,
+    delivered: error.delivered,
+    body: "body" in outcome ? outcome.body : undefined
+  })
+  return new LoadBalancerError({ reason, attempts: [summary] })
+}
+
+/** How a stream has come so far, after its first content. */
+export interface Pace {
+  /** Milliseconds for which somebody waited for more: what a reader takes for itself is not the service's. */
+  waited: number
+  /** Those of them in which no reasoning or tool item was open, so that something was to come. */
+  spoken: number
+  events: number
+}
+
+/** The attempt, as its answer sees it. */
+export interface Source {
+  readonly now: number
+  readonly plan: { readonly timeouts: TimeoutsConfig; readonly story: AttemptStory }
+  usage: Usage | undefined
+  /** Ids that only its resource knows. */
+  ids: ReadonlyArray<string>
+  pace: Pace | undefined
+  /** Told of the pace now and then, while the stream is running. */
+  readonly onPace: (pace: Pace) => void
+  readonly enterStage: (stage: TimeoutStage, endsAt: number) => void
+  readonly pauseStage: () => void
+  readonly end: (outcome: Outcome.Outcome) => void
+  readonly failure: (outcome: Outcome.Unanswered) => AttemptFailure
+}
+
+/**
+ * What the bodies of all answers have in common. Whoever holds one calls `close` when it stops, for whatever reason; to
+ * call it twice, or after the end, changes nothing.
+ */
+export abstract class AnswerBody {
+  /** Whether nothing more comes from the network; what was read before may still be given out. */
+  isOver = false
+  /** Called when that comes to be. */
+  onOver: (() => void) | undefined
+  protected readonly source: Source
+  protected readonly response: TransportResponse
+  protected failure: AttemptFailure | undefined
+
+  constructor(source: Source, response: TransportResponse) {
+    this.source = source
+    this.response = response
+  }
+
+  close(): void {
+    if (this.isOver) return
+    this.settle(Outcome.stopped)
+    this.response.abort()
+    this.onOver?.()
+  }
+
+  /** The body broke, or a time limit passed, whether or not someone waits for it. */
+  expire(outcome: Outcome.Unanswered): void {
+    if (this.isOver) return
+    this.settle(outcome)
+    // before the abort, which wakes whoever waits
+    this.failure = this.source.failure(outcome)
+    this.response.abort()
+    this.onOver?.()
+  }
+
+  protected succeed(usage?: Usage): void {
+    this.settle({ _tag: "Success", usage })
+    this.response.discard()
+    this.onOver?.()
+  }
+
+  protected settle(outcome: Outcome.Outcome): void {
+    this.isOver = true
+    this.source.end(outcome)
+  }
+}

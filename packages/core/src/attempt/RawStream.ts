@@ -1,0 +1,53 @@
+/**
+ * A body that is passed on as it comes.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type { TransportResponse } from "../transport/Transport.ts"
+import { AnswerBody, type AttemptFailure, type Source, StreamBreak } from "./AnswerBody.ts"
+import type { BodyIds } from "./BodyIds.ts"
+import * as Outcome from "./Outcome.ts"
+
+/**
+ * Gives out bytes.
+ */
+export class RawStream extends AnswerBody {
+  private delivered = 0
+  private readonly watched: BodyIds | undefined
+
+  /**
+   * @param watched learns the ids in the body, where anybody may ask for them
+   */
+  constructor(source: Source, response: TransportResponse, isEmpty: boolean, watched: BodyIds | undefined) {
+    super(source, response)
+    this.watched = watched
+    if (isEmpty) this.succeed()
+  }
+
+  readonly next: Effect.Effect<Uint8Array, StreamBreak | Cause.Done> = Effect.suspend(() => {
+    if (this.failure !== undefined) return this.fail(this.failure)
+    if (this.isOver) return Cause.done()
+    this.source.enterStage("idle", this.source.now + this.source.plan.timeouts.idle)
+    return Effect.matchEffect(this.response.pull, {
+      onSuccess: (bytes) => {
+        this.source.pauseStage()
+        this.delivered++
+        this.watched?.take(bytes)
+        return Effect.succeed(bytes)
+      },
+      onFailure: (error): Effect.Effect<never, StreamBreak | Cause.Done> => {
+        if (error._tag === "TransportError") {
+          this.expire(Outcome.fromTransport(error))
+          return this.fail(this.failure!)
+        }
+        if (this.watched !== undefined) this.source.ids = this.watched.end()
+        this.succeed()
+        return Cause.done()
+      }
+    })
+  })
+
+  private fail(failure: AttemptFailure): Effect.Effect<never, StreamBreak> {
+    return Effect.fail(new StreamBreak(failure, { events: this.delivered, usage: undefined }, false))
+  }
+}
