@@ -41,7 +41,8 @@ export const layer: Layer.Layer<HttpClient.HttpClient, never, LoadBalancer | Dep
       Effect.gen(function*() {
         const read = yield* readRequest(request, url, deployments)
         if (read instanceof LoadBalancerError) return errorResponse(request, read)
-        const answered = yield* Effect.result(balancer.dispatch(read, (stream) => {
+        const timeout = InboundRequest.stainlessTimeout(request.headers["x-stainless-timeout"])
+        const answered = yield* Effect.result(balancer.dispatch(read, { timeout }, (stream) => {
           signal.addEventListener("abort", () => stream.close(), { once: true })
         }))
         return answered._tag === "Success"
@@ -65,8 +66,7 @@ const readRequest = Effect.fnUntraced(
         headers,
         body,
         contentType: contentType ?? headers["content-type"],
-        session: undefined,
-        timeout: InboundRequest.stainlessTimeout(headers["x-stainless-timeout"])
+        session: undefined
       })
     )
   }

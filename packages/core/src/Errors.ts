@@ -12,9 +12,6 @@
  * No key or token of ours is in it. A refusal's `body` is the service's own, which may repeat what it was asked.
  */
 import * as Data from "effect/Data"
-import type { ConfigIssue } from "./config/Config.ts"
-
-export type { ConfigIssue }
 
 /**
  * What a stream had delivered when it broke.
@@ -71,6 +68,14 @@ export interface AttemptSummary {
   /** `x-request-id` and `apim-request-id`, for the service's support. */
   readonly requestIds: ReadonlyArray<string>
   readonly duration: number
+}
+
+/** One mistake in a configuration. */
+export interface ConfigIssue {
+  /** Where it is, such as `resources[0].deployments[1].tpm`; empty for the configuration as a whole. */
+  readonly path: string
+  /** What was found and what would be right. */
+  readonly message: string
 }
 
 /** The configuration is wrong. Every mistake is listed. */

@@ -5,9 +5,9 @@
  * made of them must not.
  */
 import type { AnswerFacts } from "./attempt/AnswerFacts.ts"
-import type { Place } from "./deployment/Deployment.ts"
 import type { Refusal } from "./deployment/Gate.ts"
 import type { RateLimits } from "./deployment/RateLimitHeaders.ts"
+import type { Place } from "./deployment/Resource.ts"
 import type { AttemptSummary, LimitedBy, LoadBalancerErrorReason, Usage } from "./Errors.ts"
 import type { Operation } from "./request/LlmRequest.ts"
 

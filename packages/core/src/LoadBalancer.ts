@@ -36,6 +36,7 @@ import type { StreamAnswer, WholeAnswer } from "./attempt/Answer.ts"
 import { interrupted, StreamBreak } from "./attempt/AnswerBody.ts"
 import { pricesInUse } from "./attempt/AttemptCost.ts"
 import { Deadlines } from "./attempt/Deadlines.ts"
+import type { CallOptions } from "./balancer/CallOptions.ts"
 import * as CheckReport from "./balancer/CheckReport.ts"
 import { type Answered, Dispatcher, type OnOpen } from "./balancer/Dispatcher.ts"
 import { HealthMonitor } from "./balancer/HealthMonitor.ts"
@@ -70,36 +71,37 @@ export class LoadBalancer extends Context.Service<LoadBalancer, {
   /** A chat completion, whole. */
   readonly chat: (
     params: ChatParams,
-    options?: LlmRequest.CallOptions
+    options?: CallOptions
   ) => Effect.Effect<ChatCompletion, Errors.LoadBalancerError>
   /** A chat completion as its chunks come. Usage comes as a last chunk when `stream_options.include_usage` asks for it. */
   readonly chatStream: (
     params: ChatParams,
-    options?: LlmRequest.CallOptions
+    options?: CallOptions
   ) => Stream.Stream<ChatCompletionChunk, Errors.LoadBalancerError>
   /** A response, whole. */
   readonly responses: (
     params: ResponsesParams,
-    options?: LlmRequest.CallOptions
+    options?: CallOptions
   ) => Effect.Effect<Response, Errors.LoadBalancerError>
   /** A response as its events come. */
   readonly responsesStream: (
     params: ResponsesParams,
-    options?: LlmRequest.CallOptions
+    options?: CallOptions
   ) => Stream.Stream<ResponseStreamEvent, Errors.LoadBalancerError>
   /** Embeddings. */
   readonly embeddings: (
     params: EmbeddingCreateParams,
-    options?: LlmRequest.CallOptions
+    options?: CallOptions
   ) => Effect.Effect<CreateEmbeddingResponse, Errors.LoadBalancerError>
   /** Any other endpoint, at the level of HTTP. */
   readonly request: (
     request: HttpRequest,
-    options?: LlmRequest.CallOptions
+    options?: CallOptions
   ) => Effect.Effect<HttpAnswer, Errors.LoadBalancerError>
   /** A request as the doors build it: the way below all the others. A streamed answer must be closed by its taker. */
   readonly dispatch: (
     request: LlmRequest.LlmRequest,
+    options?: CallOptions,
     onOpen?: OnOpen
   ) => Effect.Effect<Answered, Errors.LoadBalancerError>
   /**
@@ -109,7 +111,7 @@ export class LoadBalancer extends Context.Service<LoadBalancer, {
    */
   readonly explain: (
     params: ExplainParams,
-    options?: LlmRequest.CallOptions
+    options?: CallOptions
   ) => Effect.Effect<Explanation, Errors.LoadBalancerError>
   /** The state of everything, as plain data. */
   readonly snapshot: Effect.Effect<Snapshot.Snapshot>
@@ -224,23 +226,25 @@ const make: Effect.Effect<
     operation: LlmRequest.Operation,
     path: string,
     params: object,
-    options: LlmRequest.CallOptions | undefined
+    options: CallOptions | undefined
   ): Effect.Effect<A, Errors.LoadBalancerError> =>
     Effect.suspend(() => {
       const request = requestOf(operation, path, params, false, options)
       if (request instanceof Errors.LoadBalancerError) return Effect.fail(request)
-      return Effect.map(dispatcher.dispatch(request), ({ answer }) => (answer as WholeAnswer).json as A)
+      return Effect.map(dispatcher.dispatch(request, options), ({ answer }) => (answer as WholeAnswer).json as A)
     })
 
   const streamed = <A>(
     operation: LlmRequest.Operation,
     path: string,
     params: object,
-    options: LlmRequest.CallOptions | undefined
+    options: CallOptions | undefined
   ): Stream.Stream<A, Errors.LoadBalancerError> =>
     eventsOf<A>((onOpen) => {
       const request = requestOf(operation, path, params, true, options)
-      return request instanceof Errors.LoadBalancerError ? Effect.fail(request) : dispatcher.dispatch(request, onOpen)
+      return request instanceof Errors.LoadBalancerError
+        ? Effect.fail(request)
+        : dispatcher.dispatch(request, options, onOpen)
     })
 
   return LoadBalancer.of({
@@ -253,15 +257,15 @@ const make: Effect.Effect<
     request: (request, options) =>
       Effect.suspend(() => {
         const asked = httpRequestOf(request, options)
-        return asked instanceof Errors.LoadBalancerError ? Effect.fail(asked) : answerLater(dispatcher, asked)
+        return asked instanceof Errors.LoadBalancerError ? Effect.fail(asked) : answerLater(dispatcher, asked, options)
       }),
     explain: (params, options) =>
       Effect.suspend(() => {
         const request = explainedRequest(params, options)
-        const explained = request instanceof Errors.LoadBalancerError ? request : dispatcher.explain(request)
+        const explained = request instanceof Errors.LoadBalancerError ? request : dispatcher.explain(request, options)
         return explained instanceof Errors.LoadBalancerError ? Effect.fail(explained) : Effect.succeed(explained)
       }),
-    dispatch: (request, onOpen) => dispatcher.dispatch(request, onOpen),
+    dispatch: (request, options, onOpen) => dispatcher.dispatch(request, options, onOpen),
     check: (options) => CheckReport.take(deployments, dispatcher.state.environment, options),
     snapshot: Effect.sync(() => {
       const now = monotonicMillis(clock)
@@ -298,7 +302,7 @@ const requestOf = (
   path: string,
   params: object,
   stream: boolean,
-  options: LlmRequest.CallOptions | undefined
+  options: CallOptions | undefined
 ): LlmRequest.LlmRequest | Errors.LoadBalancerError => {
   if (!LlmRequest.isRecord(params)) return LlmRequest.invalidRequest("The parameters are no object; nothing was sent.")
   try {
@@ -314,7 +318,7 @@ const requestOf = (
 }
 
 /** The request that is meant, by the fields that it has. */
-const explainedRequest = (params: ExplainParams, options: LlmRequest.CallOptions | undefined) =>
+const explainedRequest = (params: ExplainParams, options: CallOptions | undefined) =>
   LlmRequest.isRecord(params) && "messages" in params
     ? requestOf("chat", "/chat/completions", params, false, options)
     : requestOf("responses", "/responses", params, false, options)
@@ -322,11 +326,12 @@ const explainedRequest = (params: ExplainParams, options: LlmRequest.CallOptions
 /** An answer whose body is read later. It is given up if the fiber that asked fails or is interrupted before its end. */
 const answerLater = (
   dispatcher: Dispatcher,
-  request: LlmRequest.LlmRequest
+  request: LlmRequest.LlmRequest,
+  options: CallOptions | undefined
 ): Effect.Effect<HttpAnswer, Errors.LoadBalancerError> =>
   Effect.withFiber((fiber) => {
     let forget: (() => void) | undefined
-    const answered = dispatcher.dispatch(request, (stream) => {
+    const answered = dispatcher.dispatch(request, options, (stream) => {
       forget = fiber.addObserver((exit) => {
         if (Exit.isFailure(exit)) stream.close()
       })

@@ -2,6 +2,7 @@
  * Evenkeel: a client-side load balancer for Azure OpenAI and OpenAI.
  */
 export * as BalancedHttpClient from "./BalancedHttpClient.ts"
+export { type CallOptions } from "./balancer/CallOptions.ts"
 export { type CheckOptions, CheckReport, type CheckResult } from "./balancer/CheckReport.ts"
 export { HealthMonitor } from "./balancer/HealthMonitor.ts"
 export { type RetryContext } from "./balancer/RetrySchedule.ts"
@@ -58,7 +59,6 @@ export {
   LoadBalancer,
   type ResponsesParams
 } from "./LoadBalancer.ts"
-export { type CallOptions } from "./request/LlmRequest.ts"
 export { replay } from "./routing/Explain.ts"
 export { type Because, type ExplainedDeployment, type Explanation } from "./routing/Explanation.ts"
 export * as Policy from "./routing/Policy.ts"

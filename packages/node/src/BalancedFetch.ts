@@ -81,9 +81,10 @@ export const make = (options: FetchOptions): typeof fetch => {
     signal?.throwIfAborted()
     if (closing.aborted) return errorResponse(closed(known?.facts.model))
     if (request instanceof LoadBalancerError) return errorResponse(request)
+    const timeout = timeoutOf(asked ?? init)
     return new Promise<Response>((resolve, reject) => {
       let opened: { readonly close: () => void } | undefined
-      const fiber = fork(balancer.dispatch(request, (stream) => {
+      const fiber = fork(balancer.dispatch(request, { timeout }, (stream) => {
         opened = stream
       }))
       const abort = () => {
@@ -131,9 +132,15 @@ const clientRequest = (
   return LlmRequest.make(
     { operation: known.operation, method, path, query, body, parsesEvents: false, headers },
     known.facts,
-    { session, timeout: init[timeoutKey] }
+    { session }
   )
 }
+
+/** The caller's deadline, in milliseconds. */
+const timeoutOf = (init: Request | BalancedInit): number | undefined =>
+  timeoutKey in init
+    ? (init as BalancedInit)[timeoutKey]
+    : InboundRequest.stainlessTimeout(lookUpIn(init.headers)("x-stainless-timeout"))
 
 /** Looks headers up by lower-case name, in whatever form a client gives them. */
 const lookUpIn = (headers: HeadersInit | undefined): (name: string) => string | null | undefined => {
@@ -158,9 +165,6 @@ const foreignRequest = async (
   signals: ReadonlyArray<AbortSignal>
 ): Promise<LlmRequest.LlmRequest | LoadBalancerError> => {
   const headers = new Headers(init.headers ?? {})
-  const timeout = timeoutKey in init
-    ? (init as BalancedInit)[timeoutKey]
-    : InboundRequest.stainlessTimeout(headers.get("x-stainless-timeout"))
   const { body, contentType } = await readBody(init, signals)
   return InboundRequest.read({
     method,
@@ -168,8 +172,7 @@ const foreignRequest = async (
     headers: Object.fromEntries(headers),
     body,
     contentType: headers.get("content-type") ?? contentType,
-    session: (init as BalancedInit)[sessionKey],
-    timeout
+    session: (init as BalancedInit)[sessionKey]
   })
 }
 

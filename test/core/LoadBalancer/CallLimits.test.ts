@@ -1,6 +1,5 @@
-import type { CallOptions } from "#core/request/LlmRequest"
 import { assert, describe, it } from "@effect/vitest"
-import { LoadBalancer } from "@evenkeel/core"
+import { type CallOptions, LoadBalancer } from "@evenkeel/core"
 import { Effect, Stream } from "effect"
 import { answer, failure, fleet, hello, reasonOf, run, service, settle, stateOf } from "../../support/Balanced.ts"
 

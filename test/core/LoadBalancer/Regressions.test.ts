@@ -1,6 +1,5 @@
-import type { CallOptions } from "#core/request/LlmRequest"
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments, LoadBalancer, type LoadBalancerError } from "@evenkeel/core"
+import { type CallOptions, Deployments, LoadBalancer, type LoadBalancerError } from "@evenkeel/core"
 import { Effect, Schedule, Stream } from "effect"
 import { answer, failure, heard, hello, listen, reasonOf, settle, stateOf } from "../../support/Balanced.ts"
 import { asked, azure, completion, scripted, tooLong } from "../../support/Scripted.ts"

@@ -294,6 +294,7 @@ const throttle = (permits: ReadonlyArray<Permit>, now: number): void => {
       wasTold: false,
       promptTokens: 1000,
       configured: defaults.timeouts,
+      timeouts: defaults.timeouts,
       usage: undefined,
       cost: undefined,
       now,

@@ -1,3 +1,4 @@
+import * as CallOptions from "#core/balancer/CallOptions"
 import * as LlmRequest from "#core/request/LlmRequest"
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
@@ -72,9 +73,8 @@ describe("a request", () => {
   })
 
   it("takes a timeout in milliseconds or as a duration", () => {
-    assert.strictEqual(LlmRequest.make(asked, LlmRequest.noFacts, { timeout: "2 seconds" }).timeout, 2000)
-    assert.strictEqual(LlmRequest.make(asked, LlmRequest.noFacts, { timeout: 1500 }).timeout, 1500)
-    assert.isUndefined(LlmRequest.make(asked, LlmRequest.noFacts, undefined).timeout)
+    assert.strictEqual(CallOptions.millisOf("2 seconds"), 2000)
+    assert.strictEqual(CallOptions.millisOf(1500), 1500)
   })
 
   it.each([
@@ -88,7 +88,7 @@ describe("a request", () => {
       attempts: NaN
     }
   ])("is refused before it is sent: %j", (options) => {
-    const problem = LlmRequest.problemOf(LlmRequest.make(asked, LlmRequest.noFacts, options))
+    const problem = CallOptions.problemOf(options)
     assert.strictEqual(problem?.reason._tag, "Rejected")
   })
 
@@ -97,14 +97,14 @@ describe("a request", () => {
     [{ max_tokens: 5 }, "`max_tokens` is no option of a call; there are `session`, `timeout`,"],
     [{ signal: new AbortController().signal }, "`signal` is no option of a call; there are"]
   ])("is refused for an option that there is not: %j", (options, words) => {
-    const problem = LlmRequest.problemOf(LlmRequest.make(asked, LlmRequest.noFacts, options))
+    const problem = CallOptions.problemOf(options)
     assert.strictEqual(problem?.reason._tag, "Rejected")
     assert.include(problem!.message, words)
   })
 
   it("has no problem where its options are right", () => {
     const options = { timeout: "30 seconds", attempts: 2, headers: { traceparent: "00-1" } } as const
-    assert.isUndefined(LlmRequest.problemOf(LlmRequest.make(asked, LlmRequest.noFacts, options)))
+    assert.isUndefined(CallOptions.problemOf(options))
   })
 
   it("takes an empty session for none, and a very long one for a short one of its own", () => {

@@ -24,9 +24,10 @@ import type { Answer, AnswerBase, RawAnswer, StreamAnswer } from "./Answer.ts"
 import type { AttemptFailure, Pace, Source } from "./AnswerBody.ts"
 import { AnswerReader } from "./AnswerFacts.ts"
 import { costOfAttempt } from "./AttemptCost.ts"
-import { type AttemptEnvironment, type AttemptPlan, limitOf } from "./AttemptPlan.ts"
+import type { AttemptEnvironment, AttemptPlan } from "./AttemptPlan.ts"
 import { BodyIds } from "./BodyIds.ts"
 import { CommittedStream } from "./CommittedStream.ts"
+import { limitOf } from "./Deadlines.ts"
 import type { Limited } from "./Deadlines.ts"
 import * as Outcome from "./Outcome.ts"
 import { RawStream } from "./RawStream.ts"
@@ -379,13 +380,14 @@ class Attempt implements Source, Limited {
   // --- settle -------------------------------------------------------------------------------------------------------
 
   settled(now: number): Settled {
-    const { configured, group, isRepeat, permit, promptTokens, request, source, wasTold } = this.plan
+    const { configured, group, isRepeat, permit, promptTokens, request, source, timeouts, wasTold } = this.plan
     return {
       permit,
       source,
       isRepeat,
       wasTold,
       configured,
+      timeouts,
       group,
       request,
       promptTokens,

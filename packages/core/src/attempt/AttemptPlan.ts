@@ -3,13 +3,12 @@
  */
 import type { Clock } from "effect/Clock"
 import type { TimeoutsConfig } from "../config/Config.ts"
-import { silence } from "../config/ConfigDefaults.ts"
 import type { Prices } from "../config/Prices.ts"
 import type { Permit } from "../deployment/Deployment.ts"
 import type { Model } from "../deployment/Model.ts"
-import type { TimeoutStage, Usage } from "../Errors.ts"
+import type { Usage } from "../Errors.ts"
 import type { EventHub } from "../Event.ts"
-import type { LlmRequest, Operation } from "../request/LlmRequest.ts"
+import type { LlmRequest } from "../request/LlmRequest.ts"
 import type { AttemptStory } from "../telemetry/AttemptStory.ts"
 import type { Transport } from "../transport/Transport.ts"
 import type { AnswerFacts } from "./AnswerFacts.ts"
@@ -34,23 +33,6 @@ export type OnOpen = (stream: { readonly close: () => void }) => void
 export interface Patience {
   readonly millis: number
   readonly hasAnother: () => boolean
-}
-
-/**
- * The limit of a stage, in milliseconds. Where none is set for a first event, the responses API has to show one soon, as it
- * promises one at once; of anything else the first that comes may be content.
- */
-export const limitOf = (timeouts: TimeoutsConfig, stage: TimeoutStage, operation: Operation): number =>
-  stage === "first-event"
-    ? timeouts.firstEvent ?? (operation === "responses" ? silence.usual : timeouts.firstContent)
-    : timeouts[limits[stage]]
-
-const limits: Readonly<Record<Exclude<TimeoutStage, "first-event">, Exclude<keyof TimeoutsConfig, "firstEvent">>> = {
-  connect: "connect",
-  "first-content": "firstContent",
-  idle: "idle",
-  answer: "total",
-  total: "total"
 }
 
 /** How an attempt ended. */

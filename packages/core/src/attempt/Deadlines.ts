@@ -6,7 +6,28 @@
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
+import type { TimeoutsConfig } from "../config/Config.ts"
+import { silence } from "../config/ConfigDefaults.ts"
+import type { TimeoutStage } from "../Errors.ts"
+import type { Operation } from "../request/LlmRequest.ts"
 import { watching } from "../Time.ts"
+
+/**
+ * The limit of a stage, in milliseconds. Where none is set for a first event, the responses API has to show one soon, as it
+ * promises one at once; of anything else the first that comes may be content.
+ */
+export const limitOf = (timeouts: TimeoutsConfig, stage: TimeoutStage, operation: Operation): number =>
+  stage === "first-event"
+    ? timeouts.firstEvent ?? (operation === "responses" ? silence.usual : timeouts.firstContent)
+    : timeouts[limits[stage]]
+
+const limits: Readonly<Record<Exclude<TimeoutStage, "first-event">, Exclude<keyof TimeoutsConfig, "firstEvent">>> = {
+  connect: "connect",
+  "first-content": "firstContent",
+  idle: "idle",
+  answer: "total",
+  total: "total"
+}
 
 /** Something with a time limit that may move. */
 export interface Limited {

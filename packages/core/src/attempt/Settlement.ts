@@ -13,7 +13,7 @@ import type { EventHub } from "../Event.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import { isEndpoint } from "../request/Scope.ts"
 import type { Pace } from "./AnswerBody.ts"
-import { limitOf } from "./AttemptPlan.ts"
+import { limitOf } from "./Deadlines.ts"
 import type { Failed, Outcome, Refused, Throttled } from "./Outcome.ts"
 import { tellOutlier } from "./Outlier.ts"
 
@@ -29,8 +29,9 @@ export interface Settled {
   /** Whether the request was told to wait before, anywhere: then being told so again is the same word. */
   readonly wasTold: boolean
   readonly promptTokens: number
-  /** Time limits without the request's own. */
+  /** Time limits without the request's own, and with them. */
   readonly configured: TimeoutsConfig
+  readonly timeouts: TimeoutsConfig
   readonly usage: Usage | undefined
   /** How a stream came after its first content. */
   readonly pace?: Pace | undefined
@@ -295,10 +296,9 @@ const failed = (settled: Settled, outcome: Failed): Charge | undefined => {
  * Whether a limit is the caller's, which it made shorter: that says nothing of a deployment. Nor does a whole answer that was
  * given up for another: it may be a long one.
  */
-export const isOwnPatience = ({ configured, permit, request }: Settled, stage: TimeoutStage): boolean => {
+export const isOwnPatience = ({ configured, permit, request, timeouts }: Settled, stage: TimeoutStage): boolean => {
   if (stage === "answer") return permit.kind === "answer"
-  const own = { ...configured, ...request.timeouts }
-  return limitOf(own, stage, request.operation) < limitOf(configured, stage, request.operation)
+  return limitOf(timeouts, stage, request.operation) < limitOf(configured, stage, request.operation)
 }
 
 const abandoned = (settled: Settled): void => {

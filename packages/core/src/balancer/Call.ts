@@ -2,7 +2,8 @@
  * One request while it is under way: what it may do, and what it has tried.
  */
 import type { AttemptFailure } from "../attempt/AnswerBody.ts"
-import { limitOf, type OnOpen } from "../attempt/AttemptPlan.ts"
+import type { OnOpen } from "../attempt/AttemptPlan.ts"
+import { limitOf } from "../attempt/Deadlines.ts"
 import type { Refused } from "../attempt/Outcome.ts"
 import type { Charge } from "../attempt/Settlement.ts"
 import { doubtWait, isAlive, judge, type Verdict } from "../attempt/Verdict.ts"
@@ -16,6 +17,7 @@ import * as Errors from "../Errors.ts"
 import type { RequestEnded, SessionMoveReason, SessionPlacement } from "../Event.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import type { RequestTrace } from "../telemetry/Trace.ts"
+import { type CallOptions, limitsOf, millisOf } from "./CallOptions.ts"
 import type { Answered } from "./Narrator.ts"
 
 /** Sessions of two models have nothing in common, and each shard of one has a place of its own. */
@@ -40,6 +42,7 @@ export class Call {
   /** Which request of this balancer it is, to tell one request's word from several. */
   readonly source = nextSource++
   readonly request: LlmRequest
+  readonly options: CallOptions | undefined
   readonly group: Model
   onOpen: OnOpen | undefined
   readonly startedAt: number
@@ -105,6 +108,7 @@ export class Call {
 
   constructor(
     request: LlmRequest,
+    options: CallOptions | undefined,
     group: Model,
     settings: Config,
     startedAt: number,
@@ -112,15 +116,18 @@ export class Call {
     shard: number
   ) {
     this.request = request
+    this.options = options
     this.onOpen = onOpen
     this.group = group
     this.startedAt = startedAt
     this.configured = settings.modelTimeouts[group.model] ?? settings.timeouts
-    this.timeouts = request.timeouts === undefined ? this.configured : { ...this.configured, ...request.timeouts }
-    this.deadline = startedAt + (request.timeout ?? this.timeouts.total)
+    this.timeouts = options?.timeouts === undefined
+      ? this.configured
+      : { ...this.configured, ...limitsOf(options.timeouts) }
+    this.deadline = startedAt + (options?.timeout === undefined ? this.timeouts.total : millisOf(options.timeout))
     this.promptTokens = group.estimate.prompt(request.characters)
     this.tokens = this.promptTokens + (request.outputLimit ?? group.estimate.unlimitedOutput)
-    this.maxAttempts = request.attempts ?? settings.failover.attempts
+    this.maxAttempts = options?.attempts ?? settings.failover.attempts
     this.shard = shard
     this.sessionKey = request.session === undefined ? undefined : sessionKeyOf(group, request.session, shard)
   }

@@ -16,6 +16,7 @@ import { explain } from "../routing/Explain.ts"
 import type { Explanation } from "../routing/Explanation.ts"
 import { type BalancerOptions, BalancerState } from "./BalancerState.ts"
 import { Call, sessionKeyOf } from "./Call.ts"
+import { type CallOptions, problemOf as problemOfOptions } from "./CallOptions.ts"
 import { type Answered, NextAttempt, noneTried } from "./NextAttempt.ts"
 import { Recovery } from "./Retry.ts"
 
@@ -39,10 +40,14 @@ export class Dispatcher {
   }
 
   /** Sends a request to the best deployment, and to others while that helps. */
-  dispatch(request: LlmRequest, onOpen?: OnOpen): Effect.Effect<Answered, Errors.LoadBalancerError> {
+  dispatch(
+    request: LlmRequest,
+    options?: CallOptions,
+    onOpen?: OnOpen
+  ): Effect.Effect<Answered, Errors.LoadBalancerError> {
     return Effect.withFiber((caller) => {
       const { narrator } = this.state
-      const call = this.begin(request, onOpen)
+      const call = this.begin(request, options, onOpen)
       if (call instanceof Errors.LoadBalancerError) {
         narrator.notBegun(request, call, this.state.deployments.models())
         return Effect.fail(call)
@@ -72,8 +77,8 @@ export class Dispatcher {
   }
 
   /** Where a request would go now. Nothing is reserved or sent. */
-  explain(request: LlmRequest): Explanation | Errors.LoadBalancerError {
-    const call = this.begin(request, undefined)
+  explain(request: LlmRequest, options?: CallOptions): Explanation | Errors.LoadBalancerError {
+    const call = this.begin(request, options, undefined)
     if (call instanceof Errors.LoadBalancerError) return call
     const now = this.state.now
     const query = this.next.queryOf(call, noneTried, now)
@@ -81,8 +86,12 @@ export class Dispatcher {
   }
 
   /** A request's way begins, unless something is wrong with it. */
-  private begin(request: LlmRequest, onOpen: OnOpen | undefined): Call | Errors.LoadBalancerError {
-    const problem = problemOf(request)
+  private begin(
+    request: LlmRequest,
+    options: CallOptions | undefined,
+    onOpen: OnOpen | undefined
+  ): Call | Errors.LoadBalancerError {
+    const problem = (options === undefined ? undefined : problemOfOptions(options)) ?? problemOf(request)
     if (problem !== undefined) return problem
     const { deployments } = this.state
     const group = request.model === undefined ? deployments.everywhere() : deployments.group(request.model)
@@ -92,7 +101,7 @@ export class Dispatcher {
       return unsent(new Errors.UnknownModel({ model, known, meant: deployments.modelsNamed(model) }))
     }
     const now = this.state.now
-    const call = new Call(request, group, this.state.settings, now, onOpen, this.shardOf(request, group, now))
+    const call = new Call(request, options, group, this.state.settings, now, onOpen, this.shardOf(request, group, now))
     if (this.state.isClosed) return unsent(call.unavailable("closed"))
     this.pin(call)
     return call

@@ -132,8 +132,8 @@ export class NextAttempt {
   }
 
   /** Whoever wants to know why: the caller, or telemetry. What they throw is their own affair. */
-  private explainerOf({ request }: Call): ((explanation: Explanation) => void) | undefined {
-    const { explain: own } = request
+  private explainerOf({ options }: Call): ((explanation: Explanation) => void) | undefined {
+    const own = options?.explain
     const { explain: all } = this.state
     if (own === undefined && all === undefined) return undefined
     return (explanation) => {
@@ -260,9 +260,11 @@ export class NextAttempt {
    * never come. It is given up once, for another deployment; the second time it may take as long as it likes.
    */
   private patienceOf(call: Call, permit: Permit): Patience | undefined {
-    const { group, maxAttempts, request: { hasSideEffects, schedule }, timeouts } = call
+    const { group, maxAttempts, options, request: { hasSideEffects }, timeouts } = call
     const slowest = group.expected.slowest(permit.kind)
-    if (maxAttempts === 1 || hasSideEffects || schedule !== undefined || slowest === undefined) return undefined
+    if (maxAttempts === 1 || hasSideEffects || options?.schedule !== undefined || slowest === undefined) {
+      return undefined
+    }
     const least = timeouts.firstEvent ?? (group.reasons ? silence.reasoning : silence.usual)
     const millis = Math.max(least, HANG_FACTOR * slowest * permit.expected)
     if (millis === Infinity) return undefined
@@ -302,8 +304,8 @@ export class NextAttempt {
     return group.deployments.some((other) => other !== deployment && other.cooldown.isDoubtful(now))
   }
 
-  mayHedge({ maxAttempts, request, resources }: Call): boolean {
-    return (request.hedge ?? this.state.settings.failover.hedge) && request.stream && maxAttempts > 1 &&
+  mayHedge({ maxAttempts, options, request, resources }: Call): boolean {
+    return (options?.hedge ?? this.state.settings.failover.hedge) && request.stream && maxAttempts > 1 &&
       !request.hasSideEffects
       && resources === undefined
   }

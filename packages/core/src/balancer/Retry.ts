@@ -41,7 +41,7 @@ export class Recovery {
 
   readonly recover: (call: Call, first: Trouble) => Effect.Effect<Answered, Errors.LoadBalancerError> = Effect
     .fnUntraced(function*(this: Recovery, call: Call, first: Trouble) {
-      const step = yield* Schedule.toStep(call.request.schedule ?? this.schedule)
+      const step = yield* Schedule.toStep(call.options?.schedule ?? this.schedule)
       let trouble = first
       while (true) {
         if (trouble._tag === "NoBudget") {

@@ -9,16 +9,16 @@ import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as SchemaParser from "effect/SchemaParser"
-import { invalidConfig, type LoadBalancerError } from "../Errors.ts"
+import { type ConfigIssue, invalidConfig, type LoadBalancerError } from "../Errors.ts"
 import type { TlsOptions } from "../transport/Transport.ts"
 import { defaults as configDefaults, entraScope, openAiEndpoint } from "./ConfigDefaults.ts"
-import { type ConfigIssue, type Context, formatPath, fromSchemaIssue, type Reference, valueAt } from "./ConfigErrors.ts"
+import { type Context, formatPath, fromSchemaIssue, type Reference, valueAt } from "./ConfigErrors.ts"
 import * as ConfigRelations from "./ConfigRules.ts"
 import { ConfigSchema } from "./ConfigSchema.ts"
 import * as Endpoint from "./Endpoint.ts"
 import type { PriceList } from "./Prices.ts"
 
-export type { ConfigIssue, Reference } from "./ConfigErrors.ts"
+export type { Reference } from "./ConfigErrors.ts"
 export type {
   ConfigInput,
   DeploymentInput,

@@ -7,18 +7,7 @@
 import * as Redacted from "effect/Redacted"
 import * as SchemaAST from "effect/SchemaAST"
 import type * as SchemaIssue from "effect/SchemaIssue"
-
-/**
- * One mistake in a configuration.
- *
- * @category models
- */
-export interface ConfigIssue {
-  /** Where it is, such as `resources[0].deployments[1].tpm`; empty for the configuration as a whole. */
-  readonly path: string
-  /** What was found and what would be right. */
-  readonly message: string
-}
+import type { ConfigIssue } from "../Errors.ts"
 
 /** Keys and indices from the top of the configuration. */
 export type Path = ReadonlyArray<PropertyKey>

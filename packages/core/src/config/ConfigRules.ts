@@ -6,8 +6,9 @@
  * A value of the wrong type is passed over here: the schema reports it.
  */
 import * as Result from "effect/Result"
+import type { ConfigIssue } from "../Errors.ts"
 import { defaults } from "./ConfigDefaults.ts"
-import { type ConfigIssue, type Context, formatPath, isRecord, type Path, showText, suggest } from "./ConfigErrors.ts"
+import { type Context, formatPath, isRecord, type Path, showText, suggest } from "./ConfigErrors.ts"
 import { readDuration } from "./ConfigSchema.ts"
 import * as Endpoint from "./Endpoint.ts"
 

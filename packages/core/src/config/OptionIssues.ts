@@ -3,8 +3,9 @@
  */
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
+import type { ConfigIssue } from "../Errors.ts"
 import { type Config, decode } from "./Config.ts"
-import { type ConfigIssue, isRecord, mismatch, unknownKey } from "./ConfigErrors.ts"
+import { isRecord, mismatch, unknownKey } from "./ConfigErrors.ts"
 
 /** What an option must be, in words and in deed. */
 export interface OptionRule {

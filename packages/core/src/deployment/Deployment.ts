@@ -5,7 +5,7 @@
  * routing and changed only by the named methods below, in synchronous blocks. An attempt takes a `Permit` with `enter`
  * and gives it back exactly once with `leave`, whatever happened in between.
  */
-import type { Config, DeploymentConfig, ResourceConfig } from "../config/Config.ts"
+import type { Config, DeploymentConfig } from "../config/Config.ts"
 import type { PriceList } from "../config/Prices.ts"
 import type { Usage } from "../Errors.ts"
 import { isEndpoint } from "../request/Scope.ts"
@@ -13,7 +13,7 @@ import { Breaker } from "./Breaker.ts"
 import { Cooldown } from "./Cooldown.ts"
 import { FAR_SLOWER, Latency, OUTLIER_STREAK } from "./Latency.ts"
 import { Quota, type Reservation } from "./Quota.ts"
-import type { Resource } from "./Resource.ts"
+import type { Place, Resource } from "./Resource.ts"
 import { ScopedCooldowns } from "./ScopedCooldowns.ts"
 
 /** What an attempt holds of a deployment while it runs. */
@@ -32,17 +32,6 @@ export interface Permit {
   firstByteAt: number | undefined
   /** Set once, by `leave`. */
   left: boolean
-}
-
-/** Where a deployment is. */
-export interface Place {
-  readonly resource: string
-  readonly provider: ResourceConfig["provider"]
-  readonly region: string | undefined
-  readonly tier: number
-  /** Host name and port of the resource. */
-  readonly address: string
-  readonly port: number
 }
 
 /** Counters since the deployment was added, for snapshots. */

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Config from "../config/Config.ts"
-import { invalidConfig, type LoadBalancerError } from "../Errors.ts"
+import { type ConfigIssue, invalidConfig, type LoadBalancerError } from "../Errors.ts"
 import { type Event, EventHub } from "../Event.ts"
 import { monotonicMillis } from "../Time.ts"
 import * as Credential from "./Credential.ts"
@@ -207,10 +207,10 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
     }
 
     /** What of an addition contradicts what is there: an address or a model cannot change under way. */
-    const contradictions = (config: Config.ResourceConfig): ReadonlyArray<Config.ConfigIssue> => {
+    const contradictions = (config: Config.ResourceConfig): ReadonlyArray<ConfigIssue> => {
       const known = resourceConfigs.get(config.name)
       if (known === undefined || !resources.has(config.name)) return []
-      const issues: Array<Config.ConfigIssue> = []
+      const issues: Array<ConfigIssue> = []
       for (const key of ["provider", "endpoint", "apiVersion"] as const) {
         if (known[key] === config[key]) continue
         const message =

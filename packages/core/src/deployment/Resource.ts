@@ -10,8 +10,18 @@ import type { Connection } from "../transport/Transport.ts"
 import { Breaker, type BreakerOptions } from "./Breaker.ts"
 import type { CooldownOptions } from "./Cooldown.ts"
 import type { Credential } from "./Credential.ts"
-import type { Place } from "./Deployment.ts"
 import { ScopedCooldowns } from "./ScopedCooldowns.ts"
+
+/** Where a deployment is. */
+export interface Place {
+  readonly resource: string
+  readonly provider: ResourceConfig["provider"]
+  readonly region: string | undefined
+  readonly tier: number
+  /** Host name and port of the resource. */
+  readonly address: string
+  readonly port: number
+}
 
 /** Paths remembered, of the classic API for each deployment. */
 const MAX_PATHS = 16

@@ -63,7 +63,7 @@ interface Target {
 /** The request that a caller of this door means, or what is wrong with it. */
 export const requestOf = (
   { body, contentType, method: given, path, query = "" }: HttpRequest,
-  options: LlmRequest.CallOptions | undefined
+  options: LlmRequest.RequestOptions | undefined
 ): LlmRequest.LlmRequest | LoadBalancerError => {
   if (!isSafePath(path)) {
     return LlmRequest.invalidRequest(`"${path}" is not a path below the API's base; nothing was sent.`)
@@ -81,7 +81,7 @@ export const passOn = (
   method: string,
   { model, path, query }: Target,
   body: LlmRequest.RequestBody,
-  options: LlmRequest.CallOptions | undefined
+  options: LlmRequest.RequestOptions | undefined
 ): LlmRequest.LlmRequest => {
   const hasSideEffects = mayHaveSideEffects(method, path)
   const facts = {
@@ -99,7 +99,7 @@ export const askJson = (
   method: string,
   { model, path, query }: Target,
   given: LlmRequest.Parameters,
-  options: LlmRequest.CallOptions | undefined
+  options: LlmRequest.RequestOptions | undefined
 ): LlmRequest.LlmRequest | LoadBalancerError => {
   const operation = operationOf(method, path)
   try {

@@ -87,8 +87,6 @@ export interface Foreign {
   readonly body: string | Uint8Array<ArrayBuffer> | FormData | undefined
   readonly contentType: string | undefined
   readonly session: string | undefined
-  /** The caller's deadline, in milliseconds. */
-  readonly timeout: number | undefined
 }
 
 /** What `x-stainless-timeout` of an OpenAI client says of its deadline, in milliseconds. */
@@ -99,8 +97,8 @@ export const stainlessTimeout = (seconds: string | null | undefined): number | u
 
 /** The request that is meant, or what is wrong with it. */
 export const read = async (foreign: Foreign): Promise<LlmRequest.LlmRequest | LoadBalancerError> => {
-  const { body, contentType, headers, method, target, timeout } = foreign
-  const options: LlmRequest.CallOptions = { session: foreign.session, headers, timeout }
+  const { body, contentType, headers, method, target } = foreign
+  const options: LlmRequest.RequestOptions = { session: foreign.session, headers }
   if (body === undefined) return passOn(method, target, LlmRequest.noBody, options)
   if (body instanceof FormData) return ofForm(method, target, body, options)
   const type = contentType?.toLowerCase() ?? ""
@@ -120,7 +118,7 @@ const ofForm = async (
   method: string,
   target: Target,
   form: FormData,
-  options: LlmRequest.CallOptions
+  options: LlmRequest.RequestOptions
 ): Promise<LlmRequest.LlmRequest> => {
   const given = form.get("model")
   const model = target.model ?? (typeof given === "string" && given !== "" ? given : undefined)

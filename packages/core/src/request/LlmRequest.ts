@@ -2,15 +2,8 @@
  * What the caller asked, once: the facts that routing needs, and a body that is serialised once and reused by every
  * attempt, whichever deployment's name goes into it.
  */
-import * as Duration from "effect/Duration"
 import * as Hash from "effect/Hash"
-import type { Schedule } from "effect/Schedule"
-import type { RetryContext } from "../balancer/RetrySchedule.ts"
-import type { TimeoutsConfig } from "../config/Config.ts"
-import { defaults } from "../config/ConfigDefaults.ts"
-import { looksSecret, suggest } from "../config/ConfigErrors.ts"
 import { LoadBalancerError, Rejected } from "../Errors.ts"
-import type { Explanation } from "../routing/Explanation.ts"
 import { isRecord, textOf as text } from "./Json.ts"
 import { countCharacters } from "./PromptSize.ts"
 import type { RequestBody } from "./RequestBody.ts"
@@ -24,30 +17,13 @@ export { jsonBody, noBody, rawBody, type RequestBody } from "./RequestBody.ts"
 /** What is asked for. `other` is any endpoint that the balancer only passes on. */
 export type Operation = "chat" | "responses" | "embeddings" | "other"
 
-/**
- * Options of one call, at every door.
- */
-export interface CallOptions {
+/** What a caller says of its request beside the parameters. */
+export interface RequestOptions {
   /**
    * Requests of one session share a prompt prefix, and should meet a warm prompt cache. Default: what the header
    * `x-session-id` says, or one of those that coding agents send, else `prompt_cache_key`.
    */
   readonly session?: string | undefined
-  /** Total deadline of this call, in milliseconds or as a duration. Default: `timeouts.total`. */
-  readonly timeout?: Duration.Input | undefined
-  /**
-   * Time limits of this call's stages, in milliseconds or as durations. Default: `timeouts` of the model, else of the
-   * balancer.
-   */
-  readonly timeouts?: { readonly [Stage in keyof TimeoutsConfig]?: Duration.Input | undefined } | undefined
-  /** Attempts of this call, the first one included. Default: `failover.attempts`. */
-  readonly attempts?: number | undefined
-  /** Whether a stream whose first token is late is asked for a second time. Default: `failover.hedge`. */
-  readonly hedge?: boolean | undefined
-  /** Replaces the schedule of failover and retry for this call. */
-  readonly schedule?: Schedule<unknown, RetryContext> | undefined
-  /** Told why each attempt of this call goes where it goes. */
-  readonly explain?: ((explanation: Explanation) => void) | undefined
   /** Extra request headers. Only those that may cross the border are sent; see docs/guide.md. */
   readonly headers?: Readonly<Record<string, string>> | undefined
 }
@@ -95,14 +71,6 @@ export interface LlmRequest extends Facts {
   readonly body: RequestBody
   /** Extra headers that may cross the border. */
   readonly headers: Readonly<Record<string, string>> | undefined
-  readonly attempts: number | undefined
-  readonly hedge: boolean | undefined
-  readonly schedule: Schedule<unknown, RetryContext> | undefined
-  readonly explain: ((explanation: Explanation) => void) | undefined
-  readonly timeout: number | undefined
-  readonly timeouts: Partial<TimeoutsConfig> | undefined
-  /** An option of the caller's that there is not. */
-  readonly unknownOption: string | undefined
 }
 
 /** What a door says of a request besides its facts. */
@@ -120,7 +88,7 @@ export interface RequestLine {
 /**
  * A request of its facts and its options.
  */
-export const make = (asked: RequestLine, facts: Facts, options: CallOptions | undefined): LlmRequest => {
+export const make = (asked: RequestLine, facts: Facts, options: RequestOptions | undefined): LlmRequest => {
   const given = options?.headers === undefined ? undefined : lowerCase(options.headers)
   const lookUp = (name: string) => given?.[name]
   return {
@@ -129,44 +97,8 @@ export const make = (asked: RequestLine, facts: Facts, options: CallOptions | un
     scope: scopeOf(asked.operation, asked.path, facts.model, facts.traits?.["service_tier"]),
     session: sessionOf(options?.session) ?? (given === undefined ? undefined : sessionOfHeaders(lookUp))
       ?? sessionOf(facts.session),
-    headers: asked.headers ?? (given === undefined ? undefined : forwardedHeaders(lookUp)),
-    attempts: options?.attempts,
-    hedge: options?.hedge,
-    schedule: options?.schedule,
-    explain: options?.explain,
-    timeout: options?.timeout === undefined ? undefined : millisOf(options.timeout),
-    timeouts: options?.timeouts === undefined ? undefined : limitsOf(options.timeouts),
-    unknownOption: options === undefined ? undefined : unknownOptionOf(options)
+    headers: asked.headers ?? (given === undefined ? undefined : forwardedHeaders(lookUp))
   }
-}
-
-/** Every option of a call; the type sees to it that none is left out. */
-const callOptions: Readonly<Record<keyof CallOptions, true>> = {
-  session: true,
-  timeout: true,
-  timeouts: true,
-  attempts: true,
-  hedge: true,
-  schedule: true,
-  explain: true,
-  headers: true
-}
-
-const unknownOptionOf = (options: CallOptions): string | undefined => {
-  for (const key in options) {
-    if (!Object.hasOwn(callOptions, key)) return key
-  }
-  return undefined
-}
-
-const limitsOf = (given: NonNullable<CallOptions["timeouts"]>): Partial<TimeoutsConfig> => {
-  // what is no object has no limit that is one
-  if (!isRecord(given)) return { [String(given)]: NaN }
-  const limits: Record<string, number> = {}
-  for (const [stage, limit] of Object.entries(given)) {
-    if (limit !== undefined) limits[stage] = millisOf(limit)
-  }
-  return limits
 }
 
 const LONG_SESSION = 256
@@ -201,36 +133,8 @@ export const sessionOfHeaders = (lookUp: (name: string) => string | null | undef
   return undefined
 }
 
-const millisOf = (duration: Duration.Input): number => {
-  try {
-    return Duration.toMillis(duration)
-  } catch {
-    return NaN
-  }
-}
-
 /** What is wrong with a request before it is sent, whichever door it came by. */
-export const problemOf = (request: LlmRequest): LoadBalancerError | undefined => {
-  const { attempts, headers, method, timeout, timeouts, unknownOption } = request
-  if (unknownOption !== undefined) {
-    const known = Object.keys(callOptions)
-    const meant = suggest(unknownOption, known)
-    const hint = meant === undefined
-      ? `there are ${known.map((name) => `\`${name}\``).join(", ")}`
-      : `did you mean \`${meant}\`?`
-    return invalidRequest(`${showKey(unknownOption)} is no option of a call; ${hint}; nothing was sent.`)
-  }
-  if (timeout !== undefined && !isPositive(timeout)) return noDuration("timeout")
-  for (const stage in timeouts) {
-    if (!Object.hasOwn(defaults.timeouts, stage)) {
-      const known = Object.keys(defaults.timeouts).join(", ")
-      return invalidRequest(`\`timeouts.${stage}\` is no time limit: there are ${known}; nothing was sent.`)
-    }
-    if (!isPositive(timeouts[stage as keyof TimeoutsConfig])) return noDuration(`timeouts.${stage}`)
-  }
-  if (attempts !== undefined && !(Number.isInteger(attempts) && attempts >= 1)) {
-    return invalidRequest("`attempts` is no whole number from 1 on; nothing was sent.")
-  }
+export const problemOf = ({ headers, method }: LlmRequest): LoadBalancerError | undefined => {
   if (!/^[A-Za-z]+$/.test(method)) return invalidRequest("The method is none of HTTP's; nothing was sent.")
   for (const name in headers) {
     if (!isHeaderValue(headers[name]!)) {
@@ -239,15 +143,6 @@ export const problemOf = (request: LlmRequest): LoadBalancerError | undefined =>
   }
   return undefined
 }
-
-const showKey = (key: string): string => looksSecret(key) ? "A key" : `\`${key}\``
-
-const isPositive = (millis: number | undefined): boolean => millis !== undefined && millis > 0 && millis < Infinity
-
-const noDuration = (option: string): LoadBalancerError =>
-  invalidRequest(
-    `\`${option}\` is no positive duration: give milliseconds, or a text such as "30 seconds"; nothing was sent.`
-  )
 
 const isHeaderValue = (value: string): boolean => {
   for (let i = 0; i < value.length; i++) {

@@ -8,10 +8,10 @@ import type { Resource } from "../deployment/Resource.ts"
 import { resourceStateOf, stateOf } from "../deployment/Snapshot.ts"
 import type { Event } from "../Event.ts"
 import type { Labels } from "./LabelTree.ts"
+import type { LiveState } from "./LiveState.ts"
 import type { Meter } from "./Meter.ts"
 import { counted, type Instrument, observed } from "./Names.ts"
 import { reasonWord } from "./ReasonWord.ts"
-import type { LiveState } from "./Telemetry.ts"
 
 const states = ["healthy", "cooling-down", "open", "half-open", "draining"] as const
 

@@ -7,27 +7,16 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
-import type { Deployments } from "../deployment/Deployments.ts"
 import type { Event } from "../Event.ts"
 import type { Explanation } from "../routing/Explanation.ts"
 import type { OnChunks } from "./AttemptStory.ts"
 import { EventMetrics } from "./EventMetrics.ts"
+import type { LiveState } from "./LiveState.ts"
 import { Logs } from "./Logs.ts"
 import { Meter } from "./Meter.ts"
 import * as Spans from "./Spans.ts"
 import { StateMetrics } from "./StateMetrics.ts"
 import type { Trace } from "./Trace.ts"
-
-/** The state of a balancer, to be looked at whenever someone wants to know. */
-export interface LiveState {
-  readonly deployments: Deployments["Service"]
-  /** Milliseconds of the monotonic clock. */
-  readonly now: () => number
-  /** Sessions that are remembered. */
-  readonly sessions: () => number
-  /** Retries that the budget would grant now. */
-  readonly retriesLeft: () => number
-}
 
 /**
  * What telemetry does.
