@@ -1,4 +1,4 @@
-import { EventHub } from "#core/Event"
+import { EventHub } from "#core/EventHub"
 import { startSimulator } from "#node/simulator/SimulatorServer"
 import { assert, describe, it } from "@effect/vitest"
 import { type BalancerWarning, createLoadBalancer } from "@evenkeel/node"

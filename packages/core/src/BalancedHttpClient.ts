@@ -46,7 +46,7 @@ export const layer: Layer.Layer<HttpClient.HttpClient, never, LoadBalancer | Dep
           signal.addEventListener("abort", () => stream.close(), { once: true })
         }))
         return answered._tag === "Success"
-          ? yield* responseOf(request, answered.success.answer)
+          ? yield* responseOf(request, answered.success)
           : errorResponse(request, answered.failure)
       })
     )

@@ -32,13 +32,13 @@ import * as Stream from "effect/Stream"
 import type { ChatCompletion, ChatCompletionChunk, ChatCompletionCreateParams } from "openai/resources/chat/completions"
 import type { CreateEmbeddingResponse, EmbeddingCreateParams } from "openai/resources/embeddings"
 import type { Response, ResponseCreateParams, ResponseStreamEvent } from "openai/resources/responses/responses"
-import type { StreamAnswer, WholeAnswer } from "./attempt/Answer.ts"
+import type { Answer, StreamAnswer, WholeAnswer } from "./attempt/Answer.ts"
 import { interrupted, StreamBreak } from "./attempt/AnswerBody.ts"
 import { pricesInUse } from "./attempt/AttemptCost.ts"
 import { Deadlines } from "./attempt/Deadlines.ts"
 import type { CallOptions } from "./balancer/CallOptions.ts"
 import * as CheckReport from "./balancer/CheckReport.ts"
-import { type Answered, Dispatcher, type OnOpen } from "./balancer/Dispatcher.ts"
+import { Dispatcher, type OnOpen } from "./balancer/Dispatcher.ts"
 import { HealthMonitor } from "./balancer/HealthMonitor.ts"
 import type * as Config from "./config/Config.ts"
 import { decodeBeside, layerRules } from "./config/OptionIssues.ts"
@@ -103,7 +103,7 @@ export class LoadBalancer extends Context.Service<LoadBalancer, {
     request: LlmRequest.LlmRequest,
     options?: CallOptions,
     onOpen?: OnOpen
-  ) => Effect.Effect<Answered, Errors.LoadBalancerError>
+  ) => Effect.Effect<Answer, Errors.LoadBalancerError>
   /**
    * Where a request with these parameters would go now, and why. Nothing is sent; a policy with a memory of its own, such
    * as round robin, takes it for a choice. To hear why real attempts went where they did, give a call the option
@@ -231,7 +231,7 @@ const make: Effect.Effect<
     Effect.suspend(() => {
       const request = requestOf(operation, path, params, false, options)
       if (request instanceof Errors.LoadBalancerError) return Effect.fail(request)
-      return Effect.map(dispatcher.dispatch(request, options), ({ answer }) => (answer as WholeAnswer).json as A)
+      return Effect.map(dispatcher.dispatch(request, options), (answer) => (answer as WholeAnswer).json as A)
     })
 
   const streamed = <A>(
@@ -276,7 +276,7 @@ const make: Effect.Effect<
         Effect.sync(() => {
           if (dispatcher.state.isClosed) Queue.endUnsafe(queue)
           listening.add(queue)
-          return hub.listen((event) => Queue.offerUnsafe(queue, event))
+          return hub.listen((event: Event) => Queue.offerUnsafe(queue, event))
         }),
         (stop) =>
           Effect.sync(() => {
@@ -336,12 +336,12 @@ const answerLater = (
         if (Exit.isFailure(exit)) stream.close()
       })
     })
-    return Effect.map(answered, ({ answer }) => answerOf(answer, () => forget?.()))
+    return Effect.map(answered, (answer) => answerOf(answer, () => forget?.()))
   })
 
 /** Opens a stream when it is run, and closes it when its reader stops, for whatever reason. */
 const eventsOf = <A>(
-  open: (onOpen: OnOpen) => Effect.Effect<Answered, Errors.LoadBalancerError>
+  open: (onOpen: OnOpen) => Effect.Effect<Answer, Errors.LoadBalancerError>
 ): Stream.Stream<A, Errors.LoadBalancerError> =>
   Stream.fromChannel(Channel.fromTransform((_upstream: unknown, scope) => {
     // known before it is handed over, so that no interruption falls between
@@ -355,7 +355,7 @@ const eventsOf = <A>(
     return Effect.flatMap(Scope.addFinalizer(scope, close), () => Effect.map(answered, valuesOf<A>))
   }))
 
-const valuesOf = <A>({ answer }: Answered): Pull.Pull<Values<A>, Errors.LoadBalancerError> => {
+const valuesOf = <A>(answer: Answer): Pull.Pull<Values<A>, Errors.LoadBalancerError> => {
   const { next } = (answer as StreamAnswer).stream
   const pull: Pull.Pull<Values<A>, StreamBreak> = Effect.flatMap(next, (batch) => {
     const values: Array<A> = []

@@ -3,20 +3,20 @@
  */
 export type { Answer } from "./attempt/Answer.ts"
 export { interrupted, StreamBreak } from "./attempt/AnswerBody.ts"
+export { cureOf } from "./attempt/Cure.ts"
+export { reasonWord } from "./attempt/ReasonWord.ts"
 export { headersOf } from "./BalancedHttpClient.ts"
-export type { Answered } from "./balancer/Dispatcher.ts"
 export { type Reference } from "./config/Config.ts"
 export { formatPath, looksSecret, type Path } from "./config/ConfigErrors.ts"
 export { isLoopback } from "./config/Endpoint.ts"
 export { aLayer, decodeBeside, issuesOf, layerRules } from "./config/OptionIssues.ts"
 export { invalidConfig } from "./Errors.ts"
-export type { EventHub } from "./Event.ts"
+export type { EventHub } from "./EventHub.ts"
 export * as ErrorResponse from "./http/ErrorResponse.ts"
 export { bytesOf, operationOf } from "./http/HttpRequest.ts"
 export * as InboundBody from "./http/InboundBody.ts"
 export * as InboundRequest from "./http/InboundRequest.ts"
 export * as LlmRequest from "./request/LlmRequest.ts"
-export { cureOf } from "./telemetry/Cure.ts"
 export {
   type Attribute,
   counted,
@@ -29,6 +29,5 @@ export {
   prometheusLabel,
   prometheusName
 } from "./telemetry/Names.ts"
-export { reasonWord } from "./telemetry/ReasonWord.ts"
 export { WatchClock } from "./Time.ts"
 export { type Connection, isLocalTrouble, type TlsOptions, type TransportErrorKind } from "./transport/Transport.ts"

@@ -9,7 +9,6 @@
 import { type Deployments, type LoadBalancer, LoadBalancerError, Unavailable } from "@evenkeel/core"
 import {
   type Answer,
-  type Answered,
   bytesOf,
   ErrorResponse,
   headersOf,
@@ -193,14 +192,14 @@ const readBody = async (
 
 /** What became of a request, as an answer. Throws what code of the caller's own threw. */
 const responseOfExit = (
-  exit: Exit.Exit<Answered, LoadBalancerError>,
+  exit: Exit.Exit<Answer, LoadBalancerError>,
   request: LlmRequest.LlmRequest,
   method: string,
   signal: AbortSignal | undefined,
   fork: FetchOptions["fork"],
   isForeign: boolean
 ): Response => {
-  if (Exit.isSuccess(exit)) return responseOf(exit.value.answer, method, signal, fork, isForeign)
+  if (Exit.isSuccess(exit)) return responseOf(exit.value, method, signal, fork, isForeign)
   const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
   if (error !== undefined) return errorResponse(error)
   if (Cause.hasDies(exit.cause)) throw Cause.squash(exit.cause)

@@ -53,7 +53,7 @@ const MOST = 1_000
 /** Warns of each trouble once: for each resource or deployment, and for each kind of cause. Returns what ends it. */
 export const start = (deployments: Deployments["Service"], warn: (warning: BalancerWarning) => void): () => void => {
   const said = new Set<string>()
-  return deployments.events.watch((event) => {
+  return deployments.events.watch((event: Event) => {
     const trouble = troubleOf(event)
     if (trouble === undefined) return
     const { cause, name, target } = trouble

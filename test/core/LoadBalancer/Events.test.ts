@@ -73,7 +73,7 @@ describe("LoadBalancer events", () => {
           yield* TestClock.adjust(0)
           assert.isTrue(hub.hasListeners)
           const event: Event = { _tag: "Waiting", at: 0, model: "gpt-4o", delay: 0 }
-          for (let i = 0; i < 3000; i++) hub.emit({ ...event, delay: i })
+          for (let i = 0; i < 3000; i++) hub.emit<Event>({ ...event, delay: i })
           const kept: Array<number> = []
           for (let batch = yield* Fiber.join(first);; batch = yield* pull) {
             for (const next of batch) if (next._tag === "Waiting") kept.push(next.delay)

@@ -1,5 +1,5 @@
+import { reasonWord } from "#core/attempt/ReasonWord"
 import type { SimulatedFault } from "#core/simulation/SimulatedFault"
-import { reasonWord } from "#core/telemetry/ReasonWord"
 import { assert, describe, it } from "@effect/vitest"
 import { HealthMonitor, LoadBalancer } from "@evenkeel/core"
 import { Effect, Stream } from "effect"

@@ -12,8 +12,8 @@ import {
   type TimeoutStage,
   type Usage
 } from "../Errors.ts"
-import type { AttemptStory } from "../telemetry/AttemptStory.ts"
 import type { TransportResponse } from "../transport/Transport.ts"
+import type { AttemptStory } from "./AttemptStory.ts"
 import * as Outcome from "./Outcome.ts"
 
 /** An attempt that did not answer, or broke while it did. */

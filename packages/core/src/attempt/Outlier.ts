@@ -2,7 +2,8 @@
  * Tells that a deployment does worse than its peers: once a minute at most, however it was found out.
  */
 import type { Deployment } from "../deployment/Deployment.ts"
-import type { EventHub } from "../Event.ts"
+import type { Outlier } from "../deployment/DeploymentEvent.ts"
+import type { EventHub } from "../EventHub.ts"
 
 /** Tells it, where someone listens. `reason` is what it does: `http 404`, `reset`, `slow`. */
 export const tellOutlier = (
@@ -14,5 +15,5 @@ export const tellOutlier = (
 ): void => {
   if (!events.hasTroubleListeners || !deployment.isNewsThatWorse(now)) return
   const share = deployment.breaker.successShare(now)
-  events.emit({ _tag: "Outlier", at: wallNow, deployment: deployment.id, reason, share })
+  events.emit<Outlier>({ _tag: "Outlier", at: wallNow, deployment: deployment.id, reason, share })
 }

@@ -6,10 +6,11 @@
 import type { TimeoutsConfig } from "../config/Config.ts"
 import type { Breaker } from "../deployment/Breaker.ts"
 import type { Permit } from "../deployment/Deployment.ts"
+import type { BreakerClosed, BreakerOpened, CooledDown, DeploymentMissing } from "../deployment/DeploymentEvent.ts"
 import { HANG_FACTOR, type Latency, type LatencyKind, sizeOf } from "../deployment/Latency.ts"
 import type { Model } from "../deployment/Model.ts"
 import type { TimeoutStage, Usage } from "../Errors.ts"
-import type { EventHub } from "../Event.ts"
+import type { EventHub } from "../EventHub.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import { isEndpoint } from "../request/Scope.ts"
 import type { Pace } from "./AnswerBody.ts"
@@ -275,7 +276,11 @@ const failed = (settled: Settled, outcome: Failed): Charge | undefined => {
     breaker.release(permit.epoch)
     tellCooldown(settled, deployment.cooldown.beginMissing(now, outcome.reason, source, wasTold), outcome.reason)
     if (settled.events.hasTroubleListeners) {
-      settled.events.emit({ _tag: "DeploymentMissing", at: settled.wallNow, deployment: deployment.id })
+      settled.events.emit<DeploymentMissing>({
+        _tag: "DeploymentMissing",
+        at: settled.wallNow,
+        deployment: deployment.id
+      })
     }
     return charge
   }
@@ -385,18 +390,20 @@ export const tellOpened = (
   openFor: number
 ): void => {
   if (settled.events.hasTroubleListeners) {
-    settled.events.emit({ _tag: "BreakerOpened", at: settled.wallNow, target, name, reason, openFor })
+    settled.events.emit<BreakerOpened>({ _tag: "BreakerOpened", at: settled.wallNow, target, name, reason, openFor })
   }
 }
 
 const tellClosed = (settled: Settled, target: "deployment" | "resource", name: string): void => {
-  if (settled.events.hasListeners) settled.events.emit({ _tag: "BreakerClosed", at: settled.wallNow, target, name })
+  if (settled.events.hasListeners) {
+    settled.events.emit<BreakerClosed>({ _tag: "BreakerClosed", at: settled.wallNow, target, name })
+  }
 }
 
 const tellCooldown = (settled: Settled, coolFor: number, reason: string): void => {
   // of an endpoint or a service tier, it is none of the deployment's
   if (settled.events.hasListeners && coolFor > 0 && settled.request.scope === undefined) {
     const deployment = settled.permit.deployment.id
-    settled.events.emit({ _tag: "CooledDown", at: settled.wallNow, deployment, reason, coolFor })
+    settled.events.emit<CooledDown>({ _tag: "CooledDown", at: settled.wallNow, deployment, reason, coolFor })
   }
 }

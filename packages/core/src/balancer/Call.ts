@@ -2,6 +2,7 @@
  * One request while it is under way: what it may do, and what it has tried.
  */
 import type { AttemptFailure } from "../attempt/AnswerBody.ts"
+import type { AnswerFacts } from "../attempt/AnswerFacts.ts"
 import type { OnOpen } from "../attempt/AttemptPlan.ts"
 import { limitOf } from "../attempt/Deadlines.ts"
 import type { Refused } from "../attempt/Outcome.ts"
@@ -14,15 +15,23 @@ import type { Model } from "../deployment/Model.ts"
 import type { Resource } from "../deployment/Resource.ts"
 import type { Place } from "../deployment/WaitingLine.ts"
 import * as Errors from "../Errors.ts"
-import type { RequestEnded, SessionMoveReason, SessionPlacement } from "../Event.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
-import type { RequestTrace } from "../telemetry/Trace.ts"
+import type { SessionMoveReason, SessionPlacement } from "../routing/SessionPlacement.ts"
+import type { RequestEnded } from "./CallEvent.ts"
 import { type CallOptions, limitsOf, millisOf } from "./CallOptions.ts"
-import type { Answered } from "./Narrator.ts"
+import type { RequestTrace } from "./CallTrace.ts"
 
 /** Sessions of two models have nothing in common, and each shard of one has a place of its own. */
 export const sessionKeyOf = ({ model }: Model, session: string, shard = 0): string =>
   `${model}\u0000${shard}\u0000${session}`
+
+/** The answer that ended a request. */
+export interface Served {
+  readonly deployment: Deployment
+  readonly firstByte: number
+  readonly usage: Errors.Usage | undefined
+  readonly answer: AnswerFacts | undefined
+}
 
 let nextSource = 0
 
@@ -101,7 +110,7 @@ export class Call {
   /** Whose stream was handed over to the caller. */
   given: Deployment | undefined
   /** How streams ended before one was handed over. */
-  over: Map<Deployment, readonly [outcome: RequestEnded["outcome"], answered: Answered]> | undefined
+  over: Map<Deployment, readonly [outcome: RequestEnded["outcome"], served: Served]> | undefined
   private attempting = 0
   private attemptingSince = 0
   private attempted = 0

@@ -4,12 +4,12 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { AttemptEnvironment } from "../attempt/AttemptPlan.ts"
+import { cureOf } from "../attempt/Cure.ts"
 import { issuesOf, type OptionRule } from "../config/OptionIssues.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import type { Deployments } from "../deployment/Deployments.ts"
 import type { Resource } from "../deployment/Resource.ts"
 import { invalidConfig, type LoadBalancerError } from "../Errors.ts"
-import { cureOf } from "../telemetry/Cure.ts"
 import { monotonicMillis } from "../Time.ts"
 import { askOneToken, probe } from "./HealthMonitor.ts"
 

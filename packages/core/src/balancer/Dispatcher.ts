@@ -8,6 +8,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type { Answer } from "../attempt/Answer.ts"
 import type { OnOpen } from "../attempt/AttemptPlan.ts"
 import type { Model } from "../deployment/Model.ts"
 import * as Errors from "../Errors.ts"
@@ -17,10 +18,10 @@ import type { Explanation } from "../routing/Explanation.ts"
 import { type BalancerOptions, BalancerState } from "./BalancerState.ts"
 import { Call, sessionKeyOf } from "./Call.ts"
 import { type CallOptions, problemOf as problemOfOptions } from "./CallOptions.ts"
-import { type Answered, NextAttempt, noneTried } from "./NextAttempt.ts"
+import { NextAttempt, noneTried } from "./NextAttempt.ts"
 import { Recovery } from "./Retry.ts"
 
-export type { Answered, OnOpen }
+export type { OnOpen }
 
 /** An error before anything was sent. */
 const unsent = (reason: Errors.LoadBalancerErrorReason) => new Errors.LoadBalancerError({ reason, attempts: [] })
@@ -44,7 +45,7 @@ export class Dispatcher {
     request: LlmRequest,
     options?: CallOptions,
     onOpen?: OnOpen
-  ): Effect.Effect<Answered, Errors.LoadBalancerError> {
+  ): Effect.Effect<Answer, Errors.LoadBalancerError> {
     return Effect.withFiber((caller) => {
       const { narrator } = this.state
       const call = this.begin(request, options, onOpen)

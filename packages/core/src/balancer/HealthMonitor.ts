@@ -16,16 +16,18 @@ import type * as Scope from "effect/Scope"
 import { execute } from "../attempt/Attempt.ts"
 import { pricesInUse } from "../attempt/AttemptCost.ts"
 import type { AttemptEnvironment } from "../attempt/AttemptPlan.ts"
+import { AttemptStory } from "../attempt/AttemptStory.ts"
 import { Deadlines } from "../attempt/Deadlines.ts"
 import { noCredential } from "../attempt/Outcome.ts"
 import { tellOutlier } from "../attempt/Outlier.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
+import type { BreakerClosed, BreakerHalfOpened, BreakerOpened } from "../deployment/DeploymentEvent.ts"
 import { Deployments } from "../deployment/Deployments.ts"
 import type { Resource } from "../deployment/Resource.ts"
 import * as LlmRequest from "../request/LlmRequest.ts"
-import { AttemptStory } from "../telemetry/AttemptStory.ts"
 import { monotonicMillis, watching } from "../Time.ts"
 import { Transport, type TransportError } from "../transport/Transport.ts"
+import type { Checked } from "./CallEvent.ts"
 
 /**
  * Service of the active checks.
@@ -79,24 +81,33 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
         if (epoch === undefined) return Effect.void
         const { events } = deployments
         const about = () => ({ at: clock.currentTimeMillisUnsafe(), target: "resource", name: resource.name }) as const
-        if (breaker.epoch !== before && events.hasListeners) events.emit({ _tag: "BreakerHalfOpened", ...about() })
+        if (breaker.epoch !== before && events.hasListeners) {
+          events.emit<BreakerHalfOpened>({ _tag: "BreakerHalfOpened", ...about() })
+        }
         let isSettled = false
         const settle = (problem: string | undefined) => {
-          if (isSettled) return
+          if (isSettled) {
+            return
+          }
           isSettled = true
           const endedAt = monotonicMillis(clock)
           if (events.hasTroubleListeners) {
             const at = clock.currentTimeMillisUnsafe()
             const duration = endedAt - now
-            events.emit({ _tag: "Checked", at, resource: resource.name, problem, duration })
+            events.emit<Checked>({ _tag: "Checked", at, resource: resource.name, problem, duration })
           }
           if (problem === undefined) {
             const wasClosed = breaker.isClosed
             checkedAt.set(resource, endedAt)
             breaker.succeed(epoch, endedAt)
-            if (!wasClosed && events.hasListeners) events.emit({ _tag: "BreakerClosed", ...about() })
+            if (!wasClosed && events.hasListeners) events.emit<BreakerClosed>({ _tag: "BreakerClosed", ...about() })
           } else if (breaker.fail(epoch, endedAt, environment.random(), problem) && events.hasTroubleListeners) {
-            events.emit({ _tag: "BreakerOpened", ...about(), reason: problem, openFor: breaker.openUntil - endedAt })
+            events.emit<BreakerOpened>({
+              _tag: "BreakerOpened",
+              ...about(),
+              reason: problem,
+              openFor: breaker.openUntil - endedAt
+            })
           }
         }
         return probe(resource, transport, settings.path).pipe(
@@ -172,7 +183,7 @@ export const askOneToken = (
     const permit = deployment.enter(now, promptTokens + 1)
     if (deployment.breaker.epoch !== epoch && events.hasListeners) {
       const at = environment.clock.currentTimeMillisUnsafe()
-      events.emit({ _tag: "BreakerHalfOpened", at, target: "deployment", name: deployment.id })
+      events.emit<BreakerHalfOpened>({ _tag: "BreakerHalfOpened", at, target: "deployment", name: deployment.id })
     }
     const begun = { model, request, permit, role: "check", placement: undefined, selection: undefined } as const
     return {

@@ -8,31 +8,26 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { Answer } from "../attempt/Answer.ts"
 import type { AttemptFailure } from "../attempt/AnswerBody.ts"
-import type { AnswerFacts } from "../attempt/AnswerFacts.ts"
+import type { AttemptRole } from "../attempt/AttemptEvent.ts"
 import type { Ended } from "../attempt/AttemptPlan.ts"
+import { AttemptStory, type OnChunks } from "../attempt/AttemptStory.ts"
 import { stopped } from "../attempt/Outcome.ts"
 import type { Deployment, Permit } from "../deployment/Deployment.ts"
+import type { BreakerHalfOpened } from "../deployment/DeploymentEvent.ts"
 import type * as Errors from "../Errors.ts"
-import type { AttemptRole, EventHub, RequestEnded, SessionMoveReason } from "../Event.ts"
+import type { EventHub } from "../EventHub.ts"
+import { ignoreThrows } from "../IgnoreThrows.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
-import { AttemptStory, type OnChunks } from "../telemetry/AttemptStory.ts"
-import { ignoreThrows } from "../telemetry/IgnoreThrows.ts"
-import type { Incident, Trace } from "../telemetry/Trace.ts"
+import type { SessionMoveReason } from "../routing/SessionPlacement.ts"
 import { monotonicMillis } from "../Time.ts"
-import type { Call } from "./Call.ts"
+import type { Call, Served } from "./Call.ts"
+import type { RequestEnded } from "./CallEvent.ts"
+import type { Incident, Trace } from "./CallTrace.ts"
 
 /** What telemetry wants to be told besides events. */
 export interface Listening {
   readonly trace?: Trace | undefined
   readonly onChunks?: OnChunks | undefined
-}
-
-/** The answer that ended a request. */
-export interface Answered {
-  readonly deployment: Deployment
-  readonly firstByte: number
-  readonly usage: Errors.Usage | undefined
-  readonly answer: AnswerFacts | undefined
 }
 
 /**
@@ -74,7 +69,7 @@ export class Narrator {
   /** A request was wrong before it could begin. A model that nobody serves is its own word, which no metric may repeat. */
   notBegun(request: LlmRequest, { reason }: Errors.LoadBalancerError, served: ReadonlyArray<string>): void {
     if (!this.hasListeners) return
-    this.events.emit({
+    this.events.emit<RequestEnded>({
       ...endOf(request, reason._tag),
       at: this.at,
       model: request.model === undefined ? "*" : served.includes(request.model) ? request.model : "unknown",
@@ -83,13 +78,13 @@ export class Narrator {
   }
 
   /** The search for an answer is over: with one, which for a stream only begins, or without. */
-  searched(call: Call, exit: Exit.Exit<{ readonly answer: Answer }, Errors.LoadBalancerError>): void {
+  searched(call: Call, exit: Exit.Exit<Answer, Errors.LoadBalancerError>): void {
     if (Exit.isFailure(exit)) {
       const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
       this.ended(call, error === undefined ? "interrupted" : error.reason._tag, undefined, error?.reason)
       return
     }
-    const { answer } = exit.value
+    const answer = exit.value
     if (answer._tag === "Whole") {
       const { deployment, facts, usage } = answer
       this.ended(call, "success", { deployment, firstByte: this.now - call.startedAt, usage, answer: facts })
@@ -107,7 +102,7 @@ export class Narrator {
   streamEnded(call: Call, { deployment, firstByteAt }: Permit, { answer, outcome, usage }: Ended): void {
     if (firstByteAt === undefined) return
     const word = outcome._tag === "Success" ? "success" : outcome === stopped ? "interrupted" : "StreamInterrupted"
-    const answered: Answered = { deployment, firstByte: firstByteAt - call.startedAt, usage, answer }
+    const answered: Served = { deployment, firstByte: firstByteAt - call.startedAt, usage, answer }
     if (call.given === undefined) (call.over ??= new Map()).set(deployment, [word, answered])
     else if (call.given === deployment) this.ended(call, word, answered)
   }
@@ -115,7 +110,7 @@ export class Narrator {
   private ended(
     call: Call,
     outcome: RequestEnded["outcome"],
-    answered?: Answered,
+    answered?: Served,
     reason?: Errors.LoadBalancerErrorReason
   ): void {
     if (!this.hasListeners && call.trace === undefined) return
@@ -139,7 +134,7 @@ export class Narrator {
       usage: answered?.usage,
       answer: answered?.answer
     }
-    this.events.emit(event)
+    this.events.emit<RequestEnded>(event)
     ignoreThrows(() => call.trace?.ended(event))
   }
 
@@ -155,7 +150,7 @@ export class Narrator {
 
   /** What was open lets a request through, to see. */
   halfOpened(target: "deployment" | "resource", name: string): void {
-    if (this.hasListeners) this.events.emit({ _tag: "BreakerHalfOpened", at: this.at, target, name })
+    if (this.hasListeners) this.events.emit<BreakerHalfOpened>({ _tag: "BreakerHalfOpened", at: this.at, target, name })
   }
 
   // --- between attempts ---------------------------------------------------------------------------------------------
@@ -195,7 +190,7 @@ export class Narrator {
   }
 
   private tell(call: Call, incident: Incident): void {
-    this.events.emit(incident)
+    this.events.emit<Incident>(incident)
     ignoreThrows(() => call.trace?.happened(incident))
   }
 }

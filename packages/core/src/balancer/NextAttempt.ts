@@ -10,19 +10,13 @@ import { silence } from "../config/ConfigDefaults.ts"
 import type { Deployment, Permit } from "../deployment/Deployment.ts"
 import { refusalOf } from "../deployment/Gate.ts"
 import { HANG_FACTOR } from "../deployment/Latency.ts"
-import type { SessionMoveReason, SessionPlacement } from "../Event.ts"
 import { explain } from "../routing/Explain.ts"
 import type { Explanation } from "../routing/Explanation.ts"
 import { decide, type Decision, healthyShare, type NoCandidate, type Query } from "../routing/Router.ts"
+import type { SessionMoveReason, SessionPlacement } from "../routing/SessionPlacement.ts"
 import type { BalancerState } from "./BalancerState.ts"
 import type { Call } from "./Call.ts"
 import { hedge } from "./Hedge.ts"
-
-/** An answer, and how many attempts it took. */
-export interface Answered {
-  readonly answer: Answer
-  readonly attempts: number
-}
 
 /** Why a request's next attempt could not be begun, or how its last one ended. */
 export type Trouble =
@@ -53,7 +47,7 @@ export class NextAttempt {
   attempt(
     call: Call,
     overruling: Overruling = undefined
-  ): Effect.Effect<Answered, Trouble> {
+  ): Effect.Effect<Answer, Trouble> {
     let none: Exclude<Trouble["_tag"], "Attempt"> = "NoCandidate"
     let startedAt = 0
     const begin = (): AttemptPlan | undefined => {
@@ -78,7 +72,7 @@ export class NextAttempt {
         call.judge(answer.deployment, this.state)
         this.remember(call, answer, startedAt)
         call.group.overload.answered(this.state.now)
-        return Effect.succeed({ answer, attempts: call.counted })
+        return Effect.succeed(answer)
       }
     })
   }
@@ -311,11 +305,11 @@ export class NextAttempt {
   }
 
   /** The first attempt, and another beside it when its first token is late. */
-  hedged(call: Call): Effect.Effect<Answered, Trouble> {
+  hedged(call: Call): Effect.Effect<Answer, Trouble> {
     const after = call.lateAfter
     if (after === undefined) return this.attempt(call)
     call.openSeveral()
-    const answer = hedge<Answered, Trouble>({
+    const answer = hedge<Answer, Trouble>({
       first: this.attempt(call),
       after: Math.ceil(after),
       second: () => {
@@ -325,7 +319,7 @@ export class NextAttempt {
         this.state.narrator.hedged(call, after)
         return this.attempt(call, "hedge")
       },
-      release: ({ answer }) => {
+      release: (answer) => {
         if (answer._tag !== "Whole") answer.stream.close()
       },
       onFailure: (trouble) => {
@@ -340,12 +334,10 @@ export class NextAttempt {
         return true
       }
     })
-    return Effect.map(answer, (answered) => {
+    return Effect.map(answer, (answer) => {
       // of two that were under way, it is the one that answered
-      if (call.sessionKey !== undefined) {
-        call.placement = placementOf(call.warm, answered.answer.deployment)
-      }
-      return answered
+      if (call.sessionKey !== undefined) call.placement = placementOf(call.warm, answer.deployment)
+      return answer
     })
   }
 }

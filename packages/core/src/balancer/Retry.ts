@@ -7,19 +7,20 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
+import type { Answer } from "../attempt/Answer.ts"
 import type { AttemptFailure } from "../attempt/AnswerBody.ts"
 import { isNotHere, type Outcome, type Refused } from "../attempt/Outcome.ts"
 import * as Errors from "../Errors.ts"
 import { healthyShare } from "../routing/Router.ts"
 import type { BalancerState } from "./BalancerState.ts"
 import type { Call } from "./Call.ts"
-import { type Answered, type NextAttempt, noneTried, queued, type Trouble } from "./NextAttempt.ts"
+import { type NextAttempt, noneTried, queued, type Trouble } from "./NextAttempt.ts"
 import * as Failover from "./RetrySchedule.ts"
 
 /** What a failed attempt itself says about the next: what ends the request, or an attempt that mends it. */
 interface Repair {
   readonly stop?: Errors.LoadBalancerErrorReason
-  readonly mend?: Effect.Effect<Answered, Trouble>
+  readonly mend?: Effect.Effect<Answer, Trouble>
 }
 
 const failure = (reason: Errors.LoadBalancerErrorReason, attempts: ReadonlyArray<Errors.AttemptSummary>) =>
@@ -39,7 +40,7 @@ export class Recovery {
     this.schedule = Failover.schedule(state.settings.failover)
   }
 
-  readonly recover: (call: Call, first: Trouble) => Effect.Effect<Answered, Errors.LoadBalancerError> = Effect
+  readonly recover: (call: Call, first: Trouble) => Effect.Effect<Answer, Errors.LoadBalancerError> = Effect
     .fnUntraced(function*(this: Recovery, call: Call, first: Trouble) {
       const step = yield* Schedule.toStep(call.options?.schedule ?? this.schedule)
       let trouble = first
@@ -49,7 +50,7 @@ export class Recovery {
         }
         const last = trouble._tag === "Attempt" ? trouble.failure : undefined
         call.last = last ?? call.last
-        let next: Effect.Effect<Answered, Trouble> | undefined
+        let next: Effect.Effect<Answer, Trouble> | undefined
         if (last !== undefined) {
           call.attempts.push(last.summary)
           const { stop, mend } = this.repair(call, last)

@@ -11,10 +11,11 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Config from "../config/Config.ts"
 import { type ConfigIssue, invalidConfig, type LoadBalancerError } from "../Errors.ts"
-import { type Event, EventHub } from "../Event.ts"
+import { EventHub } from "../EventHub.ts"
 import { monotonicMillis } from "../Time.ts"
 import * as Credential from "./Credential.ts"
 import { Deployment } from "./Deployment.ts"
+import type { MembershipChanged } from "./DeploymentEvent.ts"
 import { Model } from "./Model.ts"
 import { Resource } from "./Resource.ts"
 
@@ -114,9 +115,14 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
     const resourceConfigs = new Map<string, Config.ResourceConfig>()
     const materialised = new Map<string, string>()
 
-    const emitChange = (deployment: string, change: Extract<Event, { _tag: "MembershipChanged" }>["change"]) => {
+    const emitChange = (deployment: string, change: MembershipChanged["change"]) => {
       if (events.hasListeners) {
-        events.emit({ _tag: "MembershipChanged", at: clock.currentTimeMillisUnsafe(), deployment, change })
+        events.emit<MembershipChanged>({
+          _tag: "MembershipChanged",
+          at: clock.currentTimeMillisUnsafe(),
+          deployment,
+          change
+        })
       }
     }
 

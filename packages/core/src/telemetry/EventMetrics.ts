@@ -1,16 +1,16 @@
 /**
  * Events as metrics: everything that is counted or timed.
  */
+import type { OnChunks } from "../attempt/AttemptStory.ts"
+import { reasonWord } from "../attempt/ReasonWord.ts"
 import type { Place } from "../deployment/Resource.ts"
 import type { Usage } from "../Errors.ts"
 import type { AttemptEnded, Event, RequestEnded } from "../Event.ts"
 import type { Operation } from "../request/LlmRequest.ts"
-import type { OnChunks } from "./AttemptStory.ts"
 import { type Labels, LabelTree } from "./LabelTree.ts"
 import type { LiveState } from "./LiveState.ts"
 import type { Count, Distribution, Meter } from "./Meter.ts"
 import { counted, genAi, genAiNext } from "./Names.ts"
-import { reasonWord } from "./ReasonWord.ts"
 import { operationName, providerName } from "./Semantics.ts"
 
 /** Words of each kind that services may coin. */

@@ -2,9 +2,9 @@
  * Changes of state as log lines: who, why, and until when. Requests are not logged; metrics and spans tell of them.
  */
 import * as Effect from "effect/Effect"
+import { cureOf } from "../attempt/Cure.ts"
+import { reasonWord } from "../attempt/ReasonWord.ts"
 import type { Event } from "../Event.ts"
-import { cureOf } from "./Cure.ts"
-import { reasonWord } from "./ReasonWord.ts"
 
 /** While a deployment is told to wait again and again, and all are failing, one line in so many milliseconds says it. */
 const QUIET = 60_000

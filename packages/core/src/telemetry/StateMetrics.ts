@@ -3,6 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { reasonWord } from "../attempt/ReasonWord.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import type { Resource } from "../deployment/Resource.ts"
 import { resourceStateOf, stateOf } from "../deployment/Snapshot.ts"
@@ -11,7 +12,6 @@ import type { Labels } from "./LabelTree.ts"
 import type { LiveState } from "./LiveState.ts"
 import type { Meter } from "./Meter.ts"
 import { counted, type Instrument, observed } from "./Names.ts"
-import { reasonWord } from "./ReasonWord.ts"
 
 const states = ["healthy", "cooling-down", "open", "half-open", "draining"] as const
 

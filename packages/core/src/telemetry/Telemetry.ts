@@ -7,16 +7,16 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
+import type { OnChunks } from "../attempt/AttemptStory.ts"
+import type { Trace } from "../balancer/CallTrace.ts"
 import type { Event } from "../Event.ts"
 import type { Explanation } from "../routing/Explanation.ts"
-import type { OnChunks } from "./AttemptStory.ts"
 import { EventMetrics } from "./EventMetrics.ts"
 import type { LiveState } from "./LiveState.ts"
 import { Logs } from "./Logs.ts"
 import { Meter } from "./Meter.ts"
 import * as Spans from "./Spans.ts"
 import { StateMetrics } from "./StateMetrics.ts"
-import type { Trace } from "./Trace.ts"
 
 /**
  * What telemetry does.

@@ -1,15 +1,17 @@
 /**
  * The way of one attempt, as it is told to whoever listens.
  */
-import type { AnswerFacts } from "../attempt/AnswerFacts.ts"
-import type { Batch } from "../attempt/SseReader.ts"
 import type { Permit } from "../deployment/Deployment.ts"
 import type { RateLimits } from "../deployment/RateLimitHeaders.ts"
 import type { AttemptSummary, Usage } from "../Errors.ts"
-import type { AttemptEnded, AttemptRole, EventHub, SessionPlacement } from "../Event.ts"
+import type { EventHub } from "../EventHub.ts"
+import { ignoreThrows } from "../IgnoreThrows.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
-import { ignoreThrows } from "./IgnoreThrows.ts"
-import type { AttemptTrace } from "./Trace.ts"
+import type { SessionPlacement } from "../routing/SessionPlacement.ts"
+import type { AnswerFacts } from "./AnswerFacts.ts"
+import type { AttemptEnded, AttemptRole } from "./AttemptEvent.ts"
+import type { AttemptTrace } from "./AttemptTrace.ts"
+import type { Batch } from "./SseReader.ts"
 
 /** Told of the pieces of a stream after its first: `count` that came together, so many milliseconds after those before. */
 export type OnChunks = (model: string, request: LlmRequest, permit: Permit, gap: number, count: number) => void
@@ -104,7 +106,7 @@ export class AttemptStory {
       limits,
       answer
     }
-    this.events.emit(event)
+    this.events.emit<AttemptEnded>(event)
     ignoreThrows(() => this.trace?.ended(event))
   }
 }

@@ -1,7 +1,7 @@
 /**
  * What to do about a failure, in words for whoever configured the balancer.
  */
-import { spendingCodes } from "../attempt/Outcome.ts"
+import { spendingCodes } from "./Outcome.ts"
 import { reasonWord } from "./ReasonWord.ts"
 
 /**

@@ -1,0 +1,77 @@
+/**
+ * What happens to deployments and resources. `at` is milliseconds since 1970.
+ */
+
+/** A breaker opened: no traffic but one probe after `openFor` milliseconds. */
+export interface BreakerOpened {
+  readonly _tag: "BreakerOpened"
+  readonly at: number
+  readonly target: "deployment" | "resource"
+  readonly name: string
+  readonly reason: string
+  readonly openFor: number
+}
+
+/** An open breaker lets one request through, or one check, to see. */
+export interface BreakerHalfOpened {
+  readonly _tag: "BreakerHalfOpened"
+  readonly at: number
+  readonly target: "deployment" | "resource"
+  readonly name: string
+}
+
+/** A breaker closed: traffic returns, slowly. */
+export interface BreakerClosed {
+  readonly _tag: "BreakerClosed"
+  readonly at: number
+  readonly target: "deployment" | "resource"
+  readonly name: string
+}
+
+/** A deployment was told to wait, or does not exist; it gets no traffic for `coolFor` milliseconds. */
+export interface CooledDown {
+  readonly _tag: "CooledDown"
+  readonly at: number
+  readonly deployment: string
+  readonly reason: string
+  readonly coolFor: number
+}
+
+/** The service does not know a configured deployment. Someone should look. */
+export interface DeploymentMissing {
+  readonly _tag: "DeploymentMissing"
+  readonly at: number
+  readonly deployment: string
+}
+
+/**
+ * A deployment does worse than its peers: they answer what it fails or refuses, or it is slower by far. It gets less
+ * traffic. Told once a minute at most.
+ */
+export interface Outlier {
+  readonly _tag: "Outlier"
+  readonly at: number
+  readonly deployment: string
+  /** What it does: `http 404`, `reset`, `timeout first-content`, `slow`. */
+  readonly reason: string
+  /** Share of its requests that it answered of late, as far as that tells. */
+  readonly share: number
+}
+
+/** The live set changed. */
+export interface MembershipChanged {
+  readonly _tag: "MembershipChanged"
+  readonly at: number
+  readonly deployment: string
+  readonly change: "added" | "updated" | "draining" | "removed"
+}
+
+/** Anything of these. */
+export type DeploymentEvent =
+  | BreakerOpened
+  | BreakerHalfOpened
+  | BreakerClosed
+  | CooledDown
+  | DeploymentMissing
+  | Outlier
+  | MembershipChanged
