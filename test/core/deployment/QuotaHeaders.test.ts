@@ -1,3 +1,4 @@
+import { type AttemptEnvironment, type AttemptPlan, AttemptRecord } from "#core/attempt/AttemptRecord"
 import { settle } from "#core/attempt/Settlement"
 import { defaults } from "#core/config/Config"
 import { type Deployment, type Permit } from "#core/deployment/Deployment"
@@ -285,7 +286,7 @@ describe("a provisioned deployment's utilisation", () => {
 
 const throttle = (permits: ReadonlyArray<Permit>, now: number): void => {
   for (const permit of permits) {
-    const settled = {
+    const plan = {
       permit,
       group: makeGroup([permit.deployment]),
       request: chat,
@@ -294,15 +295,11 @@ const throttle = (permits: ReadonlyArray<Permit>, now: number): void => {
       wasTold: false,
       promptTokens: 1000,
       configured: defaults.timeouts,
-      timeouts: defaults.timeouts,
-      usage: undefined,
-      cost: undefined,
-      now,
-      wallNow: now,
-      random: 0.5,
-      events: new EventHub()
+      timeouts: defaults.timeouts
     }
-    settle(settled, { _tag: "Throttled", reason: "http 429", status: 429, wait: 1000, body: undefined })
+    const environment = { events: new EventHub(), random: () => 0.5 }
+    const attempt = new AttemptRecord(plan as AttemptPlan, environment as AttemptEnvironment)
+    settle(attempt, { _tag: "Throttled", reason: "http 429", status: 429, wait: 1000, body: undefined }, now)
   }
 }
 

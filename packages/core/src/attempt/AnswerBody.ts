@@ -2,26 +2,11 @@
  * The body of an answer that is being given out piece by piece, until its proper end, its failure, or until nobody wants
  * more. Whatever happens first settles the attempt.
  */
-import type { TimeoutsConfig } from "../config/Config.ts"
-import type { Deployment } from "../deployment/Deployment.ts"
-import {
-  type AttemptSummary,
-  type Delivered,
-  LoadBalancerError,
-  StreamInterrupted,
-  type TimeoutStage,
-  type Usage
-} from "../Errors.ts"
+import { type Delivered, LoadBalancerError, StreamInterrupted, type TimeoutStage, type Usage } from "../Errors.ts"
 import type { TransportResponse } from "../transport/Transport.ts"
+import type { AttemptFailure, AttemptRecord, Pace } from "./AttemptRecord.ts"
 import type { AttemptStory } from "./AttemptStory.ts"
 import * as Outcome from "./Outcome.ts"
-
-/** An attempt that did not answer, or broke while it did. */
-export interface AttemptFailure {
-  readonly outcome: Outcome.Unanswered
-  readonly summary: AttemptSummary
-  readonly deployment: Deployment
-}
 
 /** What broke a stream after its content had begun. */
 export class StreamBreak {
@@ -52,29 +37,14 @@ export const interrupted = (error: StreamBreak): LoadBalancerError => {
   return new LoadBalancerError({ reason, attempts: [summary] })
 }
 
-/** How a stream has come so far, after its first content. */
-export interface Pace {
-  /** Milliseconds for which somebody waited for more: what a reader takes for itself is not the service's. */
-  waited: number
-  /** Those of them in which no reasoning or tool item was open, so that something was to come. */
-  spoken: number
-  events: number
-}
-
 /** The attempt, as its answer sees it. */
-export interface Source {
-  readonly now: number
-  readonly plan: { readonly timeouts: TimeoutsConfig; readonly story: AttemptStory }
-  usage: Usage | undefined
-  /** Ids that only its resource knows. */
-  ids: ReadonlyArray<string>
-  pace: Pace | undefined
+export interface Source extends AttemptRecord {
+  readonly story: AttemptStory
   /** Told of the pace now and then, while the stream is running. */
   readonly onPace: (pace: Pace) => void
   readonly enterStage: (stage: TimeoutStage, endsAt: number) => void
   readonly pauseStage: () => void
   readonly end: (outcome: Outcome.Outcome) => void
-  readonly failure: (outcome: Outcome.Unanswered) => AttemptFailure
 }
 
 /**
@@ -107,7 +77,7 @@ export abstract class AnswerBody {
     if (this.isOver) return
     this.settle(outcome)
     // before the abort, which wakes whoever waits
-    this.failure = this.source.failure(outcome)
+    this.failure = this.source as AttemptRecord as AttemptFailure
     this.response.abort()
     this.onOver?.()
   }

@@ -12,27 +12,33 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import { CredentialError } from "../deployment/Credential.ts"
-import type { Deployment } from "../deployment/Deployment.ts"
-import { parseRateLimits, type RateLimits } from "../deployment/RateLimitHeaders.ts"
-import type { AttemptSummary, TimeoutStage, Usage } from "../Errors.ts"
+import { parseRateLimits } from "../deployment/RateLimitHeaders.ts"
+import type { TimeoutStage } from "../Errors.ts"
 import { isRecord, type LlmRequest } from "../request/LlmRequest.ts"
 import { isEndpoint } from "../request/Scope.ts"
 import { idsOfAnswer } from "../request/StoredIds.ts"
-import { monotonicMillis } from "../Time.ts"
 import type { TransportRequest, TransportResponse } from "../transport/Transport.ts"
 import type { Answer, AnswerBase, RawAnswer, StreamAnswer } from "./Answer.ts"
-import type { AttemptFailure, Pace, Source } from "./AnswerBody.ts"
+import type { Source } from "./AnswerBody.ts"
 import { AnswerReader } from "./AnswerFacts.ts"
 import { costOfAttempt } from "./AttemptCost.ts"
-import type { AttemptEnvironment, AttemptPlan } from "./AttemptPlan.ts"
+import {
+  type Accusation,
+  type AttemptEnvironment,
+  type AttemptFailure,
+  type AttemptPlan,
+  AttemptRecord,
+  type Pace
+} from "./AttemptRecord.ts"
+import { AttemptStory } from "./AttemptStory.ts"
 import { BodyIds } from "./BodyIds.ts"
 import { CommittedStream } from "./CommittedStream.ts"
-import { limitOf } from "./Deadlines.ts"
-import type { Limited } from "./Deadlines.ts"
+import { type Limited, limitOf } from "./Deadlines.ts"
 import * as Outcome from "./Outcome.ts"
 import { RawStream } from "./RawStream.ts"
-import { type Charge, commit, progressed, settle, type Settled } from "./Settlement.ts"
+import { commit, settle } from "./Settlement.ts"
 import { type Batch, SseReader } from "./SseReader.ts"
+import { timePace } from "./Timing.ts"
 import { judge } from "./Verdict.ts"
 
 /**
@@ -54,7 +60,7 @@ export const execute = (
     })
     return Effect.mapError(
       Effect.onExit(run, (exit) => Effect.sync(() => attempt?.onExit(exit))),
-      (outcome) => outcome === undefined ? undefined : attempt!.failure(outcome)
+      (outcome) => outcome === undefined ? undefined : attempt as AttemptRecord as AttemptFailure
     )
   })
 
@@ -72,20 +78,10 @@ const headersOf = (
   return headers
 }
 
-class Attempt implements Source, Limited {
-  readonly deployment: Deployment
-  readonly plan: AttemptPlan
-  readonly environment: AttemptEnvironment
+class Attempt extends AttemptRecord implements Source, Limited {
+  readonly story = new AttemptStory(this)
   /** The response that is open, which may not have been handed over yet. */
   private open: Pick<TransportResponse, "abort"> | undefined
-  private response: TransportResponse | undefined
-  usage: Usage | undefined
-  pace: Pace | undefined
-  private cost: number | undefined
-  ids: ReadonlyArray<string> = []
-  private limits: RateLimits | undefined
-  private facts: AnswerReader | undefined
-  private endedAt: number | undefined
   private stage: TimeoutStage = "total"
   private stageEndsAt = Infinity
   /** When nothing was heard for so long that another deployment is asked, while one can be. */
@@ -96,18 +92,12 @@ class Attempt implements Source, Limited {
   private isClosed = false
 
   constructor(plan: AttemptPlan, environment: AttemptEnvironment) {
-    this.plan = plan
-    this.environment = environment
-    this.deployment = plan.permit.deployment
+    super(plan, environment)
     const { permit: { startedAt }, request, timeouts } = plan
     this.heard(startedAt)
     if (!request.stream) return
     const firstEvent = limitOf(timeouts, "first-event", request.operation)
     this.enterStage(firstEvent === timeouts.firstContent ? "first-content" : "first-event", startedAt + firstEvent)
-  }
-
-  get now(): number {
-    return monotonicMillis(this.environment.clock)
   }
 
   run(): Effect.Effect<Answer, Outcome.Unanswered> {
@@ -141,7 +131,7 @@ class Attempt implements Source, Limited {
       origin: resource.origin,
       path: resource.pathOf(request.path, request.query, name),
       method: request.method,
-      headers: headersOf(request, authentication, this.plan.story.trace?.headers),
+      headers: headersOf(request, authentication, this.plan.trace?.headers),
       body: request.body.withModel(name, this.plan.asksUsage),
       connection: resource.connection,
       isRepeatable: !request.hasSideEffects,
@@ -174,7 +164,7 @@ class Attempt implements Source, Limited {
 
   private receiveError(response: TransportResponse): Effect.Effect<never, Outcome.Unanswered> {
     return Effect.flatMap(this.text(response), (text) => {
-      const wallNow = this.environment.clock.currentTimeMillisUnsafe()
+      const { wallNow } = this
       let outcome = Outcome.fromStatus(response.status, response.headers, Outcome.parseBody(text), wallNow)
       // where none was asked for, no deployment is missing
       if (outcome._tag === "Failed" && outcome.effect === "missing" && isEndpoint(this.plan.request.scope)) {
@@ -198,14 +188,14 @@ class Attempt implements Source, Limited {
       const json = Outcome.parseBody(text)
       if (!isRecord(json)) return Effect.fail(Outcome.broken("an answer that is no JSON object", response.status))
       if (isRecord(json["error"]) && json["object"] !== "response") {
-        const wallNow = this.environment.clock.currentTimeMillisUnsafe()
+        const { wallNow } = this
         return Effect.fail(Outcome.fromErrorEvent(response.headers, json, wallNow))
       }
       this.usage = Outcome.readUsage(json["usage"])
       const facts = new AnswerReader()
       facts.read(json)
       this.facts = facts
-      this.plan.story.given(json)
+      this.story.given(json)
       const { startedAt } = this.plan.permit
       this.end({ _tag: "Success", usage: this.usage })
       return Effect.succeed({
@@ -272,8 +262,8 @@ class Attempt implements Source, Limited {
     held: Array<Batch>
   ): Effect.Effect<Answer, Outcome.Unanswered> {
     const now = this.now
-    commit(this.settled(now))
-    this.plan.story.committed(now, held.at(-1)!.events.slice(reader.firstContent + 1))
+    commit(this, now)
+    this.story.committed(now, held.at(-1)!.events.slice(reader.firstContent + 1))
     this.stage = "idle"
     this.stageEndsAt = Infinity
     this.suspectAt = Infinity
@@ -294,7 +284,7 @@ class Attempt implements Source, Limited {
   private receiveRaw(response: TransportResponse): Effect.Effect<Answer> {
     const now = this.now
     const { permit } = this.plan
-    commit(this.settled(now))
+    commit(this, now)
     this.stageEndsAt = Infinity
     this.suspectAt = Infinity
     // nobody reads a body that cannot be there
@@ -373,72 +363,32 @@ class Attempt implements Source, Limited {
 
   /** What the transport does is part of this attempt, where that is traced. */
   private contextOf(caller: Context.Context<never>): Context.Context<never> {
-    const { trace } = this.plan.story
+    const { trace } = this.plan
     return trace === undefined ? caller : Context.add(caller, Tracer.ParentSpan, trace.span)
   }
 
   // --- settle -------------------------------------------------------------------------------------------------------
 
-  settled(now: number): Settled {
-    const { configured, group, isRepeat, permit, promptTokens, request, source, timeouts, wasTold } = this.plan
-    return {
-      permit,
-      source,
-      isRepeat,
-      wasTold,
-      configured,
-      timeouts,
-      group,
-      request,
-      promptTokens,
-      usage: this.usage,
-      pace: this.pace,
-      cost: this.cost,
-      now,
-      wallNow: this.environment.clock.currentTimeMillisUnsafe(),
-      random: this.environment.random(),
-      events: this.environment.events
-    }
-  }
-
   /** A running stream is as slow as it is so far, at least. */
   onPace(pace: Pace): void {
-    const { group, permit } = this.plan
-    progressed({ group, permit, now: this.now }, pace)
+    timePace(this, pace, this.now)
   }
 
   /** Ends the attempt, once. */
   end(outcome: Outcome.Outcome): void {
     if (this.endedAt !== undefined) return
-    const now = this.now
-    this.endedAt = now
+    const { now, plan: { onEnd, permit } } = this
     if (this.usage !== undefined) {
-      const { environment: { clock, prices }, facts, plan: { permit }, usage } = this
-      this.cost = costOfAttempt(permit, usage, facts, prices, clock.currentTimeMillisUnsafe())
+      this.cost = costOfAttempt(permit, this.usage, this.facts, this.environment.prices, this.wallNow)
     }
-    const charge = settle(this.settled(now), outcome)
-    if (charge !== undefined) this.hand(charge)
+    settle(this, outcome, now)
+    // of a check, and of an answer that had begun, nobody learns whether a peer would have done better
+    if (this.isAccusing && (onEnd === undefined || permit.firstByteAt !== undefined)) {
+      judge(this as AttemptRecord as Accusation, "unknown", now)
+    }
     this.environment.deadlines.forget(this)
-    const { story } = this.plan
-    if (story.isObserved) {
-      story.ended({
-        at: this.environment.clock.currentTimeMillisUnsafe(),
-        now,
-        summary: this.summary(outcome),
-        usage: this.usage,
-        cost: this.cost,
-        limits: this.limits,
-        answer: this.facts
-      })
-    }
-    this.plan.onEnd?.({ outcome, usage: this.usage, ids: this.ids, answer: this.facts })
-  }
-
-  /** Hands a charge to whoever learns what becomes of the request; nobody does where an answer had begun, or of a check. */
-  private hand(charge: Charge): void {
-    const { onCharge, permit: { firstByteAt } } = this.plan
-    if (onCharge !== undefined && firstByteAt === undefined) onCharge(charge)
-    else judge(charge, "unknown", this.now, this.environment.clock.currentTimeMillisUnsafe())
+    this.story.ended(now)
+    onEnd?.(this)
   }
 
   /** However the attempt ended, it is settled, and nothing of it is left open but a stream that is being given out. */
@@ -448,24 +398,6 @@ class Attempt implements Source, Limited {
     this.end(outcome ?? { _tag: "Abandoned", reason: "interrupted" })
     this.open?.abort()
   }
-
-  failure(outcome: Outcome.Unanswered): AttemptFailure {
-    return { outcome, summary: this.summary(outcome), deployment: this.deployment }
-  }
-
-  summary(outcome: Outcome.Outcome): AttemptSummary {
-    const headers = this.response?.headers ?? {}
-    const ids = [headers["x-request-id"], headers["apim-request-id"]].filter((id) => id !== undefined)
-    return {
-      deployment: this.deployment.id,
-      outcome: summaryOutcome[outcome._tag],
-      reason: outcome._tag === "Success" ? "ok" : outcome.reason,
-      errorType: Outcome.errorTypeOf(outcome),
-      status: this.response?.status,
-      requestIds: [...new Set(ids)],
-      duration: (this.endedAt ?? this.now) - this.plan.permit.startedAt
-    }
-  }
 }
 
 /** A stage's limit is held against the deployment, the request's own deadline against nobody. */
@@ -473,11 +405,3 @@ const outcomeOfStage = (stage: TimeoutStage): Outcome.Unanswered =>
   stage === "total" ? { _tag: "Abandoned", reason: "deadline" } : Outcome.fromTimeout(stage)
 
 const closed: Outcome.Unanswered = { _tag: "Abandoned", reason: "the load balancer was closed" }
-
-const summaryOutcome: Readonly<Record<Outcome.Outcome["_tag"], AttemptSummary["outcome"]>> = {
-  Success: "success",
-  Throttled: "throttled",
-  Failed: "failed",
-  Refused: "refused",
-  Abandoned: "abandoned"
-}

@@ -6,7 +6,8 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { Usage } from "../Errors.ts"
 import type { TransportResponse } from "../transport/Transport.ts"
-import { AnswerBody, type Pace, type Source, StreamBreak } from "./AnswerBody.ts"
+import { AnswerBody, type Source, StreamBreak } from "./AnswerBody.ts"
+import type { Pace } from "./AttemptRecord.ts"
 import * as Outcome from "./Outcome.ts"
 import type { Batch, SseReader, StreamEvent } from "./SseReader.ts"
 
@@ -32,7 +33,7 @@ export class CommittedStream extends AnswerBody {
     this.held = held
     this.pace.events = reader.events
     source.pace = this.pace
-    for (const batch of held) source.plan.story.given(batch)
+    for (const batch of held) source.story.given(batch)
     this.settleIfEnded()
   }
 
@@ -93,8 +94,8 @@ export class CommittedStream extends AnswerBody {
       this.lookAt = pace.spoken + LOOK_EVERY
       this.source.onPace(pace)
     }
-    this.source.plan.story.arrived(batch.events, now)
-    this.source.plan.story.given(batch)
+    this.source.story.arrived(batch.events, now)
+    this.source.story.given(batch)
     this.settleIfEnded()
     return batch.events.length > 0 ? this.give(batch) : this.pull()
   }

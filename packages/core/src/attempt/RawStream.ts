@@ -4,7 +4,8 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { TransportResponse } from "../transport/Transport.ts"
-import { AnswerBody, type AttemptFailure, type Source, StreamBreak } from "./AnswerBody.ts"
+import { AnswerBody, type Source, StreamBreak } from "./AnswerBody.ts"
+import type { AttemptFailure } from "./AttemptRecord.ts"
 import type { BodyIds } from "./BodyIds.ts"
 import * as Outcome from "./Outcome.ts"
 

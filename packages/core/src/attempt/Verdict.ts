@@ -8,17 +8,12 @@
  */
 import type { Deployment } from "../deployment/Deployment.ts"
 import { isEndpoint } from "../request/Scope.ts"
+import type { Accusation, AttemptRecord } from "./AttemptRecord.ts"
+import { failDeployment, markAlive, tripResource } from "./BreakerReport.ts"
+import { limitOf } from "./Deadlines.ts"
 import type { Failed, Refused } from "./Outcome.ts"
 import { tellOutlier } from "./Outlier.ts"
-import {
-  type Charge,
-  failDeployment,
-  isOwnPatience,
-  markAlive,
-  observeWait,
-  type Settled,
-  tellOpened
-} from "./Settlement.ts"
+import { timeWait } from "./Timing.ts"
 
 /**
  * - `answered`: by a peer: it was no fault of the request.
@@ -36,20 +31,20 @@ const RECENTLY = 30_000
 /** So many requests in a row that were denied, and no answer between them, are the credential's fault. */
 const DENIED_IN_A_ROW = 5
 
-/** Judges an attempt. `now` and `wallNow` are those of the verdict. */
-export const judge = (charge: Charge, verdict: Verdict, now: number, wallNow: number): void => {
-  const settled: Settled = { ...charge.settled, now, wallNow }
-  const { outcome } = charge
+/** Judges an attempt, as of now. */
+export const judge = (attempt: Accusation, verdict: Verdict, now: number): void => {
+  const { outcome } = attempt
+  attempt.isAccusing = false
   switch (outcome._tag) {
     case "Refused":
       return outcome.elsewhere === "denied"
-        ? judgeDenied(settled, outcome.reason, verdict, charge.isProbe)
-        : judgeRefused(settled, outcome, verdict, charge.isProbe)
+        ? judgeDenied(attempt, outcome.reason, verdict, now)
+        : judgeRefused(attempt, outcome, verdict, now)
     case "Throttled":
-      return judgeWait(settled, outcome.reason, verdict)
+      return judgeWait(attempt, verdict, now)
     case "Failed":
-      judgeWait(settled, outcome.reason, verdict)
-      return judgeFailed(settled, outcome, verdict, charge)
+      judgeWait(attempt, verdict, now)
+      return judgeFailed(attempt, outcome, verdict, now)
   }
 }
 
@@ -57,76 +52,85 @@ export const judge = (charge: Charge, verdict: Verdict, now: number, wallNow: nu
 export const isAlive = ({ lastSuccessAt }: Deployment, now: number): boolean => now - lastSuccessAt <= RECENTLY
 
 /** Tries a time to wait, while it is open what else the attempt means. */
-export const doubtWait = (charge: Charge, now: number): void => {
-  const { outcome, settled } = charge
-  if (outcome._tag !== "Refused") judgeWait({ ...settled, now }, outcome.reason, "unproven")
+export const doubtWait = (attempt: Accusation, now: number): void => {
+  if (attempt.outcome._tag !== "Refused") judgeWait(attempt, "unproven", now)
 }
 
 /** A time to wait: it stands where a peer answers, and is tried where nobody does. */
-const judgeWait = (settled: Settled, reason: string, verdict: Verdict): void => {
-  const { now, permit: { deployment }, request, source } = settled
+const judgeWait = (attempt: Accusation, verdict: Verdict, now: number): void => {
+  const { deployment, outcome, plan: { request, source } } = attempt
   // what a check is told is certain
   if (source === undefined) return
   const cooldown = deployment.cooldownOf(request.scope)
   const isDoubtful = verdict === "unanswered" || verdict === "unproven"
   if (isDoubtful || (verdict === "unknown" && isAlive(deployment, now))) cooldown?.doubt(source, now)
   if (verdict !== "answered") return
-  if ((cooldown?.confirm(source) ?? 0) >= NOTED_ROUNDS) {
-    tellOutlier(settled.events, deployment, reason, now, settled.wallNow)
-  }
+  if ((cooldown?.confirm(source) ?? 0) >= NOTED_ROUNDS) noteOutlier(attempt, outcome.reason, now)
 }
 
-const judgeRefused = (settled: Settled, { elsewhere, status }: Refused, verdict: Verdict, isProbe: boolean): void => {
+const judgeRefused = (
+  attempt: AttemptRecord,
+  { elsewhere, status }: Refused,
+  verdict: Verdict,
+  now: number
+): void => {
   if (verdict === "answered" && (elsewhere === "perhaps" || elsewhere === "worded")) {
     // what it lacks of another kind, or tier, says nothing of its own traffic
-    if (settled.request.scope !== undefined) return
-    settled.permit.deployment.refutedAt = settled.now
-    failDeployment(settled, `http ${status}`)
-    tellWorse(settled, `http ${status}`)
-  } else if (isProbe && verdict !== "unknown") {
-    markAlive(settled)
+    if (attempt.plan.request.scope !== undefined) return
+    attempt.deployment.refutedAt = now
+    failDeployment(attempt, `http ${status}`, now)
+    noteWorse(attempt, `http ${status}`, now)
+  } else if (attempt.isProbe && verdict !== "unknown") {
+    markAlive(attempt, now)
   }
 }
 
 const judgeFailed = (
-  settled: Settled,
-  outcome: Failed,
+  attempt: AttemptRecord,
+  { effect, reason, timeout }: Failed,
   verdict: Verdict,
-  { isCounted, isProbe, settled: then }: Charge
-) => {
-  const { group, now, permit } = settled
-  const { deployment } = permit
-  if (outcome.effect !== "count") return
-  const { reason, timeout } = outcome
+  now: number
+): void => {
+  const { deployment, isCounted, isProbe, plan: { group, permit } } = attempt
+  if (effect !== "count") return
+  const endedAt = attempt.endedAt!
   const isLate = timeout !== undefined
   // where there is only one, nobody else could show it to be well
   if (verdict === "unanswered" && group.deployments.length > 1 && isAlive(deployment, now)) {
-    if (isCounted) deployment.breaker.pardon(permit.epoch, then.now, now, isProbe)
+    if (isCounted) deployment.breaker.pardon(permit.epoch, endedAt, now, isProbe)
     return
   }
-  if (isLate && permit.firstByteAt === undefined) observeWait(then)
+  if (isLate && permit.firstByteAt === undefined) timeWait(attempt, endedAt)
   // what came at once, and may be the request's own, counts in full only where a peer answers it
   const isHeld = verdict === "answered" || (isLate && group.hasHealthyPeer(deployment, now))
-  if (!isCounted && isHeld && !(isLate && isOwnPatience(settled, timeout))) failDeployment(settled, reason)
-  if (verdict === "answered") tellWorse(settled, reason)
+  if (!isCounted && isHeld && !(isLate && isOwnPatience(attempt, timeout))) failDeployment(attempt, reason, now)
+  if (verdict === "answered") noteWorse(attempt, reason, now)
+}
+
+/**
+ * Whether a limit is the caller's, which it made shorter: that says nothing of a deployment. Nor does a whole answer that was
+ * given up for another: it may be a long one.
+ */
+const isOwnPatience = (
+  { plan: { configured, permit, request, timeouts } }: AttemptRecord,
+  stage: NonNullable<Failed["timeout"]>
+): boolean => {
+  if (stage === "answer") return permit.kind === "answer"
+  return limitOf(timeouts, stage, request.operation) < limitOf(configured, stage, request.operation)
 }
 
 /**
  * A key or a right that a request lacks. Where a peer answers it, or the resource answers nobody, it counts: several in a
  * row take the resource out.
  */
-const judgeDenied = (settled: Settled, reason: string, verdict: Verdict, isProbe: boolean): void => {
-  const { now, permit: { deployment, resourceEpoch }, random, request } = settled
-  const { resource } = deployment
-  const { breaker } = resource
+const judgeDenied = (attempt: AttemptRecord, reason: string, verdict: Verdict, now: number): void => {
+  const { deployment: { resource }, isProbe, plan: { permit, request } } = attempt
   // a right to an endpoint says nothing of the right to ask a model
-  if (isEndpoint(request.scope) || !breaker.isCurrent(resourceEpoch)) return
+  if (isEndpoint(request.scope) || !resource.breaker.isCurrent(permit.resourceEpoch)) return
   if (verdict !== "answered" && now - resource.lastSuccessAt <= RECENTLY) return
   // the first after an answer: others may be allowed what this request is not
-  if (++resource.deniedInARow === 1) failDeployment(settled, reason)
-  if (!isProbe && resource.deniedInARow < DENIED_IN_A_ROW) return
-  breaker.trip(now, random, reason)
-  tellOpened(settled, "resource", resource.name, reason, breaker.openUntil - now)
+  if (++resource.deniedInARow === 1) failDeployment(attempt, reason, now)
+  if (isProbe || resource.deniedInARow >= DENIED_IN_A_ROW) tripResource(attempt, reason, now)
 }
 
 /** Cooldowns in a row that peers confirm, from which on people are told. */
@@ -136,9 +140,9 @@ const NOTED_ROUNDS = 3
 const NOTED_SHARE = 0.95
 
 /** Peers answer what it does not. */
-const tellWorse = (settled: Settled, reason: string): void => {
-  const { now, permit: { deployment } } = settled
-  if (deployment.breaker.successShare(now) < NOTED_SHARE) {
-    tellOutlier(settled.events, deployment, reason, now, settled.wallNow)
-  }
+const noteWorse = (attempt: AttemptRecord, reason: string, now: number): void => {
+  if (attempt.deployment.breaker.successShare(now) < NOTED_SHARE) noteOutlier(attempt, reason, now)
 }
+
+const noteOutlier = ({ deployment, environment: { events }, wallNow }: AttemptRecord, reason: string, now: number) =>
+  tellOutlier(events, deployment, reason, now, wallNow)

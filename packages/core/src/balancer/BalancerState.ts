@@ -4,7 +4,7 @@
 import type { Clock } from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import type { AttemptEnvironment } from "../attempt/AttemptPlan.ts"
+import type { AttemptEnvironment } from "../attempt/AttemptRecord.ts"
 import type { Deadlines } from "../attempt/Deadlines.ts"
 import type { Config } from "../config/Config.ts"
 import type { Deployments } from "../deployment/Deployments.ts"
@@ -61,7 +61,7 @@ export class BalancerState {
     this.random = random
     this.explain = explain
     this.clock = clock
-    this.environment = { transport, clock, random, events, deadlines, prices }
+    this.environment = { transport, clock, random, events, deadlines, prices, onChunks: listening.onChunks }
     this.narrator = new Narrator(events, clock, listening)
     this.affinity = new SessionAffinity(settings.session)
     this.shards = new SessionShards(settings.session)

@@ -1,12 +1,10 @@
 /**
  * One request while it is under way: what it may do, and what it has tried.
  */
-import type { AttemptFailure } from "../attempt/AnswerBody.ts"
 import type { AnswerFacts } from "../attempt/AnswerFacts.ts"
-import type { OnOpen } from "../attempt/AttemptPlan.ts"
+import type { Accusation, AttemptFailure, OnOpen } from "../attempt/AttemptRecord.ts"
 import { limitOf } from "../attempt/Deadlines.ts"
 import type { Refused } from "../attempt/Outcome.ts"
-import type { Charge } from "../attempt/Settlement.ts"
 import { doubtWait, isAlive, judge, type Verdict } from "../attempt/Verdict.ts"
 import type { Config, TimeoutsConfig } from "../config/Config.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
@@ -34,12 +32,6 @@ export interface Served {
 }
 
 let nextSource = 0
-
-/** A moment, as both clocks tell it. */
-interface VerdictTime {
-  readonly now: number
-  readonly wallNow: number
-}
 
 /** How many times as long as the average an answer may be before it is suspected. */
 const LONG_ANSWER = 4
@@ -72,8 +64,8 @@ export class Call {
   waited = 0
   /** How long it may wait in all, as of when it took its place in the line. */
   longestWait = Infinity
-  /** What its attempts say against deployments, until it is known whether a peer answers. */
-  private charges: Array<Charge> = []
+  /** Attempts that say something against deployments, until it is known whether a peer answers. */
+  private accusations: Array<Accusation> = []
   /** Whether it got no answer from deployments that answer others. */
   private isGuilty = false
   /** The last word of a service that would not do what was asked. It is the caller's, unless another answers. */
@@ -142,14 +134,14 @@ export class Call {
   }
 
   /** An attempt ended without an answer. */
-  accuse(charge: Charge): void {
-    this.charges.push(charge)
-    const { outcome, settled: { now, permit: { deployment }, request: { scope } } } = charge
+  accuse(attempt: Accusation): void {
+    this.accusations.push(attempt)
+    const { deployment, endedAt, outcome, plan: { request: { scope } } } = attempt
     if (outcome._tag === "Refused") return
     const wait = outcome._tag === "Failed" ? outcome.wait : deployment.coolingOf(scope).patienceOf(outcome.wait)
     if (wait === undefined) return
     this.told ??= new Map()
-    this.told.set(deployment, Math.max(this.told.get(deployment) ?? 0, now + wait))
+    this.told.set(deployment, Math.max(this.told.get(deployment) ?? 0, endedAt! + wait))
   }
 
   /**
@@ -158,27 +150,27 @@ export class Call {
    * @param time of the verdict; read only where there is something to judge
    * @param only of one deployment, rather than all
    */
-  judge(verdict: Verdict | Deployment, time: VerdictTime, only?: Deployment): void {
-    const { charges } = this
-    if (charges.length === 0) return
-    const { now, wallNow } = time
+  judge(verdict: Verdict | Deployment, time: { readonly now: number }, only?: Deployment): void {
+    const { accusations } = this
+    if (accusations.length === 0) return
+    const { now } = time
     const seen = verdict === "unanswered" ? this.guilt(now) : verdict
-    this.charges = []
-    for (const charge of charges) {
-      if (only !== undefined && only !== charge.settled.permit.deployment) {
-        this.charges.push(charge)
-      } else if (seen === "unproven" && charge.outcome._tag !== "Throttled") {
-        doubtWait(charge, now)
-        this.charges.push(charge)
-      } else if (charge.outcome._tag === "Refused" && verdict === "unanswered") {
-        judge(charge, "unanswered", now, wallNow)
-      } else judge(charge, typeof seen === "string" ? seen : peerVerdict(charge, seen), now, wallNow)
+    this.accusations = []
+    for (const attempt of accusations) {
+      if (only !== undefined && only !== attempt.deployment) {
+        this.accusations.push(attempt)
+      } else if (seen === "unproven" && attempt.outcome._tag !== "Throttled") {
+        doubtWait(attempt, now)
+        this.accusations.push(attempt)
+      } else if (attempt.outcome._tag === "Refused" && verdict === "unanswered") {
+        judge(attempt, "unanswered", now)
+      } else judge(attempt, typeof seen === "string" ? seen : peerVerdict(attempt, seen), now)
     }
   }
 
   /** What it says that nobody is left to ask: more, where several were asked that answer others. */
   private guilt(now: number): Verdict {
-    const deployments = this.charges.map(({ settled }) => settled.permit.deployment)
+    const deployments = this.accusations.map(({ deployment }) => deployment)
     const answersOthers = deployments.some((deployment) => isAlive(deployment, now))
     this.isGuilty ||= answersOthers && this.isSeenBySeveral
     if (this.isGuilty) {
@@ -186,7 +178,7 @@ export class Call {
       return "unanswered"
     }
     // before anything was answered, the time of a 429 stands, and one of our own, or of a failure, may be tried
-    const isOurs = this.charges.every(({ outcome }) =>
+    const isOurs = this.accusations.every(({ outcome }) =>
       outcome._tag === "Throttled"
         ? outcome.wait === undefined
         : outcome._tag === "Failed" && outcome.effect === "count"
@@ -324,7 +316,7 @@ export class Call {
 }
 
 /** An answer of the same deployment, or where a credential was lacking of the same resource, says nothing of a peer. */
-const peerVerdict = ({ outcome, settled: { permit: { deployment } } }: Charge, by: Deployment): Verdict => {
+const peerVerdict = ({ deployment, outcome }: Accusation, by: Deployment): Verdict => {
   const isDenied = outcome._tag === "Refused" && outcome.elsewhere === "denied"
   return (isDenied ? by.resource !== deployment.resource : by !== deployment) ? "answered" : "unknown"
 }

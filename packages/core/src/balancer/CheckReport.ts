@@ -3,7 +3,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type { AttemptEnvironment } from "../attempt/AttemptPlan.ts"
+import type { AttemptEnvironment } from "../attempt/AttemptRecord.ts"
 import { cureOf } from "../attempt/Cure.ts"
 import { issuesOf, type OptionRule } from "../config/OptionIssues.ts"
 import type { Deployment } from "../deployment/Deployment.ts"

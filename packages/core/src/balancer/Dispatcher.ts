@@ -9,7 +9,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Answer } from "../attempt/Answer.ts"
-import type { OnOpen } from "../attempt/AttemptPlan.ts"
+import type { OnOpen } from "../attempt/AttemptRecord.ts"
 import type { Model } from "../deployment/Model.ts"
 import * as Errors from "../Errors.ts"
 import { type LlmRequest, problemOf } from "../request/LlmRequest.ts"

@@ -15,8 +15,7 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import { execute } from "../attempt/Attempt.ts"
 import { pricesInUse } from "../attempt/AttemptCost.ts"
-import type { AttemptEnvironment } from "../attempt/AttemptPlan.ts"
-import { AttemptStory } from "../attempt/AttemptStory.ts"
+import type { AttemptEnvironment } from "../attempt/AttemptRecord.ts"
 import { Deadlines } from "../attempt/Deadlines.ts"
 import { noCredential } from "../attempt/Outcome.ts"
 import { tellOutlier } from "../attempt/Outlier.ts"
@@ -62,7 +61,8 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
       random: () => random.nextDoubleUnsafe(),
       events: deployments.events,
       deadlines: yield* Deadlines.make(() => monotonicMillis(clock)),
-      prices: yield* pricesInUse
+      prices: yield* pricesInUse,
+      onChunks: undefined
     }
 
     const checkedAt = new WeakMap<Resource, number>()
@@ -185,7 +185,6 @@ export const askOneToken = (
       const at = environment.clock.currentTimeMillisUnsafe()
       events.emit<BreakerHalfOpened>({ _tag: "BreakerHalfOpened", at, target: "deployment", name: deployment.id })
     }
-    const begun = { model, request, permit, role: "check", placement: undefined, selection: undefined } as const
     return {
       request,
       permit,
@@ -201,9 +200,11 @@ export const askOneToken = (
       isRepeat: false,
       wasTold: false,
       onOpen: undefined,
-      onCharge: undefined,
-      onEnd: undefined,
-      story: new AttemptStory(events, begun)
+      role: "check",
+      placement: undefined,
+      selection: undefined,
+      trace: undefined,
+      onEnd: undefined
     }
   }, environment)
   return Effect.matchEffect(attempt, {

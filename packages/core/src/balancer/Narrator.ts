@@ -7,12 +7,11 @@ import type * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { Answer } from "../attempt/Answer.ts"
-import type { AttemptFailure } from "../attempt/AnswerBody.ts"
 import type { AttemptRole } from "../attempt/AttemptEvent.ts"
-import type { Ended } from "../attempt/AttemptPlan.ts"
-import { AttemptStory, type OnChunks } from "../attempt/AttemptStory.ts"
+import type { AttemptFailure, AttemptRecord, OnChunks } from "../attempt/AttemptRecord.ts"
+import type { AttemptTrace } from "../attempt/AttemptTrace.ts"
 import { stopped } from "../attempt/Outcome.ts"
-import type { Deployment, Permit } from "../deployment/Deployment.ts"
+import type { Deployment } from "../deployment/Deployment.ts"
 import type { BreakerHalfOpened } from "../deployment/DeploymentEvent.ts"
 import type * as Errors from "../Errors.ts"
 import type { EventHub } from "../EventHub.ts"
@@ -99,12 +98,15 @@ export class Narrator {
    * A stream that was committed ended: the request does so with it, as soon as it was handed over. One that was not is
    * followed by another attempt or by an error; and one that came second, beside a hedged one, is given to nobody.
    */
-  streamEnded(call: Call, { deployment, firstByteAt }: Permit, { answer, outcome, usage }: Ended): void {
+  streamEnded(
+    call: Call,
+    { deployment, facts: answer, outcome, plan: { permit: { firstByteAt } }, usage }: AttemptRecord
+  ): void {
     if (firstByteAt === undefined) return
-    const word = outcome._tag === "Success" ? "success" : outcome === stopped ? "interrupted" : "StreamInterrupted"
-    const answered: Served = { deployment, firstByte: firstByteAt - call.startedAt, usage, answer }
-    if (call.given === undefined) (call.over ??= new Map()).set(deployment, [word, answered])
-    else if (call.given === deployment) this.ended(call, word, answered)
+    const word = outcome?._tag === "Success" ? "success" : outcome === stopped ? "interrupted" : "StreamInterrupted"
+    const served: Served = { deployment, firstByte: firstByteAt - call.startedAt, usage, answer }
+    if (call.given === undefined) (call.over ??= new Map()).set(deployment, [word, served])
+    else if (call.given === deployment) this.ended(call, word, served)
   }
 
   private ended(
@@ -140,12 +142,9 @@ export class Narrator {
 
   // --- attempts -----------------------------------------------------------------------------------------------------
 
-  /** An attempt begins. */
-  attempt(call: Call, permit: Permit, role: AttemptRole, selection: number | undefined): AttemptStory {
-    const { group: { model }, placement, request } = call
-    const trace = ignoreThrows(() => call.trace?.attempt(permit.deployment, role))
-    const begun = { model, request, permit, role, placement, selection }
-    return new AttemptStory(this.events, begun, this.listening.onChunks, trace)
+  /** An attempt begins: its trace, where its request has one. */
+  trace(call: Call, deployment: Deployment, role: AttemptRole): AttemptTrace | undefined {
+    return ignoreThrows(() => call.trace?.attempt(deployment, role))
   }
 
   /** What was open lets a request through, to see. */

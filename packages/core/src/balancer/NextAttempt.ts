@@ -3,9 +3,8 @@
  */
 import * as Effect from "effect/Effect"
 import type { Answer } from "../attempt/Answer.ts"
-import type { AttemptFailure } from "../attempt/AnswerBody.ts"
 import { execute } from "../attempt/Attempt.ts"
-import type { AttemptPlan, Ended, Patience } from "../attempt/AttemptPlan.ts"
+import type { Accusation, AttemptFailure, AttemptPlan, AttemptRecord, Patience } from "../attempt/AttemptRecord.ts"
 import { silence } from "../config/ConfigDefaults.ts"
 import type { Deployment, Permit } from "../deployment/Deployment.ts"
 import { refusalOf } from "../deployment/Gate.ts"
@@ -204,11 +203,12 @@ export class NextAttempt {
     call.counted++
     call.enterAttempt(now)
     const isWhole = !request.stream && request.operation !== "other"
-    const onEnd = (ended: Ended) => {
+    const onEnd = (attempt: AttemptRecord) => {
       call.leaveAttempt(this.state.now)
+      if (attempt.isAccusing) call.accuse(attempt as Accusation)
       if (isWhole) return
-      if (ended.ids.length > 0) this.state.owners.remember(ended.ids, deployment.resource.name)
-      narrator.streamEnded(call, permit, ended)
+      if (attempt.ids.length > 0) this.state.owners.remember(attempt.ids, deployment.resource.name)
+      narrator.streamEnded(call, attempt)
     }
     return {
       request,
@@ -225,9 +225,11 @@ export class NextAttempt {
       source: call.source,
       isRepeat: isAgain && group.deployments.length > 1,
       wasTold: call.told !== undefined,
-      onCharge: (charge) => call.accuse(charge),
-      onEnd,
-      story: narrator.attempt(call, permit, role, selection)
+      role,
+      placement: call.placement,
+      selection,
+      trace: narrator.trace(call, deployment, role),
+      onEnd
     }
   }
 

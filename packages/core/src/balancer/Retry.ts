@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { Answer } from "../attempt/Answer.ts"
-import type { AttemptFailure } from "../attempt/AnswerBody.ts"
+import type { AttemptFailure } from "../attempt/AttemptRecord.ts"
 import { isNotHere, type Outcome, type Refused } from "../attempt/Outcome.ts"
 import * as Errors from "../Errors.ts"
 import { healthyShare } from "../routing/Router.ts"
@@ -117,6 +117,8 @@ export class Recovery {
     }
     switch (outcome._tag) {
       case "Abandoned":
+        // whom it asked last might have answered it
+        call.judge("unknown", this.state)
         return { stop: this.state.isClosed ? call.unavailable("closed") : call.deadlinePassed }
       case "Refused": {
         if (call.strangers !== undefined && isNotHere(outcome, request.pin!)) {
@@ -211,16 +213,16 @@ export class Recovery {
     if (now >= call.deadline) return call.deadlinePassed
     const decision = this.next.mustQueue(call) ? queued : this.next.decide(call)
     if (decision._tag === "NoCandidate") call.group.hurry()
+    const bestBet = decision._tag === "NoCandidate" && this.next.mayPanic(call, decision)
+      ? decision.bestBet
+      : undefined
     if (decision._tag === "NoCandidate" || decision.isRepeat) {
-      // nobody is left to ask who could answer it
-      call.judge("unanswered", this.state)
+      // nobody is left to ask who could answer it, a failing one included
+      if (bestBet === undefined || call.tried.has(bestBet)) call.judge("unanswered", this.state)
       if (call.refusal !== undefined && call.refusal.elsewhere !== "denied") return rejected(call.refusal)
     }
     // at least a moment, so that a request that finds nothing never goes round without waiting
     const wait = decision._tag === "Decision" ? 0 : Math.max(1, decision.opensAt - now)
-    const bestBet = decision._tag === "NoCandidate" && this.next.mayPanic(call, decision)
-      ? decision.bestBet
-      : undefined
     if (wait === Infinity && bestBet === undefined) {
       return this.finalReason(call, last, this.ownLimit(call) ?? "no-deployment")
     }

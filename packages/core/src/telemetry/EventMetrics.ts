@@ -1,7 +1,7 @@
 /**
  * Events as metrics: everything that is counted or timed.
  */
-import type { OnChunks } from "../attempt/AttemptStory.ts"
+import type { OnChunks } from "../attempt/AttemptRecord.ts"
 import { reasonWord } from "../attempt/ReasonWord.ts"
 import type { Place } from "../deployment/Resource.ts"
 import type { Usage } from "../Errors.ts"

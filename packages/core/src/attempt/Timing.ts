@@ -1,0 +1,90 @@
+/**
+ * What the times of an attempt say of its deployment's speed, relative to what is expected of the model.
+ */
+import { type Latency, type LatencyKind, sizeOf } from "../deployment/Latency.ts"
+import type { Model } from "../deployment/Model.ts"
+import type { LlmRequest } from "../request/LlmRequest.ts"
+import type { AttemptRecord, Pace } from "./AttemptRecord.ts"
+import { tellOutlier } from "./Outlier.ts"
+
+/** Tokens of a stream from which on its decoding is timed. */
+const MIN_DECODED = 16
+
+/** A running stream this much slower than expected says so before its end: less may be its own. */
+const SLOW = 2
+
+/** A stream was waited for for this share of its time at least, or it is its reader that took the time. */
+const READ = 0.5
+
+/** What an attempt is timed as. */
+export const kindOf = (request: LlmRequest): "first-token" | "answer" =>
+  request.stream || request.operation === "embeddings" ? "first-token" : "answer"
+
+/** A stream's first content came. How much of the prompt was cached is told only at the end: it is a lower bound. */
+export const timeCommit = ({ plan: { group, permit, promptTokens } }: AttemptRecord, now: number): void => {
+  const ratio = group.expected.lowerBound("first-token", now - permit.startedAt, sizeOf("first-token", promptTokens))
+  permit.deployment.latency.observeAtLeast(ratio, now, permit.startedAt, gapOf(group))
+}
+
+/** A stream is running: its slowness so far is a lower bound, so that a slow one is noticed before its end. */
+export const timePace = ({ deployment, plan: { group, permit } }: AttemptRecord, pace: Pace, now: number): void => {
+  const { tokensPerEvent } = deployment
+  if (tokensPerEvent === undefined) return
+  const tokens = Math.max(MIN_DECODED, pace.events * tokensPerEvent)
+  const ratio = group.expected.lowerBound("decoding", pace.spoken, sizeOf("decoding", tokens))
+  if (ratio > SLOW) deployment.decoding.observeAtLeast(ratio, now, permit.startedAt, gapOf(group))
+}
+
+/** An answer came to its end. */
+export const timeAnswer = (attempt: AttemptRecord, now: number): void => {
+  const { deployment, pace, plan: { group, permit, promptTokens, request }, usage } = attempt
+  const uncached = usage === undefined ? promptTokens : usage.promptTokens - usage.cachedTokens
+  group.expected.answered(now)
+  const { firstByteAt, startedAt } = permit
+  if (firstByteAt === undefined) {
+    const kind = kindOf(request)
+    const size = kind === "answer" ? usage?.completionTokens ?? group.estimate.unlimitedOutput : uncached
+    observe(attempt, deployment.latency, kind, now - startedAt, size, now)
+    return
+  }
+  observe(attempt, deployment.latency, "first-token", firstByteAt - startedAt, uncached, now)
+  // a few tokens say little of how fast many come
+  if (usage === undefined || usage.completionTokens < MIN_DECODED || pace === undefined) return
+  deployment.streamed(usage.completionTokens, pace.events)
+  const took = now - firstByteAt
+  if (pace.waited >= READ * took) observe(attempt, deployment.decoding, "decoding", took, usage.completionTokens, now)
+  else timePace(attempt, pace, now)
+}
+
+const observe = (
+  attempt: AttemptRecord,
+  latency: Latency,
+  kind: LatencyKind,
+  millis: number,
+  tokens: number,
+  now: number
+): void => {
+  const { deployment, plan: { group, permit } } = attempt
+  const ratio = group.expected.ratio(kind, millis, sizeOf(kind, tokens))
+  latency.observe(ratio, now, permit.startedAt, gapOf(group))
+  if (latency.isFarSlower(now)) tellOutlier(attempt.environment.events, deployment, "slow", now, attempt.wallNow)
+}
+
+/** Time between two answers of one deployment, where all get their share. */
+const gapOf = ({ deployments, expected }: Model): number => expected.gap * deployments.length
+
+/** A wait without an answer is a lower bound of the latency, so that impatient callers do not hide a hang. */
+export const timeWait = (attempt: AttemptRecord, now: number): void => {
+  const { deployment, plan: { group, permit } } = attempt
+  deployment.latency.observeAtLeast(waitRatio(attempt, now), now, permit.startedAt, gapOf(group))
+}
+
+/** How long it waited, as a ratio to what is expected. */
+export const waitRatio = (
+  { plan: { group, permit, promptTokens, request } }: AttemptRecord,
+  now: number
+): number => {
+  const kind = kindOf(request)
+  const size = sizeOf(kind, kind === "answer" ? group.estimate.unlimitedOutput : promptTokens)
+  return group.expected.lowerBound(kind, now - permit.startedAt, size)
+}
