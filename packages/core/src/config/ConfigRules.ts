@@ -7,9 +7,9 @@
  */
 import * as Result from "effect/Result"
 import type { ConfigIssue } from "../Errors.ts"
-import { defaults } from "./ConfigDefaults.ts"
 import { type Context, formatPath, isRecord, type Path, showText, suggest } from "./ConfigErrors.ts"
-import { readDuration } from "./ConfigSchema.ts"
+import { defaults } from "./ConfigSchema.ts"
+import { readDuration } from "./ConfigValues.ts"
 import * as Endpoint from "./Endpoint.ts"
 
 type Fields = Readonly<Record<PropertyKey, unknown>>
