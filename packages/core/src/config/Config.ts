@@ -40,7 +40,8 @@ export interface Config extends Pick<Decoded, "session" | "health" | "failover" 
 }
 
 /**
- * One resource: the owner of a credential, a connection pool and deployments.
+ * One resource: the owner of a credential, a connection pool and deployments. Its headers' names are in lower case; where
+ * its `proxy` is undefined, what the environment says holds.
  *
  * @category models
  */
@@ -140,16 +141,13 @@ const decodeInput = SchemaParser.decodeUnknownResult(ConfigSchema, { errors: "al
 const decodeWith = (context: Context): Result.Result<Config, ReadonlyArray<ConfigIssue>> => {
   const decoded = decodeInput(context.input)
   const misfits = Result.isFailure(decoded) ? fromSchemaIssue(decoded.failure, context) : []
-  const standIns = misfits.flatMap(({ at }) => {
-    const value = context.references.get(formatPath(at))?.whole === true
-      ? fromText(valueAt(context.input, at))
-      : undefined
-    return value === undefined ? [] : [{ at, value }]
-  })
-  if (standIns.length > 0) {
-    const input = standIns.reduce((input, { at, value }) => replaceAt(input, at, value), context.input)
-    return decodeWith({ ...context, input })
+  let input = context.input
+  for (const { at } of misfits) {
+    const isWhole = context.references.get(formatPath(at))?.whole === true
+    const value = isWhole ? fromText(valueAt(input, at)) : undefined
+    if (value !== undefined) input = replaceAt(input, at, value)
   }
+  if (!Object.is(input, context.input)) return decodeWith({ ...context, input })
   const issues = [...misfits.map(({ issue }) => issue), ...ConfigRules.find(context)]
   return Result.isFailure(decoded) || issues.length > 0
     ? Result.fail(issues)

@@ -55,7 +55,12 @@ export interface ConfigInput {
   readonly session?: SessionInput | undefined
   readonly health?: HealthInput | undefined
   readonly failover?: FailoverInput | undefined
-  readonly timeouts?: TimeoutsInput & ModelTimeoutsInput | undefined
+  readonly timeouts?:
+    | TimeoutsInput & {
+      /** Time limits of single models, over those of all: `{ "gpt-4o-mini": { firstContent: "1 minute" } }`. */
+      readonly models?: { readonly [model: string]: TimeoutsInput } | undefined
+    }
+    | undefined
   /** Reserved: hedging has no settings yet. */
   readonly hedging?: Readonly<Record<string, never>> | undefined
   readonly quota?: QuotaInput | undefined
@@ -269,15 +274,6 @@ export interface TimeoutsInput {
   readonly firstContent?: DurationInput | undefined
   /** Streams: between two events after that. Default: 2 minutes. */
   readonly idle?: DurationInput | undefined
-}
-
-/**
- * Time limits of single models, over those of all: `{ "gpt-4o-mini": { firstContent: "1 minute" } }`.
- *
- * @category models
- */
-export interface ModelTimeoutsInput {
-  readonly models?: { readonly [model: string]: TimeoutsInput } | undefined
 }
 
 /**
