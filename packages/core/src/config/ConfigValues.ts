@@ -1,5 +1,6 @@
 /**
- * The kinds of value in a configuration: what each takes, and how a mistake says what would be right.
+ * The kinds of value in a configuration: what each takes, how a mistake says what would be right, and what is held of a key
+ * that is left out.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
