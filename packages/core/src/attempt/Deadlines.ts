@@ -7,10 +7,14 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import type { TimeoutsConfig } from "../config/Config.ts"
-import { silence } from "../config/ConfigDefaults.ts"
 import type { TimeoutStage } from "../Errors.ts"
 import type { Operation } from "../request/LlmRequest.ts"
 import { watching } from "../Time.ts"
+
+/**
+ * How long nothing is heard of an attempt before that is a sign of a hang, and how long where the model was seen to reason.
+ */
+export const silence = { usual: 60_000, reasoning: 300_000 } as const
 
 /**
  * The limit of a stage, in milliseconds. Where none is set for a first event, the responses API has to show one soon, as it

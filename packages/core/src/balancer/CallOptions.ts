@@ -3,8 +3,7 @@
  */
 import * as Duration from "effect/Duration"
 import type { Schedule } from "effect/Schedule"
-import type { TimeoutsConfig } from "../config/Config.ts"
-import { defaults } from "../config/ConfigDefaults.ts"
+import { defaults, type TimeoutsConfig } from "../config/Config.ts"
 import { looksSecret, suggest } from "../config/ConfigErrors.ts"
 import type { LoadBalancerError } from "../Errors.ts"
 import { isRecord } from "../request/Json.ts"

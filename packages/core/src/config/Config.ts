@@ -6,76 +6,51 @@
  * shows one.
  */
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as Record from "effect/Record"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as SchemaParser from "effect/SchemaParser"
+import * as Struct from "effect/Struct"
 import { type ConfigIssue, invalidConfig, type LoadBalancerError } from "../Errors.ts"
-import type { TlsOptions } from "../transport/Transport.ts"
-import { defaults as configDefaults, entraScope, openAiEndpoint } from "./ConfigDefaults.ts"
 import { type Context, formatPath, fromSchemaIssue, type Reference, valueAt } from "./ConfigErrors.ts"
-import * as ConfigRelations from "./ConfigRules.ts"
+import * as ConfigRules from "./ConfigRules.ts"
 import { ConfigSchema } from "./ConfigSchema.ts"
 import * as Endpoint from "./Endpoint.ts"
-import type { PriceList } from "./Prices.ts"
 
-export type { Reference } from "./ConfigErrors.ts"
-export type {
-  ConfigInput,
-  DeploymentInput,
-  DurationInput,
-  FailoverInput,
-  HealthCheckInput,
-  HealthInput,
-  ModelTimeoutsInput,
-  QuotaInput,
-  ResourceInput,
-  SessionInput,
-  TimeoutsInput,
-  TlsInput
-} from "./ConfigInput.ts"
+export type { ConfigInput, DeploymentInput, DurationInput, ResourceInput } from "./ConfigInput.ts"
+export { defaults } from "./ConfigSchema.ts"
+
+type Decoded = typeof ConfigSchema.Type
+type DecodedResource = Decoded["resources"][number]
 
 /**
  * A complete configuration. Every duration is a number of milliseconds.
  *
  * @category models
  */
-export interface Config {
+export interface Config extends Pick<Decoded, "session" | "health" | "failover" | "quota"> {
   /** At least one, with unique names. */
   readonly resources: ReadonlyArray<ResourceConfig>
   /** Name of the resource for endpoints that name no model. */
   readonly defaultResource: string
-  readonly session: SessionConfig
-  readonly health: HealthConfig
-  readonly failover: FailoverConfig
   readonly timeouts: TimeoutsConfig
   /** Complete limits of the models that have their own, without a prototype: any model's name is safe to look up. */
   readonly modelTimeouts: Readonly<Record<string, TimeoutsConfig>>
-  readonly quota: QuotaConfig
 }
 
 /**
- * One resource: the owner of a credential, a connection pool and deployments.
+ * One resource: the owner of a credential, a connection pool and deployments. Its headers' names are in lower case; where
+ * its `proxy` is undefined, what the environment says holds.
  *
  * @category models
  */
-export interface ResourceConfig {
-  readonly name: string
-  readonly provider: "azure" | "openai" | "compatible"
+export interface ResourceConfig extends Omit<DecodedResource, "apiKey" | "auth" | "deployments" | "scope"> {
   /** Origin and base path, without a trailing slash or query. Azure: without `/openai`. */
   readonly endpoint: string
   /** Azure: a date for the classic API, undefined for the v1 API. */
   readonly apiVersion: string | undefined
-  readonly region: string | undefined
   readonly auth: ResourceAuth
-  /** Headers of its own, by lower-case name. */
-  readonly headers: Readonly<Record<string, Redacted.Redacted<string>>>
-  /** `"none"`: no proxy, whatever the environment says. `undefined`: what the environment says. */
-  readonly proxy: "none" | Redacted.Redacted<string> | undefined
-  readonly tls: TlsOptions | undefined
-  /** Plain `http:` beyond this machine was allowed. */
-  readonly allowInsecure: boolean
-  /** Chat streams are asked for their usage where their caller does not say. */
-  readonly streamUsage: boolean
   /** At least one, with unique names. */
   readonly deployments: ReadonlyArray<DeploymentConfig>
 }
@@ -91,93 +66,23 @@ export type ResourceAuth =
   | { readonly _tag: "Entra"; readonly scope: string }
   | { readonly _tag: "None" }
 
+type DecodedDeployment = DecodedResource["deployments"][number]
+
 /**
- * One model deployed on one resource.
+ * One model deployed on one resource. The name `"*"` is every model, under the caller's own name for it.
  *
  * @category models
  */
-export interface DeploymentConfig {
-  /** `"*"`: every model, under the caller's own name for it. */
-  readonly name: string
+export interface DeploymentConfig extends DecodedDeployment {
   readonly model: string
-  /** A whole number from 1, which is tried first. */
-  readonly tier: number
-  readonly provisioned: boolean
-  readonly weight: number
-  /** Tokens a minute. */
-  readonly tpm: number | undefined
-  /** Requests a minute. */
-  readonly rpm: number | undefined
-  /** Overrides every table of prices. */
-  readonly price: PriceList | undefined
-}
-
-/** @category models */
-export interface SessionConfig {
-  readonly capacity: number
-  readonly idle: number
-  readonly loadBound: number
-  readonly maxRate: number
-}
-
-/** @category models */
-export interface HealthConfig {
-  readonly consecutiveFailures: number
-  readonly successRatio: number
-  readonly minimumSamples: number
-  readonly window: number
-  readonly openFor: number
-  readonly maxOpenFor: number
-  readonly cooldown: number
-  readonly maxCooldown: number
-  readonly slowStart: number
-  readonly slowStartFloor: number
-  readonly check: HealthCheckConfig
-}
-
-/** @category models */
-export interface HealthCheckConfig {
-  readonly kind: "models" | "path" | "completion" | "none"
-  readonly path: string | undefined
-  readonly interval: number
-  readonly timeout: number
-}
-
-/** @category models */
-export interface FailoverConfig {
-  readonly attempts: number
-  readonly maxWait: number
-  readonly maxWaiting: number
-  readonly hedge: boolean
-  readonly budgetRatio: number
-  readonly budgetPerSecond: number
-  readonly backoff: number
-  readonly maxBackoff: number
-}
-
-/** @category models */
-export interface TimeoutsConfig {
-  readonly connect: number
-  readonly total: number
-  /** `undefined`: as long as the kind of request lets expect. */
-  readonly firstEvent: number | undefined
-  readonly firstContent: number
-  readonly idle: number
-}
-
-/** @category models */
-export interface QuotaConfig {
-  readonly hot: number
-  readonly requestSlice: number
-  readonly headerMaxAge: number
 }
 
 /**
- * What holds where a configuration says nothing, in decoded form.
+ * Time limits of requests. A `firstEvent` that is undefined is as long as the kind of request lets expect.
  *
- * @category configuration
+ * @category models
  */
-export const defaults: Pick<Config, "session" | "health" | "failover" | "timeouts" | "quota"> = configDefaults
+export interface TimeoutsConfig extends Omit<Decoded["timeouts"], "models"> {}
 
 /**
  * Settings of `decode`, for sources that put values in from elsewhere.
@@ -233,22 +138,17 @@ export const decodeEffect = (
 
 const decodeInput = SchemaParser.decodeUnknownResult(ConfigSchema, { errors: "all", onExcessProperty: "error" })
 
-type Decoded = typeof ConfigSchema.Type
-
 const decodeWith = (context: Context): Result.Result<Config, ReadonlyArray<ConfigIssue>> => {
   const decoded = decodeInput(context.input)
   const misfits = Result.isFailure(decoded) ? fromSchemaIssue(decoded.failure, context) : []
-  const standIns = misfits.flatMap(({ at }) => {
-    const value = context.references.get(formatPath(at))?.whole === true
-      ? fromText(valueAt(context.input, at))
-      : undefined
-    return value === undefined ? [] : [{ at, value }]
-  })
-  if (standIns.length > 0) {
-    const input = standIns.reduce((input, { at, value }) => replaceAt(input, at, value), context.input)
-    return decodeWith({ ...context, input })
+  let input = context.input
+  for (const { at } of misfits) {
+    const isWhole = context.references.get(formatPath(at))?.whole === true
+    const value = isWhole ? fromText(valueAt(input, at)) : undefined
+    if (value !== undefined) input = replaceAt(input, at, value)
   }
-  const issues = [...misfits.map(({ issue }) => issue), ...ConfigRelations.find(context)]
+  if (!Object.is(input, context.input)) return decodeWith({ ...context, input })
+  const issues = [...misfits.map(({ issue }) => issue), ...ConfigRules.find(context)]
   return Result.isFailure(decoded) || issues.length > 0
     ? Result.fail(issues)
     : Result.succeed(complete(decoded.success))
@@ -269,65 +169,31 @@ const replaceAt = (input: unknown, [key, ...rest]: ReadonlyArray<PropertyKey>, v
 }
 
 const complete = (decoded: Decoded): Config => {
-  const { models = {}, ...timeouts } = decoded.timeouts
+  const { models, ...timeouts } = decoded.timeouts
   const modelTimeouts: Record<string, TimeoutsConfig> = Object.create(null)
-  for (const [model, own] of Object.entries(models)) {
-    modelTimeouts[model] = {
-      connect: own.connect ?? timeouts.connect,
-      total: own.total ?? timeouts.total,
-      firstEvent: own.firstEvent ?? timeouts.firstEvent,
-      firstContent: own.firstContent ?? timeouts.firstContent,
-      idle: own.idle ?? timeouts.idle
-    }
+  for (const [model, own] of Object.entries<Record.ReadonlyRecord<string, number | undefined>>(models)) {
+    modelTimeouts[model] = { ...timeouts, ...Record.filter(own, Predicate.isNotUndefined) }
   }
-  const { check } = decoded.health
   return {
+    ...Struct.pick(decoded, ["session", "health", "failover", "quota"]),
     resources: decoded.resources.map(completeResource),
     defaultResource: decoded.defaultResource ?? decoded.resources[0]!.name,
-    session: decoded.session,
-    health: { ...decoded.health, check: { ...check, path: check.path } },
-    failover: decoded.failover,
-    timeouts: { ...timeouts, firstEvent: timeouts.firstEvent },
-    modelTimeouts,
-    quota: decoded.quota
+    timeouts,
+    modelTimeouts
   }
 }
 
-const completeResource = (resource: Decoded["resources"][number]): ResourceConfig => ({
-  name: resource.name,
-  provider: resource.provider,
-  endpoint: Result.getOrThrow(
-    Endpoint.parse(resource.endpoint ?? openAiEndpoint, resource.provider, resource.allowInsecure)
-  ),
+const completeResource = ({ apiKey, auth, scope, ...resource }: DecodedResource): ResourceConfig => ({
+  ...resource,
+  endpoint: Result.getOrThrow(Endpoint.parse(resource.endpoint, resource.provider, resource.allowInsecure)),
   apiVersion: resource.apiVersion === "v1" ? undefined : resource.apiVersion,
-  region: resource.region,
-  auth: completeAuth(resource),
-  headers: Object.fromEntries(
-    Object.entries(resource.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value])
-  ),
-  proxy: resource.proxy,
-  tls: resource.tls === undefined
-    ? undefined
-    : { ca: resource.tls.ca, cert: resource.tls.cert, key: resource.tls.key, servername: resource.tls.servername },
-  allowInsecure: resource.allowInsecure,
-  streamUsage: resource.streamUsage,
-  deployments: (resource.deployments ?? [{ name: "*", tier: 1, provisioned: false, weight: 1 }]).map((deployment) => ({
-    name: deployment.name,
-    model: deployment.model ?? deployment.name,
-    tier: deployment.tier,
-    provisioned: deployment.provisioned,
-    weight: deployment.weight,
-    tpm: deployment.tpm,
-    rpm: deployment.rpm,
-    price: deployment.price
-  }))
-})
-
-const completeAuth = ({ apiKey, auth, scope }: Decoded["resources"][number]): ResourceAuth =>
-  apiKey !== undefined
+  auth: apiKey !== undefined
     ? { _tag: "Key", key: apiKey }
     : auth === undefined
     ? { _tag: "None" }
     : auth === "entra"
-    ? { _tag: "Entra", scope: scope ?? entraScope }
-    : { _tag: "TokenProvider", provider: auth }
+    ? { _tag: "Entra", scope }
+    : { _tag: "TokenProvider", provider: auth },
+  headers: Record.mapKeys(resource.headers, (name) => name.toLowerCase()),
+  deployments: resource.deployments.map((own) => ({ ...own, model: own.model ?? own.name }))
+})

@@ -74,25 +74,16 @@ export const found = (context: Context, path: Path): string => {
   const reference = context.references.get(formatPath(path))
   if (reference !== undefined) return `the value of ${reference.label}`
   const value = valueAt(context.input, path)
-  switch (typeof value) {
-    case "undefined":
-      return "nothing"
-    case "string":
-      if (value === "") return "an empty text"
-      return path.some((key) => secretKeys.has(key)) ? "a text" : showText(value)
-    case "number":
-    case "bigint":
-    case "boolean":
-      return path.some((key) => secretKeys.has(key)) ? `a ${typeof value}` : String(value)
-    case "function":
-    case "symbol":
-      return `a ${typeof value}`
-    case "object":
-      if (value === null) return "nothing (null)"
-      if (Redacted.isRedacted(value)) return "a redacted value"
-      if (ArrayBuffer.isView(value)) return "bytes: give them as text"
-      return Array.isArray(value) ? value.length === 0 ? "an empty list" : "a list" : "an object"
-  }
+  const isSecret = path.some((key) => secretKeys.has(key))
+  if (value === undefined) return "nothing"
+  if (value === null) return "nothing (null)"
+  if (value === "") return "an empty text"
+  if (typeof value === "string") return isSecret ? "a text" : showText(value)
+  if (typeof value === "function" || typeof value === "symbol") return `a ${typeof value}`
+  if (typeof value !== "object") return isSecret ? `a ${typeof value}` : String(value)
+  if (Redacted.isRedacted(value)) return "a redacted value"
+  if (ArrayBuffer.isView(value)) return "bytes: give them as text"
+  return !Array.isArray(value) ? "an object" : value.length === 0 ? "an empty list" : "a list"
 }
 
 /** A mistake whose value should be something else. */
@@ -108,12 +99,9 @@ const distance = (a: string, b: string): number => {
   for (let i = 1; i <= a.length; i++) {
     const row = [i]
     for (let j = 1; j <= b.length; j++) {
-      const same = a[i - 1] === b[j - 1]
-      let best = Math.min(last[j]! + 1, row[j - 1]! + 1, last[j - 1]! + (same ? 0 : 1))
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
-        best = Math.min(best, beforeLast[j - 2]! + 1)
-      }
-      row.push(best)
+      const replaced = last[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
+      const isSwapped = a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+      row.push(Math.min(last[j]! + 1, row[j - 1]! + 1, replaced, isSwapped ? beforeLast[j - 2]! + 1 : Infinity))
     }
     beforeLast = last
     last = row
@@ -168,62 +156,53 @@ export const unknownKey = (path: Path, known: ReadonlyArray<string>): ConfigIssu
 const expectedOf = SchemaAST.resolveAt<string>("expected")
 
 const expectedBy = (ast: SchemaAST.AST): string => {
-  if (SchemaAST.isUnion(ast) && expectedOf(ast) === undefined) return ast.types.map(expectedBy).join(" or ")
-  return expectedOf(ast) ??
-    (SchemaAST.isArrays(ast) ? "a list" : SchemaAST.isObjects(ast) ? "an object" : "another value")
+  const expected = expectedOf(ast)
+  if (expected !== undefined) return expected
+  // a value that may be left out is a union with undefined: what was expected is told by the other member
+  if (SchemaAST.isUnion(ast)) {
+    return ast.types.filter((type) => !SchemaAST.isUndefined(type)).map(expectedBy).join(" or ")
+  }
+  return SchemaAST.isArrays(ast) ? "a list" : SchemaAST.isObjects(ast) ? "an object" : "another value"
+}
+
+/** A mistake that a schema found, and where. */
+interface Misfit {
+  readonly at: Path
+  readonly issue: ConfigIssue
 }
 
 /**
  * Every mistake that a schema found, with the path of each.
  */
-export const fromSchemaIssue = (
-  issue: SchemaIssue.Issue,
-  context: Context
-): Array<{ readonly at: Path; readonly issue: ConfigIssue }> => {
-  const out: Array<{ readonly at: Path; readonly issue: ConfigIssue }> = []
-  const walk = (issue: SchemaIssue.Issue, at: Path): void => {
-    const add = (issue: ConfigIssue): void => void out.push({ at, issue })
-    switch (issue._tag) {
-      case "Composite":
-        for (const inner of issue.issues) walk(inner, at)
-        return
-      case "Pointer":
-        return walk(issue.issue, [...at, ...issue.path])
-      case "Encoding":
-        return walk(issue.issue, at)
-      case "Filter":
-        add(mismatch(context, at, issue.filter.annotations?.expected ?? "another value"))
-        return
-      case "MissingKey":
-        add({ path: formatPath(at), message: `is missing${issue.annotations?.messageMissingKey ?? ""}` })
-        return
-      case "UnexpectedKey":
-        add(
-          unknownKey(at, SchemaAST.isObjects(issue.ast) ? issue.ast.propertySignatures.map((s) => String(s.name)) : [])
-        )
-        return
-      case "InvalidType":
-        add(SchemaAST.isNever(issue.ast) ? unknownKey(at, []) : mismatch(context, at, expectedBy(issue.ast)))
-        return
-      case "AnyOf": {
-        // a value that may be left out is a union with undefined: what was expected is told by the other member
-        if (expectedOf(issue.ast) !== undefined) return add(mismatch(context, at, expectedBy(issue.ast)))
-        const members = issue.ast.types.filter((member) => !SchemaAST.isUndefined(member))
-        const inner = issue.issues.filter((inner) =>
-          !(inner._tag === "InvalidType" && SchemaAST.isUndefined(inner.ast))
-        )
-        for (const member of inner) walk(member, at)
-        if (inner.length === 0) add(mismatch(context, at, members.map(expectedBy).join(" or ")))
-        return
-      }
-      case "OneOf":
-        add(mismatch(context, at, expectedBy(issue.ast)))
-        return
-      case "InvalidValue":
-      case "Forbidden":
-        add(mismatch(context, at, "another value"))
+export const fromSchemaIssue = (issue: SchemaIssue.Issue, context: Context, at: Path = []): ReadonlyArray<Misfit> => {
+  const inside = (issue: SchemaIssue.Issue) => fromSchemaIssue(issue, context, at)
+  const unlike = (expected = "another value") => [{ at, issue: mismatch(context, at, expected) }]
+  const unknown = (known: ReadonlyArray<string>) => [{ at, issue: unknownKey(at, known) }]
+  switch (issue._tag) {
+    case "Composite":
+      return issue.issues.flatMap(inside)
+    case "Pointer":
+      return fromSchemaIssue(issue.issue, context, [...at, ...issue.path])
+    case "Encoding":
+      return inside(issue.issue)
+    case "Filter":
+      return unlike(issue.filter.annotations?.expected)
+    case "MissingKey": {
+      const message = `is missing${issue.annotations?.messageMissingKey ?? ""}`
+      return [{ at, issue: { path: formatPath(at), message } }]
     }
+    case "UnexpectedKey":
+      return unknown(
+        SchemaAST.isObjects(issue.ast) ? issue.ast.propertySignatures.map(({ name }) => String(name)) : []
+      )
+    case "InvalidType":
+      return SchemaAST.isNever(issue.ast) ? unknown([]) : unlike(expectedBy(issue.ast))
+    case "AnyOf": {
+      const inner = issue.issues.filter((inner) => !(inner._tag === "InvalidType" && SchemaAST.isUndefined(inner.ast)))
+      const hasWords = expectedOf(issue.ast) !== undefined || inner.length === 0
+      return hasWords ? unlike(expectedBy(issue.ast)) : inner.flatMap(inside)
+    }
+    default:
+      return unlike()
   }
-  walk(issue, [])
-  return out
 }

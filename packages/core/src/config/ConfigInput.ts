@@ -3,6 +3,9 @@
  *
  * Everything that has a default may be left out. A duration is a text such as `"10 seconds"`, a number of milliseconds,
  * or a `Duration`.
+ *
+ * It is written down and not derived from the schema, as this is where an editor finds what it shows of a key: TypeScript
+ * 7.0 shows no comment of a key whose type is derived (its 7.1 does). Tests see to it that the schema takes the same.
  */
 import type * as Duration from "effect/Duration"
 import type * as Redacted from "effect/Redacted"
@@ -52,7 +55,12 @@ export interface ConfigInput {
   readonly session?: SessionInput | undefined
   readonly health?: HealthInput | undefined
   readonly failover?: FailoverInput | undefined
-  readonly timeouts?: TimeoutsInput & ModelTimeoutsInput | undefined
+  readonly timeouts?:
+    | TimeoutsInput & {
+      /** Time limits of single models, over those of all: `{ "gpt-4o-mini": { firstContent: "1 minute" } }`. */
+      readonly models?: { readonly [model: string]: TimeoutsInput } | undefined
+    }
+    | undefined
   /** Reserved: hedging has no settings yet. */
   readonly hedging?: Readonly<Record<string, never>> | undefined
   readonly quota?: QuotaInput | undefined
@@ -266,15 +274,6 @@ export interface TimeoutsInput {
   readonly firstContent?: DurationInput | undefined
   /** Streams: between two events after that. Default: 2 minutes. */
   readonly idle?: DurationInput | undefined
-}
-
-/**
- * Time limits of single models, over those of all: `{ "gpt-4o-mini": { firstContent: "1 minute" } }`.
- *
- * @category models
- */
-export interface ModelTimeoutsInput {
-  readonly models?: { readonly [model: string]: TimeoutsInput } | undefined
 }
 
 /**

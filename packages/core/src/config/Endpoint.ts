@@ -4,7 +4,9 @@
  * No message shows the address: a password or a key may be in it.
  */
 import * as Result from "effect/Result"
-import { openAiEndpoint } from "./ConfigDefaults.ts"
+
+/** Where OpenAI is. */
+export const openAiEndpoint = "https://api.openai.com/v1"
 
 const azureHost = /(?:^|\.)(?:openai\.azure|services\.ai\.azure|cognitiveservices\.azure|cognitive\.microsoft)\.[a-z]+$/
 const portalHost = /^(?:portal|ai|oai)\.azure\.com$/

@@ -17,7 +17,7 @@
  * }, 0, SeededRandom.make(1))
  * ```
  */
-import type { ResourceInput } from "../config/ConfigInput.ts"
+import type { ResourceInput } from "../config/Config.ts"
 import * as SeededRandom from "./SeededRandom.ts"
 import type { SimulatedAnswer } from "./SimulatedAnswer.ts"
 import * as Cache from "./SimulatedCache.ts"
