@@ -3,6 +3,7 @@
  */
 export type { Answer } from "./attempt/Answer.ts"
 export { interrupted, StreamBreak } from "./attempt/AnswerBody.ts"
+export type { Batch, StreamEvent } from "./attempt/SseReader.ts"
 export { headersOf } from "./BalancedHttpClient.ts"
 export type { Answered } from "./balancer/Dispatcher.ts"
 export { type Reference } from "./config/Config.ts"
