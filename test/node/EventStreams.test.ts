@@ -1,5 +1,9 @@
+import { Transport, type TransportResponse } from "#core/transport/Transport"
 import { assert, describe, it } from "@effect/vitest"
 import { createLoadBalancer, type LoadBalancerClient } from "@evenkeel/node"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import OpenAI from "openai"
 import { Stream } from "openai/streaming"
 import { vi } from "vitest"
@@ -177,10 +181,15 @@ describe("a stream of lb.openai", () => {
       for await (const _ of await ask(client)) break
       assert.strictEqual(inFlight(served.lb), 0)
       const stream = await ask(client)
-      const ended = within(collect(stream))
-      await eventually(() => inFlight(served.lb) === 1)
-      setTimeout(() => stream.controller.abort(), 50)
-      assert.lengthOf(await ended as ReadonlyArray<unknown>, 2)
+      let chunks = 0
+      const read = async () => {
+        for await (const _ of stream) {
+          // while the next one is waited for
+          if (++chunks === 2) setTimeout(() => stream.controller.abort(), 20)
+        }
+      }
+      assert.strictEqual(await within(read()), undefined)
+      assert.strictEqual(chunks, 2)
       await eventually(() => inFlight(served.lb) === 0)
       // oxlint-enable no-await-in-loop
     }
@@ -197,5 +206,24 @@ describe("a stream of lb.openai", () => {
     const given = await collect(await ask(served.lb.openai))
     assert.deepStrictEqual(given, await collect(await ask(served.bare)))
     assert.deepStrictEqual(given[1] as unknown, { event: "thread.started", data: { id: "t" } })
+  })
+
+  it("is whole where its pieces are there at once", async () => {
+    const pieces = texts.map((text) => new TextEncoder().encode(text))
+    const answer = (): TransportResponse => {
+      const left = [...pieces]
+      return {
+        status: 200,
+        headers: { "content-type": "text/event-stream" },
+        pull: Effect.suspend(() => left.length === 0 ? Cause.done() : Effect.succeed(left.shift()!)),
+        text: Effect.succeed(""),
+        abort: () => {},
+        discard: () => {}
+      }
+    }
+    const transport = Layer.succeed(Transport, { send: () => Effect.sync(answer) })
+    await using lb = createLoadBalancer(balancing(service("r", "http://127.0.0.1:9")), { transport })
+    assert.strictEqual(contentOf(await collect(await ask(lb.openai))), all)
+    assert.strictEqual(await (await ask(lb.openai).asResponse()).text(), texts.join(""))
   })
 })
