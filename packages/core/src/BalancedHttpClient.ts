@@ -24,7 +24,7 @@ import { interrupted, type StreamBreak } from "./attempt/AnswerBody.ts"
 import { Deployments } from "./deployment/Deployments.ts"
 import { LoadBalancerError } from "./Errors.ts"
 import * as ErrorResponse from "./http/ErrorResponse.ts"
-import { bodyOf } from "./http/HttpRequest.ts"
+import { bodyOf, bytesOf } from "./http/HttpRequest.ts"
 import * as InboundBody from "./http/InboundBody.ts"
 import * as InboundRequest from "./http/InboundRequest.ts"
 import { LoadBalancer } from "./LoadBalancer.ts"
@@ -128,13 +128,13 @@ export const headersOf = ({ deployment, headers }: Answer): Record<string, strin
 
 const bodiless = new Set([204, 205])
 
-const encoder = new TextEncoder()
-
 /** What breaks a stream, as its last event where the service itself said it. */
 const lastEventOf = (broken: StreamBreak): Stream.Stream<Uint8Array, LoadBalancerError> => {
   if (broken.isDelivered) return Stream.empty
   const event = ErrorResponse.ownEventOf(broken)
-  return event === undefined ? Stream.fail(interrupted(broken)) : Stream.succeed(encoder.encode(event))
+  return event === undefined
+    ? Stream.fail(interrupted(broken))
+    : Stream.succeed(bytesOf({ events: [event], bytes: undefined }))
 }
 
 const responseOf = Effect.fnUntraced(function*(request: HttpClientRequest, answer: Answer) {

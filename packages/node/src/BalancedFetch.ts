@@ -7,23 +7,13 @@
  * stream a failure becomes an error event: an abort, or a bare end, would finish the caller's loop as if all were well.
  */
 import { type Deployments, type LoadBalancer, LoadBalancerError, Unavailable } from "@evenkeel/core"
-import {
-  type Answer,
-  bytesOf,
-  ErrorResponse,
-  headersOf,
-  InboundBody,
-  InboundRequest,
-  interrupted,
-  LlmRequest,
-  StreamBreak
-} from "@evenkeel/core/internal"
+import { type Answer, ErrorResponse, headersOf, InboundBody, InboundRequest, LlmRequest } from "@evenkeel/core/internal"
 import * as Cause from "effect/Cause"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import { type ByteSource, readableOf } from "./LeanBody.ts"
+import { readableOf, reasonOf, sourceOf } from "./AnswerSource.ts"
 import { make as leanResponse } from "./LeanResponse.ts"
 
 /** What the official client's subclass knows of a request before it is serialised. */
@@ -96,7 +86,7 @@ export const make = (options: FetchOptions): typeof fetch => {
       fiber.addObserver((exit) => {
         signal?.removeEventListener("abort", abort)
         try {
-          resolve(responseOfExit(exit, request, method, signal, fork, isForeign))
+          resolve(responseOfExit(exit, request, method, signal, isForeign))
         } catch (cause) {
           opened?.close()
           reject(cause)
@@ -105,9 +95,6 @@ export const make = (options: FetchOptions): typeof fetch => {
     })
   }
 }
-
-const reasonOf = (signal: AbortSignal): unknown =>
-  signal.reason ?? new DOMException("This operation was aborted", "AbortError")
 
 /** The error of a request that nobody but its balancer's closing interrupted. */
 export const closed = (model = ""): LoadBalancerError =>
@@ -196,10 +183,9 @@ const responseOfExit = (
   request: LlmRequest.LlmRequest,
   method: string,
   signal: AbortSignal | undefined,
-  fork: FetchOptions["fork"],
   isForeign: boolean
 ): Response => {
-  if (Exit.isSuccess(exit)) return responseOf(exit.value, method, signal, fork, isForeign)
+  if (Exit.isSuccess(exit)) return responseOf(exit.value, method, signal, isForeign)
   const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
   if (error !== undefined) return errorResponse(error)
   if (Cause.hasDies(exit.cause)) throw Cause.squash(exit.cause)
@@ -210,13 +196,12 @@ const responseOf = (
   answer: Answer,
   method: string,
   signal: AbortSignal | undefined,
-  fork: FetchOptions["fork"],
   isForeign: boolean
 ): Response => {
   const headers = headersOf(answer)
   const { status } = answer
   if (method === "HEAD" || status === 204 || status === 205) return new Response(null, { status, headers })
-  const content = answer._tag === "Whole" ? answer.text : sourceOf(answer, signal, fork)
+  const content = answer._tag === "Whole" ? answer.text : sourceOf(answer, signal)
   if (!isForeign) return leanResponse(content, status, headers)
   return new Response(typeof content === "string" ? content : readableOf(content), { status, headers })
 }
@@ -225,125 +210,4 @@ const responseOf = (
 const errorResponse = (error: LoadBalancerError): Response => {
   const { body, headers, status } = ErrorResponse.make(error)
   return leanResponse(body, status, headers)
-}
-
-const encoder = new TextEncoder()
-
-interface Reader {
-  readonly resolve: (bytes: Uint8Array | undefined) => void
-  readonly reject: (cause: unknown) => void
-}
-
-/**
- * A stream as bytes, with what breaks it told as an error event. One fiber serves all reads while bytes may come from
- * the network; what is left after that is read at once, even when the balancer is closed.
- */
-const sourceOf = (
-  answer: Exclude<Answer, { readonly _tag: "Whole" }>,
-  signal: AbortSignal | undefined,
-  fork: FetchOptions["fork"]
-): ByteSource => {
-  const { stream } = answer
-  const next: Effect.Effect<Uint8Array, StreamBreak | Cause.Done> = answer._tag === "Stream"
-    ? Effect.map(answer.stream.next, bytesOf)
-    : answer.stream.next
-  let reader: Reader | undefined
-  let wake: (() => void) | undefined
-  let fiber: Fiber.Fiber<void, StreamBreak | Cause.Done> | undefined
-  let isOver = false
-
-  const takeReader = (): Reader | undefined => {
-    const waiting = reader
-    reader = undefined
-    return waiting
-  }
-  const finish = (): void => {
-    isOver = true
-    signal?.removeEventListener("abort", abort)
-  }
-  const demand = Effect.callback<void>((resume) => {
-    if (reader === undefined) wake = () => resume(Effect.void)
-    else resume(Effect.void)
-  })
-  const serve: Effect.Effect<void, StreamBreak | Cause.Done> = Effect.flatMap(
-    demand,
-    () =>
-      Effect.flatMap(next, (bytes) => {
-        takeReader()?.resolve(bytes)
-        return stream.isOver ? Effect.void : serve
-      })
-  )
-  const start = (): void => {
-    const started = fork(serve)
-    fiber = started
-    started.addObserver((exit) => {
-      if (started !== fiber) return
-      fiber = undefined
-      wake = undefined
-      if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) conclude(exit.cause)
-      // interrupted by closing: how the stream ended is known as soon as it is over
-      else if (reader !== undefined && stream.isOver) serveRest()
-    })
-  }
-  /** Gives the one that waits what was read before the stream was over, or how it ended. */
-  const serveRest = (): void => {
-    const exit = Effect.runSyncExit(next)
-    if (Exit.isSuccess(exit)) takeReader()?.resolve(exit.value)
-    else conclude(exit.cause)
-  }
-  const conclude = (cause: Cause.Cause<StreamBreak | Cause.Done>): void => {
-    finish()
-    const error = Option.getOrUndefined(Cause.findErrorOption(cause))
-    if (error === undefined) takeReader()?.reject(Cause.squash(cause))
-    else if (!(error instanceof StreamBreak) || error.isDelivered) takeReader()?.resolve(undefined)
-    else if (answer._tag === "Raw") takeReader()?.reject(new TypeError("terminated", { cause: interrupted(error) }))
-    else takeReader()?.resolve(encoder.encode(ErrorResponse.eventOf(error)))
-  }
-  const abort = (): void => {
-    finish()
-    takeReader()?.reject(reasonOf(signal!))
-    stop()
-  }
-  const stop = (): void => {
-    const stopped = fiber
-    fiber = undefined
-    stopped?.interruptUnsafe()
-    stream.close()
-  }
-  const rest = (): void => {
-    signal?.removeEventListener("abort", abort)
-    if (reader === undefined) {
-      const resting = fiber
-      fiber = undefined
-      wake = undefined
-      resting?.interruptUnsafe()
-    } else if (fiber === undefined) {
-      serveRest()
-    }
-  }
-  if (!stream.isOver) {
-    signal?.addEventListener("abort", abort, { once: true })
-    stream.onOver = rest
-  }
-  return {
-    next: () =>
-      new Promise((resolve, reject) => {
-        if (signal?.aborted === true) return reject(reasonOf(signal))
-        if (isOver) return resolve(undefined)
-        reader = { resolve, reject }
-        if (fiber === undefined) {
-          if (stream.isOver) serveRest()
-          else start()
-          return
-        }
-        const serving = wake
-        wake = undefined
-        serving?.()
-      }),
-    cancel: () => {
-      finish()
-      takeReader()?.resolve(undefined)
-      stop()
-    }
-  }
 }

@@ -9,6 +9,7 @@ import { InboundRequest, LlmRequest, operationOf } from "@evenkeel/core/internal
 import { types } from "node:util"
 import OpenAI, { type ClientOptions } from "openai"
 import { type BalancedInit, type ClientFacts, factsKey, sessionKey, timeoutKey } from "./BalancedFetch.ts"
+import { eventStreams } from "./EventStreams.ts"
 
 type Options = Parameters<OpenAI["post"]>[1] extends infer O ? Exclude<Awaited<O>, undefined> : never
 
@@ -68,6 +69,10 @@ class BalancedOpenAI extends OpenAI {
     options.fetchOptions = facts === undefined
       ? { ...given, [timeoutKey]: timeout }
       : { ...given, [timeoutKey]: timeout, [factsKey]: facts }
+    // hidden from the client's log, which prints the options; a caller may have its own
+    if (facts?.facts.stream === true && !("__streamClass" in options)) {
+      Object.defineProperty(options, "__streamClass", { value: eventStreams })
+    }
   }
 
   /**

@@ -4,17 +4,18 @@
  * It is an instance of `Response`, and everything that can be asked of one is answered; what is seldom asked for (clone,
  * blob, form data) is answered by a real one, built then. Measured in docs/performance.md.
  */
+import { Readable } from "node:stream"
 import type { InspectOptions } from "node:util"
+import { type AnswerSource, readableOf } from "./AnswerSource.ts"
 import { type Inspect, inspectKey } from "./Inspect.ts"
-import { type ByteSource, isDisturbed, LeanBody, readableOf } from "./LeanBody.ts"
 import { LeanHeaders } from "./LeanHeaders.ts"
 
-type Content = string | ByteSource
+type Content = string | AnswerSource
 
 class LeanResponse {
   readonly status: number
   readonly headers: LeanHeaders
-  readonly #content: Content
+  #content: Content
   #body: ReadableStream<Uint8Array> | undefined
   #isUsed = false
 
@@ -22,6 +23,20 @@ class LeanResponse {
     this.#content = content
     this.status = status
     this.headers = new LeanHeaders(headers)
+  }
+
+  static takeEvents(response: object): AnswerSource | undefined {
+    if (!(#content in response)) return undefined
+    const source = response.#content
+    if (typeof source === "string" || !source.hasEvents || response.bodyUsed) return undefined
+    const reader = response.body.getReader()
+    response.#isUsed = true
+    const cancel = (): void => {
+      // a second time there is nothing to cancel
+      reader.cancel().catch(() => {})
+      reader.releaseLock()
+    }
+    return { ...source, cancel }
   }
 
   get ok(): boolean {
@@ -45,11 +60,14 @@ class LeanResponse {
   }
 
   get bodyUsed(): boolean {
-    return this.#isUsed || (this.#body !== undefined && isDisturbed(this.#body))
+    return this.#isUsed || (this.#body !== undefined && Readable.isDisturbed(this.#body as never))
   }
 
   get body(): ReadableStream<Uint8Array> {
-    return this.#body ??= new LeanBody(typeof this.#content === "string" ? this.#once(this.#content) : this.#content)
+    return this.#body ??= typeof this.#content === "string"
+      // what `text` gave out already is not there a second time
+      ? new Response(this.#isUsed ? "" : this.#content).body!
+      : readableOf(this.#content)
   }
 
   async text(): Promise<string> {
@@ -85,6 +103,8 @@ class LeanResponse {
     if (typeof this.#content === "string") return make(this.#content, this.status, headers)
     const [mine, theirs] = this.body.tee()
     this.#body = mine
+    // both read its bytes from now on
+    this.#content = { ...this.#content, hasEvents: false }
     return new Response(theirs, { status: this.status, headers })
   }
 
@@ -97,21 +117,6 @@ class LeanResponse {
     return `Response ${inspect({ status, ok, headers, bodyUsed }, options)}`
   }
 
-  #once(text: string): ByteSource {
-    // what `text` gave out already is not there a second time
-    let left = this.#isUsed ? undefined : new TextEncoder().encode(text)
-    return {
-      next: async () => {
-        const bytes = left
-        left = undefined
-        return bytes
-      },
-      cancel: () => {
-        left = undefined
-      }
-    }
-  }
-
   /** A response of the platform takes over the body. */
   #real(): Response {
     if (this.bodyUsed) throw new TypeError("Body is unusable: Body has already been read")
@@ -121,6 +126,13 @@ class LeanResponse {
   }
 }
 Object.setPrototypeOf(LeanResponse.prototype, Response.prototype)
+
+/**
+ * Takes the events of a response of ours whose body nobody has touched. They are its reading: it is locked, and used.
+ *
+ * @throws TypeError where the body has a reader
+ */
+export const takeEvents = (response: Response): AnswerSource | undefined => LeanResponse.takeEvents(response)
 
 /**
  * Makes a response of a text, or of bytes as they come.

@@ -2,6 +2,7 @@
  * The balancer's errors as answers of OpenAI's shape, for clients that read statuses and bodies.
  */
 import { interrupted, type StreamBreak } from "../attempt/AnswerBody.ts"
+import type { StreamEvent } from "../attempt/SseReader.ts"
 import type { LoadBalancerError } from "../Errors.ts"
 import { isRecord, textOf } from "../request/Json.ts"
 
@@ -86,22 +87,26 @@ export const make = (error: LoadBalancerError): ErrorResponse => {
  * an `error` event, flat as OpenAI's types have it, with the next `sequence_number`. The service's own words where it had
  * some, with all that was in them.
  */
-export const eventOf = (broken: StreamBreak): string =>
+export const eventOf = (broken: StreamBreak): StreamEvent =>
   ownEventOf(broken) ?? (broken.nextSequence === undefined
     ? chatEvent({ error: { type: "stream_interrupted", ...describe(broken), param: null } })
     : responsesEvent(describe(broken), broken.nextSequence))
 
 /** The same, where the service itself said what broke it; `undefined` where it did not. */
-export const ownEventOf = ({ failure: { outcome }, nextSequence }: StreamBreak): string | undefined => {
+export const ownEventOf = ({ failure: { outcome }, nextSequence }: StreamBreak): StreamEvent | undefined => {
   const body = "body" in outcome && isRecord(outcome.body) ? outcome.body : undefined
   if (body === undefined || !(isRecord(body["error"]) || typeof body["message"] === "string")) return undefined
   if (nextSequence !== undefined) return responsesEvent(body, nextSequence)
   return chatEvent(isRecord(body["error"]) ? body : { error: body })
 }
 
-const chatEvent = (chunk: Record<string, unknown>): string => `data: ${write(chunk)}\n\n`
+const chatEvent = (chunk: Record<string, unknown>): StreamEvent => ({
+  name: "message",
+  data: write(chunk),
+  json: undefined
+})
 
-const responsesEvent = (event: Record<string, unknown>, nextSequence: number): string => {
+const responsesEvent = (event: Record<string, unknown>, nextSequence: number): StreamEvent => {
   const error = isRecord(event["error"]) ? event["error"] : undefined
   const { code, message, param } = error ?? event
   const number = event["sequence_number"]
@@ -113,7 +118,7 @@ const responsesEvent = (event: Record<string, unknown>, nextSequence: number): s
     param: textOf(param) ?? null,
     sequence_number: typeof number === "number" ? number : nextSequence
   }
-  return `event: error\ndata: ${write(flat)}\n\n`
+  return { name: "error", data: write(flat), json: undefined }
 }
 
 const describe = (broken: StreamBreak): Record<string, unknown> => {
