@@ -27,8 +27,11 @@ const ask = (perSecond: number, seconds: number, isWhole = false) =>
     return fibers
   })
 
+/** Who is drawn before it is known is luck. */
+const seeds = Array.from({ length: 10 }, (_, i) => i + 1)
+
 /** Share of the streams, or whole answers, that one of four gets while it has this fault. */
-const shareOf = (kind: "slow" | "slowDecoding", isWhole = false) => {
+const shareOf = (kind: "slow" | "slowDecoding", isWhole = false, seed = 1) => {
   const lbs = four()
   return run(
     lbs,
@@ -39,19 +42,21 @@ const shareOf = (kind: "slow" | "slowDecoding", isWhole = false) => {
       yield* ask(4, 60, isWhole)
       const after = sent(lbs)
       return ((after["east"] ?? 0) - (before["east"] ?? 0)) / 240
-    })
+    }),
+    seed
   )
 }
 
 describe("a deployment that decodes slowly", () => {
   it.effect("is left as fast as one whose first tokens are slow", () => {
     return Effect.gen(function*() {
-      const [slow, slowDecoding] = [yield* shareOf("slow"), yield* shareOf("slowDecoding")]
+      const slow = yield* shareOf("slow")
+      const shares = yield* Effect.forEach(seeds, (seed) => shareOf("slowDecoding", false, seed))
       // a quarter would be its share
       assert.isAtMost(slow, 0.02)
-      assert.isAtMost(slowDecoding, 0.02)
+      assert.isAtMost(shares.reduce((sum, share) => sum + share, 0) / shares.length, 0.02)
     })
-  })
+  }, 120_000)
 
   it.effect("is left by whole answers before a second of them has come", () =>
     Effect.gen(function*() {
