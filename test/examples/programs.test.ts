@@ -4,7 +4,7 @@ import { startCollector } from "../support/Collector.ts"
 import { evenkeelConfig, run, startTwo, variables } from "./support.ts"
 
 const limit = { timeout: 35_000 }
-const folder = new URL("../../examples", import.meta.url)
+const folder = new URL("../../examples/", import.meta.url)
 
 describe("an example", limit, () => {
   it("is short, and there is a test of it here", async () => {

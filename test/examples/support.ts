@@ -11,10 +11,10 @@ export interface Finished {
   readonly errors: string
 }
 
-const root = fileURLToPath(new URL("../..", import.meta.url))
+const root = fileURLToPath(new URL("../../", import.meta.url))
 
 /** Compiled sources are kept, so that each further process starts in half the time. */
-const cache = fileURLToPath(new URL("../../node_modules/.cache/examples", import.meta.url))
+const cache = fileURLToPath(new URL("../../node_modules/.cache/examples/", import.meta.url))
 
 /** Far above what any of them takes: a program that hangs is ended, and its code is `null`. */
 const AT_MOST = 30_000

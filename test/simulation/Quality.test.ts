@@ -71,11 +71,16 @@ describe("Evenkeel under simulated traffic", { concurrent: false }, () => {
     "keeps the p99 of the time to first token within 1.1 of the best where one is ten times slower",
     { timeout },
     async () => {
-      // a hundredth of all is few, so the whole time is played; the blind send a sixth there, and are never the best
+      // a hundredth of all is few, so the whole time is played, and more than once; the blind send a sixth there, and are
+      // never the best
       const sighted = plainContenders.filter(({ name }) => name === "peak-ewma" || name === "least-busy")
       const p99s: Array<number> = []
       for (const contender of [evenkeel, ...sighted]) {
-        p99s.push(figuresOf(await play(scenarioNamed("slow"), contender, SEED)).firstTokenP99!)
+        let sum = 0
+        for (const seed of [SEED, SEED + 1, SEED + 2]) {
+          sum += figuresOf(await play(scenarioNamed("slow"), contender, seed)).firstTokenP99!
+        }
+        p99s.push(sum)
       }
       const [own, ...others] = p99s
       assert.isAtMost(own!, 1.1 * Math.min(...others))
