@@ -117,8 +117,6 @@ export class Recovery {
     }
     switch (outcome._tag) {
       case "Abandoned":
-        // whom it asked last might have answered it
-        call.judge("unknown", this.state)
         return { stop: this.state.isClosed ? call.unavailable("closed") : call.deadlinePassed }
       case "Refused": {
         if (call.strangers !== undefined && isNotHere(outcome, request.pin!)) {
