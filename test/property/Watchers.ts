@@ -145,6 +145,8 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
   const told = new Map<Deployment, Told>()
   /** Until when single refusals of a deployment are taken for their request's own, and how many came in a row. */
   const contradicted = new Map<Deployment, { readonly until: number; inARow: number }>()
+  /** When a deployment last said, perhaps inside a 200, to be gone or over its limit: that too an answer contradicts. */
+  const unseen = new Map<Deployment, number>()
   /** What requests were told themselves. */
   const own = new Map<string, number>()
   /** Requests that were told to wait, perhaps inside a 200. */
@@ -160,10 +162,13 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
       const wasTold = heard.has(request)
       if (request !== undefined && (status === 200 || status === 429)) heard.add(request)
       lastAnswerAt.set(request, now())
+      const last = unseen.get(deployment) ?? Infinity
+      if (status === 404 || (status === 200 && isFaulty(sent))) unseen.set(deployment, now())
       if (status === 200) {
         if (!isFaulty(sent)) answered.add(request)
         const doubt = contradicted.get(deployment)
         if (doubt !== undefined) doubt.inARow = 0
+        if (sent.at > last) contradicted.set(deployment, { until: now() + 60_000, inARow: 0 })
         if (known === undefined || now() >= known.to || sent.at <= known.from) return
         told.delete(deployment)
         contradicted.set(deployment, { until: now() + 60_000, inARow: 0 })

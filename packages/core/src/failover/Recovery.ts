@@ -210,16 +210,16 @@ export class Recovery {
     if (now >= journey.deadline) return journey.deadlinePassed
     const decision = this.next.mustQueue(journey) ? queued : this.next.decide(journey)
     if (decision._tag === "NoCandidate") journey.group.hurry()
+    const bestBet = decision._tag === "NoCandidate" && this.next.mayPanic(journey, decision)
+      ? decision.bestBet
+      : undefined
     if (decision._tag === "NoCandidate" || decision.isRepeat) {
-      // nobody is left to ask who could answer it
-      journey.judge("unanswered", this.state)
+      // nobody is left to ask who could answer it, a failing one included
+      if (bestBet === undefined || journey.tried.has(bestBet)) journey.judge("unanswered", this.state)
       if (journey.refusal !== undefined && journey.refusal.elsewhere !== "denied") return rejected(journey.refusal)
     }
     // at least a moment, so that a request that finds nothing never goes round without waiting
     const wait = decision._tag === "Decision" ? 0 : Math.max(1, decision.opensAt - now)
-    const bestBet = decision._tag === "NoCandidate" && this.next.mayPanic(journey, decision)
-      ? decision.bestBet
-      : undefined
     if (wait === Infinity && bestBet === undefined) {
       return this.finalReason(journey, last, this.ownLimit(journey) ?? "no-deployment")
     }
