@@ -223,7 +223,9 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
         return
       }
       wrong.push(`${deployment.id} asked at ${at}, told to wait until ${known.to}`)
-    }
+    },
+    // a caller that went away did not see the rest of its answer
+    onEnd: ({ exit, request }) => Effect.sync(() => void (!Exit.isSuccess(exit) && answered.delete(request)))
   }
 }
 
