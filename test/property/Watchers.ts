@@ -149,13 +149,8 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
   const told = new Map<Deployment, Told>()
   /** Until when single refusals of a deployment are taken for their request's own, and how many came in a row. */
   const contradicted = new Map<Deployment, { readonly until: number; inARow: number }>()
-  /** When a deployment last named no time, or none that is seen here: an answer contradicts what is waited for then too. */
-  const unseen = new Map<Deployment, number>()
-  /**
-   * Since when times were told without a gap, and until when: the first of them may have been believed, where the answer
-   * that would have contradicted it had only begun.
-   */
-  const words = new Map<Deployment, { readonly from: number; to: number }>()
+  /** What was sent although its deployment counts as told to wait: where it is answered, it contradicts that. */
+  const trials = new Set<Sent>()
   /** What requests were told themselves. */
   const own = new Map<string, number>()
   /** Requests that were told to wait, perhaps inside a 200. */
@@ -171,33 +166,22 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
       const wasTold = heard.has(request)
       if (request !== undefined && (status === 200 || status === 429)) heard.add(request)
       lastAnswerAt.set(request, now())
-      const wait = Number(headers["retry-after-ms"])
-      const last = unseen.get(deployment) ?? Infinity
-      if (status === 404 || (status === 429 && !(wait > 0)) || (status === 200 && isFaulty(sent))) {
-        unseen.set(deployment, now())
-      }
       if (status === 200) {
         if (!isFaulty(sent)) answered.add(request)
         const doubt = contradicted.get(deployment)
         if (doubt !== undefined) doubt.inARow = 0
-        if (sent.at > last) contradicted.set(deployment, { until: now() + 60_000, inARow: 0 })
-        // its answer may come after that time: where peers confirmed the last ones, the wait is longer than told
-        if (known === undefined || sent.at >= known.to) return
-        const isDisbelieved = doubt !== undefined && now() < doubt.until
-        if (sent.at <= (isDisbelieved ? words.get(deployment)!.from : known.from)) return
+        if (!trials.has(sent)) return
         told.delete(deployment)
         contradicted.set(deployment, { until: now() + 60_000, inARow: 0 })
         return
       }
+      const wait = Number(headers["retry-after-ms"])
       if (status !== 429 || !(wait > 0)) return
       const to = now() + wait
-      const word = words.get(deployment)
-      if (word === undefined || now() >= word.to) words.set(deployment, { from: now(), to })
-      else word.to = Math.max(to, word.to)
       if (request !== undefined) own.set(routeOf(sent), Math.max(to, own.get(routeOf(sent)) ?? 0))
       const doubt = contradicted.get(deployment)
       // the word of one request counts once, wherever it was told
-      if (doubt !== undefined && now() < doubt.until && (wasTold ? doubt.inARow : ++doubt.inARow) < 4) return
+      if (doubt !== undefined && now() < doubt.until && (wasTold ? doubt.inARow : ++doubt.inARow) < 5) return
       if (known === undefined || now() >= known.to) {
         told.set(deployment, { from: now(), to, by: new Set([request]), triedBy: new Set(), refused: 0 })
       } else {
@@ -213,6 +197,7 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
       if (at > (lastAnswerAt.get(request) ?? Infinity)) rested.add(request)
       // what is sent again was not answered by its 200
       answered.delete(request)
+      if (at < deployment.cooldown.endsAt) trials.add(sent)
       if (isPanic) return
       if (at < (own.get(routeOf(sent)) ?? 0) - 1) wrong.push(`${deployment.id} asked at ${at} by whom it told to wait`)
       const known = told.get(deployment)
