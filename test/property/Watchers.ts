@@ -151,6 +151,8 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
   const contradicted = new Map<Deployment, { readonly until: number; inARow: number }>()
   /** What was sent although its deployment counts as told to wait: where it is answered, it contradicts that. */
   const trials = new Set<Sent>()
+  /** Where requests were sent last. */
+  const sentTo = new Map<number | undefined, Deployment>()
   /** What requests were told themselves. */
   const own = new Map<string, number>()
   /** Requests that were told to wait, perhaps inside a 200. */
@@ -197,6 +199,7 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
       if (at > (lastAnswerAt.get(request) ?? Infinity)) rested.add(request)
       // what is sent again was not answered by its 200
       answered.delete(request)
+      sentTo.set(request, deployment)
       if (at < deployment.cooldown.endsAt) trials.add(sent)
       if (isPanic) return
       if (at < (own.get(routeOf(sent)) ?? 0) - 1) wrong.push(`${deployment.id} asked at ${at} by whom it told to wait`)
@@ -209,8 +212,14 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
       }
       wrong.push(`${deployment.id} asked at ${at}, told to wait until ${known.to}`)
     },
-    // a caller that went away did not see the rest of its answer
-    onEnd: ({ exit, request }) => Effect.sync(() => void (!Exit.isSuccess(exit) && answered.delete(request)))
+    onEnd: ({ exit, request }) =>
+      Effect.sync(() => {
+        // a caller that went away did not see the rest of its answer
+        if (!Exit.isSuccess(exit)) return answered.delete(request)
+        // an answer is one when it has ended
+        const doubt = contradicted.get(sentTo.get(request)!)
+        if (doubt !== undefined) doubt.inARow = 0
+      })
   }
 }
 
