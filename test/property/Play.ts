@@ -59,7 +59,8 @@ export interface Watcher {
 
 const TICK = 500
 
-const resourceNames = ["east", "west", "north"]
+/** Resources by their number. */
+export const resourceNames = ["east", "west", "north"]
 
 /** Key of a resource, of which no other may hear. */
 export const keyOf = (name: string): string => `secret-of-${name}`

@@ -5,7 +5,7 @@ import type { Deployment } from "#core/deployment/Deployment"
 import { LoadBalancerError } from "@evenkeel/core"
 import { Cause, Effect, Exit } from "effect"
 import { inspect } from "node:util"
-import { type Ended, keyOf, type Live, type Sent, type Watcher } from "./Play.ts"
+import { type Ended, keyOf, type Live, resourceNames, type Sent, type Watcher } from "./Play.ts"
 import type { Scenario } from "./Scenario.ts"
 
 /** Makes a watcher that writes what is wrong. */
@@ -139,14 +139,20 @@ const routeOf = ({ deployment, request }: Sent): string => `${request} ${deploym
 export const timesAreKept: Guarantee = (wrong, scenario) => {
   /** Whether a fault was on when it was sent: then its 200 may be none. */
   const isFaulty = ({ at, deployment }: Sent) =>
-    scenario.faults.some(({ deployment: struck, everywhere, from, lasts }) =>
-      (everywhere || deployment.name === `d${struck}`) && at >= from && at <= from + lasts
-    )
+    scenario.faults.some(({ deployment: struck, everywhere, from, lasts }) => {
+      const index = struck % scenario.deployments.length
+      const isStruck = everywhere
+        ? deployment.resource.name === resourceNames[scenario.deployments[index]!.resource]
+        : deployment.name === `d${index}`
+      return isStruck && at >= from && at <= from + lasts
+    })
   const told = new Map<Deployment, Told>()
   /** Until when single refusals of a deployment are taken for their request's own, and how many came in a row. */
   const contradicted = new Map<Deployment, { readonly until: number; inARow: number }>()
-  /** When a deployment last said, perhaps inside a 200, to be gone or over its limit: that too an answer contradicts. */
-  const unseen = new Map<Deployment, number>()
+  /** What was sent although its deployment counts as told to wait: where it is answered, it contradicts that. */
+  const trials = new Set<Sent>()
+  /** Where requests were sent last. */
+  const sentTo = new Map<number | undefined, Deployment>()
   /** What requests were told themselves. */
   const own = new Map<string, number>()
   /** Requests that were told to wait, perhaps inside a 200. */
@@ -162,14 +168,11 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
       const wasTold = heard.has(request)
       if (request !== undefined && (status === 200 || status === 429)) heard.add(request)
       lastAnswerAt.set(request, now())
-      const last = unseen.get(deployment) ?? Infinity
-      if (status === 404 || (status === 200 && isFaulty(sent))) unseen.set(deployment, now())
       if (status === 200) {
         if (!isFaulty(sent)) answered.add(request)
         const doubt = contradicted.get(deployment)
         if (doubt !== undefined) doubt.inARow = 0
-        if (sent.at > last) contradicted.set(deployment, { until: now() + 60_000, inARow: 0 })
-        if (known === undefined || now() >= known.to || sent.at <= known.from) return
+        if (!trials.has(sent)) return
         told.delete(deployment)
         contradicted.set(deployment, { until: now() + 60_000, inARow: 0 })
         return
@@ -196,6 +199,8 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
       if (at > (lastAnswerAt.get(request) ?? Infinity)) rested.add(request)
       // what is sent again was not answered by its 200
       answered.delete(request)
+      sentTo.set(request, deployment)
+      if (at < deployment.cooldown.endsAt) trials.add(sent)
       if (isPanic) return
       if (at < (own.get(routeOf(sent)) ?? 0) - 1) wrong.push(`${deployment.id} asked at ${at} by whom it told to wait`)
       const known = told.get(deployment)
@@ -206,7 +211,15 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
         return
       }
       wrong.push(`${deployment.id} asked at ${at}, told to wait until ${known.to}`)
-    }
+    },
+    onEnd: ({ exit, request }) =>
+      Effect.sync(() => {
+        // a caller that went away did not see the rest of its answer
+        if (!Exit.isSuccess(exit)) return answered.delete(request)
+        // an answer is one when it has ended
+        const doubt = contradicted.get(sentTo.get(request)!)
+        if (doubt !== undefined) doubt.inARow = 0
+      })
   }
 }
 

@@ -52,6 +52,32 @@ describe("LoadBalancer panic", () => {
     )
   })
 
+  it.effect("a time set by the service stands where a failing deployment is still left to ask", () => {
+    const two = pair()
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const deployments = yield* Deployments
+        yield* deployments.observe("east/gpt-4o", { health: "failing" })
+        yield* answer(lb.chat(hello))
+        two.services["west"]!.fault("gpt-4o", {
+          kind: "status",
+          status: 429,
+          headers: { "retry-after": "60" },
+          times: 1
+        })
+        // too short to wait until east may be probed
+        for (let i = 0; i < 4; i++) {
+          yield* answer(lb.chat(hello, { timeout: "2 seconds" }))
+          yield* deployments.observe("east/gpt-4o", { health: "failing" })
+          yield* TestClock.adjust("1 second")
+        }
+        assert.deepStrictEqual(sent(two), { east: 4, west: 2 })
+      })
+    )
+  })
+
   it.effect("a time set by the service is not broken in panic either", () => {
     const two = pair()
     return run(
