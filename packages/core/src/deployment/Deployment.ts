@@ -114,6 +114,7 @@ export class Deployment {
   refutedAt = -Infinity
   private toldOutlierAt = -Infinity
   private usageRefusedUntil = -Infinity
+  private waitsDoubtedUntil = -Infinity
   /**
    * Attempts that wait for their first byte though one is expected, the longest waiting first, but for those that a later
    * one of their kind overtook.
@@ -229,7 +230,7 @@ export class Deployment {
    */
   slowness(now: number): number {
     const worst = Math.max(this.latency.ratio(now), this.decoding.ratio(now))
-    if (this.waiting === 0) return worst
+    if (this.waiting === 0 || now < this.waitsDoubtedUntil) return worst
     return Math.max(
       worst,
       overdue(this.awaitingFirstByte["first-token"], now),
@@ -243,7 +244,7 @@ export class Deployment {
    */
   isFarSlower(now: number): boolean {
     if (this.latency.isFarSlower(now) || this.decoding.isFarSlower(now)) return true
-    if (this.waiting < OUTLIER_STREAK) return false
+    if (this.waiting < OUTLIER_STREAK || now < this.waitsDoubtedUntil) return false
     return areOverdue(this.awaitingFirstByte["first-token"], now) || areOverdue(this.awaitingFirstByte.answer, now)
   }
 
@@ -264,6 +265,11 @@ export class Deployment {
     permit.firstByteAt = now
     this.waiting--
     this.awaitingFirstByte[permit.kind].delete(permit)
+  }
+
+  /** Until then, what waits may well do so for its own sake: it is no sign that this deployment hangs. */
+  doubtWaits(until: number): void {
+    this.waitsDoubtedUntil = until
   }
 
   /** It answered: what was sent before and still waits is no sign that it hangs. */

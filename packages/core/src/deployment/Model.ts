@@ -46,6 +46,7 @@ export class Model {
   /** A request got no answer from deployments that answer others: there may be more like it. */
   doubt(now: number): void {
     this.doubtfulUntil = now + DOUBT
+    for (const deployment of this.deployments) deployment.doubtWaits(this.doubtfulUntil)
   }
 
   /** Whether failures may well be their requests' own, as others lately were. */
