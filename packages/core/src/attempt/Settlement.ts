@@ -19,12 +19,12 @@ import { kindOf, timeAnswer, timeCommit, timeWait, waitRatio } from "./Timing.ts
 
 /** The stream's first content reached the caller: the deployment is alive, and as fast as this. */
 export const commit = (attempt: AttemptRecord, now: number): void => {
-  const { deployment, plan: { permit, request } } = attempt
+  const { deployment, plan: { group, permit, request } } = attempt
   deployment.firstByte(permit, now)
   resourceAnswered(attempt, now)
   markHealthy(attempt, now)
   if (request.operation === "other") return
-  deployment.clearOverdue(permit)
+  group.answered(permit, now)
   timeCommit(attempt, now)
 }
 
@@ -60,7 +60,7 @@ const succeeded = (attempt: AttemptRecord, now: number): void => {
   if (permit.reservation.spilled) deployment.totals.spilled++
   // a stream did this when its content began
   if (permit.firstByteAt === undefined) {
-    deployment.clearOverdue(permit)
+    group.answered(permit, now)
     resourceAnswered(attempt, now)
     markHealthy(attempt, now)
   }

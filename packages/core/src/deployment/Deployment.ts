@@ -114,7 +114,7 @@ export class Deployment {
   refutedAt = -Infinity
   private toldOutlierAt = -Infinity
   private usageRefusedUntil = -Infinity
-  private waitsDoubtedUntil = -Infinity
+  private readonly waitsDoubtedUntil = { "first-token": -Infinity, answer: -Infinity }
   /**
    * Attempts that wait for their first byte though one is expected, the longest waiting first, but for those that a later
    * one of their kind overtook.
@@ -230,12 +230,8 @@ export class Deployment {
    */
   slowness(now: number): number {
     const worst = Math.max(this.latency.ratio(now), this.decoding.ratio(now))
-    if (this.waiting === 0 || now < this.waitsDoubtedUntil) return worst
-    return Math.max(
-      worst,
-      overdue(this.awaitingFirstByte["first-token"], now),
-      overdue(this.awaitingFirstByte.answer, now)
-    )
+    if (this.waiting === 0) return worst
+    return Math.max(worst, overdue(this.waitsOf("first-token", now), now), overdue(this.waitsOf("answer", now), now))
   }
 
   /**
@@ -244,8 +240,13 @@ export class Deployment {
    */
   isFarSlower(now: number): boolean {
     if (this.latency.isFarSlower(now) || this.decoding.isFarSlower(now)) return true
-    if (this.waiting < OUTLIER_STREAK || now < this.waitsDoubtedUntil) return false
-    return areOverdue(this.awaitingFirstByte["first-token"], now) || areOverdue(this.awaitingFirstByte.answer, now)
+    if (this.waiting < OUTLIER_STREAK) return false
+    return areOverdue(this.waitsOf("first-token", now), now) || areOverdue(this.waitsOf("answer", now), now)
+  }
+
+  /** What waits and may say that it hangs. */
+  private waitsOf(kind: Permit["kind"], now: number): ReadonlySet<Permit> {
+    return now < this.waitsDoubtedUntil[kind] ? NONE : this.awaitingFirstByte[kind]
   }
 
   /** Whether a prompt of so many tokens is longer than it takes. */
@@ -268,17 +269,23 @@ export class Deployment {
   }
 
   /** Until then, what waits may well do so for its own sake: it is no sign that this deployment hangs. */
-  doubtWaits(until: number): void {
-    this.waitsDoubtedUntil = until
+  doubtWaits(kind: Permit["kind"], until: number): void {
+    this.waitsDoubtedUntil[kind] = until
   }
 
-  /** It answered: what was sent before and still waits is no sign that it hangs. */
-  clearOverdue(permit: Permit): void {
+  /**
+   * It answered: what was sent before and still waits is no sign that it hangs. Returns whether something waits for far
+   * longer than expected.
+   */
+  clearOverdue(permit: Permit, now: number): boolean {
     const silent = this.awaitingFirstByte[permit.kind]
+    let isAnyOverdue = false
     for (const earlier of silent) {
-      if (earlier.startedAt > permit.startedAt) return
+      if (earlier.startedAt > permit.startedAt) break
       silent.delete(earlier)
+      isAnyOverdue ||= earlier !== permit && isOverdue(earlier, now)
     }
+    return isAnyOverdue
   }
 
   /** A stream of so many tokens came in so many events. */
@@ -348,11 +355,16 @@ const overdue = (silent: ReadonlySet<Permit>, now: number): number => {
   return worst
 }
 
+const NONE: ReadonlySet<Permit> = new Set()
+
+/** Whether it waits for far longer than expected. */
+const isOverdue = ({ expected, startedAt }: Permit, now: number): boolean => now - startedAt > FAR_SLOWER * expected
+
 const areOverdue = (silent: ReadonlySet<Permit>, now: number): boolean => {
   let overdue = 0
   let looked = 0
   for (const permit of silent) {
-    if (now - permit.startedAt > FAR_SLOWER * permit.expected && ++overdue === OUTLIER_STREAK) return true
+    if (isOverdue(permit, now) && ++overdue === OUTLIER_STREAK) return true
     if (++looked === LONGEST_WAITING) return false
   }
   return false

@@ -3,7 +3,7 @@
  * latency to expect.
  */
 import { TokenEstimate } from "../request/PromptSize.ts"
-import type { Deployment } from "./Deployment.ts"
+import type { Deployment, Permit } from "./Deployment.ts"
 import { ExpectedLatency } from "./Latency.ts"
 import { Overload } from "./Overload.ts"
 import { WaitingLine } from "./WaitingLine.ts"
@@ -12,6 +12,9 @@ const RECENTLY = 30_000
 
 /** How long failures are not counted in full before they are judged, after one that was pardoned, in milliseconds. */
 const DOUBT = 60_000
+
+/** How long what waits is no sign that its deployment hangs, after a request that waited for its own sake, in milliseconds. */
+const WAITS_DOUBT = 10_000
 
 /**
  * Live state of a model.
@@ -46,7 +49,12 @@ export class Model {
   /** A request got no answer from deployments that answer others: there may be more like it. */
   doubt(now: number): void {
     this.doubtfulUntil = now + DOUBT
-    for (const deployment of this.deployments) deployment.doubtWaits(this.doubtfulUntil)
+  }
+
+  /** A deployment answered: what it did not, of those that were sent before, may well wait for its own sake anywhere. */
+  answered(permit: Permit, now: number): void {
+    if (!permit.deployment.clearOverdue(permit, now)) return
+    for (const deployment of this.deployments) deployment.doubtWaits(permit.kind, now + WAITS_DOUBT)
   }
 
   /** Whether failures may well be their requests' own, as others lately were. */
