@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { LoadBalancer } from "@evenkeel/core"
+import { Deployments, type Event, LoadBalancer } from "@evenkeel/core"
 import { Clock, Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, fleet, type FleetConfig, hello, run, sent, service, stateOf, steady } from "../../support/Balanced.ts"
@@ -50,6 +50,20 @@ describe("a deployment that is slow but alive", () => {
       )
     })
   }
+
+  it.effect("behind a proxy that holds streams back loses most of its traffic, however fast they come then", () => {
+    const fleet = three(talkative)
+    return run(
+      fleet,
+      Effect.gen(function*() {
+        fleet.services["east"]!.fault("*", { kind: "silence", forMs: 10_000 })
+        yield* ask(40)
+        const before = sent(fleet)["east"] ?? 0
+        yield* ask(60)
+        assert.isAtMost((sent(fleet)["east"] ?? 0) - before, 12)
+      })
+    )
+  })
 
   it.effect("is left even by the sessions that are warm there, and they stay where they went", () => {
     const fleet = three()
@@ -206,6 +220,33 @@ describe("sessions at a place that hangs", () => {
       assert.isAtMost(lbs.sends.slice(before).filter((name) => name === "a").length, 8)
       yield* Effect.forEach(asking, Fiber.interrupt)
     }).pipe(Effect.provide(lbs.layer))
+  })
+})
+
+describe("streams that are silent for their own sake", () => {
+  it.effect("move no session of others", () => {
+    const fleet = three()
+    return run(
+      fleet,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const moved: Array<string> = []
+        const { events } = yield* Deployments
+        events.listen((event: Event) => void (event._tag === "SessionMoved" && moved.push(event.session)))
+        for (const { fault } of Object.values(fleet.services)) fault("*", { kind: "hang", when: { text: "[silent]" } })
+        const silent = { ...hello, messages: [{ role: "user" as const, content: "[silent]" }] }
+        yield* ask(30)
+        const asking: Array<Fiber.Fiber<unknown, unknown>> = []
+        for (let i = 0; i < 400; i++) {
+          const session = `s${i % 12}`
+          asking.push(yield* Effect.forkChild(Stream.runDrain(lb.chatStream(hello, { session }))))
+          asking.push(yield* Effect.forkChild(Stream.runDrain(lb.chatStream(silent))))
+          yield* TestClock.adjust("250 millis")
+        }
+        assert.deepStrictEqual(moved, [])
+        yield* Effect.forEach(asking, Fiber.interrupt)
+      })
+    )
   })
 })
 

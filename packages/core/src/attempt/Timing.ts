@@ -16,6 +16,9 @@ const SLOW = 2
 /** A stream was waited for for this share of its time at least, or it is its reader that took the time. */
 const READ = 0.5
 
+/** A stream that takes less than this share of the time to its first content was held back until it was there as a whole. */
+const HELD_BACK = 0.1
+
 /** What an attempt is timed as. */
 export const kindOf = (request: LlmRequest): "first-token" | "answer" =>
   request.stream || request.operation === "embeddings" ? "first-token" : "answer"
@@ -52,6 +55,8 @@ export const timeAnswer = (attempt: AttemptRecord, now: number): void => {
   if (usage === undefined || usage.completionTokens < MIN_DECODED || pace === undefined) return
   deployment.streamed(usage.completionTokens, pace.events)
   const took = now - firstByteAt
+  // what came at once was held back somewhere: it says nothing of how fast it was decoded
+  if (took < HELD_BACK * (firstByteAt - startedAt)) return
   if (pace.waited >= READ * took) observe(attempt, deployment.decoding, "decoding", took, usage.completionTokens, now)
   else timePace(attempt, pace, now)
 }
