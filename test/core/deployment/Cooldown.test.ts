@@ -65,6 +65,32 @@ describe("a cooldown", () => {
     assert.strictEqual(cooldown.begin(300, 5000, "http 429", 5), 5000)
   })
 
+  it("is tried by another request once nobody answers the one that was told", () => {
+    const cooldown = make()
+    cooldown.begin(0, 5000, "http 429", 1)
+    assert.isFalse(cooldown.allows(10))
+    cooldown.doubt(1, 10)
+    assert.isTrue(cooldown.allows(10))
+  })
+
+  it("stands where a peer answered one that was told, whatever becomes of others", () => {
+    const cooldown = make()
+    for (const source of [1, 2]) cooldown.begin(0, 5000, "http 429", source)
+    assert.strictEqual(cooldown.confirm(1), 1)
+    cooldown.doubt(2, 10)
+    cooldown.doubt(1, 10)
+    assert.isFalse(cooldown.allows(4999))
+  })
+
+  it("stands while another request was told the same, of which nothing is known yet", () => {
+    const cooldown = make()
+    for (const source of [1, 2]) cooldown.begin(0, 5000, "http 429", source)
+    cooldown.doubt(1, 10)
+    assert.isFalse(cooldown.allows(10))
+    cooldown.doubt(2, 20)
+    assert.isTrue(cooldown.allows(20))
+  })
+
   it("of a missing deployment grows from 30 s to the cap, until it is found", () => {
     const cooldown = make()
     const waits = []
