@@ -51,6 +51,24 @@ describe("a deployment that is slow but alive", () => {
     })
   }
 
+  it.effect("in the tokens after the first is left, also where first tokens take far longer than the rest", () => {
+    // ten seconds to the first word, and half a second for the others
+    const fleet = three({
+      latency: { ...steady, baseMs: 10_000, perOutputTokenMs: 10 },
+      reply: talkative.reply
+    })
+    return run(
+      fleet,
+      Effect.gen(function*() {
+        fleet.services["east"]!.fault("*", { kind: "slowDecoding", factor: 30 })
+        yield* ask(40)
+        const before = sent(fleet)["east"] ?? 0
+        yield* ask(60)
+        assert.isAtMost((sent(fleet)["east"] ?? 0) - before, 12)
+      })
+    )
+  })
+
   it.effect("behind a proxy that holds streams back loses most of its traffic, however fast they come then", () => {
     const fleet = three(talkative)
     return run(

@@ -16,7 +16,10 @@ const SLOW = 2
 /** A stream was waited for for this share of its time at least, or it is its reader that took the time. */
 const READ = 0.5
 
-/** A stream that takes less than this share of the time to its first content was held back until it was there as a whole. */
+/**
+ * Decoding counts for this share of the time to the first content at least: what comes faster may have been held back
+ * somewhere, and says nothing of how fast it was decoded.
+ */
 const HELD_BACK = 0.1
 
 /** What an attempt is timed as. */
@@ -55,10 +58,9 @@ export const timeAnswer = (attempt: AttemptRecord, now: number): void => {
   if (usage === undefined || usage.completionTokens < MIN_DECODED || pace === undefined) return
   deployment.streamed(usage.completionTokens, pace.events)
   const took = now - firstByteAt
-  // what came at once was held back somewhere: it says nothing of how fast it was decoded
-  if (took < HELD_BACK * (firstByteAt - startedAt)) return
-  if (pace.waited >= READ * took) observe(attempt, deployment.decoding, "decoding", took, usage.completionTokens, now)
-  else timePace(attempt, pace, now)
+  if (pace.waited < READ * took) return timePace(attempt, pace, now)
+  const decoded = Math.max(took, HELD_BACK * (firstByteAt - startedAt))
+  observe(attempt, deployment.decoding, "decoding", decoded, usage.completionTokens, now)
 }
 
 const observe = (
