@@ -181,6 +181,16 @@ describe("a half-open breaker", () => {
     assert.strictEqual(breaker.openUntil, 15_001)
   })
 
+  it("lets the next pass later, each time twice as late, while nobody knows why its probes are refused", () => {
+    const breaker = opened()
+    let now = 5000
+    for (const wait of [5000, 10_000, 20_000]) {
+      breaker.suspend(breaker.enter(now), now)
+      assert.deepInclude(breaker, { state: "open", openUntil: now + wait })
+      now += wait
+    }
+  })
+
   it("is not decided by the probe that gave up its slot", () => {
     const breaker = opened()
     const first = breaker.enter(5000)
@@ -223,6 +233,7 @@ const step = Schema.Union([
   Schema.Struct({ op: Schema.Literal("fail"), which: integer(0, 9), random: integer(0, 999) }),
   Schema.Struct({ op: Schema.Literal("fail"), which: integer(0, 1), random: integer(0, 999) }),
   Schema.Struct({ op: Schema.Literal("release"), which: integer(0, 9) }),
+  Schema.Struct({ op: Schema.Literal("suspend"), which: integer(0, 3) }),
   Schema.Struct({ op: Schema.Literal("wait"), millis: integer(0, 3000) }),
   Schema.Struct({ op: Schema.Literal("wait"), millis: integer(0, 12_000) }),
   Schema.Struct({ op: Schema.Literal("wait"), millis: integer(0, 400_000) }),
@@ -278,6 +289,10 @@ class Pair {
     if (step.op === "release" && one !== undefined) {
       breaker.release(one.epoch)
       model.release(one.modelled)
+    }
+    if (step.op === "suspend" && one !== undefined) {
+      breaker.suspend(one.epoch, now)
+      model.suspend(one.modelled, now)
     }
     if (step.op === "trip") {
       breaker.trip(now, step.random / 1000, reason)

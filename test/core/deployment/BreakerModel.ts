@@ -13,6 +13,8 @@ export class BreakerModel {
   /** Of a probe that ended without telling, and may be judged still. */
   private released = -2
   private trips = 0
+  /** Probes in a row of which nobody knows what they say. */
+  private suspended = 0
   /** Opened for what no check can see. */
   private isCertain = false
   private results: Array<{ readonly at: number; readonly ok: boolean }> = []
@@ -62,6 +64,13 @@ export class BreakerModel {
     this.become("open")
   }
 
+  suspend(epoch: number, now: number): void {
+    if (epoch === this.epoch && this.state === "half-open") {
+      this.until = now + Math.min(this.options.openFor * 2 ** this.suspended++, this.options.maxOpenFor)
+    }
+    this.release(epoch)
+  }
+
   private isCurrent(epoch: number): boolean {
     return epoch === this.epoch || (this.state === "open" && epoch === this.released)
   }
@@ -95,12 +104,14 @@ export class BreakerModel {
     this.hasTripped = true
     this.isCertain = false
     this.released = -2
+    this.suspended = 0
     this.reason = reason
     this.become("open")
   }
 
   private close(at: number): void {
     this.results = []
+    this.suspended = 0
     this.closedAt = at
     this.reason = undefined
     this.become("closed")

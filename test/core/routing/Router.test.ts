@@ -178,6 +178,15 @@ describe("no candidate", () => {
     assert.strictEqual(none([a, b, c], { tried: new Set([b]) }).bestBet, c)
   })
 
+  it("ends, in an outage, with the first time that a service set, whatever the breakers say", () => {
+    const [a, b, c] = three()
+    for (const each of [a, b, c]) {
+      each.breaker.trip(0, 1, "down")
+      each.cooldown.begin(0, 1000, "http 503")
+    }
+    assert.deepInclude(none([a, b, c]), { isOutage: true, bestBet: undefined, opensAt: 1000 })
+  })
+
   it("is an outage too while the one probe of the last deployment is under way", () => {
     const [a] = three()
     a.breaker.trip(0, 1, "down")

@@ -32,10 +32,14 @@ export const markAlive = (attempt: AttemptRecord, now: number): void => {
   if (!wasClosed && breaker.isClosed) tellClosed(attempt, "deployment", id)
 }
 
+/** Whether only its end says that its deployment is well: where answers broke after they had begun, beginning shows nothing. */
+const isEndAwaited = ({ deployment: { breaker }, endedAt, plan: { permit } }: AttemptRecord): boolean =>
+  endedAt === undefined && breaker.isClosedByEnd && isProbing(breaker, permit.epoch)
+
 /** Alive, and there, and able to answer. */
 export const markHealthy = (attempt: AttemptRecord, now: number): void => {
   const { deployment, plan: { permit, request } } = attempt
-  markAlive(attempt, now)
+  if (!isEndAwaited(attempt)) markAlive(attempt, now)
   deployment.cooldownOf(request.scope)?.answered(now, permit.startedAt)
   deployment.resource.succeeded(now)
   if (isEndpoint(request.scope)) return
@@ -53,9 +57,9 @@ export const failDeployment = (attempt: AttemptRecord, reason: string, now: numb
     return
   }
   // whether a peer would have gone on with what had begun is not known, so it takes more of them
-  const tolerance = permit.firstByteAt === undefined ? 1 : BROKEN_LATER
-  const peers = tolerance * group.peersShare(deployment, now)
-  if (!breaker.fail(permit.epoch, now, environment.random(), reason, peers)) return
+  const hadBegun = permit.firstByteAt !== undefined
+  const peers = (hadBegun ? BROKEN_LATER : 1) * group.peersShare(deployment, now)
+  if (!breaker.fail(permit.epoch, now, environment.random(), reason, peers, hadBegun)) return
   tellOpened(attempt, "deployment", deployment.id, breaker, reason, now)
 }
 

@@ -14,6 +14,6 @@ export const tellOutlier = (
   wallNow: number
 ): void => {
   if (!events.hasTroubleListeners || !deployment.isNewsThatWorse(now)) return
-  const share = deployment.breaker.successShare(now)
+  const share = deployment.breaker.successShare(now, 1)
   events.emit<Outlier>({ _tag: "Outlier", at: wallNow, deployment: deployment.id, reason, share })
 }

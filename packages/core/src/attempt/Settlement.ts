@@ -11,6 +11,7 @@ import {
   failDeployment,
   failResource,
   isProbing,
+  markAlive,
   markHealthy,
   resourceAnswered
 } from "./BreakerReport.ts"
@@ -63,10 +64,11 @@ const succeeded = (attempt: AttemptRecord, now: number): void => {
     group.answered(permit, now)
     resourceAnswered(attempt, now)
     markHealthy(attempt, now)
-  }
+  } else if (isProbing(deployment.breaker, permit.epoch)) markAlive(attempt, now)
   bill(attempt, now)
   if (request.operation === "other") return
   if (usage !== undefined) {
+    group.tellsUsage = true
     if (usage.reasoningTokens > 0) group.reasons = true
     // an answer that was limited says nothing of how long those are that are not
     const output = request.outputLimit === undefined ? usage.completionTokens : 0
@@ -83,7 +85,7 @@ const throttled = (attempt: AttemptRecord, { reason, status, wait }: Throttled, 
   // told inside an answer that had begun, it may have been counted
   if (status === 429) quota.refund(permit.reservation, now)
   else bill(attempt, now)
-  const coolFor = deployment.coolingOf(scope).begin(now, wait, reason, source, wasTold)
+  const coolFor = deployment.coolingOf(scope).begin(now, wait, reason, source, wasTold, permit.startedAt)
   if (scope === undefined && coolFor > 0) quota.throttled(permit.reservation, now, coolFor)
   tellCooldown(attempt, coolFor, reason)
   attempt.isAccusing = true
@@ -100,10 +102,9 @@ const refused = (attempt: AttemptRecord, outcome: Refused, now: number): void =>
   attempt.isProbe = isDenied
     ? isProbing(resource.breaker, permit.resourceEpoch)
     : isProbing(breaker, permit.epoch)
-  // its slot is free at once: a peer may think for long before it says who is right
-  breaker.release(permit.epoch)
+  breaker.suspend(permit.epoch, now)
   // a rule or a right says neither that the resource is well nor that it is not
-  if (isDenied) resource.breaker.release(permit.resourceEpoch)
+  if (isDenied) resource.breaker.suspend(permit.resourceEpoch, now)
   else resourceAnswered(attempt, now)
   if (outcome.contextLimit !== undefined && deployment.provisioned && isPromptTooLong(attempt)) {
     deployment.limitContext(outcome.contextLimit, now)
@@ -134,19 +135,24 @@ const failed = (attempt: AttemptRecord, outcome: Failed, now: number): void => {
   else resourceAnswered(attempt, now)
   attempt.isAccusing = true
   attempt.isProbe = isProbing(breaker, permit.epoch)
-  attempt.isCounted = effect === "count" &&
-    (attempt.isProbe || (timeout === undefined && !isRepeat && !group.isDoubtful(now)))
+  // what is too slow here may be too slow anywhere
+  const speaksNow = timeout === undefined && !isRepeat && breaker.isNews(permit.startedAt)
+  const isDoubtful = group.isDoubtful(now)
+  attempt.isCounted = effect === "count" && (attempt.isProbe || (speaksNow && !isDoubtful))
   if (effect === "missing") {
     breaker.release(permit.epoch)
-    tellCooldown(attempt, deployment.cooldown.beginMissing(now, reason, source, wasTold), reason)
+    tellCooldown(attempt, deployment.cooldown.beginMissing(now, reason, source, wasTold, permit.startedAt), reason)
     return tellMissing(attempt)
   }
   if (wait !== undefined) {
-    tellCooldown(attempt, deployment.coolingOf(request.scope).begin(now, wait, reason, source, wasTold), reason)
+    tellCooldown(
+      attempt,
+      deployment.coolingOf(request.scope).begin(now, wait, reason, source, wasTold, permit.startedAt),
+      reason
+    )
   }
   if (attempt.isCounted) failDeployment(attempt, reason, now)
-  // what is too slow here may be too slow anywhere
-  else if (timeout === undefined && !isRepeat) doubtDeployment(attempt, reason, now)
+  else if (speaksNow) doubtDeployment(attempt, reason, now)
 }
 
 const abandoned = (attempt: AttemptRecord, now: number): void => {

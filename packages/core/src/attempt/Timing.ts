@@ -49,6 +49,8 @@ export const timeAnswer = (attempt: AttemptRecord, now: number): void => {
   const { firstByteAt, startedAt } = permit
   if (firstByteAt === undefined) {
     const kind = kindOf(request)
+    // of one that does not say how long it is, where others do, nobody knows how long it should take
+    if (kind === "answer" && usage === undefined && group.tellsUsage) return
     const size = kind === "answer" ? usage?.completionTokens ?? group.estimate.unlimitedOutput : uncached
     observe(attempt, deployment.latency, kind, now - startedAt, size, now)
     return

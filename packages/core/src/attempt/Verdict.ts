@@ -104,7 +104,7 @@ const judgeFailed = (
   // what came at once, and may be the request's own, counts in full only where a peer answers it
   const isHeld = verdict === "answered" || (isLate && group.hasHealthyPeer(deployment, now))
   if (!isCounted && isHeld && !(isLate && isOwnPatience(attempt, timeout))) failDeployment(attempt, reason, now)
-  if (verdict === "answered") noteWorse(attempt, reason, now)
+  if (verdict === "answered") noteWorse(attempt, reason, now, isLate ? NOTED_LATE : undefined)
 }
 
 /**
@@ -139,9 +139,12 @@ const NOTED_ROUNDS = 3
 /** Share of answered requests below which people are told, though a deployment stays in use. */
 const NOTED_SHARE = 0.95
 
+/** So many requests say enough of that share where the service was silent: it is left for that, so more are long in coming. */
+const NOTED_LATE = 3
+
 /** Peers answer what it does not. */
-const noteWorse = (attempt: AttemptRecord, reason: string, now: number): void => {
-  if (attempt.deployment.breaker.successShare(now) < NOTED_SHARE) noteOutlier(attempt, reason, now)
+const noteWorse = (attempt: AttemptRecord, reason: string, now: number, least?: number): void => {
+  if (attempt.deployment.breaker.successShare(now, least) < NOTED_SHARE) noteOutlier(attempt, reason, now)
 }
 
 const noteOutlier = ({ deployment, environment: { events }, wallNow }: AttemptRecord, reason: string, now: number) =>

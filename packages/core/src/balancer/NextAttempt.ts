@@ -145,12 +145,19 @@ export class NextAttempt {
     return decide(this.queryOf(call, tried, now), this.state.routing, now, this.state.random)
   }
 
-  /** Whether another request of its size, of the deployments' own traffic and told nothing yet, would be sent. */
+  /**
+   * Whether another request of its size, of the deployments' own traffic and told nothing yet, would be sent, or sooner than
+   * this one: then it is for its own sake that it waits.
+   */
   wouldSendAnother(call: Call): boolean {
     const now = this.state.now
     const query = this.queryOf(call, noneTried, now)
     const another = { ...query, demand: { ...query.demand, scope: undefined, told: undefined } }
-    return decide(another, this.state.routing, now, this.state.random)._tag === "Decision"
+    const decision = decide(another, this.state.routing, now, this.state.random)
+    if (decision._tag === "Decision" || (decision.isOutage && decision.bestBet !== undefined)) return true
+    if (call.told === undefined && call.request.scope === undefined) return false
+    const own = decide(query, this.state.routing, now, this.state.random)
+    return own._tag === "NoCandidate" && decision.opensAt < own.opensAt - 1
   }
 
   queryOf(call: Call, tried: ReadonlySet<Deployment>, now: number): Query {

@@ -6,12 +6,13 @@
  *     half-open --(success, or a refusal that peers repeat)--> closed
  *     half-open --(failure)--> open, for longer
  *     half-open --(throttled, abandoned)--> open again, its time over: the next taker probes
+ *     half-open --(refused, and nobody knows yet by whose fault)--> open again, for longer each time
  *
  * Each change of state begins a new epoch. Whoever takes a permit carries its epoch; what it reports under another
- * epoch changes nothing. The window counts exactly, in ten buckets, so a burst leads to the same decision as the same
- * requests spread out. A failure of a request that no deployment answered says little of this one: it is pardoned, which
- * leaves a quarter of it in the row and nothing in the window. (Finagle's failure accrual, Linkerd's unified breaker,
- * Envoy's outlier detection by success rate; numbers in docs/configuration.md.)
+ * epoch changes nothing. The window counts exactly, in ten buckets, so what is counted in a burst leads to the same
+ * decision as the same spread out. A failure of a request that no deployment answered says little of this one: it is
+ * pardoned, which leaves a quarter of it in the row and nothing in the window. (Finagle's failure accrual, Linkerd's
+ * unified breaker, Envoy's outlier detection by success rate; numbers in docs/configuration.md.)
  */
 
 /**
@@ -46,12 +47,16 @@ export class Breaker {
   private inARow = 0
   private failedAt = -Infinity
   private trips = 0
+  /** Probes in a row of which it is not known yet whether they were refused for their own sake. */
+  private suspensions = 0
   private probing = false
   /** The epoch of a probe that ended without telling, and may be judged still. */
   private releasedEpoch = -2
   private pardonedEpoch = -2
   /** Whether it was opened at once, for what no repetition mends. */
   private isCertain = false
+  /** Whether it opened for answers that broke after they had begun: then only an end closes it. */
+  isClosedByEnd = false
   private current: BreakerState = "closed"
   private until = 0
   /** When its first trip would admit a probe, whatever its trips before. */
@@ -106,7 +111,7 @@ export class Breaker {
    * epoch, or nothing when a probe is out already, or when it was opened for what no check can see.
    */
   enterCheck(): number | undefined {
-    if (this.probing || this.isCertain) return undefined
+    if (this.probing || this.isCertain || this.isClosedByEnd) return undefined
     if (this.current === "closed") return this.epoch
     this.probing = true
     if (this.current === "open") this.become("half-open")
@@ -130,8 +135,9 @@ export class Breaker {
    * The request failed. `random` in [0, 1) spreads the open time. Returns whether this opened the breaker.
    *
    * @param peers share of their requests that peers answered of late: one that does as well is not opened for its share
+   * @param hadBegun whether its answer had begun: then only one that comes to its end shows that it is well again
    */
-  fail(epoch: number, now: number, random: number, reason: string, peers = 1): boolean {
+  fail(epoch: number, now: number, random: number, reason: string, peers = 1, hadBegun = false): boolean {
     if (!this.isCurrent(epoch)) return false
     if (this.current === "closed") {
       this.inARow++
@@ -141,7 +147,16 @@ export class Breaker {
       if (!this.isTripping(peers)) return false
     }
     this.open(now, random, reason)
+    this.isClosedByEnd = hadBegun
     return true
+  }
+
+  /**
+   * Whether a failure of a request that was sent then says something new. What was under way when the last one was counted
+   * may be of the same caller, who sent several at once: it says so only once it is judged.
+   */
+  isNews(startedAt: number): boolean {
+    return startedAt >= this.failedAt
   }
 
   /** The request failed, and may be pardoned. Returns whether this opened the breaker. */
@@ -176,12 +191,20 @@ export class Breaker {
     }
   }
 
-  /** Share of the requests of the window that were answered; 1 while too few say. */
-  successShare(now: number): number {
+  /** Share of the requests of the window that were answered; 1 while fewer than `least` say. */
+  successShare(now: number, least = this.options.minimumSamples): number {
     if (now - this.failedAt > this.options.window) return 1
     this.bucket(now)
     const { samples, successes } = this.counts()
-    return samples < this.options.minimumSamples ? 1 : successes / samples
+    return samples < least ? 1 : successes / samples
+  }
+
+  /** The same as a guess, from the first one that says something: as if one more had been answered. */
+  likelyShare(now: number): number {
+    if (now - this.failedAt > this.options.window) return 1
+    this.bucket(now)
+    const { samples, successes } = this.counts()
+    return (successes + 1) / (samples + 1)
   }
 
   /** Opens at once, whatever was counted: for failures that no repetition mends. */
@@ -195,13 +218,21 @@ export class Breaker {
     return epoch === this.epoch || (this.current === "open" && epoch === this.releasedEpoch)
   }
 
-  /** The probe ended without telling (throttled, abandoned, or not judged yet): its slot is free again. */
+  /** The probe ended without telling (throttled, abandoned): its slot is free again. */
   release(epoch: number): void {
     if (epoch === this.epoch && this.current === "half-open") {
       this.releasedEpoch = epoch
       this.probing = false
       this.become("open")
     }
+  }
+
+  /** The probe was refused, and a peer may think for long before it says who is right: the next waits, each for longer. */
+  suspend(epoch: number, now: number): void {
+    if (epoch === this.epoch && this.current === "half-open") {
+      this.until = now + Math.min(this.options.openFor * 2 ** Math.min(this.suspensions++, 30), this.options.maxOpenFor)
+    }
+    this.release(epoch)
   }
 
   /** It is missed: what is left cannot take what is asked for, so its next probe comes as soon as after a first trip. */
@@ -227,8 +258,10 @@ export class Breaker {
     this.until = now + full / 2 + (full / 2) * random
     this.soonest = now + (Math.min(full, this.options.openFor) * (1 + random)) / 2
     this.probing = false
+    this.suspensions = 0
     this.releasedEpoch = -2
     this.isCertain = false
+    this.isClosedByEnd = false
     this.reason = reason
     this.become("open")
   }
@@ -238,7 +271,9 @@ export class Breaker {
     this.failures.fill(0)
     this.inARow = 0
     this.probing = false
+    this.suspensions = 0
     this.isCertain = false
+    this.isClosedByEnd = false
     this.closedAt = now
     this.reason = undefined
     this.become("closed")

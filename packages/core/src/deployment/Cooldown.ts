@@ -22,12 +22,15 @@ const MISSING_FIRST = 30_000
 /** How long single refusals are not believed after one that was contradicted, in milliseconds. */
 const DISBELIEF = 60_000
 
-/** So many requests refused without an answer between them are believed whatever was contradicted before. */
+/**
+ * So many requests refused one after the other, without an answer between them, are believed whatever was contradicted
+ * before. Those that were under way together count once: they may be of one caller, who sent them at once.
+ */
 const BELIEVED_IN_A_ROW = 4
 
 /**
  * How soon another request may try a cooldown, in milliseconds: services refuse at once, and whoever tries may be of the
- * same kind as the one that was refused. It doubles with each that is refused.
+ * same kind as the one that was refused. It doubles with each that tries.
  */
 const TRIAL_PACE = 100
 
@@ -50,11 +53,13 @@ export class Cooldown {
   /** Requests whose word this is, while each of them may be to blame itself. */
   private readonly sources = new Set<number>()
   private isCertain = false
-  private refusedTrials = 0
   private isOnTrial = false
+  private trials = 0
+  private nextTrialAt = 0
   /** Cooldowns in a row that peers confirmed, without an answer between them. */
   private rounds = 0
   private refusedInARow = 0
+  private refusedAt = -Infinity
   private disbelievedUntil = -Infinity
   /** Why, for people. */
   reason = ""
@@ -89,7 +94,9 @@ export class Cooldown {
 
   /** A request passes; within a long cooldown, or one on trial, it is the one probe of this while. */
   enter(now: number): void {
-    if (now < this.until) this.probeAt = now + (this.isOnTrial ? TRIAL_PACE : this.options.maxCooldown)
+    if (now >= this.until) return
+    if (this.isOnTrial) this.nextTrialAt = now + TRIAL_PACE * 2 ** Math.min(this.trials++, 30)
+    this.probeAt = this.isOnTrial ? this.nextTrialAt : now + this.options.maxCooldown
   }
 
   /**
@@ -98,21 +105,32 @@ export class Cooldown {
    *
    * @param source the request that was told; without one, it is certain
    * @param wasTold whether it was told so before, anywhere: then it is no further witness
+   * @param startedAt when it was sent
    */
-  begin(now: number, wait: number | undefined, reason: string, source?: number, wasTold = false): number {
-    if (!wasTold) this.refusedInARow++
+  begin(
+    now: number,
+    wait: number | undefined,
+    reason: string,
+    source?: number,
+    wasTold = false,
+    startedAt = now
+  ): number {
+    if (!wasTold && startedAt >= this.refusedAt) {
+      this.refusedInARow++
+      this.refusedAt = now
+    }
     const isBelieved = source === undefined || now >= this.disbelievedUntil || this.refusedInARow >= BELIEVED_IN_A_ROW
     if (!isBelieved) return Math.max(0, this.until - now)
     if (now >= this.until) {
       this.begunAt = now
       this.sources.clear()
       this.isCertain = false
-      this.refusedTrials = 0
       this.isOnTrial = false
+      this.trials = 0
+      this.nextTrialAt = now
       this.probeAt = now + this.options.maxCooldown
     } else if (this.isOnTrial) {
       this.isOnTrial = false
-      this.refusedTrials++
       this.probeAt = now + this.options.maxCooldown
     }
     if (source === undefined) this.isCertain = true
@@ -126,11 +144,11 @@ export class Cooldown {
   }
 
   /** The deployment does not exist: 30 s, doubling up to the cap. */
-  beginMissing(now: number, reason: string, source?: number, wasTold = false): number {
+  beginMissing(now: number, reason: string, source?: number, wasTold = false, startedAt = now): number {
     // those that were under way together found out once
     if (now < this.missingUntil) return this.until - now
     const wait = Math.min(MISSING_FIRST * 2 ** Math.min(this.missing++, 30), this.options.maxCooldown)
-    const inForce = this.begin(now, wait, reason, source, wasTold)
+    const inForce = this.begin(now, wait, reason, source, wasTold, startedAt)
     if (inForce > 0) this.missingUntil = now + wait
     return inForce
   }
@@ -146,7 +164,7 @@ export class Cooldown {
   doubt(source: number, now: number): void {
     if (!this.sources.delete(source) || now >= this.until || this.isCertain || this.sources.size > 0) return
     this.isOnTrial = true
-    this.probeAt = this.refusedTrials === 0 ? now : now + TRIAL_PACE * 2 ** Math.min(this.refusedTrials - 1, 30)
+    this.probeAt = this.nextTrialAt
   }
 
   /** How long whoever was told waits itself, in milliseconds: no longer than until a very long cooldown is probed. */
@@ -156,7 +174,7 @@ export class Cooldown {
 
   /** Whether it is most likely the word of requests that are to blame themselves. */
   isDoubtful(now: number): boolean {
-    return now < this.until && !this.isCertain && (this.isOnTrial || this.refusedTrials > 0)
+    return now < this.until && !this.isCertain && (this.isOnTrial || this.trials > 0)
   }
 
   private grown(wait: number): number {

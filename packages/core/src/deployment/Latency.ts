@@ -23,7 +23,7 @@ export const HANG_FACTOR = 3
 /** Slower than another by this factor, a deployment is left whatever else speaks for it. */
 export const FAR_SLOWER = 4
 
-/** So many answers in a row, or waits at once, that are far slower are no accident. */
+/** So many answers that are far slower, more than those that are not, or so many waits at once, are no accident. */
 export const OUTLIER_STREAK = 3
 
 /**
@@ -148,7 +148,10 @@ export class Latency {
   private decay = DECAY
   private samples = 0
   private newestStart = -Infinity
-  /** Far slower ones in a row, each begun after the one before was heard of: what strikes many at once is one accident. */
+  /**
+   * Far slower ones, each begun after the one before was heard of (what strikes many at once is one accident), less one for
+   * each that is not: one that is slow every other time is no better.
+   */
   private farSlower = 0
   private farSlowerAt = -Infinity
 
@@ -187,9 +190,9 @@ export class Latency {
   }
 
   private count(measured: number, now: number, startedAt: number): void {
-    if (measured <= FAR_SLOWER) this.farSlower = 0
+    if (measured <= FAR_SLOWER) this.farSlower = Math.max(0, this.farSlower - 1)
     else if (this.farSlower === 0 || startedAt >= this.farSlowerAt) {
-      this.farSlower++
+      this.farSlower = Math.min(this.farSlower + 1, OUTLIER_STREAK)
       this.farSlowerAt = now
     }
   }

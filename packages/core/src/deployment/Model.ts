@@ -25,6 +25,8 @@ export class Model {
   readonly expected = new ExpectedLatency()
   /** Whether answers were seen to reason, which they may do in silence. */
   reasons = false
+  /** Whether answers were seen to tell what they billed. */
+  tellsUsage = false
   /** Requests that wait for a deployment to come back. */
   readonly line = new WaitingLine()
   readonly overload = new Overload()
@@ -70,13 +72,13 @@ export class Model {
     }
   }
 
-  /** Share of their requests that the others answered of late; 1 where too few say. */
+  /** Share of their requests that the others answered of late, as far as they say. */
   peersShare(self: Deployment, now: number): number {
     let sum = 0
     let peers = 0
     for (const peer of this.deployments) {
       if (peer === self) continue
-      sum += peer.breaker.successShare(now)
+      sum += peer.breaker.likelyShare(now)
       peers++
     }
     return peers === 0 ? 1 : sum / peers

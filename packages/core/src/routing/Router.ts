@@ -198,6 +198,7 @@ const explainNone = (query: Query, now: number): NoCandidate => {
   let missing = 0
   let bestBet: Deployment | undefined
   let bestBetOpens = Infinity
+  let betOpens = Infinity
   for (const deployment of query.group.deployments) {
     const refusal = refusalOf(deployment, query.demand, now)
     if (refusal === undefined) continue
@@ -210,17 +211,22 @@ const explainNone = (query: Query, now: number): NoCandidate => {
     if (!isFailing(refusal)) continue
     failing++
     // what was not tried yet comes first; a time that the service set is not broken even now
-    if (!deployment.cooldown.allows(now)) continue
+    if (!deployment.cooldown.allows(now)) {
+      betOpens = Math.min(betOpens, deployment.cooldown.opensAt)
+      continue
+    }
     const preference = Math.min(opens, FAR) + (query.tried.has(deployment) ? 2 * FAR : 0)
     if (preference < bestBetOpens) {
       bestBetOpens = preference
       bestBet = deployment
     }
   }
+  const isOutage = possible > 0 && failing === possible
   return {
     _tag: "NoCandidate",
-    opensAt: soonest,
-    isOutage: possible > 0 && failing === possible,
+    // where all are failing, one is asked all the same as soon as the service allows
+    opensAt: isOutage ? Math.min(soonest, betOpens) : soonest,
+    isOutage,
     isMissing: possible > 0 && missing === possible,
     bestBet,
     refusals
