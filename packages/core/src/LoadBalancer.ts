@@ -36,9 +36,9 @@ import type { Answer, StreamAnswer, WholeAnswer } from "./attempt/Answer.ts"
 import { interrupted, StreamBreak } from "./attempt/AnswerBody.ts"
 import { pricesInUse } from "./attempt/AttemptCost.ts"
 import { Deadlines } from "./attempt/Deadlines.ts"
+import { Balancer, type OnOpen } from "./balancer/Balancer.ts"
 import type { CallOptions } from "./balancer/CallOptions.ts"
 import * as CheckReport from "./balancer/CheckReport.ts"
-import { Dispatcher, type OnOpen } from "./balancer/Dispatcher.ts"
 import { HealthMonitor } from "./balancer/HealthMonitor.ts"
 import type * as Config from "./config/Config.ts"
 import { decodeBeside, layerRules } from "./config/OptionIssues.ts"
@@ -196,7 +196,7 @@ const make: Effect.Effect<
   }
   // after telemetry, so that what ends with the balancer is told of
   const deadlines = yield* Deadlines.make(() => monotonicMillis(clock))
-  const dispatcher = new Dispatcher({
+  const balancer = new Balancer({
     deployments,
     policy: selector.choose,
     transport,
@@ -210,14 +210,14 @@ const make: Effect.Effect<
   yield* telemetry.attach?.({
     deployments,
     now: () => monotonicMillis(clock),
-    sessions: () => dispatcher.state.affinity.size,
-    retriesLeft: () => dispatcher.state.budget.left(monotonicMillis(clock))
+    sessions: () => balancer.state.affinity.size,
+    retriesLeft: () => balancer.state.budget.left(monotonicMillis(clock))
   }) ?? Effect.void
 
   const listening = new Set<Queue.Queue<Event, Cause.Done>>()
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
-      dispatcher.state.close()
+      balancer.state.close()
       for (const queue of listening) Queue.endUnsafe(queue)
     })
   )
@@ -231,7 +231,7 @@ const make: Effect.Effect<
     Effect.suspend(() => {
       const request = requestOf(operation, path, params, false, options)
       if (request instanceof Errors.LoadBalancerError) return Effect.fail(request)
-      return Effect.map(dispatcher.dispatch(request, options), (answer) => (answer as WholeAnswer).json as A)
+      return Effect.map(balancer.dispatch(request, options), (answer) => (answer as WholeAnswer).json as A)
     })
 
   const streamed = <A>(
@@ -244,7 +244,7 @@ const make: Effect.Effect<
       const request = requestOf(operation, path, params, true, options)
       return request instanceof Errors.LoadBalancerError
         ? Effect.fail(request)
-        : dispatcher.dispatch(request, options, onOpen)
+        : balancer.dispatch(request, options, onOpen)
     })
 
   return LoadBalancer.of({
@@ -257,24 +257,24 @@ const make: Effect.Effect<
     request: (request, options) =>
       Effect.suspend(() => {
         const asked = httpRequestOf(request, options)
-        return asked instanceof Errors.LoadBalancerError ? Effect.fail(asked) : answerLater(dispatcher, asked, options)
+        return asked instanceof Errors.LoadBalancerError ? Effect.fail(asked) : answerLater(balancer, asked, options)
       }),
     explain: (params, options) =>
       Effect.suspend(() => {
         const request = explainedRequest(params, options)
-        const explained = request instanceof Errors.LoadBalancerError ? request : dispatcher.explain(request, options)
+        const explained = request instanceof Errors.LoadBalancerError ? request : balancer.explain(request, options)
         return explained instanceof Errors.LoadBalancerError ? Effect.fail(explained) : Effect.succeed(explained)
       }),
-    dispatch: (request, options, onOpen) => dispatcher.dispatch(request, options, onOpen),
-    check: (options) => CheckReport.take(deployments, dispatcher.state.environment, options),
+    dispatch: (request, options, onOpen) => balancer.dispatch(request, options, onOpen),
+    check: (options) => CheckReport.take(deployments, balancer.state.environment, options),
     snapshot: Effect.sync(() => {
       const now = monotonicMillis(clock)
-      return Snapshot.take(deployments, now, dispatcher.state.affinity.size, dispatcher.state.budget.left(now))
+      return Snapshot.take(deployments, now, balancer.state.affinity.size, balancer.state.budget.left(now))
     }),
     events: Stream.callback<Event>((queue) =>
       Effect.acquireRelease(
         Effect.sync(() => {
-          if (dispatcher.state.isClosed) Queue.endUnsafe(queue)
+          if (balancer.state.isClosed) Queue.endUnsafe(queue)
           listening.add(queue)
           return hub.listen((event: Event) => Queue.offerUnsafe(queue, event))
         }),
@@ -325,13 +325,13 @@ const explainedRequest = (params: ExplainParams, options: CallOptions | undefine
 
 /** An answer whose body is read later. It is given up if the fiber that asked fails or is interrupted before its end. */
 const answerLater = (
-  dispatcher: Dispatcher,
+  balancer: Balancer,
   request: LlmRequest.LlmRequest,
   options: CallOptions | undefined
 ): Effect.Effect<HttpAnswer, Errors.LoadBalancerError> =>
   Effect.withFiber((fiber) => {
     let forget: (() => void) | undefined
-    const answered = dispatcher.dispatch(request, options, (stream) => {
+    const answered = balancer.dispatch(request, options, (stream) => {
       forget = fiber.addObserver((exit) => {
         if (Exit.isFailure(exit)) stream.close()
       })

@@ -4,12 +4,10 @@
  * An attempt ends exactly once, however it ends: by its answer, by a failure, by a time limit, or because its caller was
  * interrupted. A streamed one succeeds when its content begins, and is settled when its stream ends.
  */
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import { CredentialError } from "../deployment/Credential.ts"
 import { parseRateLimits } from "../deployment/RateLimitHeaders.ts"
@@ -41,29 +39,6 @@ import { type Batch, SseReader } from "./SseReader.ts"
 import { timePace } from "./Timing.ts"
 import { judge } from "./Verdict.ts"
 
-/**
- * Makes one attempt. `begin` decides and reserves, in one synchronous block; the permit that it takes is given back in
- * every interleaving. Where it finds no deployment, nothing is sent, and the effect fails with `undefined`.
- */
-export const execute = (
-  begin: () => AttemptPlan | undefined,
-  environment: AttemptEnvironment
-): Effect.Effect<Answer, AttemptFailure | undefined> =>
-  Effect.suspend(() => {
-    let attempt: Attempt | undefined
-    // within `onExit`, so that no interruption falls between the reservation and what gives it back
-    const run = Effect.suspend((): Effect.Effect<Answer, Outcome.Unanswered | undefined> => {
-      const plan = begin()
-      if (plan === undefined) return Effect.fail(undefined)
-      attempt = new Attempt(plan, environment)
-      return attempt.run()
-    })
-    return Effect.mapError(
-      Effect.onExit(run, (exit) => Effect.sync(() => attempt?.onExit(exit))),
-      (outcome) => outcome === undefined ? undefined : attempt as AttemptRecord as AttemptFailure
-    )
-  })
-
 /** Headers that every request has, whatever its body. */
 const headersOf = (
   request: LlmRequest,
@@ -78,7 +53,11 @@ const headersOf = (
   return headers
 }
 
-class Attempt extends AttemptRecord implements Source, Limited {
+/**
+ * One attempt, from the reservation that it is made with. `run` it, and `release` it however that ended: then what is
+ * reserved is given back in every interleaving.
+ */
+export class Attempt extends AttemptRecord implements Source, Limited {
   readonly story = new AttemptStory(this)
   /** The response that is open, which may not have been handed over yet. */
   private open: Pick<TransportResponse, "abort"> | undefined
@@ -100,8 +79,14 @@ class Attempt extends AttemptRecord implements Source, Limited {
     this.enterStage(firstEvent === timeouts.firstContent ? "first-content" : "first-event", startedAt + firstEvent)
   }
 
-  run(): Effect.Effect<Answer, Outcome.Unanswered> {
-    return this.withinTime(Effect.flatMap(this.send(), (response) => this.receive(response)))
+  run(): Effect.Effect<Answer, AttemptFailure> {
+    const answered = this.withinTime(Effect.flatMap(this.send(), (response) => this.receive(response)))
+    return Effect.mapError(answered, (outcome) => this.fail(outcome))
+  }
+
+  /** It is over, unless it answered: a stream that is being given out goes on. */
+  release(exit: Exit.Exit<unknown, unknown>): void {
+    if (Exit.isFailure(exit) && this.endedAt === undefined) this.fail({ _tag: "Abandoned", reason: "interrupted" })
   }
 
   // --- send ---------------------------------------------------------------------------------------------------------
@@ -391,12 +376,11 @@ class Attempt extends AttemptRecord implements Source, Limited {
     onEnd?.(this)
   }
 
-  /** However the attempt ended, it is settled, and nothing of it is left open but a stream that is being given out. */
-  onExit(exit: Exit.Exit<unknown, Outcome.Unanswered | undefined>): void {
-    if (Exit.isSuccess(exit)) return
-    const outcome = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-    this.end(outcome ?? { _tag: "Abandoned", reason: "interrupted" })
+  /** Ends without an answer, and leaves nothing of it open. */
+  private fail(outcome: Outcome.Unanswered): AttemptFailure {
+    this.end(outcome)
     this.open?.abort()
+    return this as AttemptRecord as AttemptFailure
   }
 }
 

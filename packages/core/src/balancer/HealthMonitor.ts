@@ -13,9 +13,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
-import { execute } from "../attempt/Attempt.ts"
+import { Attempt } from "../attempt/Attempt.ts"
 import { pricesInUse } from "../attempt/AttemptCost.ts"
-import type { AttemptEnvironment } from "../attempt/AttemptRecord.ts"
+import type { AttemptEnvironment, AttemptFailure } from "../attempt/AttemptRecord.ts"
 import { Deadlines } from "../attempt/Deadlines.ts"
 import { noCredential } from "../attempt/Outcome.ts"
 import { tellOutlier } from "../attempt/Outlier.ts"
@@ -170,52 +170,61 @@ export const askOneToken = (
   deployment: Deployment,
   deployments: Deployments["Service"],
   environment: AttemptEnvironment
-): Effect.Effect<string | undefined> => {
-  const attempt = execute(() => {
-    const { model } = deployment
-    const { events, settings } = deployments
-    const group = deployments.group(model)
-    if (group === undefined) return undefined
-    const now = monotonicMillis(environment.clock)
-    const request = oneToken(model)
-    const promptTokens = group.estimate.prompt(request.characters)
-    const { epoch } = deployment.breaker
-    const permit = deployment.enter(now, promptTokens + 1)
-    if (deployment.breaker.epoch !== epoch && events.hasListeners) {
-      const at = environment.clock.currentTimeMillisUnsafe()
-      events.emit<BreakerHalfOpened>({ _tag: "BreakerHalfOpened", at, target: "deployment", name: deployment.id })
-    }
-    return {
-      request,
-      permit,
-      group,
-      promptTokens,
-      timeouts: settings.timeouts,
-      configured: settings.timeouts,
-      patience: undefined,
-      deadline: now + settings.health.check.timeout,
-      asksUsage: false,
-      isRenewal: false,
-      source: undefined,
-      isRepeat: false,
-      wasTold: false,
-      onOpen: undefined,
-      role: "check",
-      placement: undefined,
-      selection: undefined,
-      trace: undefined,
-      onEnd: undefined
-    }
+): Effect.Effect<string | undefined> =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => reserveCheck(deployment, deployments, environment)),
+    (attempt) => attempt === undefined ? Effect.undefined : Effect.match(attempt.run(), checked),
+    (attempt, exit) => Effect.sync(() => attempt?.release(exit))
+  )
+
+const reserveCheck = (
+  deployment: Deployment,
+  deployments: Deployments["Service"],
+  environment: AttemptEnvironment
+): Attempt | undefined => {
+  const { model } = deployment
+  const { events, settings } = deployments
+  const group = deployments.group(model)
+  if (group === undefined) return undefined
+  const now = monotonicMillis(environment.clock)
+  const request = oneToken(model)
+  const promptTokens = group.estimate.prompt(request.characters)
+  const { epoch } = deployment.breaker
+  const permit = deployment.enter(now, promptTokens + 1)
+  if (deployment.breaker.epoch !== epoch && events.hasListeners) {
+    const at = environment.clock.currentTimeMillisUnsafe()
+    events.emit<BreakerHalfOpened>({ _tag: "BreakerHalfOpened", at, target: "deployment", name: deployment.id })
+  }
+  return new Attempt({
+    request,
+    permit,
+    group,
+    promptTokens,
+    timeouts: settings.timeouts,
+    configured: settings.timeouts,
+    patience: undefined,
+    deadline: now + settings.health.check.timeout,
+    asksUsage: false,
+    isRenewal: false,
+    source: undefined,
+    isRepeat: false,
+    wasTold: false,
+    onOpen: undefined,
+    role: "check",
+    placement: undefined,
+    selection: undefined,
+    trace: undefined,
+    onEnd: undefined
   }, environment)
-  return Effect.matchEffect(attempt, {
-    onSuccess: () => Effect.undefined,
-    onFailure: (failure) => {
-      const outcome = failure?.outcome
-      // refused or told to wait, it is there
-      if (outcome === undefined || outcome._tag === "Refused" || outcome._tag === "Throttled") return Effect.undefined
-      return Effect.succeed(outcome._tag === "Failed" && outcome.effect === "missing" ? "missing" : outcome.reason)
-    }
-  })
+}
+
+/** What is wrong. Whoever refuses, or tells to wait, is there. */
+const checked = {
+  onSuccess: () => undefined,
+  onFailure: ({ outcome }: AttemptFailure) => {
+    if (outcome._tag === "Refused" || outcome._tag === "Throttled") return undefined
+    return outcome._tag === "Failed" && outcome.effect === "missing" ? "missing" : outcome.reason
+  }
 }
 
 /** Asks for the list of models, or for the configured path. Returns what is wrong, or nothing. */

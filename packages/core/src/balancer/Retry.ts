@@ -1,109 +1,79 @@
 /**
- * What follows a failed attempt: what it says about the next one, how long to wait for that, and why a request ends.
+ * What follows a failed attempt: what it says about the next one, and how long to wait for that.
  */
-import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import type { Answer } from "../attempt/Answer.ts"
-import type { AttemptFailure } from "../attempt/AttemptRecord.ts"
+import type { AttemptFailure, Patience } from "../attempt/AttemptRecord.ts"
+import { silence } from "../attempt/Deadlines.ts"
 import { isNotHere, type Outcome, type Refused } from "../attempt/Outcome.ts"
-import * as Errors from "../Errors.ts"
+import type { Permit } from "../deployment/Deployment.ts"
+import { HANG_FACTOR } from "../deployment/Latency.ts"
+import type * as Errors from "../Errors.ts"
 import { healthyShare } from "../routing/Router.ts"
 import type { BalancerState } from "./BalancerState.ts"
 import type { Call } from "./Call.ts"
-import { type NextAttempt, noneTried, queued, type Trouble } from "./NextAttempt.ts"
+import { type Choice, queued, type Target } from "./Choice.ts"
+import { type Ending, rejected } from "./Ending.ts"
 import * as Failover from "./RetrySchedule.ts"
+import { Waiting } from "./Waiting.ts"
 
-/** What a failed attempt itself says about the next: what ends the request, or an attempt that mends it. */
-interface Repair {
+/** Why nothing was sent: no deployment takes it now, or the retry budget is spent. */
+export type NotSent = "NoCandidate" | "NoBudget"
+
+/** How an attempt ended without an answer, or why there was none. */
+export type Trouble = AttemptFailure | NotSent
+
+/** What a failed attempt itself says about the next one: where it goes, or why there is none; otherwise any may do. */
+type Repair = {
   readonly stop?: Errors.LoadBalancerErrorReason
-  readonly mend?: Effect.Effect<Answer, Trouble>
-}
+  readonly target?: Target
+} | undefined
 
-const failure = (reason: Errors.LoadBalancerErrorReason, attempts: ReadonlyArray<Errors.AttemptSummary>) =>
-  new Errors.LoadBalancerError({ reason, attempts })
+type Step = Effect.Success<ReturnType<typeof Schedule.toStep<unknown, Failover.RetryContext, never, never>>>
 
 /**
  * Gets requests over failures, within attempts, deadline and retry budget.
  */
-export class Recovery {
+export class Retry {
   private readonly state: BalancerState
-  private readonly next: NextAttempt
+  private readonly choice: Choice
+  private readonly ending: Ending
+  private readonly waiting: Waiting
   private readonly schedule: Schedule.Schedule<unknown, Failover.RetryContext>
 
-  constructor(state: BalancerState, next: NextAttempt) {
+  constructor(state: BalancerState, choice: Choice, ending: Ending) {
     this.state = state
-    this.next = next
+    this.choice = choice
+    this.ending = ending
+    this.waiting = new Waiting(state, choice, ending)
     this.schedule = Failover.schedule(state.settings.failover)
   }
 
-  readonly recover: (call: Call, first: Trouble) => Effect.Effect<Answer, Errors.LoadBalancerError> = Effect
-    .fnUntraced(function*(this: Recovery, call: Call, first: Trouble) {
-      const step = yield* Schedule.toStep(call.options?.schedule ?? this.schedule)
-      let trouble = first
-      while (true) {
-        if (trouble._tag === "NoBudget") {
-          return yield* this.end(call, this.finalReason(call, call.last, "budget"))
-        }
-        const last = trouble._tag === "Attempt" ? trouble.failure : undefined
-        call.last = last ?? call.last
-        let next: Effect.Effect<Answer, Trouble> | undefined
-        if (last !== undefined) {
-          call.attempts.push(last.summary)
-          const { stop, mend } = this.repair(call, last)
-          if (stop !== undefined) return yield* this.end(call, stop)
-          next = mend
-        }
-        if (next === undefined) {
-          const stop = yield* this.prepare(call, last, step)
-          if (stop !== undefined) return yield* this.end(call, stop)
-          next = this.next.attempt(call, "panic")
-        }
-        if (this.state.isClosed) return yield* this.end(call, call.unavailable("closed"))
-        const exit = yield* Effect.exit(next)
-        if (Exit.isSuccess(exit)) return exit.value
-        const found = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-        if (found === undefined) return yield* Effect.failCause(exit.cause as Cause.Cause<never>)
-        trouble = found
-      }
-    }).bind(this)
-
-  /** The error of a request that would most likely be refused, as those before it were; nothing for any other. */
-  refuse(call: Call): Errors.LoadBalancerError | undefined {
-    if (!call.countsAsLoad || call.group.overload.admits(call.startedAt)) return undefined
-    return failure(this.throttled(call, "overload"), [])
+  /** Says, after each failure of a request, where it is tried next, when that is due; or fails with what ends it. */
+  of(call: Call): Effect.Effect<(trouble: Trouble) => Effect.Effect<Target, Errors.LoadBalancerError>> {
+    const steps = Schedule.toStep(call.options?.schedule ?? this.schedule)
+    return Effect.map(steps, (step) => (trouble) => this.next(call, trouble, step))
   }
 
-  /** The error that a request ends with: what a service said of it comes before what became of further attempts. */
-  private end(call: Call, reason: Errors.LoadBalancerErrorReason): Errors.LoadBalancerError {
-    call.judge("unanswered", this.state)
-    const { attempts, refusal } = call
-    const isOwn = reason._tag === "Rejected" || reason._tag === "ContentFiltered" || this.state.isClosed
-    // what one credential may not says little, where others fail for other reasons
-    const isLast = refusal !== undefined
-      && (refusal.elsewhere !== "denied"
-        || ((attempts.length > 1 || call.maxAttempts === 1) &&
-          attempts.every(({ outcome }) => outcome === "refused")))
-    if (isLast && !isOwn) return failure(rejected(refusal), attempts)
-    const isMissing = reason._tag === "Unavailable" && reason.limitedBy === "missing"
-    return failure(refusal !== undefined && isMissing ? call.unavailable("denied") : reason, attempts)
-  }
+  private readonly next = Effect.fnUntraced(function*(this: Retry, call: Call, trouble: Trouble, step: Step) {
+    if (trouble === "NoBudget") return yield* this.stop(call, this.ending.finalReason(call, call.last, "budget"))
+    const last = trouble === "NoCandidate" ? undefined : trouble
+    let repair: Repair
+    if (last !== undefined) {
+      call.last = last
+      call.attempts.push(last.summary)
+      repair = this.repair(call, last)
+    }
+    const stop = repair === undefined ? yield* this.prepare(call, last, step) : repair.stop
+    if (stop !== undefined) return yield* this.stop(call, stop)
+    if (this.state.isClosed) return yield* this.stop(call, call.unavailable("closed"))
+    return repair?.target ?? "panic"
+  }).bind(this)
 
-  /** What followed its first attempt has ended, one way or another. */
-  ended(call: Call, exit: Exit.Exit<unknown, Errors.LoadBalancerError>): void {
-    call.leaveLine()
-    if (Exit.isSuccess(exit) || !call.countsAsLoad) return
-    // one that was not sent to as many as usual, or could not wait for as long, says nothing of the others
-    const { attempts, maxWait } = this.state.settings.failover
-    const isHurried = call.deadline - call.startedAt < maxWait
-    if (isHurried || call.attempts.length < Math.min(attempts, call.group.deployments.length)) return
-    const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-    // where another request would be sent, it was this one that was refused
-    if (error?.reason._tag !== "Throttled" || this.next.wouldSendAnother(call)) return
-    call.group.overload.refused(this.state.now)
+  private stop(call: Call, reason: Errors.LoadBalancerErrorReason): Effect.Effect<never, Errors.LoadBalancerError> {
+    return Effect.fail(this.ending.end(call, reason))
   }
 
   /** Reads what only this failure can say; where it says nothing, any deployment may do. */
@@ -126,29 +96,29 @@ export class Recovery {
           // what is not its own it need not know
           call.judge("unknown", this.state, deployment)
           if (call.searchOn()) {
-            const next = this.next.decide(call)
+            const next = this.choice.decide(call)
             // a deployment that failed before is retried like any other
-            return next._tag === "Decision" && !next.isRepeat ? { mend: this.next.attempt(call) } : {}
+            return next._tag === "Decision" && !next.isRepeat ? { target: "best" } : undefined
           }
         }
         if (outcome.elsewhere === "without-usage") {
           call.counted--
-          return { mend: this.next.attempt(call, deployment) }
+          return { target: deployment }
         }
         const standard = outcome.elsewhere === "context-length" && deployment.provisioned
           ? group.deployments.filter((other) => !other.provisioned && !call.tried.has(other))
           : []
         if (standard.length > 0) {
           call.isStandardOnly = true
-          return {}
+          return undefined
         }
         call.refusal = outcome
         // where the credential may not, another resource's may
         if (outcome.elsewhere === "denied") {
-          return call.exclude(deployment.resource) ? {} : { stop: rejected(outcome) }
+          return call.exclude(deployment.resource) ? undefined : { stop: rejected(outcome) }
         }
         return this.mayAskAnother(call, last, outcome)
-          ? { mend: this.next.attempt(call) }
+          ? { target: "best" }
           : { stop: rejected(outcome) }
       }
       case "Failed": {
@@ -156,20 +126,20 @@ export class Recovery {
           call.renewed.add(deployment.resource.name)
           deployment.resource.credential.renew()
           call.counted--
-          return { mend: this.next.attempt(call, deployment) }
+          return { target: deployment }
         }
         if (request.hasSideEffects && !outcome.unprocessed) {
           return { stop: call.unavailable("side-effects") }
         }
         if (outcome.timeout !== undefined && outcome.timeout !== "connect" && ++call.timedOut > 1) {
-          return { stop: this.finalReason(call, last, "attempts") }
+          return { stop: this.ending.finalReason(call, last, "attempts") }
         }
         this.widen(call)
-        return {}
+        return undefined
       }
       case "Throttled":
         this.widen(call)
-        return {}
+        return undefined
     }
   }
 
@@ -189,7 +159,7 @@ export class Recovery {
       call.hasSecondOpinion = true
     }
     if (call.counted >= call.maxAttempts) return false
-    const decision = this.next.decide(call)
+    const decision = this.choice.decide(call)
     if (decision._tag === "NoCandidate" || decision.isRepeat) return false
     call.drawsOnBudget = !this.isFree(call, last, true)
     return !call.drawsOnBudget || this.state.budget.left(this.state.now) >= 1
@@ -202,16 +172,16 @@ export class Recovery {
 
   /** Waits for as long as the schedule says, within what bounds it. Returns why the request ends, if it does. */
   private readonly prepare = Effect.fnUntraced(function*(
-    this: Recovery,
+    this: Retry,
     call: Call,
     last: AttemptFailure | undefined,
     step: Effect.Success<ReturnType<typeof Schedule.toStep<unknown, Failover.RetryContext, never, never>>>
   ) {
     const now = this.state.now
     if (now >= call.deadline) return call.deadlinePassed
-    const decision = this.next.mustQueue(call) ? queued : this.next.decide(call)
+    const decision = this.choice.mustQueue(call) ? queued : this.choice.decide(call)
     if (decision._tag === "NoCandidate") call.group.hurry()
-    const bestBet = decision._tag === "NoCandidate" && this.next.mayPanic(call, decision)
+    const bestBet = decision._tag === "NoCandidate" && this.choice.mayPanic(call, decision)
       ? decision.bestBet
       : undefined
     if (decision._tag === "NoCandidate" || decision.isRepeat) {
@@ -222,12 +192,12 @@ export class Recovery {
     // at least a moment, so that a request that finds nothing never goes round without waiting
     const wait = decision._tag === "Decision" ? 0 : Math.max(1, decision.opensAt - now)
     if (wait === Infinity && bestBet === undefined) {
-      return this.finalReason(call, last, this.ownLimit(call) ?? "no-deployment")
+      return this.ending.finalReason(call, last, this.ending.ownLimit(call) ?? "no-deployment")
     }
     const hasAnother = decision._tag === "Decision"
       ? !decision.isRepeat
       : bestBet !== undefined && !call.tried.has(bestBet)
-    if (last !== undefined && call.counted >= call.maxAttempts) return this.finalReason(call, last, "attempts")
+    if (last !== undefined && call.counted >= call.maxAttempts) return this.ending.finalReason(call, last, "attempts")
     let delay = bestBet === undefined ? wait : 0
     if (last !== undefined) {
       const context: Failover.RetryContext = {
@@ -241,10 +211,10 @@ export class Recovery {
       const stepping = step(this.state.wallNow, context)
       const stepped = yield* Effect.exit(Effect.timeout(stepping, Math.ceil(call.deadline - now)))
       if (this.state.now >= call.deadline) return call.deadlinePassed
-      if (Exit.isFailure(stepped)) return this.finalReason(call, last, "schedule")
+      if (Exit.isFailure(stepped)) return this.ending.finalReason(call, last, "schedule")
       delay = Duration.toMillis(stepped.value[1])
       call.drawsOnBudget = !this.isFree(call, last, hasAnother && bestBet === undefined)
-      if (call.drawsOnBudget && this.state.budget.left(now) < 1) return this.finalReason(call, last, "budget")
+      if (call.drawsOnBudget && this.state.budget.left(now) < 1) return this.ending.finalReason(call, last, "budget")
     }
     const isToldToWait = wait > 0 && bestBet === undefined
     if (delay > 0) {
@@ -254,8 +224,8 @@ export class Recovery {
         if (decision._tag === "NoCandidate" && decision.isMissing) return call.unavailable("missing")
         // what failed last is no throttling, even where others are
         return last?.outcome._tag === "Failed"
-          ? this.finalReason(call, last, this.ownLimit(call) ?? "no-deployment")
-          : call.throttledFor(wait, this.ownLimit(call))
+          ? this.ending.finalReason(call, last, this.ending.ownLimit(call) ?? "no-deployment")
+          : call.throttledFor(wait, this.ending.ownLimit(call))
       }
     }
     // only now is it known that it goes on
@@ -270,67 +240,8 @@ export class Recovery {
     this.state.narrator.waiting(call, delay)
     const began = this.state.now
     const waited = Effect.sync(() => void (call.waited += this.state.now - began))
-    return yield* Effect.ensuring(this.waitInLine(call, delay), waited)
+    return yield* Effect.ensuring(this.waiting.inLine(call, delay), waited)
   }).bind(this)
-
-  /**
-   * Waits in line for as long as it is told to, or less where a deployment is back sooner. Returns why the request ends,
-   * if its patience does first.
-   */
-  private readonly waitInLine = Effect.fnUntraced(function*(this: Recovery, call: Call, delay: number) {
-    const { line } = call.group
-    const { maxWait, maxWaiting } = this.state.settings.failover
-    const began = this.state.now
-    const isPinned = call.resources !== undefined
-    const isAside = isPinned || this.next.wouldSendAnother(call)
-    if (isAside && !this.next.mustQueue(call)) {
-      // nobody else waits for just this resource, or was told just this, so it holds nobody up
-      yield* this.state.pause(delay)
-      return undefined
-    }
-    if (call.place === undefined && line.length >= maxWaiting) return this.overtake(call)
-    if (call.place === undefined) {
-      const isStanding = line.standingFor(began) > maxWait
-      call.longestWait = isStanding ? Math.min(maxWait, call.waited + STANDING_PATIENCE * maxWait) : maxWait
-      call.place = line.enter(began)
-    }
-    const patience = Math.max(0, Math.min(call.longestWait - call.waited, call.deadline - began))
-    const isFirst = yield* this.state.waitFor(call.place.turn, patience)
-    let now = this.state.now
-    if (isPinned) {
-      call.leaveLine()
-      call.skipsQueue = true
-      return undefined
-    }
-    if (isFirst) {
-      while (!this.state.isClosed && now < began + delay && !this.isBackSooner(call)) {
-        // what others may use is not what it waits for
-        if (this.next.wouldSendAnother(call)) call.leaveLine()
-        yield* this.state.pause(Math.min(LOOK_EVERY, began + delay - now))
-        now = this.state.now
-      }
-    }
-    if (isFirst || this.state.isClosed) return undefined
-    return now >= call.deadline ? call.deadlinePassed : this.overtake(call)
-  }).bind(this)
-
-  /** Whether a deployment can be asked before it was told to be: any, or after a failure one that was not asked yet. */
-  private isBackSooner(call: Call): boolean {
-    call.group.hurry()
-    const decision = this.next.decide(call)
-    return decision._tag === "Decision" && (call.last === undefined || !decision.isRepeat)
-  }
-
-  /** It can wait no longer. Where those before it wait for more than it needs, it goes ahead of them; else it ends. */
-  private overtake(call: Call): Errors.LoadBalancerErrorReason | undefined {
-    call.skipsQueue = true
-    const decision = this.next.decide(call)
-    if (decision._tag === "Decision") return undefined
-    if (decision.isMissing) return call.unavailable("missing")
-    return call.last?.outcome._tag === "Failed"
-      ? this.finalReason(call, call.last, this.ownLimit(call) ?? "waiting")
-      : this.throttled(call)
-  }
 
   /**
    * Retries that cost no budget: away from a throttled deployment, and each request's first to a deployment with quota,
@@ -341,54 +252,38 @@ export class Recovery {
     return last.outcome._tag === "Throttled" || call.counted === 1
   }
 
-  /** Why others would be sent, where it is for its own sake that it is told to wait. */
-  private ownLimit(call: Call): Errors.LimitedBy | undefined {
-    if (call.refusal?.elsewhere === "denied") return "denied"
-    return call.told !== undefined && this.next.wouldSendAnother(call) ? "told" : undefined
-  }
-
-  private finalReason(
-    call: Call,
-    last: AttemptFailure | undefined,
-    limitedBy: Errors.LimitedBy
-  ): Errors.LoadBalancerErrorReason {
-    const timeout = last?.outcome._tag === "Failed" ? last.outcome.timeout : undefined
-    if (timeout !== undefined && timeout !== "answer") return call.timedOutIn(timeout)
-    return last?.outcome._tag === "Throttled"
-      ? this.throttled(call, limitedBy)
-      : call.unavailable(limitedBy, this.state.now)
-  }
-
-  /** It was throttled, and told when to come back, as far as anybody knows. */
-  private throttled(call: Call, limitedBy: Errors.LimitedBy = "waiting"): Errors.LoadBalancerErrorReason {
-    const decision = this.next.decide(call, noneTried)
-    if (decision._tag === "Decision") return call.throttledFor(SHORTEST_RETRY_AFTER, limitedBy)
-    const wait = Math.max(SHORTEST_RETRY_AFTER, decision.opensAt - this.state.now)
-    return wait === Infinity ? call.unavailable(limitedBy) : call.throttledFor(wait, this.ownLimit(call))
+  /**
+   * An answer, or a stream's content, of which nothing is heard for several times as long as the slowest of its kind take may
+   * never come. It is given up once, for another deployment; the second time it may take as long as it likes.
+   */
+  patienceOf(call: Call, permit: Permit): Patience | undefined {
+    const { group, maxAttempts, options, request: { hasSideEffects }, timeouts } = call
+    const slowest = group.expected.slowest(permit.kind)
+    if (maxAttempts === 1 || hasSideEffects || options?.schedule !== undefined || slowest === undefined) {
+      return undefined
+    }
+    const least = timeouts.firstEvent ?? (group.reasons ? silence.reasoning : silence.usual)
+    const millis = Math.max(least, HANG_FACTOR * slowest * permit.expected)
+    if (millis === Infinity) return undefined
+    return {
+      millis,
+      hasAnother: () => {
+        if (call.timedOut > 0 || call.counted >= maxAttempts || !call.isAlone) return false
+        const isFree = call.counted === 1 && healthyShare(group) >= 0.5
+        if (!isFree && this.state.budget.left(this.state.now) < 1) return false
+        try {
+          const decision = this.choice.decide(call)
+          return decision._tag === "Decision" && !decision.isRepeat
+        } catch {
+          // a selector of the caller's own; it will be heard of when it is asked to choose
+          return false
+        }
+      }
+    }
   }
 }
-
-/** What a throttled caller is told to wait, in milliseconds, even where a deployment has just come back. */
-const SHORTEST_RETRY_AFTER = 1000
-
-/**
- * Share of the longest wait that is left to those who come to a line that has stood for longer than that. A standing line
- * adds its length to every answer, and serves no more; a short one serves as many. (The rule of controlled delay, CoDel.)
- */
-const STANDING_PATIENCE = 0.1
 
 /** How long the refusals of a deployment are asked of another, after one that a peer answered, in milliseconds. */
 const SUSPECTED_FOR = 60_000
-
-/** How often the first in line looks whether a deployment is back before it was told to be, in milliseconds. */
-const LOOK_EVERY = 100
-
-/** The service's refusal as the caller's error. */
-const rejected = ({ body, code, headers, message, status, text }: Refused): Errors.LoadBalancerErrorReason => {
-  const fields = { status, code, description: message, body, text, headers }
-  return code === "content_filter"
-    ? new Errors.ContentFiltered(fields)
-    : new Errors.Rejected({ ...fields, by: "service" })
-}
 
 const isTimeout = (outcome: Outcome): boolean => outcome._tag === "Failed" && outcome.timeout !== undefined
