@@ -31,6 +31,9 @@ const beside = (names: ReadonlyArray<string>, fault: SimulatedFault, config: Fle
   return made
 }
 
+/** A word every 100 ms. */
+const words = { latency: { ...steady, perOutputTokenMs: 100, tokensPerEvent: 1 } }
+
 /** Asks so often for what nobody gives it, and does not wait for what comes of it. */
 const misbehave = (times: number, every = 0) =>
   Effect.gen(function*() {
@@ -147,7 +150,6 @@ describe("a failing deployment", () => {
     }).pipe(Effect.provide(made.layer))
   })
 
-  const words = { latency: { ...steady, perOutputTokenMs: 100, tokensPerEvent: 1 } }
   const cutLater = { kind: "cut", afterEvents: 5, ending: "reset" } satisfies SimulatedFault
 
   const broken = (then: Effect.Effect<void, unknown, LoadBalancer>, clear: boolean) => {
@@ -169,7 +171,7 @@ describe("a failing deployment", () => {
         yield* Effect.forkChild(Effect.ignore(Stream.runDrain(lb.chatStream(hello))), { startImmediately: true })
         yield* TestClock.adjust(120)
         // its content has begun, as that of all the others had
-        assert.strictEqual((yield* stateOf("east")).state, "half-open")
+        assert.strictEqual((yield* stateOf("east")).state, "open")
         yield* then
       })
     )
@@ -188,10 +190,38 @@ describe("a failing deployment", () => {
     broken(
       Effect.gen(function*() {
         yield* TestClock.adjust(1_000)
-        assert.strictEqual((yield* stateOf("east")).state, "open")
+        const { opensIn, state } = yield* stateOf("east")
+        assert.strictEqual(state, "open")
+        // for longer than the first time
+        assert.isAbove(opensIn!, 4_000)
       }),
       false
     ))
+
+  for (
+    const [what, left] of [
+      ["nobody reads on", (lb: LoadBalancer["Service"]) =>
+        Effect.scoped(Effect.gen(function*() {
+          yield* yield* Stream.toPull(lb.chatStream(hello))
+          return yield* Effect.never
+        }))],
+      [
+        "is left after three words",
+        (lb: LoadBalancer["Service"]) => Stream.runDrain(Stream.take(lb.chatStream(hello), 3))
+      ]
+    ] as const
+  ) {
+    it.effect(`whose streams broke is not kept out by a probe that ${what}`, () =>
+      broken(
+        Effect.gen(function*() {
+          const lb = yield* LoadBalancer
+          yield* ask(60, 500, () => left(lb))
+          yield* ask(20, 500, () => chat)
+          assert.strictEqual((yield* stateOf("east")).state, "healthy")
+        }),
+        true
+      ))
+  }
 
   it.effect("that is silent, and left for that before a breaker could count to five, is told of", () => {
     const made = fleet(["east", "west", "north"].map((name) => service(name)), {
@@ -205,7 +235,7 @@ describe("a failing deployment", () => {
         for (let i = 0; i < 10; i++) yield* answer(Stream.runDrain(lb.chatStream(hello)))
         made.services["east"]!.fault("*", { kind: "hang" })
         const before = sent(made)["east"]!
-        for (let i = 0; i < 100; i++) {
+        for (let i = 0; i < 300; i++) {
           yield* Effect.forkChild(Stream.runDrain(lb.chatStream(hello)), { startImmediately: true })
           yield* TestClock.adjust(200)
         }
@@ -214,6 +244,66 @@ describe("a failing deployment", () => {
       })
     )
   })
+})
+
+/** Asks so many times, so many milliseconds apart, and does not wait for what comes of it. */
+const ask = <A, E>(times: number, every: number, request: (i: number) => Effect.Effect<A, E, LoadBalancer>) =>
+  Effect.gen(function*() {
+    for (let i = 0; i < times; i++) {
+      yield* Effect.forkChild(Effect.exit(request(i)), { startImmediately: true })
+      yield* TestClock.adjust(every)
+    }
+  })
+
+const chat = Effect.flatMap(LoadBalancer, (lb) => lb.chat(hello))
+const stream = Effect.flatMap(LoadBalancer, (lb) => Stream.runDrain(lb.chatStream(hello)))
+
+/** Five failures, and then nothing is wrong but what this noise meets, beside which others ask. */
+const back = (noise: Effect.Effect<unknown, unknown, LoadBalancer>, status: number, body: object) => {
+  let isDown = true
+  const made = scripted(
+    [azure("east", { tier: 1 }), azure("west", { tier: 2 })],
+    ({ body: text, path, resource }) => {
+      if (path.includes("/files") || String(text).includes(BAD)) return { status, body }
+      return isDown && resource === "east" ? { status: 500 } : { ...completion, after: 100 }
+    }
+  )
+  return Effect.gen(function*() {
+    yield* answer(chat)
+    for (let i = 0; i < 5; i++) yield* answer(chat)
+    assert.strictEqual((yield* stateOf("east")).state, "open")
+    isDown = false
+    yield* ask(60, 200, (i) => i % 2 === 0 ? noise : chat)
+    assert.strictEqual((yield* stateOf("east")).state, "healthy")
+  }).pipe(Effect.provide(made.layer))
+}
+
+describe("a breaker", () => {
+  it.effect("opens for streams that all break after seconds, however many begin meanwhile", () => {
+    const made = fleet(
+      ["east", "west", "north"].map((name) => service(name, { ...words, reply: () => "so ".repeat(40) }))
+    )
+    return run(
+      made,
+      Effect.gen(function*() {
+        const events = yield* listen
+        yield* ask(20, 200, () => stream)
+        made.services["east"]!.fault("*", { kind: "cut", afterEvents: 30, ending: "reset" })
+        const before = sent(made)["east"]!
+        yield* ask(150, 200, () => stream)
+        assert.isNotEmpty(heard(events, "BreakerOpened"))
+        assert.isBelow(sent(made)["east"]! - before, 40)
+      })
+    )
+  })
+
+  it.effect("is kept open by nothing that is told of an endpoint", () =>
+    back(Effect.flatMap(LoadBalancer, (lb) => lb.request({ path: "/files/file-x" })), 404, { error: { message: "?" } }))
+
+  it.effect("is closed by a probe that is refused for its content", () =>
+    back(Effect.flatMap(LoadBalancer, (lb) => lb.chat(bad)), 400, {
+      error: { code: "content_filter", message: "The response was filtered.", type: null, param: "prompt" }
+    }))
 })
 
 describe("answers that do not say what they billed", () => {

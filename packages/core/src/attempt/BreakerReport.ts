@@ -22,24 +22,17 @@ export const resourceAnswered = (attempt: AttemptRecord, now: number): void => {
 
 /** It answers, if only with a refusal that is the request's own. */
 export const markAlive = (attempt: AttemptRecord, now: number): void => {
-  const { deployment: { breaker, id }, plan: { permit, request } } = attempt
-  if (isEndpoint(request.scope)) {
-    breaker.release(permit.epoch)
-    return
-  }
+  const { deployment: { breaker, id }, plan: { permit } } = attempt
   const wasClosed = breaker.isClosed
   permit.epoch = breaker.succeed(permit.epoch, now)
   if (!wasClosed && breaker.isClosed) tellClosed(attempt, "deployment", id)
 }
 
-/** Whether only its end says that its deployment is well: where answers broke after they had begun, beginning shows nothing. */
-const isEndAwaited = ({ deployment: { breaker }, endedAt, plan: { permit } }: AttemptRecord): boolean =>
-  endedAt === undefined && breaker.isClosedByEnd && isProbing(breaker, permit.epoch)
-
-/** Alive, and there, and able to answer. */
+/** Alive, and there, and able to answer. Where answers broke after they had begun, only its end will say so. */
 export const markHealthy = (attempt: AttemptRecord, now: number): void => {
-  const { deployment, plan: { permit, request } } = attempt
-  if (!isEndAwaited(attempt)) markAlive(attempt, now)
+  const { deployment, endedAt, plan: { permit, request } } = attempt
+  if (endedAt === undefined && deployment.breaker.isClosedByEnd) deployment.breaker.suspend(permit.epoch, now)
+  else markAlive(attempt, now)
   deployment.cooldownOf(request.scope)?.answered(now, permit.startedAt)
   deployment.resource.succeeded(now)
   if (isEndpoint(request.scope)) return
@@ -48,26 +41,20 @@ export const markHealthy = (attempt: AttemptRecord, now: number): void => {
 }
 
 /** One more failure of a deployment, weighed against how its peers do. */
-export const failDeployment = (attempt: AttemptRecord, reason: string, now: number): void => {
-  const { deployment, environment, plan: { group, permit, request } } = attempt
+export const failDeployment = (attempt: AttemptRecord, reason: string, now: number, weight = 1): void => {
+  const { deployment, environment, plan: { group, permit } } = attempt
   const { breaker } = deployment
-  // an endpoint of the resource says nothing of any deployment
-  if (isEndpoint(request.scope)) {
-    breaker.release(permit.epoch)
-    return
-  }
   // whether a peer would have gone on with what had begun is not known, so it takes more of them
   const hadBegun = permit.firstByteAt !== undefined
   const peers = (hadBegun ? BROKEN_LATER : 1) * group.peersShare(deployment, now)
-  if (!breaker.fail(permit.epoch, now, environment.random(), reason, peers, hadBegun)) return
+  if (!breaker.fail(permit.epoch, now, environment.random(), reason, peers, hadBegun, weight)) return
   tellOpened(attempt, "deployment", deployment.id, breaker, reason, now)
 }
 
-/** A failure that may be its request's own, where others lately were. */
-export const doubtDeployment = (attempt: AttemptRecord, reason: string, now: number): void => {
-  const { deployment: { breaker, id }, environment, plan: { permit, request } } = attempt
-  if (isEndpoint(request.scope)) breaker.release(permit.epoch)
-  else if (breaker.failDoubtfully(permit.epoch, now, environment.random(), reason)) {
+/** A failure that may be its request's own, as others lately were, or of a caller who sent several at once. */
+export const doubtDeployment = (attempt: AttemptRecord, reason: string, now: number, weight: number): void => {
+  const { deployment: { breaker, id }, environment, plan: { permit } } = attempt
+  if (breaker.failDoubtfully(permit.epoch, now, environment.random(), reason, weight)) {
     tellOpened(attempt, "deployment", id, breaker, reason, now)
   }
 }

@@ -5,6 +5,7 @@
  */
 import type { CooledDown, DeploymentMissing } from "../deployment/DeploymentEvent.ts"
 import { HANG_FACTOR } from "../deployment/Latency.ts"
+import { isEndpoint } from "../request/Scope.ts"
 import type { AttemptRecord } from "./AttemptRecord.ts"
 import {
   doubtDeployment,
@@ -64,7 +65,7 @@ const succeeded = (attempt: AttemptRecord, now: number): void => {
     group.answered(permit, now)
     resourceAnswered(attempt, now)
     markHealthy(attempt, now)
-  } else if (isProbing(deployment.breaker, permit.epoch)) markAlive(attempt, now)
+  } else if (deployment.breaker.isClosedByEnd) markAlive(attempt, now)
   bill(attempt, now)
   if (request.operation === "other") return
   if (usage !== undefined) {
@@ -92,7 +93,7 @@ const throttled = (attempt: AttemptRecord, { reason, status, wait }: Throttled, 
 }
 
 const refused = (attempt: AttemptRecord, outcome: Refused, now: number): void => {
-  const { deployment, plan: { permit } } = attempt
+  const { deployment, plan: { permit, request } } = attempt
   const { breaker, quota, resource } = deployment
   if (outcome.elsewhere === "without-usage") deployment.refuseUsage(now)
   else deployment.refusedInARow++
@@ -102,9 +103,11 @@ const refused = (attempt: AttemptRecord, outcome: Refused, now: number): void =>
   attempt.isProbe = isDenied
     ? isProbing(resource.breaker, permit.resourceEpoch)
     : isProbing(breaker, permit.epoch)
-  breaker.suspend(permit.epoch, now)
-  // a rule or a right says neither that the resource is well nor that it is not
-  if (isDenied) resource.breaker.suspend(permit.resourceEpoch, now)
+  if (outcome.elsewhere === "without-usage") breaker.release(permit.epoch)
+  else breaker.suspend(permit.epoch, now)
+  // a rule or a right says neither that the resource is well nor that it is not, and one to an endpoint never will
+  if (isDenied && isEndpoint(request.scope)) resource.breaker.release(permit.resourceEpoch)
+  else if (isDenied) resource.breaker.suspend(permit.resourceEpoch, now)
   else resourceAnswered(attempt, now)
   if (outcome.contextLimit !== undefined && deployment.provisioned && isPromptTooLong(attempt)) {
     deployment.limitContext(outcome.contextLimit, now)
@@ -136,9 +139,11 @@ const failed = (attempt: AttemptRecord, outcome: Failed, now: number): void => {
   attempt.isAccusing = true
   attempt.isProbe = isProbing(breaker, permit.epoch)
   // what is too slow here may be too slow anywhere
-  const speaksNow = timeout === undefined && !isRepeat && breaker.isNews(permit.startedAt)
-  const isDoubtful = group.isDoubtful(now)
-  attempt.isCounted = effect === "count" && (attempt.isProbe || (speaksNow && !isDoubtful))
+  const speaksNow = timeout === undefined && !isRepeat
+  const weight = (breaker.hear(permit.startedAt, now) ? 1 : HELD) * (group.isDoubtful(now) ? HELD : 1)
+  // of what had begun no peer is asked, and nobody judges it
+  const isJudged = permit.firstByteAt === undefined
+  attempt.isCounted = effect === "count" && (attempt.isProbe || (speaksNow && (weight === 1 || !isJudged)))
   if (effect === "missing") {
     breaker.release(permit.epoch)
     tellCooldown(attempt, deployment.cooldown.beginMissing(now, reason, source, wasTold, permit.startedAt), reason)
@@ -151,9 +156,15 @@ const failed = (attempt: AttemptRecord, outcome: Failed, now: number): void => {
       reason
     )
   }
-  if (attempt.isCounted) failDeployment(attempt, reason, now)
-  else if (speaksNow) doubtDeployment(attempt, reason, now)
+  if (attempt.isCounted) failDeployment(attempt, reason, now, weight)
+  else if (speaksNow) doubtDeployment(attempt, reason, now, weight)
 }
+
+/**
+ * What a failure weighs in the row until it is judged, where its request may be to blame itself, as others lately were; and
+ * where it was under way together with another that failed, and may be of the same caller.
+ */
+const HELD = 0.25
 
 const abandoned = (attempt: AttemptRecord, now: number): void => {
   const { deployment, plan: { group, permit, request } } = attempt
@@ -164,7 +175,7 @@ const abandoned = (attempt: AttemptRecord, now: number): void => {
     const limit = group.expected.slowest(kindOf(request))
     const isHang = limit !== undefined && waitRatio(attempt, now) > HANG_FACTOR * limit
     if (isHang && group.hasHealthyPeer(deployment, now)) return failDeployment(attempt, "hang", now)
-  }
+  } else if (deployment.breaker.isClosedByEnd) markAlive(attempt, now)
   deployment.breaker.release(permit.epoch)
 }
 

@@ -22,6 +22,9 @@ const READ = 0.5
  */
 const HELD_BACK = 0.1
 
+/** After so many answers of a model that did not say what they billed, none is expected to. */
+const UNTOLD = 10
+
 /** What an attempt is timed as. */
 export const kindOf = (request: LlmRequest): "first-token" | "answer" =>
   request.stream || request.operation === "embeddings" ? "first-token" : "answer"
@@ -50,7 +53,7 @@ export const timeAnswer = (attempt: AttemptRecord, now: number): void => {
   if (firstByteAt === undefined) {
     const kind = kindOf(request)
     // of one that does not say how long it is, where others do, nobody knows how long it should take
-    if (kind === "answer" && usage === undefined && group.tellsUsage) return
+    if (kind === "answer" && usage === undefined && (group.tellsUsage || group.untold++ < UNTOLD)) return
     const size = kind === "answer" ? usage?.completionTokens ?? group.estimate.unlimitedOutput : uncached
     observe(attempt, deployment.latency, kind, now - startedAt, size, now)
     return

@@ -80,7 +80,7 @@ const judgeRefused = (
     attempt.deployment.refutedAt = now
     failDeployment(attempt, `http ${status}`, now)
     noteWorse(attempt, `http ${status}`, now)
-  } else if (attempt.isProbe && verdict !== "unknown") {
+  } else if (attempt.isProbe && verdict !== "unknown" && !attempt.deployment.breaker.isClosedByEnd) {
     markAlive(attempt, now)
   }
 }
@@ -95,8 +95,8 @@ const judgeFailed = (
   if (effect !== "count") return
   const endedAt = attempt.endedAt!
   const isLate = timeout !== undefined
-  // where there is only one, nobody else could show it to be well
-  if (verdict === "unanswered" && group.deployments.length > 1 && isAlive(deployment, now)) {
+  // where there is only one, nobody else could show it to be well; and a probe of which nobody knows says nothing of it
+  if (verdict === "unanswered" && group.deployments.length > 1 && (isProbe || isAlive(deployment, now))) {
     if (isCounted) deployment.breaker.pardon(permit.epoch, endedAt, now, isProbe)
     return
   }
@@ -104,7 +104,10 @@ const judgeFailed = (
   // what came at once, and may be the request's own, counts in full only where a peer answers it
   const isHeld = verdict === "answered" || (isLate && group.hasHealthyPeer(deployment, now))
   if (!isCounted && isHeld && !(isLate && isOwnPatience(attempt, timeout))) failDeployment(attempt, reason, now)
-  if (verdict === "answered") noteWorse(attempt, reason, now, isLate ? NOTED_LATE : undefined)
+  // of what had begun no peer was asked: what they do with others of their own says enough
+  const isWorse = permit.firstByteAt !== undefined
+    && deployment.breaker.successShare(now) < NOTED_SHARE * group.peersShare(deployment, now)
+  if (verdict === "answered" || isWorse) noteWorse(attempt, reason, now, isLate)
 }
 
 /**
@@ -139,12 +142,14 @@ const NOTED_ROUNDS = 3
 /** Share of answered requests below which people are told, though a deployment stays in use. */
 const NOTED_SHARE = 0.95
 
-/** So many requests say enough of that share where the service was silent: it is left for that, so more are long in coming. */
-const NOTED_LATE = 3
+/** So many time limits in a row are told of before that share says enough: it is left for them, so more are long in coming. */
+const NOTED_LATE = 2
 
 /** Peers answer what it does not. */
-const noteWorse = (attempt: AttemptRecord, reason: string, now: number, least?: number): void => {
-  if (attempt.deployment.breaker.successShare(now, least) < NOTED_SHARE) noteOutlier(attempt, reason, now)
+const noteWorse = (attempt: AttemptRecord, reason: string, now: number, isLate = false): void => {
+  const { breaker } = attempt.deployment
+  const isNoted = breaker.successShare(now) < NOTED_SHARE || (isLate && breaker.failuresInARow >= NOTED_LATE)
+  if (isNoted) noteOutlier(attempt, reason, now)
 }
 
 const noteOutlier = ({ deployment, environment: { events }, wallNow }: AttemptRecord, reason: string, now: number) =>

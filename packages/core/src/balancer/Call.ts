@@ -159,11 +159,11 @@ export class Call {
     for (const attempt of accusations) {
       if (only !== undefined && only !== attempt.deployment) {
         this.accusations.push(attempt)
+      } else if (attempt.outcome._tag === "Refused" && verdict === "unanswered") {
+        judge(attempt, "unanswered", now)
       } else if (seen === "unproven" && attempt.outcome._tag !== "Throttled") {
         doubtWait(attempt, now)
         this.accusations.push(attempt)
-      } else if (attempt.outcome._tag === "Refused" && verdict === "unanswered") {
-        judge(attempt, "unanswered", now)
       } else judge(attempt, typeof seen === "string" ? seen : peerVerdict(attempt, seen), now)
     }
   }

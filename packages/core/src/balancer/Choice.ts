@@ -90,19 +90,26 @@ export class Choice {
     return decide(this.queryOf(call, tried, now), this.state.routing, now, this.state.random)
   }
 
-  /**
-   * Whether another request of its size, of the deployments' own traffic and told nothing yet, would be sent, or sooner than
-   * this one: then it is for its own sake that it waits.
-   */
+  /** Whether another request of its size, of the deployments' own traffic and told nothing yet, would be sent. */
   wouldSendAnother(call: Call): boolean {
+    return this.decideFor(call, undefined)._tag === "Decision"
+  }
+
+  /** Whether another would be sent, or sooner than this one: then it is for its own sake that this one waits for longer. */
+  standsAside(call: Call): boolean {
+    const another = this.decideFor(call, undefined)
+    if (another._tag === "Decision" || (another.isOutage && another.bestBet !== undefined)) return true
+    if (call.told === undefined && call.request.scope === undefined) return false
+    const own = this.decideFor(call, call)
+    return own._tag === "NoCandidate" && another.opensAt < own.opensAt - 1
+  }
+
+  /** What would be decided for a request like this one that was not sent yet, with its own scope and times or without. */
+  private decideFor(call: Call, own: Call | undefined): Decision | NoCandidate {
     const now = this.state.now
     const query = this.queryOf(call, noneTried, now)
-    const another = { ...query, demand: { ...query.demand, scope: undefined, told: undefined } }
-    const decision = decide(another, this.state.routing, now, this.state.random)
-    if (decision._tag === "Decision" || (decision.isOutage && decision.bestBet !== undefined)) return true
-    if (call.told === undefined && call.request.scope === undefined) return false
-    const own = decide(query, this.state.routing, now, this.state.random)
-    return own._tag === "NoCandidate" && decision.opensAt < own.opensAt - 1
+    const demand = { ...query.demand, scope: own?.request.scope, told: own?.told }
+    return decide({ ...query, demand }, this.state.routing, now, this.state.random)
   }
 
   queryOf(call: Call, tried: ReadonlySet<Deployment>, now: number): Query {

@@ -31,7 +31,7 @@ export class Waiting {
     const { maxWait, maxWaiting } = this.state.settings.failover
     const began = this.state.now
     const isPinned = call.resources !== undefined
-    const isAside = isPinned || this.choice.wouldSendAnother(call)
+    const isAside = isPinned || this.choice.standsAside(call)
     if (isAside && !this.choice.mustQueue(call)) {
       // nobody else waits for just this resource, or was told just this, so it holds nobody up
       yield* this.state.pause(delay)
@@ -54,7 +54,7 @@ export class Waiting {
     if (isFirst) {
       while (!this.state.isClosed && now < began + delay && !this.isBackSooner(call)) {
         // what others may use is not what it waits for
-        if (this.choice.wouldSendAnother(call)) call.leaveLine()
+        if (this.choice.standsAside(call)) call.leaveLine()
         yield* this.state.pause(Math.min(LOOK_EVERY, began + delay - now))
         now = this.state.now
       }

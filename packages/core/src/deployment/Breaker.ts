@@ -6,7 +6,7 @@
  *     half-open --(success, or a refusal that peers repeat)--> closed
  *     half-open --(failure)--> open, for longer
  *     half-open --(throttled, abandoned)--> open again, its time over: the next taker probes
- *     half-open --(refused, and nobody knows yet by whose fault)--> open again, for longer each time
+ *     half-open --(refused, or begun, and nobody knows yet what of it)--> open again, for longer each time
  *
  * Each change of state begins a new epoch. Whoever takes a permit carries its epoch; what it reports under another
  * epoch changes nothing. The window counts exactly, in ten buckets, so what is counted in a burst leads to the same
@@ -46,6 +46,7 @@ export class Breaker {
   private head = 0
   private inARow = 0
   private failedAt = -Infinity
+  private heardAt = -Infinity
   private trips = 0
   /** Probes in a row of which it is not known yet whether they were refused for their own sake. */
   private suspensions = 0
@@ -84,6 +85,11 @@ export class Breaker {
     return this.until
   }
 
+  /** Failures since the last success; one that is held or was pardoned counts in part. */
+  get failuresInARow(): number {
+    return this.inARow
+  }
+
   /** When it last closed after a trip; `-Infinity` when it never tripped. */
   get reopenedAt(): number {
     return this.closedAt
@@ -111,7 +117,7 @@ export class Breaker {
    * epoch, or nothing when a probe is out already, or when it was opened for what no check can see.
    */
   enterCheck(): number | undefined {
-    if (this.probing || this.isCertain || this.isClosedByEnd) return undefined
+    if (this.probing || this.isCertain) return undefined
     if (this.current === "closed") return this.epoch
     this.probing = true
     if (this.current === "open") this.become("half-open")
@@ -136,11 +142,20 @@ export class Breaker {
    *
    * @param peers share of their requests that peers answered of late: one that does as well is not opened for its share
    * @param hadBegun whether its answer had begun: then only one that comes to its end shows that it is well again
+   * @param weight what it counts for in the row
    */
-  fail(epoch: number, now: number, random: number, reason: string, peers = 1, hadBegun = false): boolean {
+  fail(
+    epoch: number,
+    now: number,
+    random: number,
+    reason: string,
+    peers = 1,
+    hadBegun = false,
+    weight = 1
+  ): boolean {
     if (!this.isCurrent(epoch)) return false
     if (this.current === "closed") {
-      this.inARow++
+      this.inARow += weight
       this.bucket(now)
       this.failures[this.head % BUCKETS]! += 1
       this.failedAt = now
@@ -152,17 +167,19 @@ export class Breaker {
   }
 
   /**
-   * Whether a failure of a request that was sent then says something new. What was under way when the last one was counted
-   * may be of the same caller, who sent several at once: it says so only once it is judged.
+   * A failure of a request that was sent then is heard. Whether that is news: what was under way when the last news was heard
+   * may be of the same caller, who sent several at once.
    */
-  isNews(startedAt: number): boolean {
-    return startedAt >= this.failedAt
+  hear(startedAt: number, now: number): boolean {
+    if (startedAt < this.heardAt) return false
+    this.heardAt = now
+    return true
   }
 
-  /** The request failed, and may be pardoned. Returns whether this opened the breaker. */
-  failDoubtfully(epoch: number, now: number, random: number, reason: string): boolean {
+  /** The request failed, and is to be judged: until then it counts for part of one. Returns whether this opened the breaker. */
+  failDoubtfully(epoch: number, now: number, random: number, reason: string, weight: number): boolean {
     if (epoch !== this.epoch) return false
-    this.inARow += PARDONED
+    this.inARow += weight
     if (this.inARow < this.options.consecutiveFailures) return false
     this.open(now, random, reason)
     return true
@@ -227,7 +244,10 @@ export class Breaker {
     }
   }
 
-  /** The probe was refused, and a peer may think for long before it says who is right: the next waits, each for longer. */
+  /**
+   * What the probe says is known only later: a peer may think for long before it says who is right in refusing, and a stream
+   * may break before its end. The next one waits, each for longer.
+   */
   suspend(epoch: number, now: number): void {
     if (epoch === this.epoch && this.current === "half-open") {
       this.until = now + Math.min(this.options.openFor * 2 ** Math.min(this.suspensions++, 30), this.options.maxOpenFor)

@@ -23,10 +23,11 @@ const MISSING_FIRST = 30_000
 const DISBELIEF = 60_000
 
 /**
- * So many requests refused one after the other, without an answer between them, are believed whatever was contradicted
- * before. Those that were under way together count once: they may be of one caller, who sent them at once.
+ * So many requests refused without an answer between them are believed whatever was contradicted before. One that was under
+ * way together with another counts for less: they may be of one caller, who sent them at once.
  */
 const BELIEVED_IN_A_ROW = 4
+const TOGETHER = 0.1
 
 /**
  * How soon another request may try a cooldown, in milliseconds: services refuse at once, and whoever tries may be of the
@@ -59,7 +60,7 @@ export class Cooldown {
   /** Cooldowns in a row that peers confirmed, without an answer between them. */
   private rounds = 0
   private refusedInARow = 0
-  private refusedAt = -Infinity
+  private heardAt = -Infinity
   private disbelievedUntil = -Infinity
   /** Why, for people. */
   reason = ""
@@ -115,9 +116,10 @@ export class Cooldown {
     wasTold = false,
     startedAt = now
   ): number {
-    if (!wasTold && startedAt >= this.refusedAt) {
-      this.refusedInARow++
-      this.refusedAt = now
+    if (!wasTold) {
+      const isNews = startedAt >= this.heardAt
+      this.refusedInARow += isNews ? 1 : TOGETHER
+      if (isNews) this.heardAt = now
     }
     const isBelieved = source === undefined || now >= this.disbelievedUntil || this.refusedInARow >= BELIEVED_IN_A_ROW
     if (!isBelieved) return Math.max(0, this.until - now)

@@ -215,7 +215,8 @@ export class Deployment {
       startedAt: now,
       expected,
       kind,
-      epoch: this.breaker.enter(now),
+      // an endpoint says nothing of any deployment, so it is no probe
+      epoch: isOwn ? this.breaker.enter(now) : -1,
       resourceEpoch: this.resource.breaker.enter(now),
       firstByteAt: undefined,
       left: false

@@ -25,8 +25,9 @@ export class Model {
   readonly expected = new ExpectedLatency()
   /** Whether answers were seen to reason, which they may do in silence. */
   reasons = false
-  /** Whether answers were seen to tell what they billed. */
+  /** Whether answers were seen to tell what they billed, and how many did not before one did. */
   tellsUsage = false
+  untold = 0
   /** Requests that wait for a deployment to come back. */
   readonly line = new WaitingLine()
   readonly overload = new Overload()
