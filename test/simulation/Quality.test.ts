@@ -1,5 +1,6 @@
 // oxlint-disable no-await-in-loop -- runs at the same time would only take turns
 import { assert, describe, it } from "@effect/vitest"
+import { isThorough } from "../support/Check.ts"
 import { demandOf } from "./Demand.ts"
 import { evenkeel } from "./Evenkeel.ts"
 import { type Figures, figuresOf } from "./Figures.ts"
@@ -11,6 +12,11 @@ import { scenarioNamed, scenarios, untroubled } from "./Scenarios.ts"
 const SEED = 1
 const SHARE = 1 / 3
 const timeout = 120_000
+
+/** What is played in a short run too. */
+const short: ReadonlySet<string> = new Set(["equal", "failing", "sessions"])
+
+const long = it.skipIf(!isThorough)
 
 const played = new Map<string, Promise<Recording>>()
 
@@ -44,14 +50,14 @@ const figuresNamed = async (name: string): Promise<Figures> => figuresOf(await r
 
 describe("Evenkeel under simulated traffic", { concurrent: false }, () => {
   for (const { about, load, name } of scenarios) {
-    if (load > 1) continue
+    if (load > 1 || !(isThorough || short.has(name))) continue
     it(`shows no failure to callers: ${name} (${about})`, { timeout }, async () => {
       const { asked } = await recordingOf(name)
       assert.deepStrictEqual(asked.flatMap(({ failure }) => failure ?? []), [])
     })
   }
 
-  it("shows no failure to callers, whichever of their requests hang", { timeout }, async () => {
+  long("shows no failure to callers, whichever of their requests hang", { timeout }, async () => {
     // few hang before it is left, and only those that are not streamed hang for long: one seed may have none of them
     for (const seed of [2, 3]) {
       const { asked } = await play(shortened(scenarioNamed("hanging"), SHARE), evenkeel, seed)
@@ -59,7 +65,7 @@ describe("Evenkeel under simulated traffic", { concurrent: false }, () => {
     }
   })
 
-  it(
+  long(
     "is told 429 at most once in a thousand requests where quotas are unequal and 85 % are in use",
     { timeout },
     async () => {
@@ -67,7 +73,7 @@ describe("Evenkeel under simulated traffic", { concurrent: false }, () => {
     }
   )
 
-  it(
+  long(
     "keeps the p99 of the time to first token within 1.1 of the best where one is ten times slower",
     { timeout },
     async () => {
@@ -87,7 +93,7 @@ describe("Evenkeel under simulated traffic", { concurrent: false }, () => {
     }
   )
 
-  it(
+  long(
     "sends at most one in a thousand requests to one that fails at once, once that is known",
     { timeout },
     async () => {
@@ -98,7 +104,7 @@ describe("Evenkeel under simulated traffic", { concurrent: false }, () => {
   )
 
   for (const [name, share] of [["sessions", 0.99], ["sessions-hot", 0.99], ["sessions-struck", 0.95]] as const) {
-    it(
+    long(
       `keeps ${100 * share} % of the cache hits of a world where nothing is scarce or fails: ${name}`,
       { timeout },
       async () => {
@@ -114,17 +120,17 @@ describe("Evenkeel under simulated traffic", { concurrent: false }, () => {
     )
   }
 
-  it("lets those who are served wait little where more is asked for than there is", { timeout }, async () => {
+  long("lets those who are served wait little where more is asked for than there is", { timeout }, async () => {
     assert.isAtMost((await figuresNamed("unequal-114")).firstTokenP50!, 2000)
   })
 
-  it("sends at most 1.25 attempts a request where more is asked for than there is", { timeout }, async () => {
+  long("sends at most 1.25 attempts a request where more is asked for than there is", { timeout }, async () => {
     assert.isAtMost((await figuresNamed("unequal-114")).attempts, 1.25)
   })
 
   // 2 % is asked for, and missed: what is reserved for answers without a limit is more than the simulated service counts;
   // see docs/simulation.md
-  it("uses all but 3 % of the capacity where more is asked for than there is", { timeout }, async () => {
+  long("uses all but 3 % of the capacity where more is asked for than there is", { timeout }, async () => {
     assert.isAtLeast((await figuresNamed("unequal-114")).goodput!, 0.97)
   })
 })
