@@ -144,16 +144,14 @@ const cases: ReadonlyArray<Case> = [
     fires: { "40m": ["ErrorBudgetBurnsSlowly gpt-4o", "RetriesAmplify gpt-4o", "RetryBudgetSpent gpt-4o"] }
   },
   {
-    name: "panic, refusal and a line that stands",
+    name: "panic, and a line that stands",
     given: [
       series(counted.panics, { deployment: "east/gpt", ...gpt }, "0+5x30"),
-      series(observed.refusing, gpt, "1x30"),
       series(observed.queue, gpt, "3x30"),
       series(counted.panics, { deployment: "east/mini", ...mini }, "5x30"),
-      series(observed.refusing, mini, "0x30"),
       series(observed.queue, mini, "3 0 3 0 3 0 3 0 3 0 3 0 3 0 3 0 3 0 3 0 3 0 3 0 3 0 3 0")
     ],
-    fires: { "20m": ["Overload gpt-4o", "Panic gpt-4o", "QueueStanding gpt-4o"] }
+    fires: { "20m": ["Panic gpt-4o", "QueueStanding gpt-4o"] }
   },
   {
     name: "active checks that fail",

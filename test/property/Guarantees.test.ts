@@ -29,7 +29,7 @@ describe("Guarantees", () => {
   always("4: a time set by the service is not violated outside panic", Watchers.timesAreKept)
   always("5: an open breaker admits one probe at a time outside panic", Watchers.oneProbeAtATime)
   always(
-    "6: while a deployment is usable, only attempts, deadline, budget or a lasting overload refuse a request, and the error says which",
+    "6: while a deployment is usable, only attempts, deadline and budget refuse a request, and the error says which",
     Watchers.refusalsHaveReasons
   )
   always("7: bytes of two generations never meet in one answer", Watchers.generationsNeverMeet)

@@ -248,8 +248,7 @@ const holds = (
   error: LoadBalancerError,
   { at, request }: Ended,
   scenario: Scenario,
-  retriesLeft: number,
-  refusedLately: number
+  retriesLeft: number
 ): boolean => {
   const { attempts, reason } = error
   const { at: begun, fate } = scenario.requests[request]!
@@ -264,8 +263,6 @@ const holds = (
             attempts.filter(({ reason }) => /timeout/.test(reason)).length > 1
         case "budget":
           return retriesLeft < 1
-        case "overload":
-          return refusedLately >= 10
         case "denied":
           return attempts.some(({ status }) => status === 401)
         case "told":
@@ -281,18 +278,14 @@ const holds = (
 }
 
 export const refusalsHaveReasons: Guarantee = (wrong, scenario) => {
-  /** When requests ended that were sent and refused. */
-  const refusedAt: Array<number> = []
   return {
     onEnd: (ended, { deployments, lb, now }) =>
       Effect.gen(function*() {
         const error = errorOf(ended.exit)
         if (!(error instanceof LoadBalancerError)) return
-        if (error.reason._tag === "Throttled" && error.attempts.length > 0) refusedAt.push(ended.at)
         const usable = deployments.filter((deployment) => isUsable(deployment, now()))
         const { retriesLeft } = yield* lb.snapshot
-        const refusedLately = refusedAt.filter((at) => at > ended.at - 11_000).length
-        if (usable.length === 0 || holds(error, ended, scenario, retriesLeft, refusedLately)) return
+        if (usable.length === 0 || holds(error, ended, scenario, retriesLeft)) return
         wrong.push(`${error.message} (at ${ended.at}, while ${usable.map(({ id }) => id).join(", ")} was usable)`)
       })
   }

@@ -113,7 +113,6 @@ export type LimitedBy =
   | "waiting"
   | "told"
   | "denied"
-  | "overload"
   | "side-effects"
   | "no-deployment"
   | "missing"
@@ -126,7 +125,6 @@ const limitedByText: Readonly<Record<LimitedBy, string>> = {
   waiting: "too many were waiting before it",
   told: "every deployment that is left asked it to come back later",
   denied: "the credential of what is left may not do this",
-  overload: "most were refused of late",
   "side-effects": "it may have been processed, and sending it again could repeat its side effects",
   "no-deployment": "no deployment is left to try",
   missing: "the service knows no such deployment, or no such model; check the name and the configuration",
@@ -144,9 +142,6 @@ export class Throttled extends Data.TaggedError("Throttled")<{
 }> {
   override get message(): string {
     const wait = seconds(this.retryAfter)
-    if (this.limitedBy === "overload") {
-      return `Most requests to "${this.model}" were refused of late, so this one was not sent; ask for less, or try again in ${wait}.`
-    }
     return this.limitedBy === undefined
       ? `Every deployment of "${this.model}" is throttled; the first may be back in ${wait}.`
       : `The request to "${this.model}" was throttled, and ${limitedByText[this.limitedBy]}; try again in ${wait}.`

@@ -180,15 +180,6 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
         "network, DNS or credentials on our side, or all of the service.",
       panel: "Failed attempts by region"
     }),
-    alert("capacity", "warning", "Overload", {
-      expression: promql`${
-        aggregate("max", promql`max_over_time(${series(observed.refusing)}[${window("2m")}])`, model)
-      } == 1`,
-      for: "3m",
-      summary: `Requests to ${of("model")} are refused unsent`,
-      description: "As many were refused for want of quota as were answered. Shed load, or add quota or deployments.",
-      panel: "Headroom by model"
-    }),
     alert("capacity", "warning", "QueueStanding", {
       expression: promql`${
         aggregate("sum", promql`min_over_time(${series(observed.queue)}[${window("5m")}])`, model)

@@ -338,8 +338,7 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
         },
         {
           title: "What ended the search for an answer",
-          description:
-            "attempts: all failed. budget: the retry budget is spent. waiting, overload: not enough quota. " +
+          description: "attempts: all failed. budget: the retry budget is spent. waiting: not enough quota. " +
             "no-deployment: none is up. missing: the configuration is wrong.",
           kind: "timeseries",
           unit: "reqps",
@@ -619,14 +618,6 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
           kind: "timeseries",
           unit: "s",
           queries: [query(legend`${"deployment"}`, maxOf(observed.recovery, ["deployment"]))]
-        },
-        {
-          title: "Requests refused unsent",
-          description:
-            "Processes that refuse a model's requests at once, because as many were refused as answered of late.",
-          kind: "timeseries",
-          unit: "short",
-          queries: [query(legend`${"model"}`, aggregate("sum", series(observed.refusing), ["model"]))]
         }
       ]
     },

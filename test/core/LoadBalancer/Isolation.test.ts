@@ -35,7 +35,7 @@ const statesNow = Effect.gen(function*() {
   const { deployments, models, resources } = yield* (yield* LoadBalancer).snapshot
   return new Set([
     ...[...deployments, ...resources].map(({ state }) => state),
-    ...models.map(({ refusing }) => refusing ? "refusing" : "healthy")
+    ...models.map(({ waiting }) => waiting > 0 ? "waiting" : "healthy")
   ])
 })
 

@@ -1,9 +1,10 @@
 import * as BalancedHttpClient from "#core/BalancedHttpClient"
 import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
-import { Effect, Layer } from "effect"
+import { Effect, Exit, Fiber, Layer } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import { TestClock } from "effect/testing"
 import { answer, failure, hello, reasonOf, routeOf } from "../../support/Balanced.ts"
 import { azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
 
@@ -77,6 +78,49 @@ describe("a request whose every attempt is throttled", () => {
       const { choices } = yield* answer(lb.chat(hello))
       assert.strictEqual(choices[0]!.message.content, "Hello.")
       assert.lengthOf(lbs.sends, 3)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+})
+
+/** Twenty a second, for so many seconds: how many were answered. */
+const ask = (seconds: number) =>
+  Effect.gen(function*() {
+    const lb = yield* LoadBalancer
+    const fibers: Array<Fiber.Fiber<Exit.Exit<unknown, unknown>>> = []
+    for (let i = 0; i < seconds * 20; i++) {
+      fibers.push(yield* Effect.forkChild(Effect.exit(lb.chat(hello)), { startImmediately: true }))
+      yield* TestClock.adjust(50)
+    }
+    yield* TestClock.adjust("15 seconds")
+    return (yield* Effect.forEach(fibers, Fiber.join)).filter(Exit.isSuccess).length
+  })
+
+/** Three deployments that refuse while they are full. */
+const refusing = (refused: Canned) => {
+  const service = { isFull: true }
+  const lbs = scripted([azure("a"), azure("b"), azure("c")], () => service.isFull ? refused : completion)
+  return { lbs, service }
+}
+
+describe("requests to deployments that refuse everything", () => {
+  it.effect("without a time are sent no more than half of what is asked, and wait for less than a cooldown after", () => {
+    const { lbs, service } = refusing({ status: 429 })
+    return Effect.gen(function*() {
+      yield* ask(60)
+      assert.isBelow(lbs.sends.length, 600)
+      service.isFull = false
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(yield* ask(10), 200)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("with times that are too short are answered within seconds of there being room", () => {
+    const { lbs, service } = refusing(throttled(50))
+    return Effect.gen(function*() {
+      yield* ask(60)
+      service.isFull = false
+      yield* ask(5)
+      assert.strictEqual(yield* ask(10), 200)
     }).pipe(Effect.provide(lbs.layer))
   })
 })

@@ -568,31 +568,6 @@ describe("each span ends exactly once, and well unless something failed", () => 
       assertEndedOnce(recorder)
     }))
 
-  it.effect("of a request that is refused before it is sent", () =>
-    Effect.gen(function*() {
-      const refused: Canned = { status: 429, headers: { "retry-after-ms": "50" } }
-      const recorder = yield* recordScripted(
-        () => refused,
-        [azure("a"), azure("b"), azure("c")],
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          for (let i = 0; i < 800; i++) {
-            yield* Effect.forkChild(Effect.exit(lb.chat(hello)), { startImmediately: true })
-            yield* TestClock.adjust(50)
-          }
-          yield* TestClock.adjust("1 minute")
-        })
-      )
-      const held = recorder.requests().filter(({ attributes }) => attributes.get("evenkeel.limited_by") === "overload")
-      assert.isAbove(held.length, 0)
-      for (const request of held) {
-        assert.deepInclude(attributesOf(request), { "error.type": "Throttled", "evenkeel.attempts": 0 })
-        assert.strictEqual(request.duration, 0)
-        assert.isEmpty(recorder.childrenOf(request))
-      }
-      assertEndedOnce(recorder)
-    }))
-
   const situations: ReadonlyArray<{
     readonly what: string
     readonly ask: (lb: LoadBalancer["Service"]) => Effect.Effect<unknown, unknown>

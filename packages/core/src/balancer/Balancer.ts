@@ -8,7 +8,6 @@
  * and when, in `Retry`. A committed stream keeps its reservation until it ends, long after the request was answered.
  */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import type { Answer } from "../attempt/Answer.ts"
 import { Attempt } from "../attempt/Attempt.ts"
@@ -62,11 +61,6 @@ export class Balancer {
         return Effect.fail(call)
       }
       narrator.begun(call, caller.context)
-      const refusal = this.ending.refuse(call)
-      if (refusal !== undefined) {
-        narrator.searched(call, Exit.fail(refusal))
-        return Effect.fail(refusal)
-      }
       this.state.budget.deposit(call.startedAt)
       this.countSession(call)
       const first = this.mayHedge(call) ? this.hedged(call) : this.attempt(call)
@@ -91,7 +85,7 @@ export class Balancer {
         trouble = tried.failure
       }
     })
-    return Effect.onExit(search, (exit) => Effect.sync(() => this.ending.ended(call, exit)))
+    return Effect.ensuring(search, Effect.sync(() => call.leaveLine()))
   }
 
   /** One attempt: reserve, send, settle. */
@@ -185,7 +179,6 @@ export class Balancer {
     if (call.isSearching) owners.remember(call.request.pin!.ids, deployment.resource.name)
     const from = rememberPlacement(call, deployment, affinity, startedAt, now)
     if (from !== undefined) narrator.sessionMoved(call, from, deployment, call.moveReason ?? "other")
-    call.group.overload.answered(now)
     return answer
   }
 

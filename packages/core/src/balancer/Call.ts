@@ -218,11 +218,6 @@ export class Call {
     return this.waited + this.backedOff
   }
 
-  /** Whether what becomes of it says something of the model's load: not where it may only go to one resource. */
-  get countsAsLoad(): boolean {
-    return this.resources === undefined && this.request.model !== undefined
-  }
-
   /** What its first answer is timed as. */
   get latencyKind(): "first-token" | "answer" {
     const { operation, stream } = this.request

@@ -1,9 +1,6 @@
 /**
  * Why a request ends without an answer, in the caller's words: what a service said of it comes before what became of others.
  */
-import * as Cause from "effect/Cause"
-import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import type { AttemptFailure } from "../attempt/AttemptRecord.ts"
 import type { Refused } from "../attempt/Outcome.ts"
 import * as Errors from "../Errors.ts"
@@ -26,12 +23,6 @@ export class Ending {
     this.choice = choice
   }
 
-  /** The error of a request that would most likely be refused, as those before it were; nothing for any other. */
-  refuse(call: Call): Errors.LoadBalancerError | undefined {
-    if (!call.countsAsLoad || call.group.overload.admits(call.startedAt)) return undefined
-    return failure(this.throttled(call, "overload"), [])
-  }
-
   /** The error that a request ends with: what a service said of it comes before what became of further attempts. */
   end(call: Call, reason: Errors.LoadBalancerErrorReason): Errors.LoadBalancerError {
     call.judge("unanswered", this.state)
@@ -45,20 +36,6 @@ export class Ending {
     if (isLast && !isOwn) return failure(rejected(refusal), attempts)
     const isMissing = reason._tag === "Unavailable" && reason.limitedBy === "missing"
     return failure(refusal !== undefined && isMissing ? call.unavailable("denied") : reason, attempts)
-  }
-
-  /** What followed its first attempt has ended, one way or another. */
-  ended(call: Call, exit: Exit.Exit<unknown, Errors.LoadBalancerError>): void {
-    call.leaveLine()
-    if (Exit.isSuccess(exit) || !call.countsAsLoad) return
-    // one that was not sent to as many as usual, or could not wait for as long, says nothing of the others
-    const { attempts, maxWait } = this.state.settings.failover
-    const isHurried = call.deadline - call.startedAt < maxWait
-    if (isHurried || call.attempts.length < Math.min(attempts, call.group.deployments.length)) return
-    const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-    // where another request would be sent, it was this one that was refused
-    if (error?.reason._tag !== "Throttled" || this.choice.wouldSendAnother(call)) return
-    call.group.overload.refused(this.state.now)
   }
 
   finalReason(

@@ -5,7 +5,6 @@
 import { TokenEstimate } from "../request/PromptSize.ts"
 import type { Deployment, Permit } from "./Deployment.ts"
 import { ExpectedLatency } from "./Latency.ts"
-import { Overload } from "./Overload.ts"
 import { WaitingLine } from "./WaitingLine.ts"
 
 const RECENTLY = 30_000
@@ -30,7 +29,6 @@ export class Model {
   untold = 0
   /** Requests that wait for a deployment to come back. */
   readonly line = new WaitingLine()
-  readonly overload = new Overload()
   private doubtfulUntil = -Infinity
   /** In order of tier. Replaced whole when the set changes. */
   deployments: ReadonlyArray<Deployment> = []

@@ -55,8 +55,6 @@ export interface ModelSnapshot {
   readonly name: string
   /** Requests that wait for a deployment to come back. */
   readonly waiting: number
-  /** Whether requests are refused unsent, because as many were refused as answered of late. */
-  readonly refusing: boolean
 }
 
 /** State of a balancer. */
@@ -91,7 +89,7 @@ export const take = (
   deployments: deployments.all().map((deployment) => snapshotOf(deployment, now)),
   models: deployments.models().map((name) => {
     const group = deployments.group(name)
-    return { name, waiting: group?.line.length ?? 0, refusing: group?.overload.isLasting(now) ?? false }
+    return { name, waiting: group?.line.length ?? 0 }
   }),
   sessions,
   retriesLeft

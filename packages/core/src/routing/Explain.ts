@@ -37,7 +37,6 @@ export const explain = (
     deployments: before.map((state, i) => ({ ...state, isCompared: compared.has(query.group.deployments[i]!) })),
     draws,
     ahead: query.group.line.length,
-    refusing: query.group.overload.isLasting(now),
     winner: winner?.id,
     because: winner === undefined ? undefined : becauseOf(winner, query, before),
     opensIn: decision._tag === "NoCandidate" && decision.opensAt !== Infinity ? decision.opensAt - now : undefined

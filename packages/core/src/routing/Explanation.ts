@@ -66,8 +66,6 @@ export class Explanation {
   readonly because: Because | undefined
   /** Requests that wait in line, and come first. */
   readonly ahead: number
-  /** Whether most requests were refused of late, so that only one a second is sent. */
-  readonly refusing: boolean
   /** Milliseconds until the first deployment may pass, where none does now and waiting helps. */
   readonly opensIn: number | undefined
 
@@ -83,7 +81,6 @@ export class Explanation {
     this.winner = fields.winner
     this.because = fields.because
     this.ahead = fields.ahead
-    this.refusing = fields.refusing
     this.opensIn = fields.opensIn
   }
 
@@ -117,8 +114,7 @@ const reasons: Readonly<Record<Because, string>> = {
 }
 
 const describe = (explanation: Explanation): string => {
-  const { ahead, attempt, because, deployments, draws, model, opensIn, refusing, session, shard, tokens, winner } =
-    explanation
+  const { ahead, attempt, because, deployments, draws, model, opensIn, session, shard, tokens, winner } = explanation
   const won = deployments.find(({ id }) => id === winner)
   const part = shard === 0 ? "" : `, shard ${shard} as it is hot`
   const belongs = session === undefined ? "" : `, session ${session}${part}`
@@ -141,7 +137,6 @@ const describe = (explanation: Explanation): string => {
   if (worse.length > 0) parts.push(`Of a worse tier: ${worse.map(({ id }) => id).join(", ")}.`)
   const slow = passing.filter((other) => other.tier < won!.tier && !other.isTried)
   if (slow.length > 0) parts.push(`Slower by far: ${slow.map((other) => `${other.id} (${load(other)})`).join(", ")}.`)
-  if (refusing) parts.push("Most requests were refused of late, so one a second is sent.")
   if (ahead > 0) parts.push(`Waiting in line: ${ahead}.`)
   if (opensIn !== undefined) parts.push(`The first may pass in ${seconds(opensIn)}.`)
   if (draws.length > 0) parts.push(`Drawn: ${draws.map((draw) => draw.toFixed(3)).join(", ")}.`)

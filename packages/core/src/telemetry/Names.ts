@@ -517,12 +517,6 @@ export const observed = {
     "Requests that wait for a deployment to come back.",
     ["model"]
   ),
-  refusing: gauge(
-    "evenkeel.model.refusing",
-    "{model}",
-    "1 while requests are refused unsent, because as many were refused as answered of late.",
-    ["model"]
-  ),
   resource: gauge(
     "evenkeel.resource.state",
     "{resource}",

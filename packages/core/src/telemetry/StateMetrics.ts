@@ -188,7 +188,6 @@ export class StateMetrics {
       )
     }
     gauges.observe(observed.queue, [model], () => group.line.length)
-    gauges.observe(observed.refusing, [model], () => group.overload.isLasting(now()) ? 1 : 0)
   }
 
   private deployment(deployment: Deployment, gauges: Gauges): void {
