@@ -300,10 +300,79 @@ describe("a breaker", () => {
   it.effect("is kept open by nothing that is told of an endpoint", () =>
     back(Effect.flatMap(LoadBalancer, (lb) => lb.request({ path: "/files/file-x" })), 404, { error: { message: "?" } }))
 
+  it.effect("that waits for the end of a stream closes at the end of any, however many probes came after", () => {
+    const made = fleet(["east", "west"].map((name) => service(name, { ...words, reply: () => "so ".repeat(600) })), {
+      tiers: { west: 2 }
+    })
+    return run(
+      made,
+      Effect.gen(function*() {
+        made.services["east"]!.fault("*", { kind: "cut", afterEvents: 5, ending: "reset" })
+        for (let i = 0; i < 5; i++) yield* settle(stream)
+        made.services["east"]!.clear()
+        yield* ask(100, 1_000, () => stream)
+        assert.strictEqual((yield* stateOf("east")).state, "healthy")
+      })
+    )
+  })
+
   it.effect("is closed by a probe that is refused for its content", () =>
     back(Effect.flatMap(LoadBalancer, (lb) => lb.chat(bad)), 400, {
       error: { code: "content_filter", message: "The response was filtered.", type: null, param: "prompt" }
     }))
+})
+
+const three = () => fleet(["east", "west", "north"].map((name) => service(name)))
+
+describe("one of three deployments", () => {
+  it.effect("that filters everything loses its traffic, though no peer is asked what it filtered, and is told of", () => {
+    const made = three()
+    return run(
+      made,
+      Effect.gen(function*() {
+        const events = yield* listen
+        yield* ask(50, 200, () => chat)
+        made.services["east"]!.fault("*", { kind: "status", error: "content-filter" })
+        const before = sent(made)["east"]!
+        yield* ask(300, 200, () => chat)
+        assert.isBelow(sent(made)["east"]! - before, 100)
+        assert.isTrue(events.some((event) => tellsOf(event, "east")))
+      })
+    )
+  })
+
+  it.effect("that never answers whole requests is told of", () => {
+    const made = three()
+    return run(
+      made,
+      Effect.gen(function*() {
+        const events = yield* listen
+        yield* ask(100, 200, () => chat)
+        made.services["east"]!.fault("*", { kind: "hang" })
+        yield* ask(300, 1_000, () => chat)
+        assert.isTrue(events.some((event) => tellsOf(event, "east")))
+      })
+    )
+  })
+
+  it.effect("is not missing because one caller's requests say so, fifty at once", () => {
+    const made = three()
+    for (const each of Object.values(made.services)) {
+      each.fault("*", { kind: "status", error: "deployment-not-found", when: { text: BAD } })
+    }
+    return run(
+      made,
+      Effect.gen(function*() {
+        yield* ask(50, 200, () => chat)
+        let lost = 0
+        for (let i = 0; i < 12; i++) {
+          yield* misbehave(50)
+          yield* ask(25, 200, () => Effect.tapError(chat, () => Effect.sync(() => lost++)))
+        }
+        assert.isAtMost(lost, 10)
+      })
+    )
+  })
 })
 
 describe("answers that do not say what they billed", () => {

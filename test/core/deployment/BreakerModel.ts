@@ -13,8 +13,8 @@ export class BreakerModel {
   /** Of a probe that ended without telling, and may be judged still. */
   private released = -2
   private trips = 0
-  /** Probes in a row of which nobody knows what they say. */
-  private suspended = 0
+  /** Probes since it opened of which nobody knows what they say. */
+  private suspended: Array<number> = []
   /** Opened for what no check can see. */
   private isCertain = false
   private results: Array<{ readonly at: number; readonly ok: boolean }> = []
@@ -65,14 +65,16 @@ export class BreakerModel {
   }
 
   suspend(epoch: number, now: number): void {
-    if (epoch === this.epoch && this.state === "half-open") {
-      this.until = now + Math.min(this.options.openFor * 2 ** this.suspended++, this.options.maxOpenFor)
-    }
+    if (epoch !== this.epoch || this.state !== "half-open") return
+    this.until = now + this.options.openFor
+    this.suspended.push(epoch)
     this.release(epoch)
   }
 
   private isCurrent(epoch: number): boolean {
-    return epoch === this.epoch || (this.state === "open" && epoch === this.released)
+    const [first = Infinity] = this.suspended
+    return epoch === this.epoch || (this.state !== "closed" && epoch >= first)
+      || (this.state === "open" && epoch === this.released)
   }
 
   trip(now: number, random: number, reason: string): void {
@@ -104,14 +106,14 @@ export class BreakerModel {
     this.hasTripped = true
     this.isCertain = false
     this.released = -2
-    this.suspended = 0
+    this.suspended = []
     this.reason = reason
     this.become("open")
   }
 
   private close(at: number): void {
     this.results = []
-    this.suspended = 0
+    this.suspended = []
     this.closedAt = at
     this.reason = undefined
     this.become("closed")

@@ -110,9 +110,9 @@ export class AttemptRecord {
   facts: AnswerReader | undefined
   /** Whether it says something against its deployment that is not judged yet; see `Verdict`. */
   isAccusing = false
-  /** Whether it was a breaker's probe, and whether the breaker has counted it in full. */
+  /** Whether it was a breaker's probe, and what the breaker has counted of it: 1 for all, less until it is judged. */
   isProbe = false
-  isCounted = false
+  counted = 0
 
   constructor(plan: AttemptPlan, environment: AttemptEnvironment) {
     this.plan = plan

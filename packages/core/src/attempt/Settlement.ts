@@ -96,7 +96,7 @@ const refused = (attempt: AttemptRecord, outcome: Refused, now: number): void =>
   const { deployment, plan: { permit, request } } = attempt
   const { breaker, quota, resource } = deployment
   if (outcome.elsewhere === "without-usage") deployment.refuseUsage(now)
-  else deployment.refusedInARow++
+  else if (!isEndpoint(request.scope)) deployment.refusedInARow++
   if (permit.reservation.spilled || outcome.status === 429) quota.refund(permit.reservation, now)
   const isDenied = outcome.elsewhere === "denied"
   attempt.isAccusing = true
@@ -140,10 +140,11 @@ const failed = (attempt: AttemptRecord, outcome: Failed, now: number): void => {
   attempt.isProbe = isProbing(breaker, permit.epoch)
   // what is too slow here may be too slow anywhere
   const speaksNow = timeout === undefined && !isRepeat
-  const weight = (breaker.hear(permit.startedAt, now) ? 1 : HELD) * (group.isDoubtful(now) ? HELD : 1)
+  const isNews = isEndpoint(request.scope) || breaker.hear(permit.startedAt, now)
+  const weight = (isNews ? 1 : HELD) * (group.isDoubtful(now) ? HELD : 1)
   // of what had begun no peer is asked, and nobody judges it
   const isJudged = permit.firstByteAt === undefined
-  attempt.isCounted = effect === "count" && (attempt.isProbe || (speaksNow && (weight === 1 || !isJudged)))
+  const isCounted = attempt.isProbe || (speaksNow && (weight === 1 || !isJudged))
   if (effect === "missing") {
     breaker.release(permit.epoch)
     tellCooldown(attempt, deployment.cooldown.beginMissing(now, reason, source, wasTold, permit.startedAt), reason)
@@ -156,8 +157,13 @@ const failed = (attempt: AttemptRecord, outcome: Failed, now: number): void => {
       reason
     )
   }
-  if (attempt.isCounted) failDeployment(attempt, reason, now, weight)
-  else if (speaksNow) doubtDeployment(attempt, reason, now, weight)
+  if (effect === "count" && isCounted) {
+    attempt.counted = 1
+    failDeployment(attempt, reason, now, weight)
+  } else if (speaksNow) {
+    attempt.counted = weight
+    doubtDeployment(attempt, reason, now, weight)
+  }
 }
 
 /**

@@ -76,10 +76,18 @@ const observe = (
   tokens: number,
   now: number
 ): void => {
-  const { deployment, plan: { group, permit } } = attempt
+  const { plan: { group, permit } } = attempt
   const ratio = group.expected.ratio(kind, millis, sizeOf(kind, tokens))
   latency.observe(ratio, now, permit.startedAt, gapOf(group))
-  if (latency.isFarSlower(now)) tellOutlier(attempt.environment.events, deployment, "slow", now, attempt.wallNow)
+  tellSlow(attempt, latency, now)
+}
+
+const tellSlow = (
+  { deployment, environment: { events }, wallNow }: AttemptRecord,
+  latency: Latency,
+  now: number
+): void => {
+  if (latency.isFarSlower(now)) tellOutlier(events, deployment, "slow", now, wallNow)
 }
 
 /** Time between two answers of one deployment, where all get their share. */
@@ -89,6 +97,7 @@ const gapOf = ({ deployments, expected }: Model): number => expected.gap * deplo
 export const timeWait = (attempt: AttemptRecord, now: number): void => {
   const { deployment, plan: { group, permit } } = attempt
   deployment.latency.observeAtLeast(waitRatio(attempt, now), now, permit.startedAt, gapOf(group))
+  tellSlow(attempt, deployment.latency, now)
 }
 
 /** How long it waited, as a ratio to what is expected. */

@@ -74,16 +74,31 @@ const judgeRefused = (
   verdict: Verdict,
   now: number
 ): void => {
-  if (verdict === "answered" && (elsewhere === "perhaps" || elsewhere === "worded")) {
+  const isRefuted = verdict === "answered" && (elsewhere === "perhaps" || elsewhere === "worded")
+  if (isRefuted || refusesAll(attempt, now)) {
     // what it lacks of another kind, or tier, says nothing of its own traffic
     if (attempt.plan.request.scope !== undefined) return
     attempt.deployment.refutedAt = now
     failDeployment(attempt, `http ${status}`, now)
     noteWorse(attempt, `http ${status}`, now)
-  } else if (attempt.isProbe && verdict !== "unknown" && !attempt.deployment.breaker.isClosedByEnd) {
-    markAlive(attempt, now)
+  } else if (attempt.isProbe && verdict !== "unknown") {
+    const { breaker } = attempt.deployment
+    if (breaker.isClosedByEnd) breaker.resume(attempt.plan.permit.epoch, now)
+    else markAlive(attempt, now)
   }
 }
+
+/**
+ * Whether it refuses request after request, as no peer does: what is never asked elsewhere, such as a content filter's word,
+ * shows so that it is the deployment's own.
+ */
+const refusesAll = ({ deployment, plan: { group } }: AttemptRecord, now: number): boolean =>
+  deployment.refusedInARow >= REFUSES_ALL && group.hasHealthyPeer(deployment, now)
+  && group.deployments.every((peer) => peer === deployment || peer.refusedInARow < REFUSES_SOME)
+
+/** So many refusals without an answer between them, while no peer has so many, are none of the requests' own. */
+const REFUSES_ALL = 20
+const REFUSES_SOME = 3
 
 const judgeFailed = (
   attempt: AttemptRecord,
@@ -91,19 +106,19 @@ const judgeFailed = (
   verdict: Verdict,
   now: number
 ): void => {
-  const { deployment, isCounted, isProbe, plan: { group, permit } } = attempt
+  const { counted, deployment, isProbe, plan: { group, permit } } = attempt
   if (effect !== "count") return
   const endedAt = attempt.endedAt!
   const isLate = timeout !== undefined
   // where there is only one, nobody else could show it to be well; and a probe of which nobody knows says nothing of it
   if (verdict === "unanswered" && group.deployments.length > 1 && (isProbe || isAlive(deployment, now))) {
-    if (isCounted) deployment.breaker.pardon(permit.epoch, endedAt, now, isProbe)
+    if (counted > 0) deployment.breaker.pardon(permit.epoch, endedAt, now, isProbe, counted)
     return
   }
   if (isLate && permit.firstByteAt === undefined) timeWait(attempt, endedAt)
   // what came at once, and may be the request's own, counts in full only where a peer answers it
   const isHeld = verdict === "answered" || (isLate && group.hasHealthyPeer(deployment, now))
-  if (!isCounted && isHeld && !(isLate && isOwnPatience(attempt, timeout))) failDeployment(attempt, reason, now)
+  if (counted < 1 && isHeld && !(isLate && isOwnPatience(attempt, timeout))) failDeployment(attempt, reason, now)
   // of what had begun no peer was asked: what they do with others of their own says enough
   const isWorse = permit.firstByteAt !== undefined
     && deployment.breaker.successShare(now) < NOTED_SHARE * group.peersShare(deployment, now)

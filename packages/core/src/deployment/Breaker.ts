@@ -6,7 +6,7 @@
  *     half-open --(success, or a refusal that peers repeat)--> closed
  *     half-open --(failure)--> open, for longer
  *     half-open --(throttled, abandoned)--> open again, its time over: the next taker probes
- *     half-open --(refused, or begun, and nobody knows yet what of it)--> open again, for longer each time
+ *     half-open --(refused, or begun, and nobody knows yet what of it)--> open again, for as long as at first
  *
  * Each change of state begins a new epoch. Whoever takes a permit carries its epoch; what it reports under another
  * epoch changes nothing. The window counts exactly, in ten buckets, so what is counted in a burst leads to the same
@@ -48,8 +48,8 @@ export class Breaker {
   private failedAt = -Infinity
   private heardAt = -Infinity
   private trips = 0
-  /** Probes in a row of which it is not known yet whether they were refused for their own sake. */
-  private suspensions = 0
+  /** The first probe since it opened of which it is not known yet what it says. */
+  private suspendedFrom = Infinity
   private probing = false
   /** The epoch of a probe that ended without telling, and may be judged still. */
   private releasedEpoch = -2
@@ -189,9 +189,9 @@ export class Breaker {
    * A failure of `failedAt`, counted in `epoch`, was of a request that nobody answered. Where it opened the breaker, as the
    * last of several or as a probe, the next request may try at once.
    */
-  pardon(epoch: number, failedAt: number, now: number, wasProbe = false): void {
+  pardon(epoch: number, failedAt: number, now: number, wasProbe = false, weight = 1): void {
     if (epoch !== this.epoch && epoch !== this.epoch - 1) return
-    if (!wasProbe) this.forgive(failedAt, now)
+    if (!wasProbe) this.forgive(failedAt, now, weight)
     if (epoch === this.epoch || this.current !== "open" || (!wasProbe && this.isTripping())) return
     // one opening is one trip, however many of those that led to it are pardoned
     if (this.pardonedEpoch !== this.epoch) this.trips = Math.max(0, this.trips - 1)
@@ -199,8 +199,9 @@ export class Breaker {
     this.until = Math.min(this.until, now)
   }
 
-  private forgive(failedAt: number, now: number): void {
-    this.inARow = Math.max(0, this.inARow - 1 + PARDONED)
+  private forgive(failedAt: number, now: number, weight: number): void {
+    this.inARow = Math.max(0, this.inARow - Math.max(0, weight - PARDONED))
+    if (weight < 1) return
     this.bucket(now)
     const index = this.indexOf(failedAt)
     if (this.head - index < BUCKETS) {
@@ -232,7 +233,8 @@ export class Breaker {
 
   /** Whether what is told of an epoch still counts. */
   isCurrent(epoch: number): boolean {
-    return epoch === this.epoch || (this.current === "open" && epoch === this.releasedEpoch)
+    if (epoch === this.epoch || (this.current !== "closed" && epoch >= this.suspendedFrom)) return true
+    return this.current === "open" && epoch === this.releasedEpoch
   }
 
   /** The probe ended without telling (throttled, abandoned): its slot is free again. */
@@ -246,13 +248,18 @@ export class Breaker {
 
   /**
    * What the probe says is known only later: a peer may think for long before it says who is right in refusing, and a stream
-   * may break before its end. The next one waits, each for longer.
+   * may break before its end. The next one waits as after a first trip, and whichever is known first decides.
    */
   suspend(epoch: number, now: number): void {
-    if (epoch === this.epoch && this.current === "half-open") {
-      this.until = now + Math.min(this.options.openFor * 2 ** Math.min(this.suspensions++, 30), this.options.maxOpenFor)
-    }
+    if (epoch !== this.epoch || this.current !== "half-open") return
+    this.until = now + this.options.openFor
+    this.suspendedFrom = Math.min(this.suspendedFrom, epoch)
     this.release(epoch)
+  }
+
+  /** What a suspended probe says is known, and is nothing: the next may try at once. */
+  resume(epoch: number, now: number): void {
+    if (this.current === "open" && this.isCurrent(epoch)) this.until = Math.min(this.until, now)
   }
 
   /** It is missed: what is left cannot take what is asked for, so its next probe comes as soon as after a first trip. */
@@ -278,7 +285,7 @@ export class Breaker {
     this.until = now + full / 2 + (full / 2) * random
     this.soonest = now + (Math.min(full, this.options.openFor) * (1 + random)) / 2
     this.probing = false
-    this.suspensions = 0
+    this.suspendedFrom = Infinity
     this.releasedEpoch = -2
     this.isCertain = false
     this.isClosedByEnd = false
@@ -291,7 +298,7 @@ export class Breaker {
     this.failures.fill(0)
     this.inARow = 0
     this.probing = false
-    this.suspensions = 0
+    this.suspendedFrom = Infinity
     this.isCertain = false
     this.isClosedByEnd = false
     this.closedAt = now

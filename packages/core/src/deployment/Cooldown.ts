@@ -31,9 +31,11 @@ const TOGETHER = 0.1
 
 /**
  * How soon another request may try a cooldown, in milliseconds: services refuse at once, and whoever tries may be of the
- * same kind as the one that was refused. It doubles with each that tries.
+ * same kind as the one that was refused. It doubles with each that tries, up to a second: where many of that kind come,
+ * others must get their turn.
  */
 const TRIAL_PACE = 100
+const SLOWEST_TRIALS = 1000
 
 /** The longest that a wait grows to while a deployment refuses, round after round, what its peers answer. */
 const MAX_GROWN = 30_000
@@ -96,7 +98,7 @@ export class Cooldown {
   /** A request passes; within a long cooldown, or one on trial, it is the one probe of this while. */
   enter(now: number): void {
     if (now >= this.until) return
-    if (this.isOnTrial) this.nextTrialAt = now + TRIAL_PACE * 2 ** Math.min(this.trials++, 30)
+    if (this.isOnTrial) this.nextTrialAt = now + Math.min(TRIAL_PACE * 2 ** Math.min(this.trials++, 30), SLOWEST_TRIALS)
     this.probeAt = this.isOnTrial ? this.nextTrialAt : now + this.options.maxCooldown
   }
 
