@@ -355,6 +355,28 @@ describe("one of three deployments", () => {
     )
   })
 
+  it.effect("learns no limit from one caller's 429s, ten a second: others wait for no more than a moment", () => {
+    const made = fleet(["east", "west", "north"].map((name) => service(name)), { unlimited: true })
+    for (const each of Object.values(made.services)) {
+      each.fault("*", { kind: "throttle", retryAfterMs: 60_000, when: { text: BAD } })
+    }
+    return run(
+      made,
+      Effect.gen(function*() {
+        // a limit is learned from a minute of use
+        yield* ask(350, 200, () => chat)
+        const waits: Array<number> = []
+        const timed = Effect.map(Effect.timed(chat), ([took]) => void waits.push(Duration.toMillis(took)))
+        const asksInVain = Effect.asVoid(Effect.flatMap(LoadBalancer, (lb) => lb.chat(bad)))
+        // two of three are the bad tenant's
+        yield* ask(900, 67, (i) => i % 3 === 0 ? timed : asksInVain)
+        yield* TestClock.adjust("20 seconds")
+        assert.strictEqual(waits.length, 300)
+        assert.isBelow(Math.max(...waits), 3_000)
+      })
+    )
+  })
+
   it.effect("is not missing because one caller's requests say so, fifty at once", () => {
     const made = three()
     for (const each of Object.values(made.services)) {

@@ -33,7 +33,8 @@ export const markHealthy = (attempt: AttemptRecord, now: number): void => {
   const { deployment, endedAt, plan: { permit, request } } = attempt
   if (endedAt === undefined && deployment.breaker.isClosedByEnd) deployment.breaker.suspend(permit.epoch, now)
   else markAlive(attempt, now)
-  deployment.cooldownOf(request.scope)?.answered(now, permit.startedAt)
+  const isContradicted = deployment.cooldownOf(request.scope)?.answered(now, permit.startedAt)
+  if (isContradicted === true && request.scope === undefined) deployment.quota.contradicted(now)
   deployment.resource.succeeded(now)
   if (isEndpoint(request.scope)) return
   deployment.lastSuccessAt = now

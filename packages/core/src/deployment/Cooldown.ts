@@ -37,6 +37,9 @@ const TOGETHER = 0.1
 const TRIAL_PACE = 100
 const SLOWEST_TRIALS = 1000
 
+/** Its multiples are spread evenly between whole numbers. */
+const GOLDEN = 0.618
+
 /** The longest that a wait grows to while a deployment refuses, round after round, what its peers answer. */
 const MAX_GROWN = 30_000
 
@@ -98,8 +101,14 @@ export class Cooldown {
   /** A request passes; within a long cooldown, or one on trial, it is the one probe of this while. */
   enter(now: number): void {
     if (now >= this.until) return
-    if (this.isOnTrial) this.nextTrialAt = now + Math.min(TRIAL_PACE * 2 ** Math.min(this.trials++, 30), SLOWEST_TRIALS)
+    if (this.isOnTrial) this.nextTrialAt = now + this.nextPause()
     this.probeAt = this.isOnTrial ? this.nextTrialAt : now + this.options.maxCooldown
+  }
+
+  /** Until the next trial: at no even pace, since whoever asks at one might meet each of them. */
+  private nextPause(): number {
+    const pause = Math.min(TRIAL_PACE * 2 ** Math.min(this.trials, 30), SLOWEST_TRIALS)
+    return pause * (0.6 + 0.4 * ((this.trials++ * GOLDEN) % 1))
   }
 
   /**
@@ -164,11 +173,14 @@ export class Cooldown {
     return ++this.rounds
   }
 
-  /** Nobody answered what was refused here. Where no other request was told the same, the next one may try. */
-  doubt(source: number, now: number): void {
-    if (!this.sources.delete(source) || now >= this.until || this.isCertain || this.sources.size > 0) return
+  /** Nobody answered what was refused here. Where no other request was told the same, the next one may try. Returns whether it may. */
+  doubt(source: number, now: number): boolean {
+    if (!this.sources.delete(source) || now >= this.until || this.isCertain || this.sources.size > 0) {
+      return false
+    }
     this.isOnTrial = true
     this.probeAt = this.nextTrialAt
+    return true
   }
 
   /** How long whoever was told waits itself, in milliseconds: no longer than until a very long cooldown is probed. */

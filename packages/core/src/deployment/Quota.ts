@@ -300,6 +300,20 @@ export class Quota {
     }
   }
 
+  /** It answered while it had told others to wait: they were told so for their own sake, and taught nothing of its limit. */
+  contradicted(now: number): void {
+    this.doubtedUntil = now + DOUBT
+    this.unlearn()
+  }
+
+  /** It is in doubt whether it told others to wait for want of quota: what it taught so holds nobody back who tries. */
+  unlearn(): void {
+    if (this.learnedFrom === Infinity) return
+    this.learnedFrom = Infinity
+    this.learnedTokens = Infinity
+    this.refresh()
+  }
+
   /** It answered what should not have fitted, and says nothing of limits: what its refusals say of them is not so. */
   private doubt(now: number): void {
     this.doubtedUntil = now + DOUBT
@@ -318,7 +332,7 @@ export class Quota {
   throttled(reservation: Reservation, now: number, wait: number): void {
     this.trialWait = Math.max(0, wait)
     this.trialAt = now + this.trialWait
-    if (this.provisioned || this.hasTold || reservation.sentAt <= this.learnedAt) return
+    if (this.provisioned || this.hasTold || now < this.doubtedUntil || reservation.sentAt <= this.learnedAt) return
     const sent = this.tokens.sum(now)
     // where nothing is reserved, as for other endpoints, tokens say nothing
     if (now - this.usedSince < WINDOW || Math.min(sent, this.requests.sum(now)) < LEARNED_EVIDENCE) return
