@@ -341,6 +341,22 @@ describe("one of three deployments", () => {
     )
   })
 
+  it.effect("that breaks every other stream after it began loses traffic, and is told of", () => {
+    const made = three()
+    return run(
+      made,
+      Effect.gen(function*() {
+        const events = yield* listen
+        yield* ask(50, 200, () => stream)
+        made.services["east"]!.fault("*", { kind: "cut", afterEvents: 1, ending: "reset", probability: 0.5 })
+        const before = sent(made)["east"]!
+        yield* ask(600, 200, () => stream)
+        assert.isBelow(sent(made)["east"]! - before, 160)
+        assert.isTrue(events.some((event) => tellsOf(event, "east")))
+      })
+    )
+  })
+
   it.effect("that never answers whole requests is told of", () => {
     const made = three()
     return run(
