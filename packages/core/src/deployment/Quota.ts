@@ -119,6 +119,8 @@ export class Quota {
   private learnedFrom = Infinity
   private learnedTokens = Infinity
   private learnedAt = -Infinity
+  /** Until when refusals teach nothing. */
+  private unlearnedUntil = -Infinity
   /** Since when it is in use without a minute of rest. */
   private usedSince = 0
   /** From when on one request may go past what is believed, and how long the next one waits: the service's own word. */
@@ -303,6 +305,7 @@ export class Quota {
   /** It answered while it had told others to wait: they were told so for their own sake, and taught nothing of its limit. */
   contradicted(now: number): void {
     this.doubtedUntil = now + DOUBT
+    this.unlearnedUntil = now + DOUBT
     this.unlearn()
   }
 
@@ -332,7 +335,7 @@ export class Quota {
   throttled(reservation: Reservation, now: number, wait: number): void {
     this.trialWait = Math.max(0, wait)
     this.trialAt = now + this.trialWait
-    if (this.provisioned || this.hasTold || now < this.doubtedUntil || reservation.sentAt <= this.learnedAt) return
+    if (this.provisioned || this.hasTold || now < this.unlearnedUntil || reservation.sentAt <= this.learnedAt) return
     const sent = this.tokens.sum(now)
     // where nothing is reserved, as for other endpoints, tokens say nothing
     if (now - this.usedSince < WINDOW || Math.min(sent, this.requests.sum(now)) < LEARNED_EVIDENCE) return
