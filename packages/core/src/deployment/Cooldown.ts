@@ -101,13 +101,15 @@ export class Cooldown {
   /** A request passes; within a long cooldown, or one on trial, it is the one probe of this while. */
   enter(now: number): void {
     if (now >= this.until) return
-    if (this.isOnTrial) this.nextTrialAt = now + this.nextPause()
+    if (this.isOnTrial) this.nextTrialAt = now + this.nextPause(now)
     this.probeAt = this.isOnTrial ? this.nextTrialAt : now + this.options.maxCooldown
   }
 
   /** Until the next trial: at no even pace, since whoever asks at one might meet each of them. */
-  private nextPause(): number {
-    const pause = Math.min(TRIAL_PACE * 2 ** Math.min(this.trials, 30), SLOWEST_TRIALS)
+  private nextPause(now: number): number {
+    // asking for what is not there takes nobody's quota
+    const slowest = this.isMissing(now) ? TRIAL_PACE : SLOWEST_TRIALS
+    const pause = Math.min(TRIAL_PACE * 2 ** Math.min(this.trials, 30), slowest)
     return pause * (0.6 + 0.4 * ((this.trials++ * GOLDEN) % 1))
   }
 
