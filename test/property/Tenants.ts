@@ -250,9 +250,7 @@ const homesOf = (replies: ReadonlyArray<Reply>): ReadonlyMap<string, string> => 
   return new Map([...counts].map(([session, of]) => [session, most(of)]))
 }
 
-/** How many requests of sessions went to their home. Where that is, is not asked: nothing is lost by beginning elsewhere. */
-const homeShare = (replies: ReadonlyArray<Reply>): number => {
-  const homes = homesOf(replies)
+const homeShare = (replies: ReadonlyArray<Reply>, homes: ReadonlyMap<string, string>): number => {
   const ofSessions = replies.filter(({ call }) => call.session !== undefined)
   return shareOf(ofSessions.filter(({ call, served }) => homes.get(call.session!) === served).length, ofSessions.length)
 }
@@ -294,7 +292,8 @@ export const lossesOf = (alone: Seen, beside: Seen): ReadonlyArray<string> => {
       losses.push(`share of ${resource}: ${is.toFixed(2)}, ${was.toFixed(2)} without it`)
     }
   }
-  const [home, homeBeside] = [homeShare(before), homeShare(after)]
+  const homes = homesOf(before)
+  const [home, homeBeside] = [homeShare(before, homes), homeShare(after, homes)]
   if (homeBeside < home - 0.15) losses.push(`at home: ${homeBeside.toFixed(2)}, ${home.toFixed(2)} without it`)
   const [cached, cachedBeside] = [cacheShare(before), cacheShare(after)]
   if (cachedBeside < cached - 0.15) losses.push(`cached: ${cachedBeside.toFixed(2)}, ${cached.toFixed(2)} without it`)

@@ -119,11 +119,10 @@ export const noneTwiceWhileAnotherIsLeft: Guarantee = (wrong) => {
 }
 
 /**
- * How soon, in ms, a request may try a time which only requests were told that nobody answered. It doubles with each, up
- * to a second, so that few are refused within one such time.
+ * How soon, in ms, a request may try a time which only requests were told that nobody answered. It doubles with each, so
+ * that few are refused within one such time.
  */
 const TRIAL_PACE = 100
-const SLOWEST_TRIALS = 1_000
 
 /** What a deployment told, and whom, until it answers one that tried. */
 interface Told {
@@ -191,8 +190,7 @@ export const timesAreKept: Guarantee = (wrong, scenario) => {
         known.to = Math.max(to, known.to)
         known.by.add(request)
         if (!known.triedBy.delete(request)) return
-        const told = known.to - known.from
-        const most = Math.min(4, Math.log2(1 + told / TRIAL_PACE)) + told / SLOWEST_TRIALS + 2
+        const most = Math.log2(1 + (known.to - known.from) / TRIAL_PACE) + 2
         if (++known.refused > most) wrong.push(`${deployment.id} refused ${known.refused} that tried its time`)
       }
     },

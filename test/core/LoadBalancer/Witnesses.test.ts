@@ -357,6 +357,25 @@ describe("one of three deployments", () => {
     )
   })
 
+  it.effect("is not blamed for one session whose every prompt is filtered, and which lives there", () => {
+    const made = three()
+    for (const each of Object.values(made.services)) {
+      each.fault("*", { kind: "status", error: "content-filter", when: { text: BAD } })
+    }
+    return run(
+      made,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const events = yield* listen
+        yield* ask(50, 200, () => chat)
+        // far more of them than of all others
+        yield* ask(2_000, 20, (i) => Effect.asVoid(i % 20 === 0 ? chat : lb.chat(bad, { session: "one" })))
+        assert.deepStrictEqual(heard(events, "Outlier"), [])
+        assert.deepStrictEqual(heard(events, "BreakerOpened"), [])
+      })
+    )
+  })
+
   it.effect("that never answers whole requests is told of", () => {
     const made = three()
     return run(

@@ -96,7 +96,10 @@ const refused = (attempt: AttemptRecord, outcome: Refused, now: number): void =>
   const { deployment, plan: { permit, request } } = attempt
   const { breaker, quota, resource } = deployment
   if (outcome.elsewhere === "without-usage") deployment.refuseUsage(now)
-  else if (!isEndpoint(request.scope)) deployment.refusedInARow++
+  else if (!isEndpoint(request.scope)) {
+    deployment.refusedInARow++
+    if (request.session === undefined && request.pin === undefined) deployment.freelyRefusedInARow++
+  }
   if (permit.reservation.spilled || outcome.status === 429) quota.refund(permit.reservation, now)
   const isDenied = outcome.elsewhere === "denied"
   attempt.isAccusing = true

@@ -91,15 +91,17 @@ const judgeRefused = (
 }
 
 /**
- * Whether it refuses request after request, as no peer does: what is never asked elsewhere, such as a content filter's word,
- * shows so that it is the deployment's own.
+ * Whether it refuses request after request, as no peer of its tier does: what is never asked elsewhere, such as a content
+ * filter's word, shows so that it is the deployment's own.
  */
-const refusesAll = ({ deployment, plan: { group } }: AttemptRecord, now: number): boolean =>
-  deployment.refusedInARow >= REFUSES_ALL && group.hasHealthyPeer(deployment, now)
-  && group.deployments.every((peer) => peer === deployment || peer.refusedInARow < REFUSES_SOME)
+const refusesAll = ({ deployment, plan: { group } }: AttemptRecord, now: number): boolean => {
+  if (deployment.freelyRefusedInARow < REFUSES_ALL) return false
+  const peers = group.deployments.filter((peer) => peer !== deployment && peer.tier === deployment.tier)
+  return peers.some((peer) => isAlive(peer, now)) && peers.every((peer) => peer.freelyRefusedInARow < REFUSES_SOME)
+}
 
 /** So many refusals without an answer between them, while no peer has so many, are none of the requests' own. */
-const REFUSES_ALL = 20
+const REFUSES_ALL = 50
 const REFUSES_SOME = 3
 
 const judgeFailed = (

@@ -26,8 +26,6 @@ import { hedge } from "./Hedge.ts"
 import { notePlacement, placementOf, rememberPlacement } from "./Placement.ts"
 import { type NotSent, Retry, type Trouble } from "./Retry.ts"
 
-export type { OnOpen }
-
 /** An error before anything was sent. */
 const unsent = (reason: Errors.LoadBalancerErrorReason) => new Errors.LoadBalancerError({ reason, attempts: [] })
 

@@ -175,7 +175,7 @@ export class Retry {
     this: Retry,
     call: Call,
     last: AttemptFailure | undefined,
-    step: Effect.Success<ReturnType<typeof Schedule.toStep<unknown, Failover.RetryContext, never, never>>>
+    step: Step
   ) {
     const now = this.state.now
     if (now >= call.deadline) return call.deadlinePassed

@@ -31,14 +31,9 @@ const TOGETHER = 0.1
 
 /**
  * How soon another request may try a cooldown, in milliseconds: services refuse at once, and whoever tries may be of the
- * same kind as the one that was refused. It doubles with each that tries, up to a second: where many of that kind come,
- * others must get their turn.
+ * same kind as the one that was refused. It doubles with each that tries.
  */
 const TRIAL_PACE = 100
-const SLOWEST_TRIALS = 1000
-
-/** Its multiples are spread evenly between whole numbers. */
-const GOLDEN = 0.618
 
 /** The longest that a wait grows to while a deployment refuses, round after round, what its peers answer. */
 const MAX_GROWN = 30_000
@@ -101,16 +96,15 @@ export class Cooldown {
   /** A request passes; within a long cooldown, or one on trial, it is the one probe of this while. */
   enter(now: number): void {
     if (now >= this.until) return
-    if (this.isOnTrial) this.nextTrialAt = now + this.nextPause(now)
-    this.probeAt = this.isOnTrial ? this.nextTrialAt : now + this.options.maxCooldown
-  }
-
-  /** Until the next trial: at no even pace, since whoever asks at one might meet each of them. */
-  private nextPause(now: number): number {
+    if (!this.isOnTrial) {
+      this.probeAt = now + this.options.maxCooldown
+      return
+    }
     // asking for what is not there takes nobody's quota
-    const slowest = this.isMissing(now) ? TRIAL_PACE : SLOWEST_TRIALS
-    const pause = Math.min(TRIAL_PACE * 2 ** Math.min(this.trials, 30), slowest)
-    return pause * (0.6 + 0.4 * ((this.trials++ * GOLDEN) % 1))
+    const growth = this.isMissing(now) ? 1 : 2 ** Math.min(this.trials, 30)
+    this.trials++
+    this.nextTrialAt = now + TRIAL_PACE * growth
+    this.probeAt = this.nextTrialAt
   }
 
   /**

@@ -110,6 +110,8 @@ export class Deployment {
   lastSuccessAt = -Infinity
   /** Requests that it refused since it last answered one. */
   refusedInARow = 0
+  /** Of these, those that might have gone anywhere: no session or stored thing had brought them here. */
+  freelyRefusedInARow = 0
   /** When a peer last answered what it had refused. */
   refutedAt = -Infinity
   private toldOutlierAt = -Infinity
