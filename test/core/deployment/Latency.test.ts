@@ -7,13 +7,6 @@ const steady = (expected: ExpectedLatency, times = 50, millis = 100): void => {
   for (let i = 0; i < times; i++) expected.ratio("answer", millis, 1)
 }
 
-/** Whether a deployment is far slower after answers with these ratios, one every 100 ms. */
-const far = (ratios: ReadonlyArray<number>): boolean => {
-  const latency = new Latency()
-  ratios.forEach((ratio, i) => latency.observe(ratio, i * 100))
-  return latency.isFarSlower(ratios.length * 100)
-}
-
 describe("a size", () => {
   it("is that of the uncached prompt for a first token, of the output for an answer", () => {
     assert.strictEqual(sizeOf("first-token", 0), 1)
@@ -131,12 +124,13 @@ describe("a deployment's latency", () => {
     assert.isAbove(rare.ratio(620_000), 3.5)
   })
 
-  it("is far slower by three more far slower ones than others, and no more by the first that is not", () => {
-    assert.isFalse(far([9, 9]))
-    assert.isTrue(far([9, 9, 9]))
-    assert.isTrue(far([9, 9, 1, 9, 9]))
-    assert.isFalse(far([9, 1, 1, 9, 1, 9, 1, 1, 9, 9]))
-    assert.isFalse(far([9, 9, 9, 9, 9, 9, 9, 1]))
+  it("is typically the geometric mean of its answers of late, once there are ten", () => {
+    const latency = new Latency()
+    for (let i = 0; i < 9; i++) latency.observe(i % 2 === 0 ? 8 : 2, i * 100)
+    assert.isUndefined(latency.typical(1_000))
+    latency.observe(2, 1_000)
+    assert.approximately(latency.typical(1_000)!, 4, 1e-9)
+    assert.isUndefined(latency.typical(400_000))
   })
 
   it("is only raised by a lower bound", () => {

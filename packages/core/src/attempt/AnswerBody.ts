@@ -2,7 +2,7 @@
  * The body of an answer that is being given out piece by piece, until its proper end, its failure, or until nobody wants
  * more. Whatever happens first settles the attempt.
  */
-import { type Delivered, LoadBalancerError, StreamInterrupted, type TimeoutStage, type Usage } from "../Errors.ts"
+import { type Delivered, LoadBalancerError, StreamInterrupted, type Usage } from "../Errors.ts"
 import type { TransportResponse } from "../transport/Transport.ts"
 import type { AttemptFailure, AttemptRecord, Pace } from "./AttemptRecord.ts"
 import type { AttemptStory } from "./AttemptStory.ts"
@@ -42,7 +42,7 @@ export interface Source extends AttemptRecord {
   readonly story: AttemptStory
   /** Told of the pace now and then, while the stream is running. */
   readonly onPace: (pace: Pace) => void
-  readonly enterStage: (stage: TimeoutStage, endsAt: number) => void
+  readonly enterIdle: (since: number) => void
   readonly pauseStage: () => void
   readonly end: (outcome: Outcome.Outcome) => void
 }

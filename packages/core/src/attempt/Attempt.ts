@@ -10,6 +10,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Tracer from "effect/Tracer"
 import { CredentialError } from "../deployment/Credential.ts"
+import { FAR_SLOWER } from "../deployment/Latency.ts"
 import { parseRateLimits } from "../deployment/RateLimitHeaders.ts"
 import type { TimeoutStage } from "../Errors.ts"
 import { isRecord, type LlmRequest } from "../request/LlmRequest.ts"
@@ -33,11 +34,16 @@ import { BodyIds } from "./BodyIds.ts"
 import { CommittedStream } from "./CommittedStream.ts"
 import { type Limited, limitOf } from "./Deadlines.ts"
 import * as Outcome from "./Outcome.ts"
+import { heardSlow } from "./Outlier.ts"
 import { RawStream } from "./RawStream.ts"
 import { commit, settle } from "./Settlement.ts"
 import { type Batch, SseReader } from "./SseReader.ts"
 import { timePace } from "./Timing.ts"
 import { judge } from "./Verdict.ts"
+
+/** Milliseconds below which nothing is waited for for too long, and above which no stream pauses while it is read. */
+const LEAST_SLOW = 1_000
+const LONGEST_PAUSE = 5_000
 
 /** Headers that every request has, whatever its body. */
 const headersOf = (
@@ -65,6 +71,8 @@ export class Attempt extends AttemptRecord implements Source, Limited {
   private stageEndsAt = Infinity
   /** When nothing was heard for so long that another deployment is asked, while one can be. */
   private suspectAt = Infinity
+  /** When it is slower by far than expected, or silent for longer than any pause in a stream. */
+  private slowAt = Infinity
   private worker: Fiber.Fiber<unknown, Outcome.Unanswered> | undefined
   private given: CommittedStream | RawStream | undefined
   private expired: TimeoutStage | undefined
@@ -72,8 +80,9 @@ export class Attempt extends AttemptRecord implements Source, Limited {
 
   constructor(plan: AttemptPlan, environment: AttemptEnvironment) {
     super(plan, environment)
-    const { permit: { startedAt }, request, timeouts } = plan
+    const { permit: { expected, startedAt }, request, timeouts } = plan
     this.heard(startedAt)
+    this.slowAt = startedAt + Math.max(FAR_SLOWER * expected, LEAST_SLOW)
     if (!request.stream) return
     const firstEvent = limitOf(timeouts, "first-event", request.operation)
     this.enterStage(firstEvent === timeouts.firstContent ? "first-content" : "first-event", startedAt + firstEvent)
@@ -177,6 +186,7 @@ export class Attempt extends AttemptRecord implements Source, Limited {
         return Effect.fail(Outcome.fromErrorEvent(response.headers, json, wallNow))
       }
       this.usage = Outcome.readUsage(json["usage"])
+      this.isEmpty = Outcome.isEmpty(json, this.plan.request.operation)
       const facts = new AnswerReader()
       facts.read(json)
       this.facts = facts
@@ -250,7 +260,7 @@ export class Attempt extends AttemptRecord implements Source, Limited {
     commit(this, now)
     this.story.committed(now, held.at(-1)!.events.slice(reader.firstContent + 1))
     this.stage = "idle"
-    this.stageEndsAt = Infinity
+    this.pauseStage()
     this.suspectAt = Infinity
     const stream = new CommittedStream(this, response, reader, held)
     this.given = stream
@@ -270,7 +280,7 @@ export class Attempt extends AttemptRecord implements Source, Limited {
     const now = this.now
     const { permit } = this.plan
     commit(this, now)
-    this.stageEndsAt = Infinity
+    this.pauseStage()
     this.suspectAt = Infinity
     // nobody reads a body that cannot be there
     const isBodiless = response.status === 204 || response.status === 205 || this.plan.request.method === "HEAD"
@@ -285,15 +295,22 @@ export class Attempt extends AttemptRecord implements Source, Limited {
   // --- time ---------------------------------------------------------------------------------------------------------
 
   /** Begins a stage with a time limit. The stage before it is over. */
-  enterStage(stage: TimeoutStage, endsAt: number): void {
+  private enterStage(stage: TimeoutStage, endsAt: number): void {
     this.stage = stage
     this.stageEndsAt = endsAt
     if (this.worker !== undefined && this.endedAt === undefined) this.environment.deadlines.watch(this)
   }
 
+  /** Waits for more of a stream. */
+  enterIdle(since: number): void {
+    this.slowAt = since + LONGEST_PAUSE
+    this.enterStage("idle", since + this.plan.timeouts.idle)
+  }
+
   /** The service may be silent for as long as it takes: nothing is awaited, or a reasoning item is open. */
   pauseStage(): void {
     this.stageEndsAt = Infinity
+    this.slowAt = Infinity
   }
 
   /** A sign of life, if only a comment: silence counts anew. */
@@ -304,12 +321,14 @@ export class Attempt extends AttemptRecord implements Source, Limited {
 
   /** When the stage, or the whole request, is over, or it is silent for too long. */
   endsAt(): number {
-    return Math.min(this.stageEndsAt, this.suspectAt, this.plan.deadline)
+    return Math.min(this.stageEndsAt, this.suspectAt, this.slowAt, this.plan.deadline)
   }
 
   /** The stage's time is over: ends the attempt, or breaks what is being given out. */
   expire(): void {
     const { now, plan: { deadline, patience } } = this
+    if (now >= this.slowAt) this.notice(now)
+    if (now < Math.min(this.stageEndsAt, this.suspectAt, deadline)) return this.environment.deadlines.watch(this)
     this.expired = now >= deadline ? "total" : now >= this.stageEndsAt ? this.stage : "answer"
     if (this.expired === "answer" && patience?.hasAnother() === false) {
       this.expired = undefined
@@ -319,6 +338,15 @@ export class Attempt extends AttemptRecord implements Source, Limited {
     }
     if (this.given === undefined) this.worker?.interruptUnsafe()
     else this.given.expire(outcomeOfStage(this.expired))
+  }
+
+  /** It is slow, and goes on: that says something of its deployment before it ends. */
+  private notice(now: number): void {
+    this.slowAt = Infinity
+    if (this.plan.request.operation === "other") return
+    this.isSlow = true
+    if (this.pace !== undefined) timePace(this, { ...this.pace, spoken: this.pace.spoken + LONGEST_PAUSE }, now)
+    heardSlow(this, now)
   }
 
   /** The balancer is closed: nothing goes on. */

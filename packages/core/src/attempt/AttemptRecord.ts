@@ -108,6 +108,13 @@ export class AttemptRecord {
   ids: ReadonlyArray<string> = []
   limits: RateLimits | undefined
   facts: AnswerReader | undefined
+  /** Whether its answer came, and holds nothing. */
+  isEmpty = false
+  /** Whether it is slower by far than what peers answer. */
+  isSlow = false
+  /** Its number among the witnesses of its deployment, and whether these show that it does worse than its peers. */
+  witness: number | undefined
+  isOfWorse = false
   /** Whether it says something against its deployment that is not judged yet; see `Verdict`. */
   isAccusing = false
   /** Whether it was a breaker's probe, and what the breaker has counted of it: 1 for all, less until it is judged. */

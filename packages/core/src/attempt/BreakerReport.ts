@@ -39,7 +39,6 @@ export const markHealthy = (attempt: AttemptRecord, now: number): void => {
   if (isEndpoint(request.scope)) return
   deployment.lastSuccessAt = now
   deployment.refusedInARow = 0
-  deployment.freelyRefusedInARow = 0
 }
 
 /** One more failure of a deployment, weighed against how its peers do. */

@@ -73,7 +73,7 @@ export class CommittedStream extends AnswerBody {
     this.pulledAt = this.source.now
     const isSilent = this.reader.openItems > 0
     if (isSilent) this.source.pauseStage()
-    else this.source.enterStage("idle", this.pulledAt + this.source.plan.timeouts.idle)
+    else this.source.enterIdle(this.pulledAt)
     return Effect.matchEffect(this.response.pull, {
       onSuccess: (bytes) => this.take(this.reader.feed(bytes), isSilent),
       onFailure: (error) => {

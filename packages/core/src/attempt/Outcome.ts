@@ -8,6 +8,7 @@
  */
 import { parseWait } from "../deployment/RateLimitHeaders.ts"
 import { type TimeoutStage, type Usage } from "../Errors.ts"
+import type { Operation } from "../request/LlmRequest.ts"
 import type { HardPin } from "../request/StoredIds.ts"
 import type { TransportError, TransportErrorKind } from "../transport/Transport.ts"
 import { excerpt, firstWords, wordsOf } from "./RefusalWords.ts"
@@ -449,6 +450,13 @@ export const withoutCookies = (headers: Readonly<Record<string, string>>): Reado
   headers["set-cookie"] === undefined
     ? headers
     : Object.fromEntries(Object.entries(headers).filter(([name]) => name !== "set-cookie"))
+
+/** Whether an answer holds nothing of what was asked for: a gateway may say 200 and something of its own. */
+export const isEmpty = (answer: Readonly<Record<string, unknown>>, operation: Operation): boolean => {
+  const { choices, data, output } = answer
+  if (operation === "chat") return !Array.isArray(choices) || choices.length === 0
+  return !Array.isArray(operation === "embeddings" ? data : output)
+}
 
 /**
  * Reads billed tokens from any `usage` object: chat's, responses' or embeddings'. Details may be absent or null.

@@ -28,7 +28,7 @@ export class RawStream extends AnswerBody {
   readonly next: Effect.Effect<Uint8Array, StreamBreak | Cause.Done> = Effect.suspend(() => {
     if (this.failure !== undefined) return this.fail(this.failure)
     if (this.isOver) return Cause.done()
-    this.source.enterStage("idle", this.source.now + this.source.plan.timeouts.idle)
+    this.source.enterIdle(this.source.now)
     return Effect.matchEffect(this.response.pull, {
       onSuccess: (bytes) => {
         this.source.pauseStage()

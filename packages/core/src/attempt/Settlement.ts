@@ -17,6 +17,7 @@ import {
   resourceAnswered
 } from "./BreakerReport.ts"
 import type { Failed, Outcome, Refused, Throttled } from "./Outcome.ts"
+import { failWorse, heardRefused, heardSlow, heardWell } from "./Outlier.ts"
 import { kindOf, timeAnswer, timeCommit, timeWait, waitRatio } from "./Timing.ts"
 
 /** The stream's first content reached the caller: the deployment is alive, and as fast as this. */
@@ -60,8 +61,10 @@ export const settle = (attempt: AttemptRecord, outcome: Outcome, now: number): v
 const succeeded = (attempt: AttemptRecord, now: number): void => {
   const { deployment, plan: { group, permit, request }, usage } = attempt
   if (permit.reservation.spilled) deployment.totals.spilled++
-  // a stream did this when its content began
-  if (permit.firstByteAt === undefined) {
+  if (attempt.isEmpty && heardRefused(attempt, now)) {
+    failWorse(attempt, "an answer that holds nothing", now)
+  } else if (permit.firstByteAt === undefined) {
+    // a stream did this when its content began
     group.answered(permit, now)
     resourceAnswered(attempt, now)
     markHealthy(attempt, now)
@@ -76,6 +79,8 @@ const succeeded = (attempt: AttemptRecord, now: number): void => {
     group.estimate.learn(request.characters, usage.promptTokens, output)
   }
   timeAnswer(attempt, now)
+  if (attempt.isSlow) heardSlow(attempt, now)
+  else if (!attempt.isEmpty) heardWell(attempt, now)
 }
 
 const throttled = (attempt: AttemptRecord, { reason, status, wait }: Throttled, now: number): void => {
@@ -90,15 +95,19 @@ const throttled = (attempt: AttemptRecord, { reason, status, wait }: Throttled, 
   if (scope === undefined && coolFor > 0) quota.throttled(permit.reservation, now, coolFor)
   tellCooldown(attempt, coolFor, reason)
   attempt.isAccusing = true
+  // a limit that cuts short what had begun is no answer
+  attempt.isOfWorse = permit.firstByteAt !== undefined && heardRefused(attempt, now)
 }
 
 const refused = (attempt: AttemptRecord, outcome: Refused, now: number): void => {
-  const { deployment, plan: { permit, request } } = attempt
+  const { deployment, plan, plan: { permit, request } } = attempt
   const { breaker, quota, resource } = deployment
   if (outcome.elsewhere === "without-usage") deployment.refuseUsage(now)
   else if (!isEndpoint(request.scope)) {
     deployment.refusedInARow++
-    if (request.session === undefined && request.pin === undefined) deployment.freelyRefusedInARow++
+    // a prompt that is too long by its word, and not short by ours, goes where it may fit: peers see fewer of them
+    const isTooLong = plan.promptTokens > (outcome.contextLimit ?? Infinity) / 2
+    attempt.isOfWorse = !isTooLong && heardRefused(attempt, now)
   }
   if (permit.reservation.spilled || outcome.status === 429) quota.refund(permit.reservation, now)
   const isDenied = outcome.elsewhere === "denied"
@@ -128,6 +137,7 @@ const failed = (attempt: AttemptRecord, outcome: Failed, now: number): void => {
   const { deployment, plan: { group, isRepeat, permit, request, source, wasTold } } = attempt
   const { breaker, resource } = deployment
   const { effect, reason, timeout, wait } = outcome
+  if (timeout !== undefined) heardSlow(attempt, now)
   if (outcome.unprocessed) deployment.quota.refund(permit.reservation, now)
   else bill(attempt, now)
   if (effect === "none" || outcome.scope === "resource") {
@@ -179,8 +189,9 @@ const abandoned = (attempt: AttemptRecord, now: number): void => {
   const { deployment, plan: { group, permit, request } } = attempt
   deployment.resource.breaker.release(permit.resourceEpoch)
   bill(attempt, now)
+  if (permit.firstByteAt === undefined) timeWait(attempt, now)
+  if (attempt.isSlow) heardSlow(attempt, now)
   if (permit.firstByteAt === undefined) {
-    timeWait(attempt, now)
     const limit = group.expected.slowest(kindOf(request))
     const isHang = limit !== undefined && waitRatio(attempt, now) > HANG_FACTOR * limit
     if (isHang && group.hasHealthyPeer(deployment, now)) return failDeployment(attempt, "hang", now)

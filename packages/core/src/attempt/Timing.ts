@@ -1,11 +1,10 @@
 /**
  * What the times of an attempt say of its deployment's speed, relative to what is expected of the model.
  */
-import { type Latency, type LatencyKind, sizeOf } from "../deployment/Latency.ts"
+import { FAR_SLOWER, type LatencyKind, sizeOf } from "../deployment/Latency.ts"
 import type { Model } from "../deployment/Model.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import type { AttemptRecord, Pace } from "./AttemptRecord.ts"
-import { tellOutlier } from "./Outlier.ts"
 
 /** Tokens of a stream from which on its decoding is timed. */
 const MIN_DECODED = 16
@@ -25,23 +24,27 @@ const HELD_BACK = 0.1
 /** After so many answers of a model that did not say what they billed, none is expected to. */
 const UNTOLD = 10
 
+/** What of a deployment an attempt's time tells of. */
+type Timed = "latency" | "decoding"
+
 /** What an attempt is timed as. */
 export const kindOf = (request: LlmRequest): "first-token" | "answer" =>
   request.stream || request.operation === "embeddings" ? "first-token" : "answer"
 
 /** A stream's first content came. How much of the prompt was cached is told only at the end: it is a lower bound. */
-export const timeCommit = ({ plan: { group, permit, promptTokens } }: AttemptRecord, now: number): void => {
+export const timeCommit = (attempt: AttemptRecord, now: number): void => {
+  const { plan: { group, permit, promptTokens } } = attempt
   const ratio = group.expected.lowerBound("first-token", now - permit.startedAt, sizeOf("first-token", promptTokens))
-  permit.deployment.latency.observeAtLeast(ratio, now, permit.startedAt, gapOf(group))
+  observeAtLeast(attempt, "latency", ratio, now)
 }
 
 /** A stream is running: its slowness so far is a lower bound, so that a slow one is noticed before its end. */
-export const timePace = ({ deployment, plan: { group, permit } }: AttemptRecord, pace: Pace, now: number): void => {
-  const { tokensPerEvent } = deployment
+export const timePace = (attempt: AttemptRecord, pace: Pace, now: number): void => {
+  const { deployment: { tokensPerEvent }, plan: { group } } = attempt
   if (tokensPerEvent === undefined) return
   const tokens = Math.max(MIN_DECODED, pace.events * tokensPerEvent)
   const ratio = group.expected.lowerBound("decoding", pace.spoken, sizeOf("decoding", tokens))
-  if (ratio > SLOW) deployment.decoding.observeAtLeast(ratio, now, permit.startedAt, gapOf(group))
+  if (ratio > SLOW) observeAtLeast(attempt, "decoding", ratio, now)
 }
 
 /** An answer came to its end. */
@@ -55,39 +58,37 @@ export const timeAnswer = (attempt: AttemptRecord, now: number): void => {
     // of one that does not say how long it is, where others do, nobody knows how long it should take
     if (kind === "answer" && usage === undefined && (group.tellsUsage || group.untold++ < UNTOLD)) return
     const size = kind === "answer" ? usage?.completionTokens ?? group.estimate.unlimitedOutput : uncached
-    observe(attempt, deployment.latency, kind, now - startedAt, size, now)
+    observe(attempt, "latency", kind, now - startedAt, size, now)
     return
   }
-  observe(attempt, deployment.latency, "first-token", firstByteAt - startedAt, uncached, now)
+  observe(attempt, "latency", "first-token", firstByteAt - startedAt, uncached, now)
   // a few tokens say little of how fast many come
   if (usage === undefined || usage.completionTokens < MIN_DECODED || pace === undefined) return
   deployment.streamed(usage.completionTokens, pace.events)
   const took = now - firstByteAt
   if (pace.waited < READ * took) return timePace(attempt, pace, now)
   const decoded = Math.max(took, HELD_BACK * (firstByteAt - startedAt))
-  observe(attempt, deployment.decoding, "decoding", decoded, usage.completionTokens, now)
+  observe(attempt, "decoding", "decoding", decoded, usage.completionTokens, now)
 }
 
 const observe = (
   attempt: AttemptRecord,
-  latency: Latency,
+  of: Timed,
   kind: LatencyKind,
   millis: number,
   tokens: number,
   now: number
 ): void => {
-  const { plan: { group, permit } } = attempt
+  const { deployment, plan: { group, permit } } = attempt
   const ratio = group.expected.ratio(kind, millis, sizeOf(kind, tokens))
-  latency.observe(ratio, now, permit.startedAt, gapOf(group))
-  tellSlow(attempt, latency, now)
+  deployment[of].observe(ratio, now, permit.startedAt, gapOf(group))
+  attempt.isSlow ||= group.isFarSlower(ratio, of, deployment, now)
 }
 
-const tellSlow = (
-  { deployment, environment: { events }, wallNow }: AttemptRecord,
-  latency: Latency,
-  now: number
-): void => {
-  if (latency.isFarSlower(now)) tellOutlier(events, deployment, "slow", now, wallNow)
+const observeAtLeast = (attempt: AttemptRecord, of: Timed, ratio: number, now: number): void => {
+  const { deployment, plan: { group, permit } } = attempt
+  deployment[of].observeAtLeast(ratio, now, permit.startedAt, gapOf(group))
+  attempt.isSlow ||= group.isFarSlower(ratio, of, deployment, now)
 }
 
 /** Time between two answers of one deployment, where all get their share. */
@@ -97,7 +98,8 @@ const gapOf = ({ deployments, expected }: Model): number => expected.gap * deplo
 export const timeWait = (attempt: AttemptRecord, now: number): void => {
   const { deployment, plan: { group, permit } } = attempt
   deployment.latency.observeAtLeast(waitRatio(attempt, now), now, permit.startedAt, gapOf(group))
-  tellSlow(attempt, deployment.latency, now)
+  // how long an answer is to be is not known, so the longest that is likely is not slow yet
+  attempt.isSlow ||= now - permit.startedAt > FAR_SLOWER * permit.expected
 }
 
 /** How long it waited, as a ratio to what is expected. */

@@ -12,7 +12,7 @@ import type { Accusation, AttemptRecord } from "./AttemptRecord.ts"
 import { failDeployment, markAlive, tripResource } from "./BreakerReport.ts"
 import { limitOf } from "./Deadlines.ts"
 import type { Failed, Refused } from "./Outcome.ts"
-import { tellOutlier } from "./Outlier.ts"
+import { failWorse, noteOutlier } from "./Outlier.ts"
 import { timeWait } from "./Timing.ts"
 
 /**
@@ -41,6 +41,7 @@ export const judge = (attempt: Accusation, verdict: Verdict, now: number): void 
         ? judgeDenied(attempt, outcome.reason, verdict, now)
         : judgeRefused(attempt, outcome, verdict, now)
     case "Throttled":
+      if (attempt.isOfWorse) failWorse(attempt, outcome.reason, now)
       return judgeWait(attempt, verdict, now)
     case "Failed":
       judgeWait(attempt, verdict, now)
@@ -77,7 +78,7 @@ const judgeRefused = (
   now: number
 ): void => {
   const isRefuted = verdict === "answered" && (elsewhere === "perhaps" || elsewhere === "worded")
-  if (isRefuted || refusesAll(attempt, now)) {
+  if (isRefuted || attempt.isOfWorse) {
     // what it lacks of another kind, or tier, says nothing of its own traffic
     if (attempt.plan.request.scope !== undefined) return
     attempt.deployment.refutedAt = now
@@ -89,20 +90,6 @@ const judgeRefused = (
     else markAlive(attempt, now)
   }
 }
-
-/**
- * Whether it refuses request after request, as no peer of its tier does: what is never asked elsewhere, such as a content
- * filter's word, shows so that it is the deployment's own.
- */
-const refusesAll = ({ deployment, plan: { group } }: AttemptRecord, now: number): boolean => {
-  if (deployment.freelyRefusedInARow < REFUSES_ALL) return false
-  const peers = group.deployments.filter((peer) => peer !== deployment && peer.tier === deployment.tier)
-  return peers.some((peer) => isAlive(peer, now)) && peers.every((peer) => peer.freelyRefusedInARow < REFUSES_SOME)
-}
-
-/** So many refusals without an answer between them, while no peer has so many, are none of the requests' own. */
-const REFUSES_ALL = 50
-const REFUSES_SOME = 3
 
 const judgeFailed = (
   attempt: AttemptRecord,
@@ -149,10 +136,14 @@ const judgeDenied = (attempt: AttemptRecord, reason: string, verdict: Verdict, n
   const { deployment: { resource }, isProbe, plan: { permit, request } } = attempt
   // a right to an endpoint says nothing of the right to ask a model
   if (isEndpoint(request.scope) || !resource.breaker.isCurrent(permit.resourceEpoch)) return
-  if (verdict !== "answered" && now - resource.lastSuccessAt <= RECENTLY) return
+  if (verdict !== "answered" && now - resource.lastSuccessAt <= RECENTLY) {
+    if (attempt.isOfWorse) noteOutlier(attempt, reason, now)
+    return
+  }
   // the first after an answer: others may be allowed what this request is not
   if (++resource.deniedInARow === 1) failDeployment(attempt, reason, now)
   if (isProbe || resource.deniedInARow >= DENIED_IN_A_ROW) tripResource(attempt, reason, now)
+  else if (attempt.isOfWorse) noteOutlier(attempt, reason, now)
 }
 
 /** Cooldowns in a row that peers confirm, from which on people are told. */
@@ -170,6 +161,3 @@ const noteWorse = (attempt: AttemptRecord, reason: string, now: number, isLate =
   const isNoted = breaker.successShare(now) < NOTED_SHARE || (isLate && breaker.failuresInARow >= NOTED_LATE)
   if (isNoted) noteOutlier(attempt, reason, now)
 }
-
-const noteOutlier = ({ deployment, environment: { events }, wallNow }: AttemptRecord, reason: string, now: number) =>
-  tellOutlier(events, deployment, reason, now, wallNow)

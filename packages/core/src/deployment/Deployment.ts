@@ -11,10 +11,11 @@ import type { Usage } from "../Errors.ts"
 import { isEndpoint } from "../request/Scope.ts"
 import { Breaker } from "./Breaker.ts"
 import { Cooldown } from "./Cooldown.ts"
-import { FAR_SLOWER, Latency, OUTLIER_STREAK } from "./Latency.ts"
+import { FAR_SLOWER, Latency } from "./Latency.ts"
 import { Quota, type Reservation } from "./Quota.ts"
 import type { Place, Resource } from "./Resource.ts"
 import { ScopedCooldowns } from "./ScopedCooldowns.ts"
+import { Witnesses } from "./Witnesses.ts"
 
 /** What an attempt holds of a deployment while it runs. */
 export interface Permit {
@@ -110,10 +111,11 @@ export class Deployment {
   lastSuccessAt = -Infinity
   /** Requests that it refused since it last answered one. */
   refusedInARow = 0
-  /** Of these, those that might have gone anywhere: no session or stored thing had brought them here. */
-  freelyRefusedInARow = 0
   /** When a peer last answered what it had refused. */
   refutedAt = -Infinity
+  readonly witnesses = new Witnesses()
+  /** Until when it is known to be slower by far than its peers. */
+  slowUntil = -Infinity
   private toldOutlierAt = -Infinity
   private usageRefusedUntil = -Infinity
   private readonly waitsDoubtedUntil = { "first-token": -Infinity, answer: -Infinity }
@@ -238,11 +240,11 @@ export class Deployment {
   }
 
   /**
-   * Whether it is slower than expected by far, and not by accident: several answers in a row, or several waits at once.
-   * One that is slow may be of its own prompt; it is not worth the warm caches of all the sessions that live here.
+   * Whether it is slower by far than its peers, and not by accident, or keeps several waiting at once. One that is slow may be
+   * so for its own sake; it is not worth the warm caches of all the sessions that live here.
    */
   isFarSlower(now: number): boolean {
-    if (this.latency.isFarSlower(now) || this.decoding.isFarSlower(now)) return true
+    if (now < this.slowUntil) return true
     if (this.waiting < OUTLIER_STREAK) return false
     return areOverdue(this.waitsOf("first-token", now), now) || areOverdue(this.waitsOf("answer", now), now)
   }
@@ -357,6 +359,9 @@ const overdue = (silent: ReadonlySet<Permit>, now: number): number => {
   }
   return worst
 }
+
+/** So many waits at once are no accident. */
+const OUTLIER_STREAK = 3
 
 const NONE: ReadonlySet<Permit> = new Set()
 

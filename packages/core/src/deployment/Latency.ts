@@ -23,9 +23,6 @@ export const HANG_FACTOR = 3
 /** Slower than another by this factor, a deployment is left whatever else speaks for it. */
 export const FAR_SLOWER = 4
 
-/** So many answers that are far slower, more than those that are not, or so many waits at once, are no accident. */
-export const OUTLIER_STREAK = 3
-
 /**
  * Cost of a request relative to a tiny one of its kind.
  *
@@ -133,6 +130,11 @@ class RatioHistogram {
 /** As slow as anything is taken to be: what is slower is left no more, and would only be left for longer. */
 const SLOWEST = 20
 
+/** Answers that a typical one is the mean of, how many there must be, and how long it holds, in milliseconds. */
+const TYPICAL_OF = 20
+const TYPICAL_LEAST = 10
+const TYPICAL_FOR = 300_000
+
 const DECAY = 10_000
 const STRETCH = 10
 
@@ -148,12 +150,7 @@ export class Latency {
   private decay = DECAY
   private samples = 0
   private newestStart = -Infinity
-  /**
-   * Far slower ones, each begun after the one before was heard of (what strikes many at once is one accident), less one for
-   * each that is not: one that is slow every other time is no better.
-   */
-  private farSlower = 0
-  private farSlowerAt = -Infinity
+  private meanLog = 0
 
   /** Ratio to the expected latency as of `now`, in milliseconds of a monotonic clock. */
   ratio(now: number): number {
@@ -174,27 +171,18 @@ export class Latency {
     this.newestStart = Math.max(this.newestStart, startedAt)
     this.decay = Math.max(DECAY, STRETCH * gap)
     this.samples++
+    this.meanLog += (Math.log(ratio) - this.meanLog) / Math.min(this.samples, TYPICAL_OF)
     this.at = now
-    this.count(measured, now, startedAt)
   }
 
   /** Takes in a lower bound: it can only raise. */
   observeAtLeast(ratio: number, now: number, startedAt = now, gap = 0): void {
     if (ratio > this.ratio(now)) this.observe(ratio, now, startedAt, gap)
-    else if (ratio > FAR_SLOWER) this.count(ratio, now, startedAt)
   }
 
-  /** Whether it is slower than expected by far, and not by accident. */
-  isFarSlower(now: number): boolean {
-    return this.farSlower >= OUTLIER_STREAK && this.ratio(now) > FAR_SLOWER
-  }
-
-  private count(measured: number, now: number, startedAt: number): void {
-    if (measured <= FAR_SLOWER) this.farSlower = Math.max(0, this.farSlower - 1)
-    else if (this.farSlower === 0 || startedAt >= this.farSlowerAt) {
-      this.farSlower = Math.min(this.farSlower + 1, OUTLIER_STREAK)
-      this.farSlowerAt = now
-    }
+  /** The geometric mean of its ratios of late; `undefined` where it has too few, or none of late. */
+  typical(now: number): number | undefined {
+    return this.samples < TYPICAL_LEAST || now - this.at > TYPICAL_FOR ? undefined : Math.exp(this.meanLog)
   }
 
   private weight(now: number): number {

@@ -4,8 +4,9 @@
  */
 import { TokenEstimate } from "../request/PromptSize.ts"
 import type { Deployment, Permit } from "./Deployment.ts"
-import { ExpectedLatency } from "./Latency.ts"
+import { ExpectedLatency, FAR_SLOWER } from "./Latency.ts"
 import { WaitingLine } from "./WaitingLine.ts"
+import { type Evidence, MOST_PEERS } from "./Witnesses.ts"
 
 const RECENTLY = 30_000
 
@@ -69,6 +70,26 @@ export class Model {
       breaker.hurry()
       resource.breaker.hurry()
     }
+  }
+
+  /** Whether a deployment's requests fare worse than those of its peers; see `Witnesses`. */
+  isWorse(self: Deployment, now: number, evidence: Evidence): boolean {
+    return self.witnesses.isWorseThan(this.deployments, now, evidence)
+  }
+
+  /** Whether a ratio to what is expected is higher by far than what another deployment of the model has typically. */
+  isFarSlower(ratio: number, of: "latency" | "decoding", self: Deployment, now: number): boolean {
+    // it is the model's mean that is expected: what is below is slow only where most of the others are
+    if (ratio <= 1) return false
+    if (ratio > FAR_SLOWER) return true
+    let looked = 0
+    for (const peer of this.deployments) {
+      if (peer === self) continue
+      const typical = peer[of].typical(now)
+      if (typical !== undefined && ratio > FAR_SLOWER * typical) return true
+      if (++looked === MOST_PEERS) break
+    }
+    return false
   }
 
   /** Share of their requests that the others answered of late, as far as they say. */

@@ -1,0 +1,139 @@
+import type { SimulatedFault } from "#core/simulation/SimulatedFault"
+import { assert, describe, it } from "@effect/vitest"
+import { LoadBalancer } from "@evenkeel/core"
+import { Effect, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { type Fleet, fleet, listen, run, service, steady } from "../../support/Balanced.ts"
+import { tellsOf } from "../../support/Telling.ts"
+
+/** A second of tokens, one every 20 ms. */
+const spoken = {
+  latency: { ...steady, baseMs: 200, perOutputTokenMs: 20, tokensPerEvent: 1 },
+  reply: () => "one two ".repeat(15)
+}
+
+const three = () => fleet(["east", "west", "north"].map((name) => service(name, spoken)))
+
+interface Traffic {
+  readonly how: "stream" | "whole"
+  /** How many sessions take turns; none where it is 0. */
+  readonly sessions: number
+}
+
+/** Five requests a second, from one moment to another. */
+const ask = ({ how, sessions }: Traffic, from: number, until: number) =>
+  Effect.gen(function*() {
+    const lb = yield* LoadBalancer
+    for (let i = from * 5; i < until * 5; i++) {
+      const parameters = { model: "gpt-4o", messages: [{ role: "user" as const, content: `Say hello, ${i % 30}.` }] }
+      const options = sessions === 0 ? {} : { session: `s${i % sessions}` }
+      const asked = how === "stream"
+        ? Stream.runDrain(lb.chatStream(parameters, options))
+        : lb.chat(parameters, options)
+      yield* Effect.forkChild(Effect.ignore(asked), { startImmediately: true })
+      yield* TestClock.adjust(200)
+    }
+  })
+
+/** After a healthy minute east falls ill. Its share of the last half of the next minute, and who was told of. */
+const observe = (made: Fleet, traffic: Traffic, fault: SimulatedFault) =>
+  Effect.gen(function*() {
+    yield* ask(traffic, 0, 60)
+    const events = yield* listen
+    made.services["east"]!.fault("*", fault)
+    yield* ask(traffic, 60, 120)
+    const late = made.sends.filter(({ at }) => at >= 90_000)
+    return {
+      share: late.filter(({ resource }) => resource === "east").length / late.length,
+      told: ["east", "west", "north"].filter((name) => events.some((event) => tellsOf(event, name)))
+    }
+  })
+
+const half = { probability: 0.5 }
+
+const filters = { kind: "status", error: "content-filter" } satisfies SimulatedFault
+
+/** By what it does, its share of three at most: what is well has a third. */
+const illnesses: ReadonlyArray<readonly [string, SimulatedFault, Traffic, number]> = [
+  ["filters half of what it is asked", { ...filters, ...half }, { how: "whole", sessions: 0 }, 0.2],
+  ["filters all that thirty sessions ask of it", filters, { how: "whole", sessions: 30 }, 0.1],
+  [
+    "answers with nothing at all",
+    { kind: "status", status: 200, body: "{\"ok\":true}", contentType: "application/json" },
+    { how: "whole", sessions: 0 },
+    0.1
+  ],
+  [
+    "answers with no choice",
+    { kind: "status", status: 200, body: "{\"choices\":[]}", contentType: "application/json" },
+    { how: "whole", sessions: 30 },
+    0.1
+  ],
+  [
+    "cuts all streams short with a limit",
+    { kind: "errorInStream", afterEvents: 5 },
+    { how: "stream", sessions: 0 },
+    0.1
+  ],
+  ["falls silent in mid-stream", { kind: "hang", afterEvents: 5 }, { how: "stream", sessions: 0 }, 0.1],
+  ["falls silent in mid-stream every other time", { kind: "hang", afterEvents: 5, ...half }, {
+    how: "stream",
+    sessions: 30
+  }, 0.1],
+  ["is five times slower", { kind: "slow", factor: 5 }, { how: "whole", sessions: 30 }, 0.1],
+  ["is ten times slower every other time", { kind: "slow", factor: 10, ...half }, { how: "stream", sessions: 30 }, 0.1],
+  ["decodes six times slower", { kind: "slowDecoding", factor: 6 }, { how: "stream", sessions: 30 }, 0.1],
+  ["hangs every other time", { kind: "hang", ...half }, { how: "whole", sessions: 30 }, 0.1]
+]
+
+describe("one of three deployments that", () => {
+  for (const [what, fault, traffic, most] of illnesses) {
+    const whom = traffic.sessions === 0 ? "requests of no session" : `${traffic.sessions} sessions`
+    it.effect(`${what} loses its traffic within half a minute, and is told of: ${whom}`, () => {
+      const made = three()
+      return run(
+        made,
+        Effect.map(observe(made, traffic, fault), ({ share, told }) => {
+          assert.deepStrictEqual(told, ["east"])
+          assert.isAtMost(share, most)
+        })
+      )
+    })
+  }
+})
+
+describe("one caller whose requests", () => {
+  const own: ReadonlyArray<readonly [string, SimulatedFault, Traffic["how"]]> = [
+    ["are filtered", filters, "whole"],
+    ["are answered with nothing", { kind: "status", status: 200, body: "{\"ok\":true}" }, "whole"],
+    ["are ten times slower", { kind: "slow", factor: 10 }, "whole"],
+    ["fall silent in mid-stream", { kind: "hang", afterEvents: 5 }, "stream"]
+  ]
+  for (const [what, fault, how] of own) {
+    for (const session of [undefined, "bad"]) {
+      const where = session === undefined ? "wherever they go" : "in one session, beside others there"
+      it.effect(`${what} ${where} shows nothing of any deployment`, () => {
+        const made = three()
+        for (const each of Object.values(made.services)) each.fault("*", { ...fault, when: { text: "[bad]" } })
+        return run(
+          made,
+          Effect.gen(function*() {
+            const lb = yield* LoadBalancer
+            const events = yield* listen
+            const bad = { model: "gpt-4o", messages: [{ role: "user" as const, content: "[bad]" }] }
+            yield* ask({ how, sessions: 30 }, 0, 60)
+            for (let second = 60; second < 120; second++) {
+              const asked = how === "stream"
+                ? Stream.runDrain(lb.chatStream(bad, { session }))
+                : lb.chat(bad, { session })
+              yield* Effect.forkChild(Effect.ignore(asked), { startImmediately: true })
+              yield* ask({ how, sessions: 30 }, second, second + 1)
+            }
+            const told = ["east", "west", "north"].filter((name) => events.some((event) => tellsOf(event, name)))
+            assert.deepStrictEqual(told, [])
+          })
+        )
+      })
+    }
+  }
+})
