@@ -1,6 +1,5 @@
 import { Witnesses } from "#core/deployment/Witnesses"
 import { assert, describe, it } from "@effect/vitest"
-import { Schema } from "effect"
 import { integer } from "../../support/Check.ts"
 
 type Deployment = { readonly witnesses: Witnesses }
@@ -9,7 +8,7 @@ const isWorseAt = (
   now: number,
   self: Deployment,
   peers: ReadonlyArray<Deployment>,
-  evidence = { least: 3, isAlone: false }
+  evidence = { least: 3, alone: 1 }
 ): boolean => self.witnesses.isWorseThan([self, ...peers], now, evidence)
 
 /** A deployment whose witnesses fared so, one every 100 ms, each of no session unless it is said. */
@@ -19,11 +18,18 @@ const of = (fates: string, session: (index: number) => number = () => 0): Deploy
   return { witnesses }
 }
 
+/** Forty of so many sessions, which all fared the same. */
+const homed = (sessions: number, isWell: boolean): Deployment => {
+  const made = of("")
+  for (let i = 0; i < 40; i++) made.witnesses.hear(isWell, 1 + i % sessions, i * 100, i * 100)
+  return made
+}
+
 const isWorse = (
   self: Deployment,
   peers: ReadonlyArray<Deployment>,
-  isAlone = false
-): boolean => isWorseAt(10_000, self, peers, { least: 3, isAlone })
+  alone = 1
+): boolean => isWorseAt(10_000, self, peers, { least: 3, alone })
 
 const well = ".".repeat(40)
 
@@ -51,13 +57,8 @@ describe("the witnesses of a deployment", () => {
   })
 
   it("are three of one session at most", () => {
-    const homed = (sessions: number, fate: boolean) => {
-      const made = of("")
-      for (let i = 0; i < 40; i++) made.witnesses.hear(fate, 1 + i % sessions, i * 100, i * 100)
-      return made
-    }
     const isWorseHomed = (self: Deployment) =>
-      self.witnesses.isWorseThan([homed(10, true)], 10_000, { least: 8, isAlone: false })
+      self.witnesses.isWorseThan([homed(10, true)], 10_000, { least: 8, alone: 1 })
     assert.isFalse(isWorseHomed(homed(2, false)))
     assert.isTrue(isWorseHomed(homed(3, false)))
   })
@@ -67,13 +68,13 @@ describe("the witnesses of a deployment", () => {
     const peer = of("")
     for (let i = 0; i < 40; i++) peer.witnesses.hear(true, 1 + i, i * 100, i * 100)
     assert.isFalse(isWorse(self, [peer]))
-    assert.isFalse(isWorse(self, [peer], true))
+    assert.isFalse(isWorse(self, [peer], 0.5))
   })
 
   it("show nothing where peers say nothing, unless most fare ill and that is enough", () => {
     assert.isFalse(isWorse(of("x".repeat(20)), [of("")]))
-    assert.isTrue(isWorse(of("x".repeat(20)), [of("")], true))
-    assert.isFalse(isWorse(of("x.".repeat(6)), [], true))
+    assert.isTrue(isWorse(of("x".repeat(20)), [of("")], 0.5))
+    assert.isFalse(isWorse(of("x.".repeat(6)), [], 0.5))
   })
 
   it("speak no more after five minutes", () => {
@@ -106,7 +107,7 @@ describe("the witnesses of a deployment", () => {
       const self = all[Math.floor(random() * all.length)]!
       const isWell = random() * 100 >= percent
       self.witnesses.hear(isWell, 0, i * 100, i * 100)
-      if (!isWell && isWorseAt(i * 100, self, all, { least: 8, isAlone: false })) blamed++
+      if (!isWell && isWorseAt(i * 100, self, all, { least: 8, alone: 1 })) blamed++
     }
     assert.isAtMost(blamed, 5)
   })

@@ -7,9 +7,6 @@ import { isEndpoint } from "../request/Scope.ts"
 import type { AttemptRecord } from "./AttemptRecord.ts"
 import type { Failed } from "./Outcome.ts"
 
-/** What a share of successes is compared with, less so, for failures that no peer is asked about. */
-const BROKEN_LATER = 0.75
-
 /** Whether a breaker waits for what this attempt tells. */
 export const isProbing = (breaker: Breaker, epoch: number): boolean =>
   breaker.state === "half-open" && breaker.epoch === epoch
@@ -45,9 +42,8 @@ export const markHealthy = (attempt: AttemptRecord, now: number): void => {
 export const failDeployment = (attempt: AttemptRecord, reason: string, now: number, weight = 1): void => {
   const { deployment, environment, plan: { group, permit } } = attempt
   const { breaker } = deployment
-  // whether a peer would have gone on with what had begun is not known, so it takes more of them
   const hadBegun = permit.firstByteAt !== undefined
-  const peers = (hadBegun ? BROKEN_LATER : 1) * group.peersShare(deployment, now)
+  const peers = group.peersShare(deployment, now)
   if (!breaker.fail(permit.epoch, now, environment.random(), reason, peers, hadBegun, weight)) return
   tellOpened(attempt, "deployment", deployment.id, breaker, reason, now)
 }

@@ -25,6 +25,9 @@ export const tellOutlier = (
   events.emit<Outlier>({ _tag: "Outlier", at: wallNow, deployment: deployment.id, reason, share })
 }
 
+/** What a failure weighs in the row where several have shown already whose it is. */
+const PROVEN = Infinity
+
 /** The same, of an attempt. */
 export const noteOutlier = (
   { deployment, environment: { events }, wallNow }: AttemptRecord,
@@ -34,7 +37,7 @@ export const noteOutlier = (
 
 /** An attempt shows that its deployment does worse than its peers: that is a failure of it. */
 export const failWorse = (attempt: AttemptRecord, reason: string, now: number): void => {
-  failDeployment(attempt, reason, now)
+  failDeployment(attempt, reason, now, PROVEN)
   noteOutlier(attempt, reason, now)
 }
 
@@ -42,26 +45,28 @@ export const failWorse = (attempt: AttemptRecord, reason: string, now: number): 
 const LEFT_FOR = 30_000
 
 /** What is slow is left at once, at the price of a warm cache; where peers are idle, they may do better. */
-const slow: Evidence = { least: 3, isAlone: true }
+const slow: Evidence = { least: 3, alone: 0.5 }
 
 /** What waits may do so for its own sake, anywhere. */
-const waiting: Evidence = { least: 3, isAlone: false }
+const waiting: Evidence = { least: 3, alone: 1 }
 
 /** Fewer refusals may all be of two sessions. */
-const refused: Evidence = { least: 8, isAlone: false }
+const refused: Evidence = { least: 8, alone: 1 }
+
+/** What breaks after it had begun is of no request's own content, most likely: a row of five is enough. */
+const broken: Evidence = { least: 5, alone: 0.9 }
 
 /** An attempt was answered as it should be. */
 export const heardWell = (attempt: AttemptRecord, now: number): void => {
-  const { deployment, plan: { group }, witness } = attempt
-  if (witness !== undefined) deployment.witnesses.recant(witness)
-  else if (!hear(attempt, true, now)) return
+  const { deployment, plan: { group } } = attempt
+  if (!hear(attempt, true, now)) return
   if (now < deployment.slowUntil && !group.isWorse(deployment, now, slow)) deployment.slowUntil = -Infinity
 }
 
 /** An attempt is slower by far than with peers, or still waits for longer: whoever is warm there may leave. */
 export const heardSlow = (attempt: AttemptRecord, now: number): void => {
-  const { deployment, outcome, plan: { group }, witness } = attempt
-  if (witness === undefined && !hear(attempt, false, now)) return
+  const { deployment, outcome, plan: { group } } = attempt
+  if (!hear(attempt, false, now)) return
   if (!group.isWorse(deployment, now, outcome?._tag === "Success" ? slow : waiting)) return
   deployment.slowUntil = now + LEFT_FOR
   noteOutlier(attempt, "slow", now)
@@ -71,10 +76,20 @@ export const heardSlow = (attempt: AttemptRecord, now: number): void => {
 export const heardRefused = (attempt: AttemptRecord, now: number): boolean =>
   hear(attempt, false, now) && attempt.plan.group.isWorse(attempt.deployment, now, refused)
 
-/** Hears an attempt that might have gone to any of the model's deployments. Returns whether it is one. */
+/** An attempt broke after its answer had begun. Returns whether that is the deployment's doing. */
+export const heardBroken = (attempt: AttemptRecord, now: number): boolean =>
+  hear(attempt, false, now) && attempt.plan.group.isWorse(attempt.deployment, now, broken)
+
+/** Hears an attempt, once, that might have gone to any of the model's deployments. Returns whether it is one. */
 const hear = (attempt: AttemptRecord, isWell: boolean, now: number): boolean => {
   const { deployment, plan: { isRepeat, permit, request: { operation, pin, scope, session }, source } } = attempt
-  if (source === undefined || isRepeat || pin !== undefined || scope !== undefined || operation === "other") return false
+  if (attempt.witness !== undefined) {
+    if (isWell) deployment.witnesses.recant(attempt.witness)
+    return true
+  }
+  if (source === undefined || isRepeat || pin !== undefined || scope !== undefined || operation === "other") {
+    return false
+  }
   const hash = session === undefined ? 0 : hashSession(session)
   attempt.witness = deployment.witnesses.hear(isWell, hash, permit.startedAt, now)
   return true

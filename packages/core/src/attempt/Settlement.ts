@@ -17,8 +17,9 @@ import {
   resourceAnswered
 } from "./BreakerReport.ts"
 import type { Failed, Outcome, Refused, Throttled } from "./Outcome.ts"
-import { failWorse, heardRefused, heardSlow, heardWell } from "./Outlier.ts"
+import { failWorse, heardBroken, heardRefused, heardSlow, heardWell } from "./Outlier.ts"
 import { kindOf, timeAnswer, timeCommit, timeWait, waitRatio } from "./Timing.ts"
+import { isOwnPatience } from "./Verdict.ts"
 
 /** The stream's first content reached the caller: the deployment is alive, and as fast as this. */
 export const commit = (attempt: AttemptRecord, now: number): void => {
@@ -96,7 +97,7 @@ const throttled = (attempt: AttemptRecord, { reason, status, wait }: Throttled, 
   tellCooldown(attempt, coolFor, reason)
   attempt.isAccusing = true
   // a limit that cuts short what had begun is no answer
-  attempt.isOfWorse = permit.firstByteAt !== undefined && heardRefused(attempt, now)
+  attempt.isOfWorse = permit.firstByteAt !== undefined && heardBroken(attempt, now)
 }
 
 const refused = (attempt: AttemptRecord, outcome: Refused, now: number): void => {
@@ -154,10 +155,11 @@ const failed = (attempt: AttemptRecord, outcome: Failed, now: number): void => {
   // what is too slow here may be too slow anywhere
   const speaksNow = timeout === undefined && !isRepeat
   const isNews = isEndpoint(request.scope) || breaker.hear(permit.startedAt, now)
-  const weight = (isNews ? 1 : HELD) * (group.isDoubtful(now) ? HELD : 1)
-  // of what had begun no peer is asked, and nobody judges it
-  const isJudged = permit.firstByteAt === undefined
-  const isCounted = attempt.isProbe || (speaksNow && (weight === 1 || !isJudged))
+  // of what had begun no peer is asked: what they do with others of their own says enough
+  const hadBegun = permit.firstByteAt !== undefined
+  if (hadBegun && !isOwnPatience(attempt, timeout) && heardBroken(attempt, now)) return failWorse(attempt, reason, now)
+  const weight = (isNews && !hadBegun ? 1 : HELD) * (group.isDoubtful(now) ? HELD : 1)
+  const isCounted = attempt.isProbe || (speaksNow && weight === 1)
   if (effect === "missing") {
     breaker.release(permit.epoch)
     tellCooldown(attempt, deployment.cooldown.beginMissing(now, reason, source, wasTold, permit.startedAt), reason)

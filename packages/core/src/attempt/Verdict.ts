@@ -82,6 +82,7 @@ const judgeRefused = (
     // what it lacks of another kind, or tier, says nothing of its own traffic
     if (attempt.plan.request.scope !== undefined) return
     attempt.deployment.refutedAt = now
+    if (attempt.isOfWorse) return failWorse(attempt, `http ${status}`, now)
     failDeployment(attempt, `http ${status}`, now)
     noteWorse(attempt, `http ${status}`, now)
   } else if (attempt.isProbe && verdict !== "unknown") {
@@ -98,7 +99,7 @@ const judgeFailed = (
   now: number
 ): void => {
   const { counted, deployment, isProbe, plan: { group, permit } } = attempt
-  if (effect !== "count") return
+  if (effect !== "count" || attempt.isOfWorse) return
   const endedAt = attempt.endedAt!
   const isLate = timeout !== undefined
   // where there is only one, nobody else could show it to be well; and a probe of which nobody knows says nothing of it
@@ -108,22 +109,21 @@ const judgeFailed = (
   }
   if (isLate && permit.firstByteAt === undefined) timeWait(attempt, endedAt)
   // what came at once, and may be the request's own, counts in full only where a peer answers it
-  const isHeld = verdict === "answered" || (isLate && group.hasHealthyPeer(deployment, now))
-  if (counted < 1 && isHeld && !(isLate && isOwnPatience(attempt, timeout))) failDeployment(attempt, reason, now)
-  // of what had begun no peer was asked: what they do with others of their own says enough
-  const isWorse = permit.firstByteAt !== undefined
-    && deployment.breaker.successShare(now) < NOTED_SHARE * group.peersShare(deployment, now)
-  if (verdict === "answered" || isWorse) noteWorse(attempt, reason, now, isLate)
+  const isHeld = verdict === "answered" ||
+    (isLate && permit.firstByteAt === undefined && group.hasHealthyPeer(deployment, now))
+  if (counted < 1 && isHeld && !isOwnPatience(attempt, timeout)) failDeployment(attempt, reason, now)
+  if (verdict === "answered") noteWorse(attempt, reason, now, isLate)
 }
 
 /**
  * Whether a limit is the caller's, which it made shorter: that says nothing of a deployment. Nor does a whole answer that was
  * given up for another: it may be a long one.
  */
-const isOwnPatience = (
+export const isOwnPatience = (
   { plan: { configured, permit, request, timeouts } }: AttemptRecord,
-  stage: NonNullable<Failed["timeout"]>
+  stage: Failed["timeout"]
 ): boolean => {
+  if (stage === undefined) return false
   if (stage === "answer") return permit.kind === "answer"
   return limitOf(timeouts, stage, request.operation) < limitOf(configured, stage, request.operation)
 }

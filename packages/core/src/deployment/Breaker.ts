@@ -43,8 +43,6 @@ export class Breaker {
   private readonly options: BreakerOptions
   private readonly successes = new Float64Array(BUCKETS)
   private readonly failures = new Float64Array(BUCKETS)
-  /** Of the failures, those of answers whose beginning was taken for a success. */
-  private readonly broken = new Float64Array(BUCKETS)
   private head = 0
   private inARow = 0
   private failedAt = -Infinity
@@ -157,10 +155,9 @@ export class Breaker {
   ): boolean {
     if (!this.isCurrent(epoch)) return false
     if (this.current === "closed") {
-      this.inARow += weight
+      this.inARow += Math.min(weight, this.options.consecutiveFailures)
       this.bucket(now)
       this.failures[this.head % BUCKETS]! += 1
-      if (hadBegun) this.broken[this.head % BUCKETS]! += 1
       this.failedAt = now
       if (!this.isTripping(peers)) return false
     }
@@ -216,8 +213,8 @@ export class Breaker {
   successShare(now: number, least = this.options.minimumSamples): number {
     if (now - this.failedAt > this.options.window) return 1
     this.bucket(now)
-    const { broken, samples, successes } = this.counts()
-    return samples < least ? 1 : Math.max(0, successes - broken) / Math.max(1, samples - broken)
+    const { samples, successes } = this.counts()
+    return samples < least ? 1 : successes / samples
   }
 
   /** The same as a guess, from the first one that says something: as if one more had been answered. */
@@ -299,7 +296,6 @@ export class Breaker {
   private close(now: number): void {
     this.successes.fill(0)
     this.failures.fill(0)
-    this.broken.fill(0)
     this.inARow = 0
     this.probing = false
     this.suspendedFrom = Infinity
@@ -322,16 +318,14 @@ export class Breaker {
     return samples >= this.options.minimumSamples && successes / samples < this.options.successRatio * peers
   }
 
-  private counts(): { readonly successes: number; readonly samples: number; readonly broken: number } {
+  private counts(): { readonly successes: number; readonly samples: number } {
     let successes = 0
-    let broken = 0
     let samples = 0
     for (let i = 0; i < BUCKETS; i++) {
       successes += this.successes[i]!
       samples += this.successes[i]! + this.failures[i]!
-      broken += this.broken[i]!
     }
-    return { successes, samples, broken }
+    return { successes, samples }
   }
 
   private indexOf(at: number): number {
@@ -345,7 +339,6 @@ export class Breaker {
       const cleared = (index - i) % BUCKETS
       this.successes[cleared] = 0
       this.failures[cleared] = 0
-      this.broken[cleared] = 0
     }
     if (index > this.head) this.head = index
   }

@@ -81,8 +81,8 @@ class Ring {
 export interface Evidence {
   /** Witnesses that are needed at least. */
   readonly least: number
-  /** Whether it is enough, where peers say nothing, that most of its own fare ill. */
-  readonly isAlone: boolean
+  /** Where peers say nothing: more than this share of its own must fare ill; 1 for never. */
+  readonly alone: number
 }
 
 /**
@@ -116,7 +116,7 @@ export class Witnesses {
   isWorseThan(
     peers: ReadonlyArray<{ readonly witnesses: Witnesses }>,
     now: number,
-    { isAlone, least }: Evidence
+    { alone, least }: Evidence
   ): boolean {
     const since = this.illSince(now)
     if (since === undefined) return false
@@ -146,7 +146,7 @@ export class Witnesses {
     if (peersCount >= LEAST_OF_PEERS) {
       return excess >= CLEARLY * weight && weight > 0 && excess >= STANDARD_ERRORS * Math.sqrt(variance)
     }
-    return isAlone && all.ill > all.count / 2
+    return all.ill > alone * all.count
   }
 
   /** When the first was heard of that fared ill; `undefined` where it may have been one accident. */
