@@ -67,9 +67,9 @@ export const heardWell = (attempt: AttemptRecord, now: number): void => {
 export const heardSlow = (attempt: AttemptRecord, now: number): void => {
   const { deployment, outcome, plan: { group } } = attempt
   if (!hear(attempt, false, now)) return
-  if (!group.isWorse(deployment, now, outcome?._tag === "Success" ? slow : waiting)) return
-  deployment.slowUntil = now + LEFT_FOR
-  noteOutlier(attempt, "slow", now)
+  const evidence = outcome?._tag === "Success" ? slow : waiting
+  if (group.isWorse(deployment, now, evidence)) deployment.slowUntil = now + LEFT_FOR
+  if (deployment.isFarSlower(now)) noteOutlier(attempt, "slow", now)
 }
 
 /** An attempt was not answered, in words that may be its own fault. Returns whether that is the deployment's doing. */

@@ -112,7 +112,7 @@ const judgeFailed = (
   const isHeld = verdict === "answered" ||
     (isLate && permit.firstByteAt === undefined && group.hasHealthyPeer(deployment, now))
   if (counted < 1 && isHeld && !isOwnPatience(attempt, timeout)) failDeployment(attempt, reason, now)
-  if (verdict === "answered") noteWorse(attempt, reason, now, isLate)
+  if (verdict === "answered") noteWorse(attempt, reason, now)
 }
 
 /**
@@ -152,12 +152,7 @@ const NOTED_ROUNDS = 3
 /** Share of answered requests below which people are told, though a deployment stays in use. */
 const NOTED_SHARE = 0.95
 
-/** So many time limits in a row are told of before that share says enough: it is left for them, so more are long in coming. */
-const NOTED_LATE = 2
-
 /** Peers answer what it does not. */
-const noteWorse = (attempt: AttemptRecord, reason: string, now: number, isLate = false): void => {
-  const { breaker } = attempt.deployment
-  const isNoted = breaker.successShare(now) < NOTED_SHARE || (isLate && breaker.failuresInARow >= NOTED_LATE)
-  if (isNoted) noteOutlier(attempt, reason, now)
+const noteWorse = (attempt: AttemptRecord, reason: string, now: number): void => {
+  if (attempt.deployment.breaker.successShare(now) < NOTED_SHARE) noteOutlier(attempt, reason, now)
 }

@@ -18,7 +18,6 @@ import { pricesInUse } from "../attempt/AttemptCost.ts"
 import type { AttemptEnvironment, AttemptFailure } from "../attempt/AttemptRecord.ts"
 import { Deadlines } from "../attempt/Deadlines.ts"
 import { noCredential } from "../attempt/Outcome.ts"
-import { tellOutlier } from "../attempt/Outlier.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import type { BreakerClosed, BreakerHalfOpened, BreakerOpened } from "../deployment/DeploymentEvent.ts"
 import { Deployments } from "../deployment/Deployments.ts"
@@ -133,15 +132,6 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
         return Effect.asVoid(askOneToken(deployment, deployments, environment))
       })
 
-    /** What is silent tells nothing by itself: it is looked at. */
-    const lookForSlow = Effect.sync(() => {
-      const now = monotonicMillis(clock)
-      for (const deployment of deployments.all()) {
-        if (!deployment.isFarSlower(now)) continue
-        tellOutlier(deployments.events, deployment, "slow", now, clock.currentTimeMillisUnsafe())
-      }
-    })
-
     const check = Effect.suspend(() => {
       switch (settings.kind) {
         case "none":
@@ -157,7 +147,7 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
       const round = Effect.suspend(() => {
         // spread by half, so that a fleet that started together does not ask together
         const pause = settings.interval * (SHORTEST_PAUSE + environment.random() * 2 * (1 - SHORTEST_PAUSE))
-        return Effect.andThen(Effect.sleep(Math.ceil(pause)), Effect.andThen(lookForSlow, check))
+        return Effect.andThen(Effect.sleep(Math.ceil(pause)), check)
       })
       yield* Effect.forkScoped(watching(Effect.forever(round)))
     }
