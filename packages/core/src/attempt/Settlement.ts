@@ -155,10 +155,12 @@ const failed = (attempt: AttemptRecord, outcome: Failed, now: number): void => {
   // what is too slow here may be too slow anywhere
   const speaksNow = timeout === undefined && !isRepeat
   const isNews = isEndpoint(request.scope) || breaker.hear(permit.startedAt, now)
-  // of what had begun no peer is asked: what they do with others of their own says enough
-  const hadBegun = permit.firstByteAt !== undefined
-  if (hadBegun && !isOwnPatience(attempt, timeout) && heardBroken(attempt, now)) return failWorse(attempt, reason, now)
-  const weight = (isNews && !hadBegun ? 1 : HELD) * (group.isDoubtful(now) ? HELD : 1)
+  if (permit.firstByteAt !== undefined) {
+    // no peer is asked of what had begun: what they do with others of their own says enough
+    if (!isOwnPatience(attempt, timeout) && heardBroken(attempt, now)) return failWorse(attempt, reason, now)
+    if (!attempt.isProbe) return
+  }
+  const weight = (isNews ? 1 : HELD) * (group.isDoubtful(now) ? HELD : 1)
   const isCounted = attempt.isProbe || (speaksNow && weight === 1)
   if (effect === "missing") {
     breaker.release(permit.epoch)
