@@ -21,6 +21,9 @@ const READ = 0.5
  */
 const HELD_BACK = 0.1
 
+/** What takes fewer milliseconds is slow for nobody, whatever it is relative to. */
+const NOTICED = 200
+
 /** After so many answers of a model that did not say what they billed, none is expected to. */
 const UNTOLD = 10
 
@@ -34,8 +37,9 @@ export const kindOf = (request: LlmRequest): "first-token" | "answer" =>
 /** A stream's first content came. How much of the prompt was cached is told only at the end: it is a lower bound. */
 export const timeCommit = (attempt: AttemptRecord, now: number): void => {
   const { plan: { group, permit, promptTokens } } = attempt
-  const ratio = group.expected.lowerBound("first-token", now - permit.startedAt, sizeOf("first-token", promptTokens))
-  observeAtLeast(attempt, "latency", ratio, now)
+  const millis = now - permit.startedAt
+  const ratio = group.expected.lowerBound("first-token", millis, sizeOf("first-token", promptTokens))
+  observeAtLeast(attempt, "latency", ratio, millis, now)
 }
 
 /** A stream is running: its slowness so far is a lower bound, so that a slow one is noticed before its end. */
@@ -44,7 +48,7 @@ export const timePace = (attempt: AttemptRecord, pace: Pace, now: number): void 
   if (tokensPerEvent === undefined) return
   const tokens = Math.max(MIN_DECODED, pace.events * tokensPerEvent)
   const ratio = group.expected.lowerBound("decoding", pace.spoken, sizeOf("decoding", tokens))
-  if (ratio > SLOW) observeAtLeast(attempt, "decoding", ratio, now)
+  if (ratio > SLOW) observeAtLeast(attempt, "decoding", ratio, pace.spoken, now)
 }
 
 /** An answer came to its end. */
@@ -82,13 +86,13 @@ const observe = (
   const { deployment, plan: { group, permit } } = attempt
   const ratio = group.expected.ratio(kind, millis, sizeOf(kind, tokens))
   deployment[of].observe(ratio, now, permit.startedAt, gapOf(group))
-  attempt.isSlow ||= group.isFarSlower(ratio, of, deployment, now)
+  attempt.isSlow ||= millis > NOTICED && group.isFarSlower(ratio, of, deployment, now)
 }
 
-const observeAtLeast = (attempt: AttemptRecord, of: Timed, ratio: number, now: number): void => {
+const observeAtLeast = (attempt: AttemptRecord, of: Timed, ratio: number, millis: number, now: number): void => {
   const { deployment, plan: { group, permit } } = attempt
   deployment[of].observeAtLeast(ratio, now, permit.startedAt, gapOf(group))
-  attempt.isSlow ||= group.isFarSlower(ratio, of, deployment, now)
+  attempt.isSlow ||= millis > NOTICED && group.isFarSlower(ratio, of, deployment, now)
 }
 
 /** Time between two answers of one deployment, where all get their share. */

@@ -39,7 +39,8 @@ class Ring {
   /** Which accident struck it; 0 for none. */
   readonly accidents = new Int32Array(REMEMBERED)
   private readonly sessions = new Int32Array(REMEMBERED)
-  private readonly numbers = new Float64Array(REMEMBERED).fill(-1)
+  private readonly numbers = new Float64Array(REMEMBERED)
+  private next = 0
 
   add(number: number, accident: number, session: number, now: number): void {
     const place = this.placeFor(session)
@@ -64,16 +65,15 @@ class Ring {
 
   /** The place of the oldest: of the same session, where that has its share. */
   private placeFor(session: number): number {
-    let oldest = 0
-    let own = -1
+    let oldest = -1
     let ofSession = 0
-    for (let i = 0; i < REMEMBERED; i++) {
-      if (this.numbers[i]! < this.numbers[oldest]!) oldest = i
-      if (session === 0 || this.sessions[i] !== session || this.numbers[i] === -1) continue
+    const looked = session === 0 ? 0 : REMEMBERED
+    for (let i = 0; i < looked; i++) {
+      if (this.sessions[i] !== session) continue
       ofSession++
-      if (own === -1 || this.numbers[i]! < this.numbers[own]!) own = i
+      if (oldest === -1 || this.numbers[i]! < this.numbers[oldest]!) oldest = i
     }
-    return ofSession >= OF_ONE_SESSION ? own : oldest
+    return ofSession >= OF_ONE_SESSION ? oldest : this.next++ % REMEMBERED
   }
 }
 
