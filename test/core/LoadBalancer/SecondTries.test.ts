@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments, LoadBalancer, Selector } from "@evenkeel/core"
-import { Clock, Effect, Exit, Fiber, Schedule, Stream } from "effect"
+import { Deployments, LoadBalancer, type LoadBalancerError, Selector } from "@evenkeel/core"
+import { Cause, Clock, Effect, Exit, Fiber, Schedule, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, failure, hello, reasonOf, settle, stateOf } from "../../support/Balanced.ts"
 import { azure, completion, scripted } from "../../support/Scripted.ts"
@@ -99,10 +99,12 @@ describe("a whole answer that takes long", () => {
     })
   }
 
-  it.effect("keeps its deadline, and others theirs, though a selector throws when another is looked for", () => {
+  it.effect("asks a selector for no more than a choice, and ends with what that throws; others keep their deadline", () => {
     const script = changing()
     let isBroken = false
+    let asked = 0
     const selector = Selector.layer((candidates) => {
+      asked++
       if (isBroken) throw new Error("mine")
       return candidates[0]!
     })
@@ -111,12 +113,32 @@ describe("a whole answer that takes long", () => {
       const lb = yield* LoadBalancer
       yield* Effect.replicateEffect(whole, 30)
       script.become(() => ({ after: "never" }))
-      const asking = [lb.chat(hello, { timeout: "100 seconds" }), lb.chat(hello, { timeout: "70 seconds" })]
+      const asking = [lb.chat(hello), lb.chat(hello, { timeout: "70 seconds", attempts: 1 })]
       const fibers = []
       for (const ask of asking) fibers.push(yield* Effect.forkChild(Effect.exit(ask), { startImmediately: true }))
       isBroken = true
+      asked = 0
       yield* TestClock.adjust("2 minutes")
-      for (const fiber of fibers) reasonOf(yield* Effect.flip(yield* Fiber.join(fiber)), "TimedOut")
+      const [first, second] = [yield* Fiber.join(fibers[0]!), yield* Fiber.join(fibers[1]!)]
+      assert.isTrue(Exit.isFailure(first) && Cause.pretty(first.cause).includes("mine"))
+      reasonOf(yield* Effect.flip(second), "TimedOut")
+      assert.strictEqual(asked, 1)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
+  it.effect("fails over with one question to the selector for each attempt", () => {
+    let asked = 0
+    const selector = Selector.layer((candidates) => {
+      asked++
+      return candidates[0]!
+    })
+    const lbs = scripted(["east", "west", "north"].map((name) => azure(name)), () => ({ status: 500 }), {}, {
+      selector
+    })
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const error = yield* failure(lb.chat(hello))
+      assert.strictEqual(asked, (error as LoadBalancerError).attempts.length)
     }).pipe(Effect.provide(lbs.layer))
   })
 })

@@ -195,8 +195,8 @@ export class Balancer {
       first: this.attempt(call),
       after: Math.ceil(after),
       second: () => {
-        const decision = this.choice.decide(call)
-        if (call.counted === 0 || decision._tag === "NoCandidate" || decision.isRepeat) return undefined
+        const next = this.choice.ask(call)
+        if (call.counted === 0 || next._tag === "NoCandidate" || next.isRepeat) return undefined
         if (this.state.budget.left(this.state.now) < 1) return undefined
         this.state.narrator.hedged(call, after)
         return this.attempt(call, "hedge")

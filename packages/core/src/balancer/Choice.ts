@@ -5,7 +5,7 @@ import type { Deployment } from "../deployment/Deployment.ts"
 import { refusalOf } from "../deployment/Gate.ts"
 import { explain } from "../routing/Explain.ts"
 import type { Explanation } from "../routing/Explanation.ts"
-import { decide, type Decision, type NoCandidate, type Query } from "../routing/Router.ts"
+import { ask, decide, type Decision, type NoCandidate, type Query, type Ready } from "../routing/Router.ts"
 import type { SessionMoveReason } from "../routing/SessionPlacement.ts"
 import type { BalancerState } from "./BalancerState.ts"
 import type { Call } from "./Call.ts"
@@ -30,9 +30,11 @@ export class Choice {
   choose(call: Call, target: Target): Decision | NoCandidate {
     if (this.mustQueue(call)) return queued
     const tell = this.explainerOf(call)
-    if (tell === undefined) return this.resolve(call, this.decide(call), target)
     const now = this.state.now
     const query = this.queryOf(call, call.tried, now)
+    if (tell === undefined) {
+      return this.resolve(call, decide(query, this.state.routing, now, this.state.random), target)
+    }
     const { decision, explanation } = explain(query, this.state.routing, now, this.state.random, call.counted + 1)
     const chosen = this.resolve(call, decision, target)
     if (chosen._tag === "Decision" && target === "hedge") tell(explanation.with(chosen.deployment.id, "hedge"))
@@ -85,31 +87,31 @@ export class Choice {
     }
   }
 
-  decide(call: Call, tried: ReadonlySet<Deployment> = call.tried): Decision | NoCandidate {
+  /** Whether the next attempt could go anywhere now. */
+  ask(call: Call, tried: ReadonlySet<Deployment> = call.tried): Ready | NoCandidate {
     const now = this.state.now
-    return decide(this.queryOf(call, tried, now), this.state.routing, now, this.state.random)
+    return ask(this.queryOf(call, tried, now), now)
   }
 
   /** Whether another request of its size, of the deployments' own traffic and told nothing yet, would be sent. */
   wouldSendAnother(call: Call): boolean {
-    return this.decideFor(call, undefined)._tag === "Decision"
+    return this.askFor(call, undefined)._tag === "Ready"
   }
 
   /** Whether another would be sent, or sooner than this one: then it is for its own sake that this one waits for longer. */
   standsAside(call: Call): boolean {
-    const another = this.decideFor(call, undefined)
-    if (another._tag === "Decision" || (another.isOutage && another.bestBet !== undefined)) return true
+    const another = this.askFor(call, undefined)
+    if (another._tag === "Ready" || (another.isOutage && another.bestBet !== undefined)) return true
     if (call.told === undefined && call.request.scope === undefined) return false
-    const own = this.decideFor(call, call)
+    const own = this.askFor(call, call)
     return own._tag === "NoCandidate" && another.opensAt < own.opensAt - 1
   }
 
-  /** What would be decided for a request like this one that was not sent yet, with its own scope and times or without. */
-  private decideFor(call: Call, own: Call | undefined): Decision | NoCandidate {
+  /** The same of a request like this one that was not sent yet, with its own scope and times or without. */
+  private askFor(call: Call, own: Call | undefined): Ready | NoCandidate {
     const now = this.state.now
     const query = this.queryOf(call, noneTried, now)
-    const demand = { ...query.demand, scope: own?.request.scope, told: own?.told }
-    return decide({ ...query, demand }, this.state.routing, now, this.state.random)
+    return ask({ ...query, demand: { ...query.demand, scope: own?.request.scope, told: own?.told } }, now)
   }
 
   queryOf(call: Call, tried: ReadonlySet<Deployment>, now: number): Query {

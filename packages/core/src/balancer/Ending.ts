@@ -58,9 +58,9 @@ export class Ending {
 
   /** It was throttled, and told when to come back, as far as anybody knows. */
   throttled(call: Call, limitedBy: Errors.LimitedBy = "waiting"): Errors.LoadBalancerErrorReason {
-    const decision = this.choice.decide(call, noneTried)
-    if (decision._tag === "Decision") return call.throttledFor(SHORTEST_RETRY_AFTER, limitedBy)
-    const wait = Math.max(SHORTEST_RETRY_AFTER, decision.opensAt - this.state.now)
+    const next = this.choice.ask(call, noneTried)
+    if (next._tag === "Ready") return call.throttledFor(SHORTEST_RETRY_AFTER, limitedBy)
+    const wait = Math.max(SHORTEST_RETRY_AFTER, next.opensAt - this.state.now)
     return wait === Infinity ? call.unavailable(limitedBy) : call.throttledFor(wait, this.ownLimit(call))
   }
 }

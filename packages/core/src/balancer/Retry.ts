@@ -96,9 +96,9 @@ export class Retry {
           // what is not its own it need not know
           call.judge("unknown", this.state, deployment)
           if (call.searchOn()) {
-            const next = this.choice.decide(call)
+            const next = this.choice.ask(call)
             // a deployment that failed before is retried like any other
-            return next._tag === "Decision" && !next.isRepeat ? { target: "best" } : undefined
+            return next._tag === "Ready" && !next.isRepeat ? { target: "best" } : undefined
           }
         }
         if (outcome.elsewhere === "without-usage") {
@@ -159,8 +159,8 @@ export class Retry {
       call.hasSecondOpinion = true
     }
     if (call.counted >= call.maxAttempts) return false
-    const decision = this.choice.decide(call)
-    if (decision._tag === "NoCandidate" || decision.isRepeat) return false
+    const next = this.choice.ask(call)
+    if (next._tag === "NoCandidate" || next.isRepeat) return false
     call.drawsOnBudget = !this.isFree(call, last, true)
     return !call.drawsOnBudget || this.state.budget.left(this.state.now) >= 1
   }
@@ -179,23 +179,23 @@ export class Retry {
   ) {
     const now = this.state.now
     if (now >= call.deadline) return call.deadlinePassed
-    const decision = this.choice.mustQueue(call) ? queued : this.choice.decide(call)
-    if (decision._tag === "NoCandidate") call.group.hurry()
-    const bestBet = decision._tag === "NoCandidate" && this.choice.mayPanic(call, decision)
-      ? decision.bestBet
+    const next = this.choice.mustQueue(call) ? queued : this.choice.ask(call)
+    if (next._tag === "NoCandidate") call.group.hurry()
+    const bestBet = next._tag === "NoCandidate" && this.choice.mayPanic(call, next)
+      ? next.bestBet
       : undefined
-    if (decision._tag === "NoCandidate" || decision.isRepeat) {
+    if (next._tag === "NoCandidate" || next.isRepeat) {
       // nobody is left to ask who could answer it, a failing one included
       if (bestBet === undefined || call.tried.has(bestBet)) call.judge("unanswered", this.state)
       if (call.refusal !== undefined && call.refusal.elsewhere !== "denied") return rejected(call.refusal)
     }
     // at least a moment, so that a request that finds nothing never goes round without waiting
-    const wait = decision._tag === "Decision" ? 0 : Math.max(1, decision.opensAt - now)
+    const wait = next._tag === "Ready" ? 0 : Math.max(1, next.opensAt - now)
     if (wait === Infinity && bestBet === undefined) {
       return this.ending.finalReason(call, last, this.ending.ownLimit(call) ?? "no-deployment")
     }
-    const hasAnother = decision._tag === "Decision"
-      ? !decision.isRepeat
+    const hasAnother = next._tag === "Ready"
+      ? !next.isRepeat
       : bestBet !== undefined && !call.tried.has(bestBet)
     if (last !== undefined && call.counted >= call.maxAttempts) return this.ending.finalReason(call, last, "attempts")
     let delay = bestBet === undefined ? wait : 0
@@ -220,8 +220,8 @@ export class Retry {
     if (delay > 0) {
       const isTooLong = isToldToWait && call.waited + delay > this.state.settings.failover.maxWait
       if (isTooLong || now + delay >= call.deadline) {
-        if (!isToldToWait || decision === queued) return call.deadlinePassed
-        if (decision._tag === "NoCandidate" && decision.isMissing) return call.unavailable("missing")
+        if (!isToldToWait || next === queued) return call.deadlinePassed
+        if (next._tag === "NoCandidate" && next.isMissing) return call.unavailable("missing")
         // what failed last is no throttling, even where others are
         return last?.outcome._tag === "Failed"
           ? this.ending.finalReason(call, last, this.ending.ownLimit(call) ?? "no-deployment")
@@ -271,13 +271,8 @@ export class Retry {
         if (call.timedOut > 0 || call.counted >= maxAttempts || !call.isAlone) return false
         const isFree = call.counted === 1 && healthyShare(group) >= 0.5
         if (!isFree && this.state.budget.left(this.state.now) < 1) return false
-        try {
-          const decision = this.choice.decide(call)
-          return decision._tag === "Decision" && !decision.isRepeat
-        } catch {
-          // a selector of the caller's own; it will be heard of when it is asked to choose
-          return false
-        }
+        const next = this.choice.ask(call)
+        return next._tag === "Ready" && !next.isRepeat
       }
     }
   }

@@ -66,16 +66,16 @@ export class Waiting {
   /** Whether a deployment can be asked before it was told to be: any, or after a failure one that was not asked yet. */
   private isBackSooner(call: Call): boolean {
     call.group.hurry()
-    const decision = this.choice.decide(call)
-    return decision._tag === "Decision" && (call.last === undefined || !decision.isRepeat)
+    const next = this.choice.ask(call)
+    return next._tag === "Ready" && (call.last === undefined || !next.isRepeat)
   }
 
   /** It can wait no longer. Where those before it wait for more than it needs, it goes ahead of them; else it ends. */
   private overtake(call: Call): Errors.LoadBalancerErrorReason | undefined {
     call.skipsQueue = true
-    const decision = this.choice.decide(call)
-    if (decision._tag === "Decision") return undefined
-    if (decision.isMissing) return call.unavailable("missing")
+    const next = this.choice.ask(call)
+    if (next._tag === "Ready") return undefined
+    if (next.isMissing) return call.unavailable("missing")
     return call.last?.outcome._tag === "Failed"
       ? this.ending.finalReason(call, call.last, this.ending.ownLimit(call) ?? "waiting")
       : this.ending.throttled(call)

@@ -44,6 +44,13 @@ export interface Decision {
   readonly isRepeat: boolean
 }
 
+/** A deployment passes its gates now; which, nobody has chosen. */
+export interface Ready {
+  readonly _tag: "Ready"
+  /** Whether only such pass that were tried before. */
+  readonly isRepeat: boolean
+}
+
 /** No deployment passes its gates now. */
 export interface NoCandidate {
   readonly _tag: "NoCandidate"
@@ -56,6 +63,20 @@ export interface NoCandidate {
   /** The failing one that is most likely to be back, for when there is nothing better. */
   readonly bestBet: Deployment | undefined
   readonly refusals: ReadonlyArray<{ readonly deployment: string; readonly refusal: Refusal }>
+}
+
+const FRESH: Ready = { _tag: "Ready", isRepeat: false }
+const AGAIN: Ready = { _tag: "Ready", isRepeat: true }
+
+/** Whether an attempt could go anywhere now. No policy is asked. */
+export const ask = (query: Query, now: number): Ready | NoCandidate => {
+  let ready: Ready | undefined
+  for (const deployment of query.group.deployments) {
+    if (refusalOf(deployment, query.demand, now) !== undefined) continue
+    if (!query.tried.has(deployment)) return FRESH
+    ready = AGAIN
+  }
+  return ready ?? explainNone(query, now)
 }
 
 /**
