@@ -52,7 +52,7 @@ export interface ChoiceSizes {
   readonly batches: number
 }
 
-const goals: Readonly<Record<number, number>> = { 10: 500, 100: 2000, 1000: 15_000 }
+const goals: Readonly<Record<number, number>> = { 10: 400, 100: 2000, 1000: 15_000 }
 
 /** Batches before those that are measured. */
 const WARMUP = 3

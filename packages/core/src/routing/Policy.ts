@@ -130,6 +130,19 @@ const draw = (length: number, sum: number, point: number, except: number): numbe
 /** Drawn twice, a candidate is left only for one that is better by this factor. */
 const CLEARLY_WORSE = 2
 
+/** A policy that compares two, drawn in proportion to their shares: the router may draw them without asking for all. */
+export interface TwoChoices extends Policy {
+  /** The better of two. Shares are relative to the mean; `isTwice` says that `a` was drawn twice, and `b` besides. */
+  readonly better: (
+    a: Candidate,
+    shareOfA: number,
+    b: Candidate,
+    shareOfB: number,
+    isTwice: boolean,
+    random: () => number
+  ) => Candidate
+}
+
 /**
  * Power of two choices. `hot` is the utilisation above which scarce quota decides instead of latency.
  *
@@ -141,34 +154,38 @@ const CLEARLY_WORSE = 2
  * The same candidate may be drawn twice: it is then taken, unless another is cold where it is hot, or clearly better.
  * Two that must differ would be level whatever their weights where there are only two.
  */
-export const powerOfTwoChoices = (hot: number): Policy => (candidates, random) => {
-  const { length } = candidates
-  if (length === 1) return candidates[0]!
-  const sum = fillShares(candidates)
-  const first = draw(length, sum, random(), -1)
-  const again = draw(length, sum, random(), -1)
-  const isTwice = again === first
-  const second = isTwice ? draw(length, sum - shares[first]!, random(), first) : again
-  const a = candidates[first]!
-  const b = candidates[second]!
-  const mean = sum / length
-  const wa = a.latency * (1 + a.waiting / (shares[first]! / mean))
-  const wb = b.latency * (1 + b.waiting / (shares[second]! / mean))
-  if (wa > FAR_SLOWER * wb) return b
-  if (wb > FAR_SLOWER * wa) return a
-  const ua = a.utilisation
-  const ub = b.utilisation
-  if (ua > hot || ub > hot) {
-    if (ua > hot && ub > hot) {
-      if (isTwice) return a
-      return ua === ub ? either(a, b, random) : ua < ub ? a : b
+export const powerOfTwoChoices = (hot: number): TwoChoices => {
+  const better: TwoChoices["better"] = (a, shareOfA, b, shareOfB, isTwice, random) => {
+    const wa = a.latency * (1 + a.waiting / shareOfA)
+    const wb = b.latency * (1 + b.waiting / shareOfB)
+    if (wa > FAR_SLOWER * wb) return b
+    if (wb > FAR_SLOWER * wa) return a
+    const ua = a.utilisation
+    const ub = b.utilisation
+    if (ua > hot || ub > hot) {
+      if (ua > hot && ub > hot) {
+        if (isTwice) return a
+        return ua === ub ? either(a, b, random) : ua < ub ? a : b
+      }
+      return ua > hot ? b : a
     }
-    return ua > hot ? b : a
+    const sa = wa / scarcity(ua)
+    const sb = wb / scarcity(ub)
+    if (isTwice) return sa > CLEARLY_WORSE * sb ? b : a
+    return sa === sb ? either(a, b, random) : sa < sb ? a : b
   }
-  const sa = wa / scarcity(ua)
-  const sb = wb / scarcity(ub)
-  if (isTwice) return sa > CLEARLY_WORSE * sb ? b : a
-  return sa === sb ? either(a, b, random) : sa < sb ? a : b
+  const policy: Policy = (candidates, random) => {
+    const { length } = candidates
+    if (length === 1) return candidates[0]!
+    const sum = fillShares(candidates)
+    const first = draw(length, sum, random(), -1)
+    const again = draw(length, sum, random(), -1)
+    const second = again === first ? draw(length, sum - shares[first]!, random(), first) : again
+    const mean = sum / length
+    const [a, b] = [candidates[first]!, candidates[second]!]
+    return better(a, shares[first]! / mean, b, shares[second]! / mean, again === first, random)
+  }
+  return Object.assign(policy, { better })
 }
 
 const either = (a: Candidate, b: Candidate, random: () => number): Candidate => random() < 0.5 ? a : b

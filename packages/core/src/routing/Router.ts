@@ -7,7 +7,8 @@
 import type { Deployment } from "../deployment/Deployment.ts"
 import { type Demand, isFailing, opensAt, type Refusal, refusalOf } from "../deployment/Gate.ts"
 import type { Model } from "../deployment/Model.ts"
-import { Candidate, type Policy } from "./Policy.ts"
+import { Candidate, type Policy, type TwoChoices } from "./Policy.ts"
+import { Sample } from "./Sample.ts"
 import { hashSession, meanConfiguredCapacity, rendezvousScore } from "./SessionAffinity.ts"
 
 /** Utilisation below which a session's home is never too busy. */
@@ -88,6 +89,8 @@ export const decide = (
   now: number,
   random: () => number
 ): Decision | NoCandidate => {
+  const early = query.session === undefined ? pickOfMany(query, options, now, random) : pickAtHome(query, now)
+  if (early !== undefined) return { _tag: "Decision", deployment: early, isRepeat: false }
   const fresh = survivors(query, now, false)
   if (fresh.length > 0) {
     return { _tag: "Decision", deployment: pick(fresh, query, options, now, random), isRepeat: false }
@@ -99,6 +102,37 @@ export const decide = (
     }
   }
   return explainNone(query, now)
+}
+
+/** Where the session's cache is warm, where nothing that the others do could change that. */
+const pickAtHome = ({ demand, group, tried, warm }: Query, now: number): Deployment | undefined => {
+  if (warm === undefined || warm.tier !== group.deployments[0]?.tier || tried.has(warm)) return undefined
+  const isAtEase = refusalOf(warm, demand, now) === undefined && !warm.isFarSlower(now)
+    && warm.quota.utilisation(now) <= MIN_LOAD_BOUND
+  return isAtEase ? warm : undefined
+}
+
+/** One of many, where the policy compares but two. */
+const pickOfMany = (
+  { demand, group, tried }: Query,
+  { policy }: RouterOptions,
+  now: number,
+  random: () => number
+): Deployment | undefined => {
+  const sample = "better" in policy ? Sample.of(group.deployments, now) : undefined
+  if (sample === undefined) return undefined
+  const passes = (deployment: Deployment) => !tried.has(deployment) && refusalOf(deployment, demand, now) === undefined
+  const first = sample.draw(passes, now, random)
+  if (first === -1) return undefined
+  const again = sample.draw(passes, now, random)
+  const second = again === first ? sample.draw(passes, now, random, first) : again
+  if (second === -1) return undefined
+  const moment = { now }
+  const [a, b] = [new Candidate(sample.at(first), moment), new Candidate(sample.at(second), moment)]
+  // where all of a tier are slow, it gives way
+  if (isSlow(a) && isSlow(b)) return undefined
+  const shares = [sample.shareAt(first, now), sample.shareAt(second, now)] as const
+  return (policy as TwoChoices).better(a, shares[0], b, shares[1], again === first, random).deployment
 }
 
 /**
