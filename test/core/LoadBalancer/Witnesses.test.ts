@@ -390,7 +390,7 @@ describe("one of three deployments", () => {
     )
   })
 
-  it.effect("learns no limit from one caller's 429s, ten a second: others wait for no more than a moment", () => {
+  it.effect("is not held back by one caller's 429s, ten a second: others wait for no more than a moment", () => {
     const made = fleet(["east", "west", "north"].map((name) => service(name)), { unlimited: true })
     for (const each of Object.values(made.services)) {
       each.fault("*", { kind: "throttle", retryAfterMs: 60_000, when: { text: BAD } })
@@ -398,7 +398,6 @@ describe("one of three deployments", () => {
     return run(
       made,
       Effect.gen(function*() {
-        // a limit is learned from a minute of use
         yield* ask(350, 200, () => chat)
         const waits: Array<number> = []
         const timed = Effect.map(Effect.timed(chat), ([took]) => void waits.push(Duration.toMillis(took)))

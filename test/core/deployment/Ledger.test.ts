@@ -138,8 +138,8 @@ class Pair {
   private end(step: Extract<Step, { op: "settle" | "refund" | "throttle" }>, { reservation, sent }: Both): void {
     const { model, now, quota } = this
     if (step.op === "throttle") {
-      quota.throttled(reservation, now, step.wait)
-      model.throttled(sent, now, step.wait)
+      quota.throttled(now, step.wait)
+      model.throttled(now, step.wait)
     }
     if (step.op === "settle" || (step.op === "throttle" && step.isCounted)) {
       const used = step.op === "settle" ? step.used : undefined

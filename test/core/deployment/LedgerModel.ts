@@ -36,12 +36,6 @@ interface Seen {
   readonly amount: number
 }
 
-/** What had been sent in the minute before a refusal. */
-interface Lesson {
-  readonly at: number
-  readonly from: number
-}
-
 export class LedgerModel {
   private readonly options: QuotaOptions
   private readonly sent: Array<Sent> = []
@@ -53,12 +47,7 @@ export class LedgerModel {
   }
   private utilisationTold: Seen | undefined
   private lastHeardOf = -Infinity
-  private lesson: Lesson | undefined
-  /** A learned limit is looked at when something is sent or refused. */
-  private lookedAt = 0
-  private hasTold = false
   private doubtedUntil = -Infinity
-  private usedSince = 0
   /** From when on one may go past what is believed, and how long the next one waits. */
   private trial: { readonly at: number; readonly wait: number } | undefined
 
@@ -72,8 +61,7 @@ export class LedgerModel {
   }
 
   get tokenLimit(): number {
-    const known = Math.min(this.configured.tokens, this.told.tokens)
-    return known === Infinity ? this.learned : known
+    return Math.min(this.configured.tokens, this.told.tokens)
   }
 
   get requestLimit(): number {
@@ -82,14 +70,12 @@ export class LedgerModel {
 
   /** Six requests are a thousand tokens. */
   get capacity(): number {
-    const tokens = Math.min(this.configured.tokens, this.told.tokens)
-    if (tokens !== Infinity) return tokens
+    if (this.tokenLimit !== Infinity) return this.tokenLimit
     return this.requestLimit === Infinity ? NaN : (this.requestLimit * 1000) / 6
   }
 
   /** @param isTrial as the ledger sees it, where it depends on rounding */
   reserve(now: number, tokens: number, isTrial: boolean): Sent {
-    this.lookedAt = now
     const most = this.fitsBelieved("most", now, tokens)
     const fits = most === this.fitsBelieved("least", now, tokens) ? most : undefined
     const sent: Sent = {
@@ -105,7 +91,6 @@ export class LedgerModel {
       const { at, wait } = this.trial
       this.trial = { at: Math.max(at, now + wait), wait }
     }
-    if (this.lately(now).length === 0) this.usedSince = now
     this.sent.push(sent)
     sent.ownTokens = this.ownTokens(now)
     sent.ownRequests = this.lately(now).length
@@ -130,7 +115,6 @@ export class LedgerModel {
       return
     }
     const isTold = limits.limitTokens !== undefined || limits.limitRequests !== undefined
-    if (isTold) this.hasTold = true
     if (sent.isTrial && !isRefusal && !isTold) {
       this.doubtedUntil = now + MINUTE
       this.told = { tokens: Infinity, requests: Infinity }
@@ -159,13 +143,8 @@ export class LedgerModel {
     this.others.requests.push(usable(requests))
   }
 
-  throttled(sent: Sent, now: number, wait: number): void {
+  throttled(now: number, wait: number): void {
     this.trial = { at: now + wait, wait }
-    if (this.options.provisioned || this.hasTold || (this.lesson !== undefined && sent.at <= this.lesson.at)) return
-    const used = this.ownTokens(now)
-    if (now - this.usedSince < MINUTE || this.lately(now).length < 10 || used < 10) return
-    this.lookedAt = now
-    this.lesson = { at: now, from: used }
   }
 
   othersTokens(now: number): Bounds {
@@ -221,13 +200,6 @@ export class LedgerModel {
     const inSlice = this.within(now, requestSlice, requestSlice / 10).length
     const perSlice = Math.max(1, Math.ceil((limit * requestSlice) / MINUTE))
     return own + others + 1 <= limit && inSlice + 1 <= perSlice
-  }
-
-  /** Four fifths of what was sent when it was refused, all of it 30 s later, and ever faster more. */
-  private get learned(): number {
-    if (this.lesson === undefined) return Infinity
-    const { at, from } = this.lesson
-    return from * (1 + 0.2 * ((this.lookedAt - at) / 30_000 - 1) ** 3)
   }
 
   private ownTokens(now: number): number {

@@ -1,33 +1,13 @@
-import { type AttemptEnvironment, type AttemptPlan, AttemptRecord } from "#core/attempt/AttemptRecord"
-import { settle } from "#core/attempt/Settlement"
-import { defaults } from "#core/config/Config"
-import { type Deployment, type Permit } from "#core/deployment/Deployment"
 import { Quota, type QuotaOptions } from "#core/deployment/Quota"
 import { parseRateLimits, type RateLimits } from "#core/deployment/RateLimitHeaders"
-import { EventHub } from "#core/EventHub"
-import * as LlmRequest from "#core/request/LlmRequest"
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
-import { makeDeployments, makeGroup } from "../../support/Parts.ts"
 
 const make = (options: Partial<QuotaOptions> = {}): Quota =>
   new Quota({ tpm: 1000, rpm: 600, provisioned: false, requestSlice: 10_000, headerMaxAge: 10_000, ...options })
 
 const nothing: RateLimits = parseRateLimits({})
-
-const chat = LlmRequest.make(
-  {
-    operation: "chat",
-    method: "POST",
-    path: "/chat/completions",
-    query: "",
-    body: LlmRequest.noBody,
-    parsesEvents: false
-  },
-  { ...LlmRequest.noFacts, model: "gpt" },
-  undefined
-)
 
 const limits = (given: Partial<RateLimits>): RateLimits => ({ ...nothing, ...given })
 
@@ -129,7 +109,7 @@ describe("what only refusals tell", () => {
     const reservation = quota.reserve(10, 10)
     quota.observe(exhausted, reservation, 20, true)
     quota.refund(reservation, 20)
-    quota.throttled(reservation, 20, 1000)
+    quota.throttled(20, 1000)
     return quota
   }
 
@@ -281,107 +261,5 @@ describe("a provisioned deployment's utilisation", () => {
     quota.observe(parseRateLimits({ "azure-openai-deployment-utilization": "87%" }), quota.reserve(0, 10), 100)
     assert.strictEqual(quota.utilisation(10_100), 0.87)
     assert.strictEqual(quota.utilisation(10_101), 0)
-  })
-})
-
-const throttle = (permits: ReadonlyArray<Permit>, now: number): void => {
-  for (const permit of permits) {
-    const plan = {
-      permit,
-      group: makeGroup([permit.deployment]),
-      request: chat,
-      source: 1,
-      isRepeat: false,
-      wasTold: false,
-      promptTokens: 1000,
-      configured: defaults.timeouts,
-      timeouts: defaults.timeouts
-    }
-    const environment = { events: new EventHub(), random: () => 0.5 }
-    const attempt = new AttemptRecord(plan as AttemptPlan, environment as AttemptEnvironment)
-    settle(attempt, { _tag: "Throttled", reason: "http 429", status: 429, wait: 1000, body: undefined }, now)
-  }
-}
-
-/** So many requests of 1,000 tokens, evenly over a minute. */
-const useFor = (deployment: Deployment, requests: number): void => {
-  for (let i = 0; i < requests; i++) deployment.enter((i * 60_000) / requests, 1000)
-}
-
-describe("an unknown limit", () => {
-  it("is learned from a 429: lower than what was sent, then slowly higher, and ever faster", () => {
-    const [deployment] = makeDeployments([{}])
-    useFor(deployment!, 20)
-    throttle([deployment!.enter(60_000, 1000)], 60_100)
-    const { quota } = deployment!
-    assert.approximately(quota.tokenLimit, 16_000, 1)
-    assert.isFalse(quota.fits(60_100, 5000))
-    const limitAt = (now: number) => {
-      deployment!.enter(now, 10)
-      return quota.tokenLimit
-    }
-    assert.approximately(limitAt(90_100), 20_000, 1)
-    const [minute, two, three] = [limitAt(120_100), limitAt(180_100), limitAt(240_100)]
-    assert.isAtLeast(minute!, 24_000)
-    assert.isAbove(three! - two!, 2 * (two! - minute!))
-  })
-
-  it("says nothing of a deployment's share beside others of which nothing is known", () => {
-    const [deployment] = makeDeployments([{}])
-    useFor(deployment!, 20)
-    throttle([deployment!.enter(60_000, 1000)], 60_100)
-    assert.isNaN(deployment!.quota.capacity)
-  })
-
-  it("is not learned before a whole minute was seen, nor from a few requests", () => {
-    const [busy, idle] = makeDeployments([{}, {}])
-    for (let i = 0; i < 50; i++) busy!.enter(i, 1000)
-    throttle([busy!.enter(59_000, 1000)], 59_900)
-    useFor(idle!, 9)
-    throttle([idle!.enter(60_000, 1000)], 60_100)
-    assert.deepStrictEqual([busy!.quota.tokenLimit, idle!.quota.tokenLimit], [Infinity, Infinity])
-  })
-
-  it("is passed by one request once the service's own wait is over, and by one for each such wait", () => {
-    const [deployment] = makeDeployments([{}])
-    useFor(deployment!, 20)
-    throttle([deployment!.enter(60_000, 1000)], 60_100)
-    const { quota } = deployment!
-    assert.strictEqual(quota.timeUntilFits(60_100, 10_000), 1000)
-    assert.isTrue(quota.reserve(61_100, 10_000).isTrial)
-    assert.strictEqual(quota.timeUntilFits(61_100, 10_000), 1000)
-    // what fits is no trial
-    assert.isFalse(quota.reserve(130_000, 1000).isTrial)
-  })
-
-  it("is learned once from all that were under way at the same time", () => {
-    const [deployment] = makeDeployments([{}])
-    useFor(deployment!, 100)
-    throttle(Array.from({ length: 20 }, () => deployment!.enter(60_000, 1000)), 60_100)
-    assert.approximately(deployment!.quota.tokenLimit, 0.8 * 119_000, 1)
-  })
-
-  it("is not learned of provisioned throughput, which says its utilisation and its wait", () => {
-    const [deployment] = makeDeployments([{ provisioned: true }])
-    useFor(deployment!, 20)
-    throttle([deployment!.enter(60_000, 10_000)], 60_100)
-    assert.isTrue(deployment!.quota.fits(60_200, 50_000))
-  })
-
-  it("is not learned to be nothing from requests that reserve no tokens", () => {
-    const [deployment] = makeDeployments([{}])
-    for (let i = 0; i < 50; i++) deployment!.enter(i * 1200, 0)
-    throttle([deployment!.enter(60_000, 0)], 60_100)
-    assert.isTrue(Number.isFinite(deployment!.quota.utilisation(60_300)))
-    assert.isTrue(deployment!.quota.capacity > 0 || Number.isNaN(deployment!.quota.capacity))
-  })
-
-  it("is of no interest once the service tells it", () => {
-    const [deployment] = makeDeployments([{}])
-    useFor(deployment!, 20)
-    const permit = deployment!.enter(60_000, 10_000)
-    throttle([permit], 60_100)
-    deployment!.quota.observe(limits({ limitTokens: 50_000 }), permit.reservation, 60_100)
-    assert.strictEqual(deployment!.quota.tokenLimit, 50_000)
   })
 })

@@ -93,7 +93,7 @@ const throttled = (attempt: AttemptRecord, { reason, status, wait }: Throttled, 
   if (status === 429) quota.refund(permit.reservation, now)
   else bill(attempt, now)
   const coolFor = deployment.coolingOf(scope).begin(now, wait, reason, source, wasTold, permit.startedAt)
-  if (scope === undefined && coolFor > 0) quota.throttled(permit.reservation, now, coolFor)
+  if (scope === undefined && coolFor > 0) quota.throttled(now, coolFor)
   tellCooldown(attempt, coolFor, reason)
   attempt.isAccusing = true
   // a limit that cuts short what had begun is no answer

@@ -64,9 +64,7 @@ const judgeWait = (attempt: Accusation, verdict: Verdict, now: number): void => 
   if (source === undefined) return
   const cooldown = deployment.cooldownOf(request.scope)
   const isDoubtful = verdict === "unanswered" || verdict === "unproven"
-  if ((isDoubtful || (verdict === "unknown" && isAlive(deployment, now))) && cooldown?.doubt(source, now) === true) {
-    if (request.scope === undefined) deployment.quota.unlearn()
-  }
+  if (isDoubtful || (verdict === "unknown" && isAlive(deployment, now))) cooldown?.doubt(source, now)
   if (verdict !== "answered") return
   if ((cooldown?.confirm(source) ?? 0) >= NOTED_ROUNDS) noteOutlier(attempt, outcome.reason, now)
 }

@@ -146,9 +146,9 @@ export interface DeploymentInput {
   readonly provisioned?: boolean | undefined
   /** Share of the traffic relative to equals. Default: 1. */
   readonly weight?: number | undefined
-  /** Quota in tokens a minute. Default: none known, learned. */
+  /** Quota in tokens a minute. Default: what the service's headers tell. */
   readonly tpm?: number | undefined
-  /** Quota in requests a minute. Default: none known, learned. */
+  /** Quota in requests a minute. Default: what the service's headers tell. */
   readonly rpm?: number | undefined
   /**
    * What its tokens cost, in USD per million, in place of what any table of prices says; for a provisioned deployment

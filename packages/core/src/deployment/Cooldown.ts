@@ -169,14 +169,11 @@ export class Cooldown {
     return ++this.rounds
   }
 
-  /** Nobody answered what was refused here. Where no other request was told the same, the next one may try. Returns whether it may. */
-  doubt(source: number, now: number): boolean {
-    if (!this.sources.delete(source) || now >= this.until || this.isCertain || this.sources.size > 0) {
-      return false
-    }
+  /** Nobody answered what was refused here. Where no other request was told the same, the next one may try. */
+  doubt(source: number, now: number): void {
+    if (!this.sources.delete(source) || now >= this.until || this.isCertain || this.sources.size > 0) return
     this.isOnTrial = true
     this.probeAt = this.nextTrialAt
-    return true
   }
 
   /** How long whoever was told waits itself, in milliseconds: no longer than until a very long cooldown is probed. */

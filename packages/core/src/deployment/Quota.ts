@@ -9,7 +9,7 @@
  * The service's headers are truth where they say more: a lower limit lowers ours, and what its counter shows beyond
  * our own use is other clients' use, which counts as load until it fades from the window.
  *
- * What was configured is known; what the service told, and what its refusals taught, is believed. A service may count
+ * What was configured is known; what the service told is believed. A service may count
  * otherwise than this ledger (a bucket that refills all the time, a limit that only its refusals name), so when it says
  * itself when to come back, one request passes all that is merely believed then, and one more for each such wait. Where
  * that is answered, and the answer confirms nothing of what a refusal told, that is not believed for a minute.
@@ -31,15 +31,6 @@ const MAX_CHARGE = 1e9
 
 /** How long, in milliseconds, the word of refusals is not believed once an answer has contradicted it. */
 const DOUBT = 60_000
-
-/**
- * A limit learned from a 429 begins at this share of what was sent in the minute before, is back at that after so many
- * milliseconds, and grows ever faster from there: additive increase is the probe. (The window of TCP CUBIC, RFC 9438.)
- * Less than a minute in use, or fewer requests of ours, teach nothing: others may have used the quota.
- */
-const LEARNED_SHARE = 0.8
-const LEARNED_RETURN = 30_000
-const LEARNED_EVIDENCE = 10
 
 /** Azure grants six requests a minute for each thousand tokens a minute on its classic models. */
 const TOKENS_PER_REQUEST = 1000 / 6
@@ -82,8 +73,8 @@ export interface QuotaOptions {
  */
 export class Quota {
   /**
-   * Tokens per minute in force: the lower of what was configured and what the service says; where neither is known, what
-   * its refusals taught. `Infinity` when nothing is known.
+   * Tokens per minute in force: the lower of what was configured and what the service says. `Infinity` when neither is
+   * known.
    */
   tokenLimit = Infinity
   /** Requests per minute in force. */
@@ -112,17 +103,7 @@ export class Quota {
   private configuredRequests: number
   private toldTokens = Infinity
   private toldRequests = Infinity
-  /** Whether the service ever named a limit. */
-  private hasTold = false
   private doubtedUntil = -Infinity
-  /** What had been sent in the minute before the last refusal that taught a limit. */
-  private learnedFrom = Infinity
-  private learnedTokens = Infinity
-  private learnedAt = -Infinity
-  /** Until when refusals teach nothing. */
-  private unlearnedUntil = -Infinity
-  /** Since when it is in use without a minute of rest. */
-  private usedSince = 0
   /** From when on one request may go past what is believed, and how long the next one waits: the service's own word. */
   private trialAt = Infinity
   private trialWait = 0
@@ -217,7 +198,6 @@ export class Quota {
    * @param requests 0 for an endpoint that names no model, which counts against no deployment's quota
    */
   reserve(now: number, tokens: number, requests: 0 | 1 = 1): Reservation {
-    this.grow(now)
     const isTrial = this.trialAt !== Infinity && !this.fitsBelieved(now, tokens)
     if (isTrial) this.trialAt = Math.max(this.trialAt, now + this.trialWait)
     // whole tokens, so that sums are exact: an empty ledger has to be empty, whatever left it
@@ -226,8 +206,6 @@ export class Quota {
     this.freeRequests -= requests
     const bucket = this.tokens.add(now, charge)
     this.requests.add(now, requests)
-    const ownRequests = this.requests.sum(now)
-    if (ownRequests === requests) this.usedSince = now
     return {
       tokens: charge,
       requests,
@@ -235,7 +213,7 @@ export class Quota {
       slice: this.slice.add(now, requests),
       sentAt: now,
       ownTokens: this.tokens.sum(now),
-      ownRequests,
+      ownRequests: this.requests.sum(now),
       isTrial,
       spilled: false
     }
@@ -279,7 +257,6 @@ export class Quota {
   observe(limits: RateLimits, reservation: Reservation, now: number, isRefusal = false): void {
     if (limits.spilled !== undefined) return this.spill(reservation, limits.spilled === "full", now)
     const isTold = limits.limitTokens !== undefined || limits.limitRequests !== undefined
-    this.hasTold ||= isTold
     if (!isRefusal && reservation.isTrial && !isTold) return this.doubt(now)
     if (isRefusal && now < this.doubtedUntil) return
     if (reservation.sentAt < this.lastApplied || now - reservation.sentAt > this.headerMaxAge) return
@@ -302,19 +279,9 @@ export class Quota {
     }
   }
 
-  /** It answered while it had told others to wait: they were told so for their own sake, and taught nothing of its limit. */
+  /** It answered while it had told others to wait: they were told so for their own sake. */
   contradicted(now: number): void {
     this.doubtedUntil = now + DOUBT
-    this.unlearnedUntil = now + DOUBT
-    this.unlearn()
-  }
-
-  /** It is in doubt whether it told others to wait for want of quota: what it taught so holds nobody back who tries. */
-  unlearn(): void {
-    if (this.learnedFrom === Infinity) return
-    this.learnedFrom = Infinity
-    this.learnedTokens = Infinity
-    this.refresh()
   }
 
   /** It answered what should not have fitted, and says nothing of limits: what its refusals say of them is not so. */
@@ -327,21 +294,10 @@ export class Quota {
     this.refresh()
   }
 
-  /**
-   * The service refused for quota, to come back in `wait` milliseconds: then one may try, whatever is believed here. Where
-   * it never named a limit, one is taken to be a share of what was sent in the last minute, and grows from there. What was
-   * under way together is one refusal; a provisioned deployment has no such limit.
-   */
-  throttled(reservation: Reservation, now: number, wait: number): void {
+  /** The service refused for quota, to come back in `wait` milliseconds: then one may try, whatever is believed here. */
+  throttled(now: number, wait: number): void {
     this.trialWait = Math.max(0, wait)
     this.trialAt = now + this.trialWait
-    if (this.provisioned || this.hasTold || now < this.unlearnedUntil || reservation.sentAt <= this.learnedAt) return
-    const sent = this.tokens.sum(now)
-    // where nothing is reserved, as for other endpoints, tokens say nothing
-    if (now - this.usedSince < WINDOW || Math.min(sent, this.requests.sum(now)) < LEARNED_EVIDENCE) return
-    this.learnedFrom = sent
-    this.learnedAt = now
-    this.grow(now)
   }
 
   /** Takes in other clients' use from elsewhere, such as another process of the same fleet. */
@@ -351,23 +307,13 @@ export class Quota {
     this.freeTokens = -1
   }
 
-  /** A learned limit grows. */
-  private grow(now: number): void {
-    if (this.learnedFrom === Infinity) return
-    const since = (now - this.learnedAt) / LEARNED_RETURN - 1
-    this.learnedTokens = this.learnedFrom * (1 + (1 - LEARNED_SHARE) * since ** 3)
-    this.refresh()
-  }
-
   /** Works out what follows from a change of limits, so that every choice need not. */
   private refresh(): void {
     this.freeTokens = -1
-    const known = Math.min(this.configuredTokens, this.toldTokens)
-    this.tokenLimit = known === Infinity ? this.learnedTokens : known
+    this.tokenLimit = Math.min(this.configuredTokens, this.toldTokens)
     this.requestLimit = Math.min(this.configuredRequests, this.toldRequests)
-    // what refusals taught of one says nothing of its share beside others of which nothing is known
-    this.capacity = known !== Infinity
-      ? known
+    this.capacity = this.tokenLimit !== Infinity
+      ? this.tokenLimit
       : this.requestLimit === Infinity
       ? NaN
       : this.requestLimit * TOKENS_PER_REQUEST

@@ -460,7 +460,7 @@ export const observed = {
   tokenLimit: gauge(
     "evenkeel.deployment.token.limit",
     "{token}",
-    "Tokens a minute in force: configured, told by the service, or learned from its refusals. Only where one is known.",
+    "Tokens a minute in force: configured, or told by the service. Only where one is known.",
     ["deployment", "region", "model"]
   ),
   requestLimit: gauge(
