@@ -1,7 +1,7 @@
 /**
  * Traffic of every kind on simulated services, with all that they billed and told, and all that telemetry said of it.
  */
-import { readUsage } from "#core/attempt/Outcome"
+import { readUsage } from "#core/attempt/AnswerFacts"
 import type { PriceList } from "#core/config/Prices"
 import type { Usage } from "#core/Errors"
 import * as SimulatedService from "#core/simulation/SimulatedService"

@@ -1,11 +1,13 @@
+import { readUsage } from "#core/attempt/AnswerFacts"
 import * as Outcome from "#core/attempt/Outcome"
+import * as ServiceError from "#core/attempt/ServiceError"
 import { TransportError } from "#core/transport/Transport"
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
 
 const of = (status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): Outcome.Outcome =>
-  Outcome.fromStatus(status, headers, body, 0)
+  ServiceError.fromStatus(status, headers, body, 0)
 
 const error = (fields: object) => ({ error: fields })
 
@@ -96,7 +98,11 @@ describe("an error event of a stream", () => {
     { type: "invalid_request_error" }
   ])("refuses by its type, whatever its code: %j", (fields) => {
     for (const event of [error(fields), { type: "error", ...error(fields) }]) {
-      assert.deepInclude(Outcome.fromErrorEvent({}, event, 0), { _tag: "Refused", status: 400, elsewhere: "worded" })
+      assert.deepInclude(ServiceError.fromErrorEvent({}, event, 0), {
+        _tag: "Refused",
+        status: 400,
+        elsewhere: "worded"
+      })
     }
   })
 
@@ -106,7 +112,7 @@ describe("an error event of a stream", () => {
     [{ type: "invalid_request_error", code: "insufficient_quota" }, "Failed"],
     [{ type: "invalid_request_error", code: "model_not_found" }, "Failed"]
   ])("is what its code says, where that is known: %j", (fields, tag) => {
-    assert.strictEqual(Outcome.fromErrorEvent({}, error(fields), 0)._tag, tag)
+    assert.strictEqual(ServiceError.fromErrorEvent({}, error(fields), 0)._tag, tag)
   })
 })
 
@@ -305,21 +311,21 @@ describe("any answer", () => {
   }, check())
 
   it.prop("inside a stream is one too", { event: anyBody, wait: Schema.String }, ({ event, wait }) => {
-    const outcome = Outcome.fromErrorEvent({ "retry-after": wait }, event, 0)
+    const outcome = ServiceError.fromErrorEvent({ "retry-after": wait }, event, 0)
     assert.include(["Throttled", "Failed", "Refused"], outcome._tag)
   }, check())
 
   it.prop("has a usage with numbers of at least 0, or none", { usage: anyBody }, ({ usage }) => {
-    const read = Outcome.readUsage(usage)
+    const read = readUsage(usage)
     if (read === undefined) return
     for (const value of Object.values(read)) assert.isTrue(Number.isFinite(value) && value >= 0)
   }, check())
 
   it("has the usage of chat, responses and embeddings", () => {
     const none = { cachedTokens: 0, cacheWriteTokens: 0, completionTokens: 0, reasoningTokens: 0 }
-    assert.deepStrictEqual(Outcome.readUsage({ prompt_tokens: 5, total_tokens: 5 }), { ...none, promptTokens: 5 })
+    assert.deepStrictEqual(readUsage({ prompt_tokens: 5, total_tokens: 5 }), { ...none, promptTokens: 5 })
     assert.deepStrictEqual(
-      Outcome.readUsage({
+      readUsage({
         prompt_tokens: 5,
         completion_tokens: 9,
         prompt_tokens_details: null,
@@ -328,7 +334,7 @@ describe("any answer", () => {
       { ...none, promptTokens: 5, completionTokens: 9, reasoningTokens: 4 }
     )
     assert.deepStrictEqual(
-      Outcome.readUsage({
+      readUsage({
         input_tokens: 5,
         input_tokens_details: { cached_tokens: 3, cache_write_tokens: 1 },
         output_tokens: 2,
@@ -337,15 +343,15 @@ describe("any answer", () => {
       { promptTokens: 5, cachedTokens: 3, cacheWriteTokens: 1, completionTokens: 2, reasoningTokens: 1 }
     )
     for (const odd of [undefined, null, 5, "x", {}, { prompt_tokens: -1 }, { prompt_tokens: "5" }]) {
-      assert.isUndefined(Outcome.readUsage(odd))
+      assert.isUndefined(readUsage(odd))
     }
   })
 })
 
 describe("a body", () => {
   it("is JSON where it can be, else the text that it is", () => {
-    assert.deepStrictEqual(Outcome.parseBody("{\"a\":1}"), { a: 1 })
-    assert.strictEqual(Outcome.parseBody("no healthy upstream"), "no healthy upstream")
-    assert.strictEqual(Outcome.parseBody(""), "")
+    assert.deepStrictEqual(ServiceError.parseBody("{\"a\":1}"), { a: 1 })
+    assert.strictEqual(ServiceError.parseBody("no healthy upstream"), "no healthy upstream")
+    assert.strictEqual(ServiceError.parseBody(""), "")
   })
 })

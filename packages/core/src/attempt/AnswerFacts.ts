@@ -1,7 +1,9 @@
 /**
  * What an answer says of itself, besides its content: for telemetry and prices.
  */
+import type { Usage } from "../Errors.ts"
 import { isRecord, textOf as text } from "../request/Json.ts"
+import type { Operation } from "../request/LlmRequest.ts"
 
 /** Facts of one answer, as the service told them. */
 export interface AnswerFacts {
@@ -47,3 +49,43 @@ export class AnswerReader implements AnswerFacts {
 
 /** What a response is before its end: of a stream that was given up, it is the last that was heard. */
 const unfinished: ReadonlySet<string> = new Set(["queued", "in_progress"])
+
+/** A cookie is the resource's own affair with this balancer; a caller that answers with it would hand it on. */
+export const withoutCookies = (headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
+  headers["set-cookie"] === undefined
+    ? headers
+    : Object.fromEntries(Object.entries(headers).filter(([name]) => name !== "set-cookie"))
+
+/** Whether an answer holds nothing of what was asked for: a gateway may say 200 and something of its own. */
+export const isEmpty = (answer: Readonly<Record<string, unknown>>, operation: Operation): boolean => {
+  const { choices, data, output } = answer
+  if (operation === "chat") return !Array.isArray(choices) || choices.length === 0
+  return !Array.isArray(operation === "embeddings" ? data : output)
+}
+
+/**
+ * Reads billed tokens from any `usage` object: chat's, responses' or embeddings'. Details may be absent or null.
+ */
+export const readUsage = (value: unknown): Usage | undefined => {
+  const usage = record(value)
+  if (usage === undefined) return undefined
+  const prompt = number(usage["prompt_tokens"] ?? usage["input_tokens"])
+  if (prompt === undefined) return undefined
+  const promptDetails = record(usage["prompt_tokens_details"] ?? usage["input_tokens_details"])
+  const outputDetails = record(usage["completion_tokens_details"] ?? usage["output_tokens_details"])
+  return {
+    promptTokens: prompt,
+    cachedTokens: number(promptDetails?.["cached_tokens"]) ?? 0,
+    cacheWriteTokens: number(promptDetails?.["cache_write_tokens"]) ?? 0,
+    completionTokens: number(usage["completion_tokens"] ?? usage["output_tokens"]) ?? 0,
+    reasoningTokens: number(outputDetails?.["reasoning_tokens"]) ?? 0
+  }
+}
+
+/** More than any answer has: what a service says beyond that would drown all that others count. */
+const MAX_TOKENS = 1e9
+
+const number = (value: unknown): number | undefined =>
+  typeof value === "number" && value >= 0 && value <= MAX_TOKENS ? value : undefined
+
+const record = (value: unknown): Record<string, unknown> | undefined => isRecord(value) ? value : undefined

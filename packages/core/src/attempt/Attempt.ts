@@ -19,7 +19,7 @@ import { idsOfAnswer } from "../request/StoredIds.ts"
 import type { TransportRequest, TransportResponse } from "../transport/Transport.ts"
 import type { Answer, AnswerBase, RawAnswer, StreamAnswer } from "./Answer.ts"
 import type { Source } from "./AnswerBody.ts"
-import { AnswerReader } from "./AnswerFacts.ts"
+import { AnswerReader, isEmpty, readUsage, withoutCookies } from "./AnswerFacts.ts"
 import { costOfAttempt } from "./AttemptCost.ts"
 import {
   type Accusation,
@@ -36,6 +36,7 @@ import { type Limited, limitOf } from "./Deadlines.ts"
 import * as Outcome from "./Outcome.ts"
 import { heardSlow } from "./Outlier.ts"
 import { RawStream } from "./RawStream.ts"
+import * as ServiceError from "./ServiceError.ts"
 import { commit, settle } from "./Settlement.ts"
 import { type Batch, SseReader } from "./SseReader.ts"
 import { timePace } from "./Timing.ts"
@@ -159,13 +160,13 @@ export class Attempt extends AttemptRecord implements Source, Limited {
   private receiveError(response: TransportResponse): Effect.Effect<never, Outcome.Unanswered> {
     return Effect.flatMap(this.text(response), (text) => {
       const { wallNow } = this
-      let outcome = Outcome.fromStatus(response.status, response.headers, Outcome.parseBody(text), wallNow)
+      let outcome = ServiceError.fromStatus(response.status, response.headers, ServiceError.parseBody(text), wallNow)
       // where none was asked for, no deployment is missing
       if (outcome._tag === "Failed" && outcome.effect === "missing" && isEndpoint(this.plan.request.scope)) {
-        outcome = Outcome.refusedAsIs(outcome, response.headers)
+        outcome = ServiceError.refusedAsIs(outcome, response.headers)
       }
       if (outcome._tag === "Refused") {
-        const isOurs = this.plan.asksUsage && Outcome.refusesUsage(outcome)
+        const isOurs = this.plan.asksUsage && ServiceError.refusesUsage(outcome)
         outcome = { ...outcome, text, elsewhere: isOurs ? "without-usage" : outcome.elsewhere }
       }
       return Effect.fail(this.mayRenew(response.status) ? Outcome.staleCredential : outcome)
@@ -179,14 +180,14 @@ export class Attempt extends AttemptRecord implements Source, Limited {
 
   private receiveWhole(response: TransportResponse): Effect.Effect<Answer, Outcome.Unanswered> {
     return Effect.flatMap(this.text(response), (text): Effect.Effect<Answer, Outcome.Unanswered> => {
-      const json = Outcome.parseBody(text)
+      const json = ServiceError.parseBody(text)
       if (!isRecord(json)) return Effect.fail(Outcome.broken("an answer that is no JSON object", response.status))
       if (isRecord(json["error"]) && json["object"] !== "response") {
         const { wallNow } = this
-        return Effect.fail(Outcome.fromErrorEvent(response.headers, json, wallNow))
+        return Effect.fail(ServiceError.fromErrorEvent(response.headers, json, wallNow))
       }
-      this.usage = Outcome.readUsage(json["usage"])
-      this.isEmpty = Outcome.isEmpty(json, this.plan.request.operation)
+      this.usage = readUsage(json["usage"])
+      this.isEmpty = isEmpty(json, this.plan.request.operation)
       const facts = new AnswerReader()
       facts.read(json)
       this.facts = facts
@@ -206,7 +207,7 @@ export class Attempt extends AttemptRecord implements Source, Limited {
   }
 
   private answerBase(response: TransportResponse, firstByte: number): AnswerBase {
-    const headers = Outcome.withoutCookies(response.headers)
+    const headers = withoutCookies(response.headers)
     return { deployment: this.deployment, status: response.status, headers, firstByte, ids: [] }
   }
 

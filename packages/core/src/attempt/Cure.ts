@@ -1,8 +1,8 @@
 /**
  * What to do about a failure, in words for whoever configured the balancer.
  */
-import { spendingCodes } from "./Outcome.ts"
 import { reasonWord } from "./ReasonWord.ts"
+import { spendingCodes } from "./ServiceError.ts"
 
 /**
  * The cure of what a breaker, a check or an attempt gives as its reason, such as `http 401 invalid_api_key` or `dns`.

@@ -1,7 +1,7 @@
 /**
  * Reasons are for people, and as many as there are services; a metric needs a few.
  */
-import { throttleCodes } from "./Outcome.ts"
+import { throttleCodes } from "./ServiceError.ts"
 
 /**
  * A reason as one word of few, as an attempt's `errorType` is: a status (`503`), a time limit (`timeout_first-event`), what

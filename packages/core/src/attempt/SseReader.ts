@@ -9,8 +9,9 @@ import * as Sse from "effect/encoding/Sse"
 import type { Usage } from "../Errors.ts"
 import { isRecord } from "../request/LlmRequest.ts"
 import { idsOfAnswer } from "../request/StoredIds.ts"
-import { AnswerReader } from "./AnswerFacts.ts"
-import { broken, fromErrorEvent, readUsage, type Unanswered } from "./Outcome.ts"
+import { AnswerReader, readUsage } from "./AnswerFacts.ts"
+import { broken, type Unanswered } from "./Outcome.ts"
+import { fromErrorEvent } from "./ServiceError.ts"
 
 /** One event, parsed where someone had to look into it. */
 export interface StreamEvent {
