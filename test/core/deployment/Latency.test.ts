@@ -125,12 +125,20 @@ describe("a deployment's latency", () => {
   })
 
   it("is typically the geometric mean of its answers of late, once there are ten", () => {
-    const latency = new Latency()
-    for (let i = 0; i < 9; i++) latency.observe(i % 2 === 0 ? 8 : 2, i * 100)
-    assert.isUndefined(latency.typical(1_000))
-    latency.observe(2, 1_000)
-    assert.approximately(latency.typical(1_000)!, 4, 1e-9)
-    assert.isUndefined(latency.typical(400_000))
+    const { typical } = new Latency()
+    for (let i = 0; i < 9; i++) typical.add(i % 2 === 0 ? 8 : 2, 0, i * 100)
+    assert.isUndefined(typical.value(1_000))
+    typical.add(2, 0, 1_000)
+    assert.approximately(typical.value(1_000)!, 4, 1e-9)
+    assert.isUndefined(typical.value(400_000))
+  })
+
+  it("is typical of no session by itself", () => {
+    const { typical } = new Latency()
+    for (let i = 0; i < 100; i++) typical.add(0.1, 7, i)
+    assert.isUndefined(typical.value(100))
+    for (let i = 0; i < 100; i++) typical.add(i % 2 === 0 ? 0.1 : 1, i % 2 === 0 ? 7 : 0, i)
+    assert.isAbove(typical.value(100)!, 0.5)
   })
 
   it("is only raised by a lower bound", () => {

@@ -345,7 +345,6 @@ export class Attempt extends AttemptRecord implements Source, Limited {
   private notice(now: number): void {
     this.slowAt = Infinity
     if (this.plan.request.operation === "other") return
-    this.isSlow = true
     if (this.pace !== undefined) timePace(this, { ...this.pace, spoken: this.pace.spoken + LONGEST_PAUSE }, now)
     heardSlow(this, now)
   }

@@ -8,6 +8,7 @@ import type { Deployment } from "../deployment/Deployment.ts"
 import type { Outlier } from "../deployment/DeploymentEvent.ts"
 import type { Evidence } from "../deployment/Witnesses.ts"
 import type { EventHub } from "../EventHub.ts"
+import { isEndpoint } from "../request/Scope.ts"
 import { hashSession } from "../routing/SessionAffinity.ts"
 import type { AttemptRecord } from "./AttemptRecord.ts"
 import { failDeployment } from "./BreakerReport.ts"
@@ -44,23 +45,27 @@ export const failWorse = (attempt: AttemptRecord, reason: string, now: number): 
 /** How long, in milliseconds, a deployment that is slower by far is left by what is warm there. */
 const LEFT_FOR = 30_000
 
+/** By chance once in a hundred thousand times, and once in ten thousand. */
+const SURELY = Math.log(1e5)
+const MOST_LIKELY = Math.log(1e4)
+
 /** What is slow is left at once, at the price of a warm cache; where peers are idle, they may do better. */
-const slow: Evidence = { least: 3, alone: 0.5 }
+const slow: Evidence = { sources: 3, beyondChance: SURELY, clearly: 0.45, alone: { least: 3, share: 0.5 } }
 
 /** What waits may do so for its own sake, anywhere. */
-const waiting: Evidence = { least: 3, alone: 1 }
+const waiting: Evidence = { sources: 3, beyondChance: SURELY, clearly: 0.45 }
 
-/** Fewer refusals may all be of two sessions. */
-const refused: Evidence = { least: 8, alone: 1 }
+/** A few sessions may all ask for what is refused. */
+const refused: Evidence = { sources: 5, beyondChance: SURELY, clearly: 0.2 }
 
 /** What breaks after it had begun is of no request's own content, most likely: a row of five is enough. */
-const broken: Evidence = { least: 5, alone: 0.9 }
+const broken: Evidence = { sources: 3, beyondChance: MOST_LIKELY, clearly: 0.2, alone: { least: 5, share: 0.9 } }
 
 /** An attempt was answered as it should be. */
 export const heardWell = (attempt: AttemptRecord, now: number): void => {
   const { deployment, plan: { group } } = attempt
   if (!hear(attempt, true, now)) return
-  if (now < deployment.slowUntil && !group.isWorse(deployment, now, slow)) deployment.slowUntil = -Infinity
+  if (now < deployment.slowUntil && group.worse(deployment, now, slow) !== "clearly") deployment.slowUntil = -Infinity
 }
 
 /** An attempt is slower by far than with peers, or still waits for longer: whoever is warm there may leave. */
@@ -68,17 +73,24 @@ export const heardSlow = (attempt: AttemptRecord, now: number): void => {
   const { deployment, outcome, plan: { group } } = attempt
   if (!hear(attempt, false, now)) return
   const evidence = outcome?._tag === "Success" ? slow : waiting
-  if (group.isWorse(deployment, now, evidence)) deployment.slowUntil = now + LEFT_FOR
+  if (group.worse(deployment, now, evidence) === "clearly") deployment.slowUntil = now + LEFT_FOR
   if (deployment.isFarSlower(now)) noteOutlier(attempt, "slow", now)
 }
 
 /** An attempt was not answered, in words that may be its own fault. Returns whether that is the deployment's doing. */
-export const heardRefused = (attempt: AttemptRecord, now: number): boolean =>
-  hear(attempt, false, now) && attempt.plan.group.isWorse(attempt.deployment, now, refused)
+export const heardRefused = (attempt: AttemptRecord, reason: string, now: number): boolean =>
+  isOfWorse(attempt, reason, refused, now)
 
 /** An attempt broke after its answer had begun. Returns whether that is the deployment's doing. */
-export const heardBroken = (attempt: AttemptRecord, now: number): boolean =>
-  hear(attempt, false, now) && attempt.plan.group.isWorse(attempt.deployment, now, broken)
+export const heardBroken = (attempt: AttemptRecord, reason: string, now: number): boolean =>
+  isOfWorse(attempt, reason, broken, now)
+
+/** Hears of an attempt that had no good answer; people are told where there are more such than with peers, if not clearly. */
+const isOfWorse = (attempt: AttemptRecord, reason: string, evidence: Evidence, now: number): boolean => {
+  const worse = hear(attempt, false, now) ? attempt.plan.group.worse(attempt.deployment, now, evidence) : undefined
+  if (worse === "more") noteOutlier(attempt, reason, now)
+  return worse === "clearly"
+}
 
 /** Hears an attempt, once, that might have gone to any of the model's deployments. Returns whether it is one. */
 const hear = (attempt: AttemptRecord, isWell: boolean, now: number): boolean => {
@@ -87,7 +99,7 @@ const hear = (attempt: AttemptRecord, isWell: boolean, now: number): boolean => 
     if (isWell) deployment.witnesses.recant(attempt.witness)
     return true
   }
-  if (source === undefined || isRepeat || pin !== undefined || scope !== undefined || operation === "other") {
+  if (source === undefined || isRepeat || pin !== undefined || isEndpoint(scope) || operation === "other") {
     return false
   }
   const hash = session === undefined ? 0 : hashSession(session)

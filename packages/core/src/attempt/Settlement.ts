@@ -62,8 +62,8 @@ export const settle = (attempt: AttemptRecord, outcome: Outcome, now: number): v
 const succeeded = (attempt: AttemptRecord, now: number): void => {
   const { deployment, plan: { group, permit, request }, usage } = attempt
   if (permit.reservation.spilled) deployment.totals.spilled++
-  if (attempt.isEmpty && heardRefused(attempt, now)) {
-    failWorse(attempt, "an answer that holds nothing", now)
+  if (attempt.isEmpty && heardRefused(attempt, EMPTY, now)) {
+    failWorse(attempt, EMPTY, now)
   } else if (permit.firstByteAt === undefined) {
     // a stream did this when its content began
     group.answered(permit, now)
@@ -84,6 +84,8 @@ const succeeded = (attempt: AttemptRecord, now: number): void => {
   else if (!attempt.isEmpty) heardWell(attempt, now)
 }
 
+const EMPTY = "an answer that holds nothing"
+
 const throttled = (attempt: AttemptRecord, { reason, status, wait }: Throttled, now: number): void => {
   const { deployment, plan: { permit, request: { scope }, source, wasTold } } = attempt
   const { quota } = deployment
@@ -97,7 +99,7 @@ const throttled = (attempt: AttemptRecord, { reason, status, wait }: Throttled, 
   tellCooldown(attempt, coolFor, reason)
   attempt.isAccusing = true
   // a limit that cuts short what had begun is no answer
-  attempt.isOfWorse = permit.firstByteAt !== undefined && heardBroken(attempt, now)
+  attempt.isOfWorse = permit.firstByteAt !== undefined && heardBroken(attempt, reason, now)
 }
 
 const refused = (attempt: AttemptRecord, outcome: Refused, now: number): void => {
@@ -108,7 +110,7 @@ const refused = (attempt: AttemptRecord, outcome: Refused, now: number): void =>
     deployment.refusedInARow++
     // a prompt that is too long by its word, and not short by ours, goes where it may fit: peers see fewer of them
     const isTooLong = plan.promptTokens > (outcome.contextLimit ?? Infinity) / 2
-    attempt.isOfWorse = !isTooLong && heardRefused(attempt, now)
+    attempt.isOfWorse = !isTooLong && heardRefused(attempt, outcome.reason, now)
   }
   if (permit.reservation.spilled || outcome.status === 429) quota.refund(permit.reservation, now)
   const isDenied = outcome.elsewhere === "denied"
@@ -138,7 +140,8 @@ const failed = (attempt: AttemptRecord, outcome: Failed, now: number): void => {
   const { deployment, plan: { group, isRepeat, permit, request, source, wasTold } } = attempt
   const { breaker, resource } = deployment
   const { effect, reason, timeout, wait } = outcome
-  if (timeout !== undefined) heardSlow(attempt, now)
+  const isLate = timeout !== undefined && !isOwnPatience(attempt, timeout)
+  if (isLate) heardSlow(attempt, now)
   if (outcome.unprocessed) deployment.quota.refund(permit.reservation, now)
   else bill(attempt, now)
   if (effect === "none" || outcome.scope === "resource") {
@@ -155,12 +158,14 @@ const failed = (attempt: AttemptRecord, outcome: Failed, now: number): void => {
   // what is too slow here may be too slow anywhere
   const speaksNow = timeout === undefined && !isRepeat
   const isNews = isEndpoint(request.scope) || breaker.hear(permit.startedAt, now)
-  if (permit.firstByteAt !== undefined) {
-    // no peer is asked of what had begun: what they do with others of their own says enough
-    if (!isOwnPatience(attempt, timeout) && heardBroken(attempt, now)) return failWorse(attempt, reason, now)
-    if (!attempt.isProbe) return
+  // no peer is asked of what had begun: what they do with others of their own says enough
+  const hadBegun = permit.firstByteAt !== undefined
+  if (hadBegun && (timeout === undefined || isLate) && heardBroken(attempt, reason, now)) {
+    return failWorse(attempt, reason, now)
   }
-  const weight = (isNews ? 1 : HELD) * (group.isDoubtful(now) ? HELD : 1)
+  const isCompared = hadBegun && attempt.witness !== undefined
+  const heldBack = group.isDoubtful(now) ? HELD : 1
+  const weight = isCompared ? (isNews ? HELD : 0) : (isNews ? 1 : HELD) * heldBack
   const isCounted = attempt.isProbe || (speaksNow && weight === 1)
   if (effect === "missing") {
     breaker.release(permit.epoch)

@@ -4,6 +4,7 @@
 import { FAR_SLOWER, type LatencyKind, sizeOf } from "../deployment/Latency.ts"
 import type { Model } from "../deployment/Model.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
+import { hashSession } from "../routing/SessionAffinity.ts"
 import type { AttemptRecord, Pace } from "./AttemptRecord.ts"
 
 /** Tokens of a stream from which on its decoding is timed. */
@@ -83,9 +84,10 @@ const observe = (
   tokens: number,
   now: number
 ): void => {
-  const { deployment, plan: { group, permit } } = attempt
+  const { deployment, plan: { group, permit, request: { session } } } = attempt
   const ratio = group.expected.ratio(kind, millis, sizeOf(kind, tokens))
   deployment[of].observe(ratio, now, permit.startedAt, gapOf(group))
+  deployment[of].typical.add(ratio, session === undefined ? 0 : hashSession(session), now)
   attempt.isSlow ||= millis > NOTICED && group.isFarSlower(ratio, of, deployment, now)
 }
 

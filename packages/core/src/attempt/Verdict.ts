@@ -97,7 +97,7 @@ const judgeFailed = (
   now: number
 ): void => {
   const { counted, deployment, isProbe, plan: { group, permit } } = attempt
-  if (effect !== "count" || attempt.isOfWorse) return
+  if (effect !== "count") return
   const endedAt = attempt.endedAt!
   const isLate = timeout !== undefined
   // where there is only one, nobody else could show it to be well; and a probe of which nobody knows says nothing of it

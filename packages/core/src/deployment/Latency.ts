@@ -135,6 +135,30 @@ const TYPICAL_OF = 20
 const TYPICAL_LEAST = 10
 const TYPICAL_FOR = 300_000
 
+/** A session counts again once so many others were heard: what one asks is no measure for all. */
+const OTHERS_BETWEEN = 5
+
+/** The geometric mean of the ratios of one deployment of late. */
+class TypicalRatio {
+  private meanLog = 0
+  private samples = 0
+  private at = -Infinity
+  private readonly latest = new Int32Array(OTHERS_BETWEEN)
+
+  /** @param session hash of its session; 0 for none */
+  add(ratio: number, session: number, now: number): void {
+    if (session !== 0 && this.latest.includes(session | 0)) return
+    this.latest[this.samples++ % OTHERS_BETWEEN] = session
+    this.meanLog += (Math.log(ratio) - this.meanLog) / Math.min(this.samples, TYPICAL_OF)
+    this.at = now
+  }
+
+  /** It, where there were enough, and of late. */
+  value(now: number): number | undefined {
+    return this.samples < TYPICAL_LEAST || now - this.at > TYPICAL_FOR ? undefined : Math.exp(this.meanLog)
+  }
+}
+
 const DECAY = 10_000
 const STRETCH = 10
 
@@ -150,7 +174,8 @@ export class Latency {
   private decay = DECAY
   private samples = 0
   private newestStart = -Infinity
-  private meanLog = 0
+  /** What is typical of it, to compare others with. */
+  readonly typical = new TypicalRatio()
 
   /** Ratio to the expected latency as of `now`, in milliseconds of a monotonic clock. */
   ratio(now: number): number {
@@ -171,18 +196,12 @@ export class Latency {
     this.newestStart = Math.max(this.newestStart, startedAt)
     this.decay = Math.max(DECAY, STRETCH * gap)
     this.samples++
-    this.meanLog += (Math.log(ratio) - this.meanLog) / Math.min(this.samples, TYPICAL_OF)
     this.at = now
   }
 
   /** Takes in a lower bound: it can only raise. */
   observeAtLeast(ratio: number, now: number, startedAt = now, gap = 0): void {
     if (ratio > this.ratio(now)) this.observe(ratio, now, startedAt, gap)
-  }
-
-  /** The geometric mean of its ratios of late; `undefined` where it has too few, or none of late. */
-  typical(now: number): number | undefined {
-    return this.samples < TYPICAL_LEAST || now - this.at > TYPICAL_FOR ? undefined : Math.exp(this.meanLog)
   }
 
   private weight(now: number): number {

@@ -6,7 +6,7 @@ import { TokenEstimate } from "../request/PromptSize.ts"
 import type { Deployment, Permit } from "./Deployment.ts"
 import { ExpectedLatency, FAR_SLOWER } from "./Latency.ts"
 import { WaitingLine } from "./WaitingLine.ts"
-import { type Evidence, MOST_PEERS } from "./Witnesses.ts"
+import { evenly, type Evidence, type Worse } from "./Witnesses.ts"
 
 const RECENTLY = 30_000
 
@@ -72,9 +72,11 @@ export class Model {
     }
   }
 
-  /** Whether a deployment's requests fare worse than those of its peers; see `Witnesses`. */
-  isWorse(self: Deployment, now: number, evidence: Evidence): boolean {
-    return self.witnesses.isWorseThan(this.deployments, now, evidence)
+  /** Whether a deployment's requests fare worse than those of its peers, since it last came back; see `Witnesses`. */
+  worse(self: Deployment, now: number, evidence: Evidence): Worse {
+    const { breaker, resource, witnesses } = self
+    const backAt = Math.max(breaker.reopenedAt, resource.breaker.reopenedAt)
+    return witnesses.worseThan(this.deployments, now, evidence, backAt)
   }
 
   /** Whether a ratio to what is expected is higher by far than what another deployment of the model has typically. */
@@ -82,12 +84,9 @@ export class Model {
     // it is the model's mean that is expected: what is below is slow only where most of the others are
     if (ratio <= 1) return false
     if (ratio > FAR_SLOWER) return true
-    let looked = 0
-    for (const peer of this.deployments) {
-      if (peer === self) continue
-      const typical = peer[of].typical(now)
+    for (const peer of evenly(this.deployments)) {
+      const typical = peer === self ? undefined : peer[of].typical.value(now)
       if (typical !== undefined && ratio > FAR_SLOWER * typical) return true
-      if (++looked === MOST_PEERS) break
     }
     return false
   }

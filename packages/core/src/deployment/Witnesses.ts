@@ -3,8 +3,8 @@
  *
  * Requests of no session are spread over deployments by chance and load, and sessions by their names: what is a request's own
  * fault strikes all deployments alike, in proportion to what they are asked of its kind. One that does worse than chance
- * explains does so itself. (Cochran, Mantel and Haenszel's test over both kinds of request. Envoy's outlier detection by
- * success rate compares likewise, for failures alone.)
+ * explains does so itself. (Chernoff's bound on the binomial tail, over both kinds of request: `n` times the relative entropy
+ * of its own share and its peers'. Envoy's outlier detection by success rate compares likewise, for failures alone.)
  */
 
 /** So many witnesses of each kind are remembered, and for so long, in milliseconds. */
@@ -17,15 +17,11 @@ const OF_ONE_SESSION = 3
 /** What strikes several at once is one accident: one must have begun after the first was heard of. */
 const ACCIDENTS = 2
 
-/** The share of requests that fare ill is higher than with peers by this much, and by so many standard errors. */
-const CLEARLY = 0.2
-const STANDARD_ERRORS = 4
-
 /** Fewer witnesses of peers than this say nothing. */
 const LEAST_OF_PEERS = 8
 
-/** Peers that are asked at most. */
-export const MOST_PEERS = 20
+/** Peers that are asked at most, evenly over all. */
+const MOST_PEERS = 64
 
 /** Witnesses since a moment, and how many of them fared ill. */
 interface Tally {
@@ -38,7 +34,7 @@ class Ring {
   readonly heardAt = new Float64Array(REMEMBERED).fill(-Infinity)
   /** Which accident struck it; 0 for none. */
   readonly accidents = new Int32Array(REMEMBERED)
-  private readonly sessions = new Int32Array(REMEMBERED)
+  readonly sessions = new Int32Array(REMEMBERED)
   private readonly numbers = new Float64Array(REMEMBERED)
   private next = 0
 
@@ -79,11 +75,18 @@ class Ring {
 
 /** What it takes to find a deployment worse. */
 export interface Evidence {
-  /** Witnesses that are needed at least. */
-  readonly least: number
-  /** Where peers say nothing: more than this share of its own must fare ill; 1 for never. */
-  readonly alone: number
+  /** Requests of no session, and sessions, that must have fared ill: one alone may do so for its own sake. */
+  readonly sources: number
+  /** How unlikely that many are by chance: the logarithm of how many times it takes. Half of it where it did so lately. */
+  readonly beyondChance: number
+  /** How much higher than with peers the share of those is that fare ill, for that to be clear. */
+  readonly clearly: number
+  /** Where peers say nothing: so many must have been heard, and more than this share of them fare ill. */
+  readonly alone?: { readonly least: number; readonly share: number }
 }
+
+/** More fare ill than with peers, and more than chance explains; and clearly so. */
+export type Worse = "more" | "clearly" | undefined
 
 /**
  * Witnesses of one deployment. Times are milliseconds of a monotonic clock.
@@ -112,57 +115,78 @@ export class Witnesses {
     for (const kind of this.kinds) kind.recant(number)
   }
 
-  /** Whether they fare worse than those of the peers, since the first of them that fared ill. */
-  isWorseThan(
+  /**
+   * Whether they fare worse than those of the peers, since the first of them that fared ill.
+   *
+   * @param backAt when it last came back: what was heard before says nothing of how it does now, but that it may do so again
+   */
+  worseThan(
     peers: ReadonlyArray<{ readonly witnesses: Witnesses }>,
     now: number,
-    { alone, least }: Evidence
-  ): boolean {
-    const since = this.illSince(now)
-    if (since === undefined) return false
-    const others = peers.filter(({ witnesses }) => witnesses !== this).slice(0, MOST_PEERS)
+    { alone, beyondChance, clearly, sources }: Evidence,
+    backAt = -Infinity
+  ): Worse {
+    const since = this.illSince(Math.max(backAt, now - LONGEST))
+    if (since === undefined) return undefined
     const all: Tally = { count: 0, ill: 0 }
     let peersCount = 0
-    // how many more fare ill than by chance, what that varies by, and what it is relative to
+    // how unlikely it is by chance, and by how much the share is higher, of those that can be compared
+    let surprise = 0
     let excess = 0
-    let variance = 0
-    let weight = 0
+    let compared = 0
     for (const kind of [0, 1] as const) {
       const own: Tally = { count: 0, ill: 0 }
       const theirs: Tally = { count: 0, ill: 0 }
       this.kinds[kind].addTo(own, since)
-      for (const { witnesses } of others) witnesses.kinds[kind].addTo(theirs, since)
+      for (const peer of evenly(peers)) {
+        if (peer.witnesses !== this) peer.witnesses.kinds[kind].addTo(theirs, since)
+      }
       all.count += own.count
       all.ill += own.ill
       peersCount += theirs.count
-      if (own.count === 0 || theirs.count === 0) continue
-      const count = own.count + theirs.count
-      const share = (own.ill + theirs.ill) / count
-      excess += own.ill - own.count * share
-      weight += own.count * theirs.count / count
-      variance += own.count * theirs.count * share * (1 - share) / (count - 1)
+      if (own.count === 0 || theirs.count < LEAST_OF_PEERS) continue
+      const share = own.ill / own.count
+      const usual = (theirs.ill + 1) / (theirs.count + 2)
+      surprise += Math.sign(share - usual) * own.count * relativeEntropy(share, usual)
+      excess += own.ill - own.count * theirs.ill / theirs.count
+      compared += own.count
     }
-    if (all.count < least) return false
-    if (peersCount >= LEAST_OF_PEERS) {
-      return excess >= CLEARLY * weight && weight > 0 && excess >= STANDARD_ERRORS * Math.sqrt(variance)
+    if (peersCount < LEAST_OF_PEERS) {
+      const isAloneWorse = alone !== undefined && all.count >= alone.least && all.ill > alone.share * all.count
+      return isAloneWorse ? "clearly" : undefined
     }
-    return all.ill > alone * all.count
+    const least = now - backAt < LONGEST ? beyondChance / 2 : beyondChance
+    if (surprise < least || this.illSources(since) < sources) return undefined
+    return excess >= clearly * compared ? "clearly" : "more"
   }
 
   /** When the first was heard of that fared ill; `undefined` where it may have been one accident. */
-  private illSince(now: number): number | undefined {
+  private illSince(from: number): number | undefined {
     let since = Infinity
     let first = Infinity
     let last = -Infinity
     for (const { accidents, heardAt } of this.kinds) {
       for (let i = 0; i < REMEMBERED; i++) {
-        if (accidents[i] === 0 || now - heardAt[i]! > LONGEST) continue
+        if (accidents[i] === 0 || heardAt[i]! < from) continue
         since = Math.min(since, heardAt[i]!)
         first = Math.min(first, accidents[i]!)
         last = Math.max(last, accidents[i]!)
       }
     }
     return last - first >= ACCIDENTS - 1 ? since : undefined
+  }
+
+  private illSources(since: number): number {
+    let free = 0
+    const sessions = new Set<number>()
+    for (const { accidents, heardAt, sessions: of } of this.kinds) {
+      for (let i = 0; i < REMEMBERED; i++) {
+        if (accidents[i] === 0 || heardAt[i]! < since) continue
+        if (of[i] === 0) free++
+        else sessions.add(of[i]!)
+      }
+    }
+    return free + sessions.size
   }
 
   private accidentOf(startedAt: number, now: number): number {
@@ -173,3 +197,13 @@ export class Witnesses {
     return this.lastAccident
   }
 }
+
+/** Of many the same number as of few, evenly. */
+export const evenly = <A>(all: ReadonlyArray<A>): ReadonlyArray<A> =>
+  all.length <= MOST_PEERS
+    ? all
+    : Array.from({ length: MOST_PEERS }, (_, i) => all[Math.floor(i * all.length / MOST_PEERS)]!)
+
+const relativeEntropy = (share: number, usual: number): number =>
+  (share === 0 ? 0 : share * Math.log(share / usual))
+  + (share === 1 ? 0 : (1 - share) * Math.log((1 - share) / (1 - usual)))
