@@ -12,20 +12,28 @@ const spoken = {
   reply: () => "one two ".repeat(15)
 }
 
-const three = () => fleet(["east", "west", "north"].map((name) => service(name, spoken)))
+const of = (names: ReadonlyArray<string>) => fleet(names.map((name) => service(name, spoken)))
+
+const three = () => of(["east", "west", "north"])
 
 interface Traffic {
   readonly how: "stream" | "whole"
   /** How many sessions take turns; none where it is 0. */
   readonly sessions: number
+  /** What each asks besides. */
+  readonly more?: Readonly<Record<string, unknown>>
 }
 
 /** Five requests a second, from one moment to another. */
-const ask = ({ how, sessions }: Traffic, from: number, until: number) =>
+const ask = ({ how, more, sessions }: Traffic, from: number, until: number) =>
   Effect.gen(function*() {
     const lb = yield* LoadBalancer
     for (let i = from * 5; i < until * 5; i++) {
-      const parameters = { model: "gpt-4o", messages: [{ role: "user" as const, content: `Say hello, ${i % 30}.` }] }
+      const parameters = {
+        model: "gpt-4o",
+        messages: [{ role: "user" as const, content: `Say hello, ${i % 30}.` }],
+        ...more
+      }
       const options = sessions === 0 ? {} : { session: `s${i % sessions}` }
       const asked = how === "stream"
         ? Stream.runDrain(lb.chatStream(parameters, options))
@@ -75,6 +83,15 @@ const illnesses: ReadonlyArray<readonly [string, SimulatedFault, Traffic, number
     { how: "stream", sessions: 0 },
     0.1
   ],
+  ["breaks every stream of a tier of its own", { kind: "cut", afterEvents: 5, ending: "reset" }, {
+    how: "stream",
+    sessions: 0,
+    more: { service_tier: "flex" }
+  }, 0.1],
+  ["breaks every other stream", { kind: "cut", afterEvents: 5, ending: "reset", ...half }, {
+    how: "stream",
+    sessions: 30
+  }, 0.1],
   ["falls silent in mid-stream", { kind: "hang", afterEvents: 5 }, { how: "stream", sessions: 0 }, 0.1],
   ["falls silent in mid-stream every other time", { kind: "hang", afterEvents: 5, ...half }, {
     how: "stream",
@@ -102,6 +119,24 @@ describe("one of three deployments that", () => {
   }
 })
 
+/** One caller's requests from a minute on, beside others that are answered well. */
+const beside = (made: Fleet, fault: SimulatedFault, session: string | undefined, traffic: Traffic, until: number) =>
+  Effect.gen(function*() {
+    for (const each of Object.values(made.services)) each.fault("*", { ...fault, when: { text: "[bad]" } })
+    const lb = yield* LoadBalancer
+    const events = yield* listen
+    const bad = { model: "gpt-4o", messages: [{ role: "user" as const, content: "[bad]" }] }
+    yield* ask(traffic, 0, 60)
+    for (let second = 60; second < until; second++) {
+      const asked = traffic.how === "stream"
+        ? Stream.runDrain(lb.chatStream(bad, { session }))
+        : lb.chat(bad, { session })
+      yield* Effect.forkChild(Effect.ignore(asked), { startImmediately: true })
+      yield* ask(traffic, second, second + 1)
+    }
+    return events
+  })
+
 describe("one caller whose requests", () => {
   const own: ReadonlyArray<readonly [string, SimulatedFault, Traffic["how"]]> = [
     ["are filtered", filters, "whole"],
@@ -114,21 +149,9 @@ describe("one caller whose requests", () => {
       const where = session === undefined ? "wherever they go" : "in one session, beside others there"
       it.effect(`${what} ${where} shows nothing of any deployment`, () => {
         const made = three()
-        for (const each of Object.values(made.services)) each.fault("*", { ...fault, when: { text: "[bad]" } })
         return run(
           made,
-          Effect.gen(function*() {
-            const lb = yield* LoadBalancer
-            const events = yield* listen
-            const bad = { model: "gpt-4o", messages: [{ role: "user" as const, content: "[bad]" }] }
-            yield* ask({ how, sessions: 30 }, 0, 60)
-            for (let second = 60; second < 120; second++) {
-              const asked = how === "stream"
-                ? Stream.runDrain(lb.chatStream(bad, { session }))
-                : lb.chat(bad, { session })
-              yield* Effect.forkChild(Effect.ignore(asked), { startImmediately: true })
-              yield* ask({ how, sessions: 30 }, second, second + 1)
-            }
+          Effect.map(beside(made, fault, session, { how, sessions: 30 }, 120), (events) => {
             const told = ["east", "west", "north"].filter((name) => events.some((event) => tellsOf(event, name)))
             assert.deepStrictEqual(told, [])
           })
@@ -136,4 +159,53 @@ describe("one caller whose requests", () => {
       })
     }
   }
+})
+
+describe("among ten deployments, one session whose requests", () => {
+  const names = Array.from({ length: 10 }, (_, i) => `r${i}`)
+  const own: ReadonlyArray<readonly [string, SimulatedFault, Traffic["how"]]> = [
+    ["are filtered", filters, "whole"],
+    ["are too large", { kind: "status", status: 413 }, "whole"],
+    ["break in mid-stream", { kind: "cut", afterEvents: 5, ending: "reset" }, "stream"],
+    ["fall silent in mid-stream", { kind: "hang", afterEvents: 5 }, "stream"]
+  ]
+  for (const [what, fault, how] of own) {
+    it.effect(`${what} shows nothing of any, wherever it lives`, () => {
+      const made = of(names)
+      return run(
+        made,
+        Effect.map(
+          beside(made, fault, "bad", { how, sessions: 40 }, 150),
+          (events) => assert.deepStrictEqual(names.filter((name) => events.some((event) => tellsOf(event, name))), [])
+        )
+      )
+    })
+  }
+})
+
+describe("a deployment that filtered everything, and is well again", () => {
+  it.effect("has its share back, though now and then one caller's request is filtered everywhere", () => {
+    const made = three()
+    return run(
+      made,
+      Effect.gen(function*() {
+        const traffic: Traffic = { how: "whole", sessions: 0 }
+        yield* ask(traffic, 0, 60)
+        made.services["east"]!.fault("*", filters)
+        yield* ask(traffic, 60, 120)
+        for (const each of Object.values(made.services)) {
+          each.clear()
+          each.fault("*", { ...filters, when: { text: "[bad]" } })
+        }
+        const lb = yield* LoadBalancer
+        const bad = { model: "gpt-4o", messages: [{ role: "user" as const, content: "[bad]" }] }
+        for (let second = 120; second < 360; second += 4) {
+          yield* Effect.forkChild(Effect.ignore(lb.chat(bad)), { startImmediately: true })
+          yield* ask(traffic, second, second + 4)
+        }
+        const late = made.sends.filter(({ at }) => at >= 240_000)
+        assert.isAbove(late.filter(({ resource }) => resource === "east").length / late.length, 0.2)
+      })
+    )
+  })
 })
