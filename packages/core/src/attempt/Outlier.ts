@@ -43,7 +43,7 @@ export const failWorse = (attempt: AttemptRecord, reason: string, now: number): 
 }
 
 /** How long, in milliseconds, a deployment that is slower by far is left by what is warm there. */
-const LEFT_FOR = 30_000
+const LEFT_FOR = 10_000
 
 /** By chance once in a hundred thousand times, and once in ten thousand. */
 const SURELY = Math.log(1e5)
@@ -65,7 +65,7 @@ const broken: Evidence = { sources: 3, beyondChance: MOST_LIKELY, clearly: 0.2, 
 export const heardWell = (attempt: AttemptRecord, now: number): void => {
   const { deployment, plan: { group } } = attempt
   if (!hear(attempt, true, now)) return
-  if (now < deployment.slowUntil && group.worse(deployment, now, slow) !== "clearly") deployment.slowUntil = -Infinity
+  if (now < deployment.slowUntil && group.worse(deployment, now, slow) !== "clearly") deployment.slowUntil = now
 }
 
 /** An attempt is slower by far than with peers, or still waits for longer: whoever is warm there may leave. */

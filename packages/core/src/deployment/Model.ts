@@ -74,8 +74,8 @@ export class Model {
 
   /** Whether a deployment's requests fare worse than those of its peers, since it last came back; see `Witnesses`. */
   worse(self: Deployment, now: number, evidence: Evidence): Worse {
-    const { breaker, resource, witnesses } = self
-    const backAt = Math.max(breaker.reopenedAt, resource.breaker.reopenedAt)
+    const { breaker, resource, slowUntil, witnesses } = self
+    const backAt = Math.max(breaker.reopenedAt, resource.breaker.reopenedAt, now < slowUntil ? -Infinity : slowUntil)
     return witnesses.worseThan(this.deployments, now, evidence, backAt)
   }
 
