@@ -56,8 +56,8 @@ export const start = (deployments: Deployments["Service"], warn: (warning: Balan
   return deployments.events.watch((event: Event) => {
     const trouble = troubleOf(event)
     if (trouble === undefined) return
-    const { cause, name, target } = trouble
-    const key = `${target} ${name} ${reasonWord(cause)}`
+    const { cause, isPartial, name, target } = trouble
+    const key = `${target} ${name} ${reasonWord(cause)} ${isPartial === true}`
     if (said.has(key) || said.size >= MOST) return
     said.add(key)
     const place = target === "resource"

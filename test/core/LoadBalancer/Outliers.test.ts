@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
 import { Effect, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { type Fleet, fleet, listen, run, service, steady } from "../../support/Balanced.ts"
+import { type Fleet, fleet, listen, run, service, stateOf, steady } from "../../support/Balanced.ts"
 import { tellsOf } from "../../support/Telling.ts"
 
 /** A second of tokens, one every 20 ms. */
@@ -205,6 +205,33 @@ describe("a deployment that filtered everything, and is well again", () => {
         }
         const late = made.sends.filter(({ at }) => at >= 240_000)
         assert.isAbove(late.filter(({ resource }) => resource === "east").length / late.length, 0.2)
+      })
+    )
+  })
+})
+
+describe("a failing deployment whose probe", () => {
+  it.effect("is answered with nothing goes on to fail", () => {
+    const made = three()
+    return run(
+      made,
+      Effect.gen(function*() {
+        const traffic: Traffic = { how: "whole", sessions: 0 }
+        yield* ask(traffic, 0, 10)
+        made.services["east"]!.fault("*", { kind: "status", status: 500 })
+        yield* ask(traffic, 10, 20)
+        made.services["east"]!.clear()
+        made.services["east"]!.fault("*", {
+          kind: "status",
+          status: 200,
+          body: "{\"ok\":true}",
+          contentType: "application/json"
+        })
+        const before = made.sends.length
+        yield* ask(traffic, 20, 60)
+        const sends = made.sends.slice(before).filter(({ resource }) => resource === "east")
+        assert.isAtMost(sends.length, 6)
+        assert.notStrictEqual((yield* stateOf("east")).state, "healthy")
       })
     )
   })

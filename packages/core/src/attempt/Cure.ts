@@ -4,6 +4,9 @@
 import { reasonWord } from "./ReasonWord.ts"
 import { spendingCodes } from "./ServiceError.ts"
 
+/** Why a 200 with something else in it is no answer. */
+export const EMPTY = "an answer that holds nothing"
+
 /**
  * The cure of what a breaker, a check or an attempt gives as its reason, such as `http 401 invalid_api_key` or `dns`.
  */
@@ -18,6 +21,12 @@ export const cureOf = (reason: string): string => {
   }
   if (noTls.test(reason)) {
     return "What answers there speaks no TLS: check the port of `endpoint`, and whether it begins with `http://`."
+  }
+  if (code === "content_filter") {
+    return "Its content filter refuses what its peers answer: compare the filter that is set for it with theirs."
+  }
+  if (reason === EMPTY) {
+    return "It says 200, and nothing of what was asked for: check `endpoint`, and what answers in its place on the way."
   }
   return cures[reasonWord(reason)]
     ?? "The service itself fails: see its status page; traffic returns by itself when it answers."

@@ -1,8 +1,8 @@
 /**
  * Which deployments do worse than their peers, and telling of it: once a minute at most, however it was found out.
  *
- * Failures are the breakers' affair. What no breaker sees is here: refusals, answers that hold nothing or are cut short by
- * a limit, and those that are slower by far.
+ * Failures are the breakers' affair. What no breaker sees is here: refusals, answers that hold nothing, break or are cut
+ * short by a limit after they had begun, and those that are slower by far.
  */
 import type { Deployment } from "../deployment/Deployment.ts"
 import type { Outlier } from "../deployment/DeploymentEvent.ts"
@@ -22,11 +22,11 @@ export const tellOutlier = (
   wallNow: number
 ): void => {
   if (!events.hasTroubleListeners || !deployment.isNewsThatWorse(now)) return
-  const share = deployment.breaker.successShare(now, 1)
+  const share = Math.min(deployment.breaker.successShare(now, 1), deployment.witnesses.wellShare(now))
   events.emit<Outlier>({ _tag: "Outlier", at: wallNow, deployment: deployment.id, reason, share })
 }
 
-/** What a failure weighs in the row where several have shown already whose it is. */
+/** What a failure weighs where several have shown already whose it is: it fills the row, and the breaker opens. */
 const PROVEN = Infinity
 
 /** The same, of an attempt. */
@@ -58,7 +58,7 @@ const waiting: Evidence = { sources: 3, beyondChance: SURELY, clearly: 0.45 }
 /** A few sessions may all ask for what is refused. */
 const refused: Evidence = { sources: 5, beyondChance: SURELY, clearly: 0.2 }
 
-/** What breaks after it had begun is of no request's own content, most likely: a row of five is enough. */
+/** What breaks after it had begun is of no request's own content, most likely; where peers are idle, five that all broke are enough. */
 const broken: Evidence = { sources: 3, beyondChance: MOST_LIKELY, clearly: 0.2, alone: { least: 5, share: 0.9 } }
 
 /** An attempt was answered as it should be. */

@@ -246,7 +246,8 @@ const statusOfCode = (code: string): number | undefined => {
 export const refusedAsIs = (outcome: Failed, headers: Readonly<Record<string, string>>): Refused =>
   refused(outcome.status ?? 400, headers, outcome.body, readError(outcome.body), "no")
 
-const reasonOf = (status: number, { code }: ServiceError): string => {
+/** A status and the code behind it, where that is one. */
+export const reasonOf = (status: number, { code }: { readonly code: string | undefined }): string => {
   const word = wordOf(code)
   return word === undefined || word === String(status) ? `http ${status}` : `http ${status} ${word}`
 }

@@ -16,8 +16,10 @@ import {
   markHealthy,
   resourceAnswered
 } from "./BreakerReport.ts"
+import { EMPTY } from "./Cure.ts"
 import type { Failed, Outcome, Refused, Throttled } from "./Outcome.ts"
 import { failWorse, heardBroken, heardRefused, heardSlow, heardWell } from "./Outlier.ts"
+import { reasonOf } from "./ServiceError.ts"
 import { kindOf, timeAnswer, timeCommit, timeWait, waitRatio } from "./Timing.ts"
 import { isOwnPatience } from "./Verdict.ts"
 
@@ -62,9 +64,9 @@ export const settle = (attempt: AttemptRecord, outcome: Outcome, now: number): v
 const succeeded = (attempt: AttemptRecord, now: number): void => {
   const { deployment, plan: { group, permit, request }, usage } = attempt
   if (permit.reservation.spilled) deployment.totals.spilled++
-  if (attempt.isEmpty && heardRefused(attempt, EMPTY, now)) {
-    failWorse(attempt, EMPTY, now)
-  } else if (permit.firstByteAt === undefined) {
+  if (attempt.isEmpty && heardRefused(attempt, EMPTY, now)) failWorse(attempt, EMPTY, now)
+  else if (attempt.isEmpty && isProbing(deployment.breaker, permit.epoch)) failDeployment(attempt, EMPTY, now)
+  else if (permit.firstByteAt === undefined) {
     // a stream did this when its content began
     group.answered(permit, now)
     resourceAnswered(attempt, now)
@@ -83,8 +85,6 @@ const succeeded = (attempt: AttemptRecord, now: number): void => {
   if (attempt.isSlow) heardSlow(attempt, now)
   else if (!attempt.isEmpty) heardWell(attempt, now)
 }
-
-const EMPTY = "an answer that holds nothing"
 
 const throttled = (attempt: AttemptRecord, { reason, status, wait }: Throttled, now: number): void => {
   const { deployment, plan: { permit, request: { scope }, source, wasTold } } = attempt
@@ -110,7 +110,7 @@ const refused = (attempt: AttemptRecord, outcome: Refused, now: number): void =>
     deployment.refusedInARow++
     // a prompt that is too long by its word, and not short by ours, goes where it may fit: peers see fewer of them
     const isTooLong = plan.promptTokens > (outcome.contextLimit ?? Infinity) / 2
-    attempt.isOfWorse = !isTooLong && heardRefused(attempt, outcome.reason, now)
+    attempt.isOfWorse = !isTooLong && heardRefused(attempt, reasonOf(outcome.status, outcome), now)
   }
   if (permit.reservation.spilled || outcome.status === 429) quota.refund(permit.reservation, now)
   const isDenied = outcome.elsewhere === "denied"

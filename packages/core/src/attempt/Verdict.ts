@@ -4,7 +4,7 @@
  * What a request gets from a service may be its own fault, in whatever words: its size, its content, its parameters, a rule
  * before the service. So evidence about a deployment needs more than one request's word: a peer that answers the same
  * request, or other requests that fare the same. Judged once for each attempt, in one synchronous block. The table is in
- * docs/failures.md. (Outlier detection relative to peers, as Envoy's by success rate; here peers see the same request.)
+ * docs/architecture.md. (Outlier detection relative to peers, as Envoy's by success rate; here peers see the same request.)
  */
 import type { Deployment } from "../deployment/Deployment.ts"
 import { isEndpoint } from "../request/Scope.ts"
@@ -13,6 +13,7 @@ import { failDeployment, markAlive, tripResource } from "./BreakerReport.ts"
 import { limitOf } from "./Deadlines.ts"
 import type { Failed, Refused } from "./Outcome.ts"
 import { failWorse, noteOutlier } from "./Outlier.ts"
+import { reasonOf } from "./ServiceError.ts"
 import { timeWait } from "./Timing.ts"
 
 /**
@@ -71,16 +72,17 @@ const judgeWait = (attempt: Accusation, verdict: Verdict, now: number): void => 
 
 const judgeRefused = (
   attempt: AttemptRecord,
-  { elsewhere, status }: Refused,
+  refused: Refused,
   verdict: Verdict,
   now: number
 ): void => {
+  const { elsewhere, status } = refused
   const isRefuted = verdict === "answered" && (elsewhere === "perhaps" || elsewhere === "worded")
   if (isRefuted || attempt.isOfWorse) {
     // what it lacks of another kind, or tier, says nothing of its own traffic
     if (attempt.plan.request.scope !== undefined) return
     attempt.deployment.refutedAt = now
-    if (attempt.isOfWorse) return failWorse(attempt, `http ${status}`, now)
+    if (attempt.isOfWorse) return failWorse(attempt, reasonOf(status, refused), now)
     failDeployment(attempt, `http ${status}`, now)
     noteWorse(attempt, `http ${status}`, now)
   } else if (attempt.isProbe && verdict !== "unknown") {

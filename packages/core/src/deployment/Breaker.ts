@@ -1,5 +1,5 @@
 /**
- * A circuit breaker with two ways to trip and one way back.
+ * A circuit breaker with two ways to trip by itself, and one way back. Others open it at once for what they know for certain.
  *
  *     closed --(5 failures in a row, or success below 80 % of what peers reach, of >= 5 in 30 s)--> open
  *     open --(open time over, one taker)--> half-open

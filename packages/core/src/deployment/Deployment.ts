@@ -245,7 +245,7 @@ export class Deployment {
    */
   isFarSlower(now: number): boolean {
     if (now < this.slowUntil) return true
-    if (this.waiting < OUTLIER_STREAK) return false
+    if (this.waiting < OVERDUE_AT_ONCE) return false
     return areOverdue(this.waitsOf("first-token", now), now) || areOverdue(this.waitsOf("answer", now), now)
   }
 
@@ -361,7 +361,7 @@ const overdue = (silent: ReadonlySet<Permit>, now: number): number => {
 }
 
 /** So many waits at once are no accident. */
-const OUTLIER_STREAK = 3
+const OVERDUE_AT_ONCE = 3
 
 const NONE: ReadonlySet<Permit> = new Set()
 
@@ -372,7 +372,7 @@ const areOverdue = (silent: ReadonlySet<Permit>, now: number): boolean => {
   let overdue = 0
   let looked = 0
   for (const permit of silent) {
-    if (isOverdue(permit, now) && ++overdue === OUTLIER_STREAK) return true
+    if (isOverdue(permit, now) && ++overdue === OVERDUE_AT_ONCE) return true
     if (++looked === LONGEST_WAITING) return false
   }
   return false

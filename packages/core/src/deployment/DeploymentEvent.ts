@@ -54,7 +54,7 @@ export interface Outlier {
   readonly deployment: string
   /** What it does: `http 404`, `reset`, `timeout first-content`, `slow`. */
   readonly reason: string
-  /** Share of its requests that it answered of late, as far as that tells. */
+  /** Share of its requests that fared well of late, as far as that is known. */
   readonly share: number
 }
 

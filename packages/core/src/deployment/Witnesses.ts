@@ -17,7 +17,7 @@ const OF_ONE_SESSION = 3
 /** What strikes several at once is one accident: one must have begun after the first was heard of. */
 const ACCIDENTS = 2
 
-/** Fewer witnesses of peers than this say nothing. */
+/** Fewer witnesses of peers than this say nothing; and of one kind of request half of that. */
 const LEAST_OF_PEERS = 8
 
 /** Peers that are asked at most, evenly over all. */
@@ -77,7 +77,7 @@ class Ring {
 export interface Evidence {
   /** Requests of no session, and sessions, that must have fared ill: one alone may do so for its own sake. */
   readonly sources: number
-  /** How unlikely that many are by chance: the logarithm of how many times it takes. Half of it where it did so lately. */
+  /** How unlikely that many are by chance: the logarithm of how many times it takes. Half of it where it came back lately. */
   readonly beyondChance: number
   /** How much higher than with peers the share of those is that fare ill, for that to be clear. */
   readonly clearly: number
@@ -144,7 +144,7 @@ export class Witnesses {
       all.count += own.count
       all.ill += own.ill
       peersCount += theirs.count
-      if (own.count === 0 || theirs.count < LEAST_OF_PEERS) continue
+      if (own.count === 0 || theirs.count < LEAST_OF_PEERS / 2) continue
       const share = own.ill / own.count
       const usual = (theirs.ill + 1) / (theirs.count + 2)
       surprise += Math.sign(share - usual) * own.count * relativeEntropy(share, usual)
@@ -187,6 +187,15 @@ export class Witnesses {
       }
     }
     return free + sessions.size
+  }
+
+  /** The share of those that fared well, since the first that did not. */
+  wellShare(now: number): number {
+    const since = this.illSince(now - LONGEST)
+    if (since === undefined) return 1
+    const tally: Tally = { count: 0, ill: 0 }
+    for (const kind of this.kinds) kind.addTo(tally, since)
+    return 1 - tally.ill / tally.count
   }
 
   private accidentOf(startedAt: number, now: number): number {

@@ -227,7 +227,7 @@ const pickWarm = (
   return target.deployment
 }
 
-/** So slow, for what is expected of the model, that even sessions that are warm there leave. */
+/** So slow, beside its peers, that even sessions that are warm there leave. */
 const isSlow = (candidate: Candidate): boolean => candidate.deployment.isFarSlower(candidate.now)
 
 /** Of the candidates of the choice in hand. */

@@ -71,9 +71,9 @@ export class Logs {
       }
       case "Outlier": {
         const { deployment, reason, share } = event
-        const message = `${deployment} does worse than its peers (${reason}): it answered ${
+        const message = `${deployment} does worse than its peers (${reason}): ${
           Math.round(share * 100)
-        } % of late`
+        } % of its requests fared well of late`
         return { level: "Warn", message, annotations: { deployment, reason, cure: cureOf(reason) } }
       }
       case "MembershipChanged": {
