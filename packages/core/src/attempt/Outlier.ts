@@ -64,7 +64,8 @@ const broken: Evidence = { sources: 3, beyondChance: MOST_LIKELY, clearly: 0.2, 
 /** An attempt was answered as it should be. */
 export const heardWell = (attempt: AttemptRecord, now: number): void => {
   const { deployment, plan: { group } } = attempt
-  if (!hear(attempt, true, now)) return
+  // what was before the first that fared ill is compared with nothing
+  if (!group.hasIll(now) || !hear(attempt, true, now)) return
   if (now < deployment.slowUntil && group.worse(deployment, now, slow) !== "clearly") deployment.slowUntil = now
 }
 
@@ -94,7 +95,7 @@ const isOfWorse = (attempt: AttemptRecord, reason: string, evidence: Evidence, n
 
 /** Hears an attempt, once, that might have gone to any of the model's deployments. Returns whether it is one. */
 const hear = (attempt: AttemptRecord, isWell: boolean, now: number): boolean => {
-  const { deployment, plan: { isRepeat, permit, request: { operation, pin, scope, session }, source } } = attempt
+  const { deployment, plan: { group, isRepeat, permit, request: { operation, pin, scope, session }, source } } = attempt
   if (attempt.witness !== undefined) {
     if (isWell) deployment.witnesses.recant(attempt.witness)
     return true
@@ -103,6 +104,7 @@ const hear = (attempt: AttemptRecord, isWell: boolean, now: number): boolean => 
     return false
   }
   const hash = session === undefined ? 0 : hashSession(session)
+  if (!isWell) group.heardIll(now)
   attempt.witness = deployment.witnesses.hear(isWell, hash, permit.startedAt, now)
   return true
 }

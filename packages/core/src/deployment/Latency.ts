@@ -138,9 +138,9 @@ const TYPICAL_FOR = 300_000
 /** A session counts again once so many others were heard: what one asks is no measure for all. */
 const OTHERS_BETWEEN = 5
 
-/** The geometric mean of the ratios of one deployment of late. */
+/** The mean of the ratios of one deployment of late. */
 class TypicalRatio {
-  private meanLog = 0
+  private mean = 0
   private samples = 0
   private at = -Infinity
   private readonly latest = new Int32Array(OTHERS_BETWEEN)
@@ -149,13 +149,13 @@ class TypicalRatio {
   add(ratio: number, session: number, now: number): void {
     if (session !== 0 && this.latest.includes(session | 0)) return
     this.latest[this.samples++ % OTHERS_BETWEEN] = session
-    this.meanLog += (Math.log(ratio) - this.meanLog) / Math.min(this.samples, TYPICAL_OF)
+    this.mean += (Math.min(ratio, SLOWEST) - this.mean) / Math.min(this.samples, TYPICAL_OF)
     this.at = now
   }
 
   /** It, where there were enough, and of late. */
   value(now: number): number | undefined {
-    return this.samples < TYPICAL_LEAST || now - this.at > TYPICAL_FOR ? undefined : Math.exp(this.meanLog)
+    return this.samples < TYPICAL_LEAST || now - this.at > TYPICAL_FOR ? undefined : this.mean
   }
 }
 

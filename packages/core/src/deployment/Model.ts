@@ -6,7 +6,7 @@ import { TokenEstimate } from "../request/PromptSize.ts"
 import type { Deployment, Permit } from "./Deployment.ts"
 import { ExpectedLatency, FAR_SLOWER } from "./Latency.ts"
 import { WaitingLine } from "./WaitingLine.ts"
-import { evenly, type Evidence, type Worse } from "./Witnesses.ts"
+import { evenly, type Evidence, REMEMBERED_FOR, type Worse } from "./Witnesses.ts"
 
 const RECENTLY = 30_000
 
@@ -31,6 +31,7 @@ export class Model {
   /** Requests that wait for a deployment to come back. */
   readonly line = new WaitingLine()
   private doubtfulUntil = -Infinity
+  private illAt = -Infinity
   /** In order of tier. Replaced whole when the set changes. */
   deployments: ReadonlyArray<Deployment> = []
   /** Whether any of them is not provisioned. */
@@ -70,6 +71,16 @@ export class Model {
       breaker.hurry()
       resource.breaker.hurry()
     }
+  }
+
+  /** A request fared ill somewhere: from now on it matters how others fare. */
+  heardIll(now: number): void {
+    this.illAt = now
+  }
+
+  /** Whether any fared ill that is remembered. */
+  hasIll(now: number): boolean {
+    return now - this.illAt <= REMEMBERED_FOR
   }
 
   /** Whether a deployment's requests fare worse than those of its peers, since it last came back; see `Witnesses`. */

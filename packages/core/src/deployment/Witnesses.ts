@@ -9,7 +9,7 @@
 
 /** So many witnesses of each kind are remembered, and for so long, in milliseconds. */
 const REMEMBERED = 64
-const LONGEST = 300_000
+export const REMEMBERED_FOR = 300_000
 
 /** Of one session so many at most: what one asks may all have the same fault. */
 const OF_ONE_SESSION = 3
@@ -126,7 +126,7 @@ export class Witnesses {
     { alone, beyondChance, clearly, sources }: Evidence,
     backAt = -Infinity
   ): Worse {
-    const since = this.illSince(Math.max(backAt, now - LONGEST))
+    const since = this.illSince(Math.max(backAt, now - REMEMBERED_FOR))
     if (since === undefined) return undefined
     const all: Tally = { count: 0, ill: 0 }
     let peersCount = 0
@@ -155,7 +155,7 @@ export class Witnesses {
       const isAloneWorse = alone !== undefined && all.count >= alone.least && all.ill > alone.share * all.count
       return isAloneWorse ? "clearly" : undefined
     }
-    const least = now - backAt < LONGEST ? beyondChance / 2 : beyondChance
+    const least = now - backAt < REMEMBERED_FOR ? beyondChance / 2 : beyondChance
     if (surprise < least || this.illSources(since) < sources) return undefined
     return excess >= clearly * compared ? "clearly" : "more"
   }
@@ -191,7 +191,7 @@ export class Witnesses {
 
   /** The share of those that fared well, since the first that did not. */
   wellShare(now: number): number {
-    const since = this.illSince(now - LONGEST)
+    const since = this.illSince(now - REMEMBERED_FOR)
     if (since === undefined) return 1
     const tally: Tally = { count: 0, ill: 0 }
     for (const kind of this.kinds) kind.addTo(tally, since)

@@ -182,8 +182,8 @@ export const powerOfTwoChoices = (hot: number): TwoChoices => {
     const again = draw(length, sum, random(), -1)
     const second = again === first ? draw(length, sum - shares[first]!, random(), first) : again
     const mean = sum / length
-    const [a, b] = [candidates[first]!, candidates[second]!]
-    return better(a, shares[first]! / mean, b, shares[second]! / mean, again === first, random)
+    const share = shares[first]! / mean
+    return better(candidates[first]!, share, candidates[second]!, shares[second]! / mean, again === first, random)
   }
   return Object.assign(policy, { better })
 }

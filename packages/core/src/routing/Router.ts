@@ -8,7 +8,7 @@ import type { Deployment } from "../deployment/Deployment.ts"
 import { type Demand, isFailing, opensAt, type Refusal, refusalOf } from "../deployment/Gate.ts"
 import type { Model } from "../deployment/Model.ts"
 import { Candidate, type Policy, type TwoChoices } from "./Policy.ts"
-import { Sample } from "./Sample.ts"
+import { FEW, Sample } from "./Sample.ts"
 import { hashSession, meanConfiguredCapacity, rendezvousScore } from "./SessionAffinity.ts"
 
 /** Utilisation below which a session's home is never too busy. */
@@ -89,7 +89,11 @@ export const decide = (
   now: number,
   random: () => number
 ): Decision | NoCandidate => {
-  const early = query.session === undefined ? pickOfMany(query, options, now, random) : pickAtHome(query, now)
+  const early = query.session !== undefined
+    ? pickAtHome(query, now)
+    : query.group.deployments.length > FEW
+    ? pickOfMany(query, options, now, random)
+    : undefined
   if (early !== undefined) return { _tag: "Decision", deployment: early, isRepeat: false }
   const fresh = survivors(query, now, false)
   if (fresh.length > 0) {

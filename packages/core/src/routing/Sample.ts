@@ -7,7 +7,7 @@
 import type { Deployment } from "../deployment/Deployment.ts"
 
 /** Of so few, walking all is as fast. */
-const FEW = 8
+export const FEW = 8
 
 /** How often one is drawn that takes the request, before all are looked at. */
 const TRIES = 8
