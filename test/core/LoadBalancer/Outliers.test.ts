@@ -235,4 +235,31 @@ describe("a failing deployment whose probe", () => {
       })
     )
   })
+
+  it.effect("is answered with nothing leaves its resource free for the next probe", () => {
+    const made = three()
+    return run(
+      made,
+      Effect.gen(function*() {
+        const traffic: Traffic = { how: "whole", sessions: 0 }
+        yield* ask(traffic, 0, 10)
+        made.services["east"]!.fault("*", { kind: "status", status: 500 })
+        yield* ask(traffic, 10, 20)
+        made.services["east"]!.clear()
+        made.services["east"]!.fault("*", { kind: "refused" })
+        yield* ask(traffic, 20, 40)
+        made.services["east"]!.clear()
+        made.services["east"]!.fault("*", {
+          kind: "status",
+          status: 200,
+          body: "{\"ok\":true}",
+          contentType: "application/json"
+        })
+        yield* ask(traffic, 40, 90)
+        made.services["east"]!.clear()
+        yield* ask(traffic, 90, 400)
+        assert.strictEqual((yield* stateOf("east")).state, "healthy")
+      })
+    )
+  })
 })

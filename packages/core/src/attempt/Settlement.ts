@@ -64,12 +64,12 @@ export const settle = (attempt: AttemptRecord, outcome: Outcome, now: number): v
 const succeeded = (attempt: AttemptRecord, now: number): void => {
   const { deployment, plan: { group, permit, request }, usage } = attempt
   if (permit.reservation.spilled) deployment.totals.spilled++
+  // a stream did all this when its content began
+  if (permit.firstByteAt === undefined) resourceAnswered(attempt, now)
   if (attempt.isEmpty && heardRefused(attempt, EMPTY, now)) failWorse(attempt, EMPTY, now)
   else if (attempt.isEmpty && isProbing(deployment.breaker, permit.epoch)) failDeployment(attempt, EMPTY, now)
   else if (permit.firstByteAt === undefined) {
-    // a stream did this when its content began
     group.answered(permit, now)
-    resourceAnswered(attempt, now)
     markHealthy(attempt, now)
   } else if (deployment.breaker.isClosedByEnd) markAlive(attempt, now)
   bill(attempt, now)

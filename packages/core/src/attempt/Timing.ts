@@ -105,7 +105,7 @@ export const timeWait = (attempt: AttemptRecord, now: number): void => {
   const { deployment, plan: { group, permit } } = attempt
   deployment.latency.observeAtLeast(waitRatio(attempt, now), now, permit.startedAt, gapOf(group))
   // how long an answer is to be is not known, so the longest that is likely is not slow yet
-  attempt.isSlow ||= now - permit.startedAt > FAR_SLOWER * permit.expected
+  attempt.isSlow ||= now - permit.startedAt > Math.max(NOTICED, FAR_SLOWER * permit.expected)
 }
 
 /** How long it waited, as a ratio to what is expected. */

@@ -38,9 +38,11 @@ export const judge = (attempt: Accusation, verdict: Verdict, now: number): void 
   attempt.isAccusing = false
   switch (outcome._tag) {
     case "Refused":
-      return outcome.elsewhere === "denied"
-        ? judgeDenied(attempt, outcome.reason, verdict, now)
-        : judgeRefused(attempt, outcome, verdict, now)
+      if (outcome.elsewhere !== "denied") return judgeRefused(attempt, outcome, verdict, now)
+      judgeDenied(attempt, outcome.reason, verdict, now)
+      // where the resource is taken out, that says it all
+      if (attempt.isOfWorse && attempt.deployment.resource.breaker.isClosed) noteOutlier(attempt, outcome.reason, now)
+      return
     case "Throttled":
       if (attempt.isOfWorse) failWorse(attempt, outcome.reason, now)
       return judgeWait(attempt, verdict, now)
@@ -136,14 +138,10 @@ const judgeDenied = (attempt: AttemptRecord, reason: string, verdict: Verdict, n
   const { deployment: { resource }, isProbe, plan: { permit, request } } = attempt
   // a right to an endpoint says nothing of the right to ask a model
   if (isEndpoint(request.scope) || !resource.breaker.isCurrent(permit.resourceEpoch)) return
-  if (verdict !== "answered" && now - resource.lastSuccessAt <= RECENTLY) {
-    if (attempt.isOfWorse) noteOutlier(attempt, reason, now)
-    return
-  }
+  if (verdict !== "answered" && now - resource.lastSuccessAt <= RECENTLY) return
   // the first after an answer: others may be allowed what this request is not
   if (++resource.deniedInARow === 1) failDeployment(attempt, reason, now)
   if (isProbe || resource.deniedInARow >= DENIED_IN_A_ROW) tripResource(attempt, reason, now)
-  else if (attempt.isOfWorse) noteOutlier(attempt, reason, now)
 }
 
 /** Cooldowns in a row that peers confirm, from which on people are told. */

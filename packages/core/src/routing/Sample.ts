@@ -40,7 +40,6 @@ export class Sample {
 
   /** Of a model's deployments, in order of tier; nothing where they are few. */
   static of(deployments: ReadonlyArray<Deployment>, now: number): Sample | undefined {
-    if (deployments.length <= FEW) return undefined
     let sample = samples.get(deployments)
     if (sample === undefined || now - sample.builtAt > FRESH_FOR) {
       sample = new Sample(deployments, now)
