@@ -14,16 +14,12 @@ import { type ConfigIssue, invalidConfig, type LoadBalancerError } from "../Erro
 import { EventHub } from "../EventHub.ts"
 import { monotonicMillis } from "../Time.ts"
 import * as Credential from "./Credential.ts"
-import { Deployment } from "./Deployment.ts"
+import type { Deployment } from "./Deployment.ts"
 import type { MembershipChanged } from "./DeploymentEvent.ts"
-import { Model } from "./Model.ts"
+import { EVERY_MODEL, LiveSet } from "./LiveSet.ts"
+import type { Model } from "./Model.ts"
 import { Resource } from "./Resource.ts"
-
-/** Name of a deployment that serves every model under the model's own name. */
-const EVERY_MODEL = "*"
-
-/** Deployments that wildcards may become, besides those in use; a caller's typing errors must not grow the set for ever. */
-const MAX_MATERIALISED = 100
+import { Wildcards } from "./Wildcards.ts"
 
 /**
  * What another process saw of a deployment, so that a fleet may share what it learns.
@@ -108,12 +104,9 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
     const clock = yield* Clock.Clock
     const entraTokens = yield* Credential.EntraTokens
     const events = new EventHub()
-    const resources = new Map<string, Resource>()
-    const deployments = new Map<string, Deployment>()
-    const configs = new Map<string, Config.DeploymentConfig>()
-    const groups = new Map<string, Model>()
-    const resourceConfigs = new Map<string, Config.ResourceConfig>()
-    const materialised = new Map<string, string>()
+    const set = new LiveSet(settings)
+    const wildcards = new Wildcards(set)
+    const serve = (model: string) => wildcards.serve(model, monotonicMillis(clock))
 
     const emitChange = (deployment: string, change: MembershipChanged["change"]) => {
       if (events.hasListeners) {
@@ -126,96 +119,10 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
       }
     }
 
-    /** What a wildcard became. */
-    const ownOf = (id: string): ReadonlyArray<string> =>
-      [...materialised].filter(([, wildcard]) => wildcard === id).map(([own]) => own)
-
-    const insert = (
-      config: Config.DeploymentConfig,
-      resource: Resource,
-      addedAt: number,
-      id?: string
-    ): Deployment => {
-      const deployment = new Deployment(config, resource, settings, addedAt, id)
-      deployments.set(deployment.id, deployment)
-      configs.set(deployment.id, config)
-      return deployment
-    }
-
-    /** A wildcard deployment has one of its own for each model that is asked for, with quota and health of its own. */
-    const materialise = (model: string): void => {
-      for (const wildcard of groups.get(EVERY_MODEL)?.deployments ?? []) {
-        while (materialised.size >= MAX_MATERIALISED && makeRoom());
-        // a resource that has a deployment for the model serves it by that
-        if (serversOf(model).some(({ resource }) => resource === wildcard.resource)) continue
-        const plain = `${wildcard.resource.name}/${model}`
-        // a deployment of that name may serve another model
-        const id = deployments.has(plain) ? `${wildcard.id}:${model}` : plain
-        const own = insert({ ...configs.get(wildcard.id)!, name: model, model }, wildcard.resource, -Infinity, id)
-        own.draining = wildcard.draining
-        materialised.set(id, wildcard.id)
-      }
-    }
-
-    /** Whether nothing would be lost with it: nobody uses it, and no time is set that it must be left alone for. */
-    const isIdle = ({ breaker, cooldown, id, inFlight }: Deployment, now: number): boolean =>
-      materialised.has(id) && inFlight === 0 && breaker.isClosed && (cooldown.allows(now) || cooldown.isMissing(now))
-
-    /** Forgets the model that was answered the longest ago, or never, of those that only wildcards serve. */
-    const makeRoom = (): boolean => {
-      const now = monotonicMillis(clock)
-      let oldest: Model | undefined
-      let oldestAt = Infinity
-      for (const group of groups.values()) {
-        const members = group.deployments
-        if (members.length === 0 || group.line.length > 0 || !members.every((member) => isIdle(member, now))) continue
-        const at = members.reduce((latest, { lastSuccessAt }) => Math.max(latest, lastSuccessAt), -Infinity)
-        if (oldest !== undefined && at >= oldestAt) continue
-        oldest = group
-        oldestAt = at
-      }
-      if (oldest === undefined) return false
-      groups.delete(oldest.model)
-      // they stay in the group, for a request that pauses between two attempts
-      for (const { id } of oldest.deployments) {
-        deployments.delete(id)
-        configs.delete(id)
-        materialised.delete(id)
-      }
-      return true
-    }
-
-    const serversOf = (model: string): ReadonlyArray<Deployment> =>
-      [...deployments.values()].filter((deployment) => deployment.model === model)
-
-    /** A group outlives its last deployment: a request that waits meanwhile finds the one that is added next. */
-    const regroup = (model: string): void => {
-      const members = serversOf(model)
-      let group = groups.get(model)
-      if (group === undefined) {
-        if (members.length === 0) return
-        group = new Model(model)
-        groups.set(model, group)
-      }
-      group.deployments = members.toSorted((a, b) => a.tier - b.tier)
-      group.hasStandard = members.some(({ provisioned }) => !provisioned)
-    }
-
-    const groupOf = (model: string): Model | undefined => {
-      const group = groups.get(model)
-      return group === undefined || group.deployments.length === 0 ? undefined : group
-    }
-
-    const withWildcards = (model: string): Model | undefined => {
-      if (model !== EVERY_MODEL) materialise(model)
-      regroup(model)
-      return groupOf(model)
-    }
-
     /** What of an addition contradicts what is there: an address or a model cannot change under way. */
     const contradictions = (config: Config.ResourceConfig): ReadonlyArray<ConfigIssue> => {
-      const known = resourceConfigs.get(config.name)
-      if (known === undefined || !resources.has(config.name)) return []
+      const known = set.resourceConfigs.get(config.name)
+      if (known === undefined || !set.resources.has(config.name)) return []
       const issues: Array<ConfigIssue> = []
       for (const key of ["provider", "endpoint", "apiVersion"] as const) {
         if (known[key] === config[key]) continue
@@ -226,9 +133,9 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
       }
       config.deployments.forEach((deployment, i) => {
         const id = `${config.name}/${deployment.name}`
-        const there = configs.get(id)
+        const there = set.configs.get(id)
         for (const key of ["model", "provisioned"] as const) {
-          if (there === undefined || there[key] === deployment[key] || materialised.has(id)) continue
+          if (there === undefined || there[key] === deployment[key] || wildcards.has(id)) continue
           issues.push({
             path: `deployments[${i}].${key}`,
             message: "cannot change under way; remove the deployment first"
@@ -239,103 +146,78 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
     }
 
     const forget = (id: string): void => {
-      const deployment = deployments.get(id)!
+      const deployment = set.deployments.get(id)!
       deployment.draining = true
-      deployments.delete(id)
-      configs.delete(id)
-      materialised.delete(id)
-      regroup(deployment.model)
+      set.delete(id)
+      wildcards.forget(id)
+      set.regroup(deployment.model)
       emitChange(id, "removed")
     }
 
     const addResource = (config: Config.ResourceConfig, addedAt: number, now: number): void => {
-      let resource = resources.get(config.name)
-      const known = resourceConfigs.get(config.name)
-      resourceConfigs.set(config.name, config)
+      let resource = set.resources.get(config.name)
+      const known = set.resourceConfigs.get(config.name)
+      set.resourceConfigs.set(config.name, config)
       const credential = Credential.make(config.provider, config.auth, entraTokens, config.headers)
       if (resource === undefined) {
         resource = new Resource(config, credential, settings.health)
-        resources.set(config.name, resource)
+        set.resources.set(config.name, resource)
       } else {
         if (known === undefined || !Credential.isSame(known, config)) resource.renewCredential(credential, now)
         const settings = [known?.proxy, known?.tls, config.proxy, config.tls]
         if (settings.some((setting) => setting !== undefined)) resource.reconnect(config)
       }
       for (const deployment of config.deployments) {
-        const known = deployments.get(`${config.name}/${deployment.name}`)
+        const known = set.deployments.get(`${config.name}/${deployment.name}`)
         if (known === undefined) {
-          emitChange(insert(deployment, resource, addedAt).id, "added")
+          emitChange(set.insert(deployment, resource, addedAt).id, "added")
         } else if (known.model !== deployment.model || known.provisioned !== deployment.provisioned) {
           // what a wildcard became gives way
           known.draining = true
-          materialised.delete(known.id)
-          emitChange(insert(deployment, resource, addedAt).id, "added")
-          withWildcards(known.model)
+          wildcards.forget(known.id)
+          emitChange(set.insert(deployment, resource, addedAt).id, "added")
+          serve(known.model)
         } else {
           // named explicitly, it no longer comes and goes with a wildcard
-          materialised.delete(known.id)
-          for (const id of [known.id, ...ownOf(known.id)]) {
-            deployments.get(id)!.configure(deployment)
-            deployments.get(id)!.draining = false
-            configs.set(id, { ...deployment, name: configs.get(id)!.name, model: configs.get(id)!.model })
+          wildcards.forget(known.id)
+          for (const id of [known.id, ...wildcards.ownOf(known.id)]) {
+            const { model, name } = set.configs.get(id)!
+            set.configure(id, { ...deployment, name, model })
+            set.deployments.get(id)!.draining = false
           }
           emitChange(known.id, "updated")
         }
         // what the resource's wildcard became for the model gives way too
-        for (const other of serversOf(deployment.model)) {
-          if (other.resource === resource && materialised.has(other.id)) forget(other.id)
+        for (const other of set.serversOf(deployment.model)) {
+          if (other.resource === resource && wildcards.has(other.id)) forget(other.id)
         }
-        withWildcards(deployment.model)
+        serve(deployment.model)
       }
       if (config.deployments.some(({ model }) => model === EVERY_MODEL)) {
-        for (const model of groups.keys()) {
-          if (groupOf(model) !== undefined) withWildcards(model)
+        for (const model of set.models.keys()) {
+          if (set.served(model) !== undefined) serve(model)
         }
       }
     }
 
     for (const resource of settings.resources) addResource(resource, -Infinity, monotonicMillis(clock))
 
-    const modelsNamed = (name: string): ReadonlyArray<string> => {
-      const wild = new Set(serversOf(EVERY_MODEL).map(({ resource }) => resource))
-      const found = new Set<string>()
-      for (const deployment of deployments.values()) {
-        if (deployment.name === name && !wild.has(deployment.resource)) found.add(deployment.model)
-      }
-      return [...found]
-    }
-
-    const namedGroup = (name: string): Model | undefined => {
-      const [model, other] = modelsNamed(name)
-      return model === undefined || other !== undefined ? undefined : groupOf(model)
-    }
-
-    const everywhere = new Model(EVERY_MODEL)
-    const oneOfEach = (): Model | undefined => {
-      const first = new Map<Resource, Deployment>()
-      for (const deployment of deployments.values()) {
-        if (first.get(deployment.resource)?.draining !== false) first.set(deployment.resource, deployment)
-      }
-      everywhere.deployments = [...first.values()]
-      return first.size === 0 ? undefined : everywhere
-    }
-
     const withDeployment = (id: string, change: (deployment: Deployment) => void) =>
       Effect.sync(() => {
-        const deployment = deployments.get(id)
+        const deployment = set.deployments.get(id)
         if (deployment === undefined) return false
         change(deployment)
         return true
       })
 
     return Deployments.of({
-      all: () => [...deployments.values()],
-      resources: () => [...resources.values()],
-      resource: (name) => resources.get(name),
-      group: (model) => groupOf(model) ?? namedGroup(model) ?? withWildcards(model),
-      modelsNamed,
-      everywhere: oneOfEach,
-      models: () => [...groups.keys()].filter((model) => groupOf(model) !== undefined),
+      all: () => [...set.deployments.values()],
+      resources: () => [...set.resources.values()],
+      resource: (name) => set.resources.get(name),
+      group: (model) => set.served(model) ?? set.servedAs(model) ?? serve(model),
+      modelsNamed: (name) => set.modelsNamed(name),
+      everywhere: () => set.oneOfEach(),
+      models: () => [...set.models.keys()].filter((model) => set.served(model) !== undefined),
       settings,
       events,
       add: (input) =>
@@ -350,7 +232,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
       update: (id, change) =>
         Effect.suspend(() => {
           if (isClosed) return Effect.fail(tooLate("the given change"))
-          const known = configs.get(id)
+          const known = set.configs.get(id)
           if (known === undefined) return Effect.succeed(false)
           // decoded like any other configuration, so that a mistake is told in the same words
           const carrier = { name: "resource", provider: "compatible", endpoint: "https://resource.invalid" } as const
@@ -366,12 +248,10 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
             const decoded = Object.fromEntries(
               Object.keys(wanted).map((key) => [key, config[key as keyof typeof config]])
             )
-            for (const changed of [id, ...ownOf(id)]) {
-              const deployment = deployments.get(changed)!
-              const own = { ...configs.get(changed)!, ...decoded }
-              configs.set(changed, own)
-              deployment.configure(own)
-              regroup(deployment.model)
+            for (const changed of [id, ...wildcards.ownOf(id)]) {
+              const own = { ...set.configs.get(changed)!, ...decoded }
+              set.configure(changed, own)
+              set.regroup(own.model)
             }
             emitChange(id, "updated")
             return Effect.succeed(true)
@@ -379,18 +259,18 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
         }),
       drain: (id) =>
         withDeployment(id, () => {
-          for (const own of [id, ...ownOf(id)]) {
-            deployments.get(own)!.draining = true
+          for (const own of [id, ...wildcards.ownOf(id)]) {
+            set.deployments.get(own)!.draining = true
             emitChange(own, "draining")
           }
         }),
       remove: (id) =>
         withDeployment(id, (deployment) => {
-          const own = ownOf(id)
+          const own = wildcards.ownOf(id)
           forget(id)
           for (const became of own) forget(became)
-          if (![...deployments.values()].some((other) => other.resource === deployment.resource)) {
-            resources.delete(deployment.resource.name)
+          if (![...set.deployments.values()].some((other) => other.resource === deployment.resource)) {
+            set.resources.delete(deployment.resource.name)
             deployment.resource.remove()
           }
         }),
