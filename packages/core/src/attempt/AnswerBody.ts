@@ -7,6 +7,7 @@ import type { TransportResponse } from "../transport/Transport.ts"
 import type { AttemptFailure, AttemptRecord, Pace } from "./AttemptRecord.ts"
 import type { AttemptStory } from "./AttemptStory.ts"
 import * as Outcome from "./Outcome.ts"
+import type { TimeLimits } from "./TimeLimits.ts"
 
 /** What broke a stream after its content had begun. */
 export class StreamBreak {
@@ -42,8 +43,7 @@ export interface Source extends AttemptRecord {
   readonly story: AttemptStory
   /** Told of the pace now and then, while the stream is running. */
   readonly onPace: (pace: Pace) => void
-  readonly enterIdle: (since: number) => void
-  readonly pauseStage: () => void
+  readonly time: TimeLimits
   readonly end: (outcome: Outcome.Outcome) => void
 }
 

@@ -10,9 +10,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Tracer from "effect/Tracer"
 import { CredentialError } from "../deployment/Credential.ts"
-import { FAR_SLOWER } from "../deployment/Latency.ts"
 import { parseRateLimits } from "../deployment/RateLimitHeaders.ts"
-import type { TimeoutStage } from "../Errors.ts"
 import { isRecord, type LlmRequest } from "../request/LlmRequest.ts"
 import { isEndpoint } from "../request/Scope.ts"
 import { idsOfAnswer } from "../request/StoredIds.ts"
@@ -32,19 +30,15 @@ import {
 import { AttemptStory } from "./AttemptStory.ts"
 import { BodyIds } from "./BodyIds.ts"
 import { CommittedStream } from "./CommittedStream.ts"
-import { type Limited, limitOf } from "./Deadlines.ts"
 import * as Outcome from "./Outcome.ts"
 import { heardSlow } from "./Outlier.ts"
 import { RawStream } from "./RawStream.ts"
 import * as ServiceError from "./ServiceError.ts"
 import { commit, settle } from "./Settlement.ts"
 import { type Batch, SseReader } from "./SseReader.ts"
+import { LONGEST_PAUSE, TimeLimits } from "./TimeLimits.ts"
 import { timePace } from "./Timing.ts"
 import { judge } from "./Verdict.ts"
-
-/** Milliseconds below which nothing is waited for for too long, and above which no stream pauses while it is read. */
-const LEAST_SLOW = 1_000
-const LONGEST_PAUSE = 5_000
 
 /** Headers that every request has, whatever its body. */
 const headersOf = (
@@ -64,29 +58,17 @@ const headersOf = (
  * One attempt, from the reservation that it is made with. `run` it, and `release` it however that ended: then what is
  * reserved is given back in every interleaving.
  */
-export class Attempt extends AttemptRecord implements Source, Limited {
+export class Attempt extends AttemptRecord implements Source {
   readonly story = new AttemptStory(this)
   /** The response that is open, which may not have been handed over yet. */
   private open: Pick<TransportResponse, "abort"> | undefined
-  private stage: TimeoutStage = "total"
-  private stageEndsAt = Infinity
-  /** When nothing was heard for so long that another deployment is asked, while one can be. */
-  private suspectAt = Infinity
-  /** When it is slower by far than expected, or silent for longer than any pause in a stream. */
-  private slowAt = Infinity
+  readonly time: TimeLimits
   private worker: Fiber.Fiber<unknown, Outcome.Unanswered> | undefined
   private given: CommittedStream | RawStream | undefined
-  private expired: TimeoutStage | undefined
-  private isClosed = false
 
   constructor(plan: AttemptPlan, environment: AttemptEnvironment) {
     super(plan, environment)
-    const { permit: { expected, startedAt }, request, timeouts } = plan
-    this.heard(startedAt)
-    this.slowAt = startedAt + Math.max(FAR_SLOWER * expected, LEAST_SLOW)
-    if (!request.stream) return
-    const firstEvent = limitOf(timeouts, "first-event", request.operation)
-    this.enterStage(firstEvent === timeouts.firstContent ? "first-content" : "first-event", startedAt + firstEvent)
+    this.time = new TimeLimits(this, plan, environment.deadlines)
   }
 
   run(): Effect.Effect<Answer, AttemptFailure> {
@@ -229,10 +211,7 @@ export class Attempt extends AttemptRecord implements Source, Limited {
     const untilCommit: Effect.Effect<Answer, Outcome.Unanswered> = Effect.suspend(() =>
       Effect.matchEffect(response.pull, {
         onSuccess: (bytes) => {
-          this.heard(this.now)
-          if (this.stage === "first-event") {
-            this.enterStage("first-content", this.plan.permit.startedAt + this.plan.timeouts.firstContent)
-          }
+          this.time.heard(this.now)
           held.push(reader.feed(bytes))
           return decide()
         },
@@ -260,9 +239,7 @@ export class Attempt extends AttemptRecord implements Source, Limited {
     const now = this.now
     commit(this, now)
     this.story.committed(now, held.at(-1)!.events.slice(reader.firstContent + 1))
-    this.stage = "idle"
-    this.pauseStage()
-    this.suspectAt = Infinity
+    this.time.commit()
     const stream = new CommittedStream(this, response, reader, held)
     this.given = stream
     // more of them may come until its end
@@ -281,8 +258,7 @@ export class Attempt extends AttemptRecord implements Source, Limited {
     const now = this.now
     const { permit } = this.plan
     commit(this, now)
-    this.pauseStage()
-    this.suspectAt = Infinity
+    this.time.commit()
     // nobody reads a body that cannot be there
     const isBodiless = response.status === 204 || response.status === 205 || this.plan.request.method === "HEAD"
     const watched = this.plan.request.isStored ? BodyIds.of(response.headers) : undefined
@@ -295,65 +271,17 @@ export class Attempt extends AttemptRecord implements Source, Limited {
 
   // --- time ---------------------------------------------------------------------------------------------------------
 
-  /** Begins a stage with a time limit. The stage before it is over. */
-  private enterStage(stage: TimeoutStage, endsAt: number): void {
-    this.stage = stage
-    this.stageEndsAt = endsAt
-    if (this.worker !== undefined && this.endedAt === undefined) this.environment.deadlines.watch(this)
-  }
-
-  /** Waits for more of a stream. */
-  enterIdle(since: number): void {
-    this.slowAt = since + LONGEST_PAUSE
-    this.enterStage("idle", since + this.plan.timeouts.idle)
-  }
-
-  /** The service may be silent for as long as it takes: nothing is awaited, or a reasoning item is open. */
-  pauseStage(): void {
-    this.stageEndsAt = Infinity
-    this.slowAt = Infinity
-  }
-
-  /** A sign of life, if only a comment: silence counts anew. */
-  private heard(now: number): void {
-    const { patience } = this.plan
-    if (patience !== undefined) this.suspectAt = now + patience.millis
-  }
-
-  /** When the stage, or the whole request, is over, or it is silent for too long. */
-  endsAt(): number {
-    return Math.min(this.stageEndsAt, this.suspectAt, this.slowAt, this.plan.deadline)
-  }
-
-  /** The stage's time is over: ends the attempt, or breaks what is being given out. */
-  expire(): void {
-    const { now, plan: { deadline, patience } } = this
-    if (now >= this.slowAt) this.notice(now)
-    if (now < Math.min(this.stageEndsAt, this.suspectAt, deadline)) return this.environment.deadlines.watch(this)
-    this.expired = now >= deadline ? "total" : now >= this.stageEndsAt ? this.stage : "answer"
-    if (this.expired === "answer" && patience?.hasAnother() === false) {
-      this.expired = undefined
-      this.heard(now)
-      this.environment.deadlines.watch(this)
-      return
-    }
-    if (this.given === undefined) this.worker?.interruptUnsafe()
-    else this.given.expire(outcomeOfStage(this.expired))
-  }
-
   /** It is slow, and goes on: that says something of its deployment before it ends. */
-  private notice(now: number): void {
-    this.slowAt = Infinity
+  onSlow(now: number): void {
     if (this.plan.request.operation === "other") return
     if (this.pace !== undefined) timePace(this, { ...this.pace, spoken: this.pace.spoken + LONGEST_PAUSE }, now)
     heardSlow(this, now)
   }
 
-  /** The balancer is closed: nothing goes on. */
-  close(): void {
-    this.isClosed = true
+  /** Its time is over: ends the attempt, or breaks what is being given out. */
+  onOver(outcome: Outcome.Unanswered): void {
     if (this.given === undefined) this.worker?.interruptUnsafe()
-    else this.given.expire(closed)
+    else this.given.expire(outcome)
   }
 
   /** Runs `effect` in a fiber of its own, so that a time limit can end it and not its caller. */
@@ -363,11 +291,10 @@ export class Attempt extends AttemptRecord implements Source, Limited {
         const worker = Effect.runForkWith(this.contextOf(caller.context))(effect)
         this.worker = worker
         // an answer that came at once has ended it already
-        if (this.endedAt === undefined) this.environment.deadlines.watch(this)
+        if (this.endedAt === undefined) this.time.begin()
         worker.addObserver((exit) => {
-          if (Exit.isSuccess(exit)) resume(exit)
-          else if (this.expired !== undefined) resume(Effect.fail(outcomeOfStage(this.expired)))
-          else resume(this.isClosed ? Effect.fail(closed) : exit)
+          const { over } = this.time
+          resume(Exit.isSuccess(exit) || over === undefined ? exit : Effect.fail(over))
         })
         return Fiber.interrupt(worker)
       })
@@ -399,7 +326,7 @@ export class Attempt extends AttemptRecord implements Source, Limited {
     if (this.isAccusing && (onEnd === undefined || permit.firstByteAt !== undefined)) {
       judge(this as AttemptRecord as Accusation, "unknown", now)
     }
-    this.environment.deadlines.forget(this)
+    this.time.end()
     this.story.ended(now)
     onEnd?.(this)
   }
@@ -411,9 +338,3 @@ export class Attempt extends AttemptRecord implements Source, Limited {
     return this as AttemptRecord as AttemptFailure
   }
 }
-
-/** A stage's limit is held against the deployment, the request's own deadline against nobody. */
-const outcomeOfStage = (stage: TimeoutStage): Outcome.Unanswered =>
-  stage === "total" ? { _tag: "Abandoned", reason: "deadline" } : Outcome.fromTimeout(stage)
-
-const closed: Outcome.Unanswered = { _tag: "Abandoned", reason: "the load balancer was closed" }

@@ -72,8 +72,8 @@ export class CommittedStream extends AnswerBody {
     // silence counts only while someone listens
     this.pulledAt = this.source.now
     const isSilent = this.reader.openItems > 0
-    if (isSilent) this.source.pauseStage()
-    else this.source.enterIdle(this.pulledAt)
+    if (isSilent) this.source.time.pause()
+    else this.source.time.awaitMore(this.pulledAt)
     return Effect.matchEffect(this.response.pull, {
       onSuccess: (bytes) => this.take(this.reader.feed(bytes), isSilent),
       onFailure: (error) => {
@@ -86,7 +86,7 @@ export class CommittedStream extends AnswerBody {
 
   private take(batch: Batch, isSilent: boolean): Pulled {
     const { pace, source: { now } } = this
-    this.source.pauseStage()
+    this.source.time.pause()
     pace.waited += now - this.pulledAt
     if (!isSilent) pace.spoken += now - this.pulledAt
     pace.events = this.reader.events

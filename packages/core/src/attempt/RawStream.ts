@@ -28,10 +28,10 @@ export class RawStream extends AnswerBody {
   readonly next: Effect.Effect<Uint8Array, StreamBreak | Cause.Done> = Effect.suspend(() => {
     if (this.failure !== undefined) return this.fail(this.failure)
     if (this.isOver) return Cause.done()
-    this.source.enterIdle(this.source.now)
+    this.source.time.awaitMore(this.source.now)
     return Effect.matchEffect(this.response.pull, {
       onSuccess: (bytes) => {
-        this.source.pauseStage()
+        this.source.time.pause()
         this.delivered++
         this.watched?.take(bytes)
         return Effect.succeed(bytes)
