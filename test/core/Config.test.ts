@@ -97,6 +97,7 @@ describe("Config.decode", () => {
         weight: 1,
         tpm: 300_000,
         rpm: 1_800,
+        pool: undefined,
         price: undefined
       }]
     })
@@ -424,6 +425,24 @@ describe("Config.decode", () => {
     [
       { resources: [azure], health: { check: { kind: "path", path: "/a/../b" } } },
       "health.check.path: expected a path below the API's base"
+    ],
+    [
+      { resources: [{ ...azure, deployments: [{ name: "a", provisioned: true, pool: "global" }] }] },
+      "resources[0].deployments[0].pool: is for quotas; provisioned throughput is its own. Remove it"
+    ],
+    [
+      {
+        resources: [{
+          ...azure,
+          deployments: [
+            { name: "a", model: "gpt", pool: "global", tpm: 10 },
+            { name: "gpt", pool: "global" },
+            { name: "mini", pool: "global", tpm: 30 },
+            { name: "b", model: "gpt", pool: "global", tpm: 20 }
+          ]
+        }]
+      },
+      "resources[0].deployments[3].tpm: is not that of resources[0].deployments[0], though both draw on the pool"
     ],
     [JSON.parse(`{"resources":[${JSON.stringify(azure)}],"__proto__":{"a":1}}`), "__proto__: unknown key"]
   ])("says what is wrong and what would be right (%#)", (input, start) => {

@@ -2,7 +2,7 @@
  * What callers ask for, and when: the same for every client, from one seed.
  */
 import * as SeededRandom from "#core/simulation/SeededRandom"
-import type { Scenario, Traffic } from "./Scenario.ts"
+import { capacityOf, type Scenario, type Traffic } from "./Scenario.ts"
 
 /** One request of a caller. */
 export interface Ask {
@@ -48,7 +48,7 @@ export const perMinute = ({ load, places, traffic }: Scenario): number => {
   const samples = 5000
   let charged = 0
   for (let i = 0; i < samples; i++) charged += chargeOf(shapes.next().value)
-  return (load * places.reduce((sum, { tpm }) => sum + tpm, 0)) / (charged / samples)
+  return (load * capacityOf(places)) / (charged / samples)
 }
 
 /** What admission counts for a request. */

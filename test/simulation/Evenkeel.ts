@@ -49,11 +49,14 @@ const resourceOf = (
   places: ReadonlyArray<Place>
 ): ReadonlyArray<ResourceInput> => {
   const { apiKey, endpoint, provider } = services.find((service) => service.name === name)!.config()
-  const deployments = places.filter(({ resource }) => resource === name).map(({ name, provisioned, tier, tpm }) => ({
+  const deployments = places.filter(({ resource }) => resource === name).map((
+    { isPooled, name, provisioned, tier, tpm }
+  ) => ({
     name,
     model: MODEL,
     provisioned,
     tier,
+    pool: isTold && isPooled === true ? "pool" : undefined,
     tpm: isTold ? tpm : undefined,
     rpm: isTold && provisioned !== true ? (tpm / 1000) * 6 : undefined
   }))

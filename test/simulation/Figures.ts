@@ -2,7 +2,7 @@
  * What a recording says, in figures.
  */
 import type { Recording } from "./Run.ts"
-import { measuredSpan, type Place, type Span, strikeOf } from "./Scenario.ts"
+import { capacityOf, measuredSpan, type Span, strikeOf } from "./Scenario.ts"
 import { timeToEject, timeToRecover } from "./Share.ts"
 
 /** `undefined` where a figure has no meaning in the scenario. */
@@ -52,7 +52,7 @@ export const figuresOf = (recording: Recording, span: Span = measuredSpan(record
     attempts: sends.length / asked.length,
     spread: spreadOf(recording, span),
     cacheHits: scenario.traffic.sessions > 0 ? done.cachedTokens / done.promptTokens : undefined,
-    goodput: scenario.load > 1 ? done.chargedTokens / (quotaOf(scenario.places) * scenario.minutes) : undefined,
+    goodput: scenario.load > 1 ? done.chargedTokens / (capacityOf(scenario.places) * scenario.minutes) : undefined,
     firstTier: firstTierOf(recording),
     eject: timeToEject(recording),
     recover: timeToRecover(recording)
@@ -60,8 +60,6 @@ export const figuresOf = (recording: Recording, span: Span = measuredSpan(record
 }
 
 const mean = (values: ReadonlyArray<number>): number => values.reduce((sum, value) => sum + value, 0) / values.length
-
-const quotaOf = (places: ReadonlyArray<Place>): number => places.reduce((sum, { tpm }) => sum + tpm, 0)
 
 const spreadOf = ({ levels, scenario }: Recording, span: Span): number => {
   const strike = strikeOf(scenario)
@@ -81,5 +79,5 @@ const spreadOf = ({ levels, scenario }: Recording, span: Span): number => {
 
 const firstTierOf = ({ done, scenario: { minutes, places } }: Recording): number | undefined => {
   const first = places.filter(({ tier }) => (tier ?? 1) === 1)
-  return first.length === places.length ? undefined : done.firstTierTokens / (quotaOf(first) * minutes)
+  return first.length === places.length ? undefined : done.firstTierTokens / (capacityOf(first) * minutes)
 }

@@ -12,6 +12,8 @@ export interface Place {
   /** 1 unless given. */
   readonly tier?: number
   readonly provisioned?: boolean
+  /** Whether it draws on one quota with all others that do; `tpm` is then that of all. */
+  readonly isPooled?: boolean
   /** Whether clients know it from the beginning; true unless it is added under way. */
   readonly isLater?: boolean
 }
@@ -77,6 +79,12 @@ export const measuredSpan = ({ minutes, warmUp }: Scenario): Span => ({
   from: warmUp * 1000,
   to: warmUp * 1000 + minutes * 60_000
 })
+
+/** Tokens a minute of all places. */
+export const capacityOf = (places: ReadonlyArray<Place>): number => {
+  const pooled = places.find(({ isPooled }) => isPooled === true)
+  return places.reduce((sum, { isPooled, tpm }) => isPooled === true ? sum : sum + tpm, pooled?.tpm ?? 0)
+}
 
 /** When a change happens, in ms since the beginning of the run. */
 export const timeOf = (scenario: Scenario, at: number): number => {

@@ -29,6 +29,7 @@ const apart = (...thousands: ReadonlyArray<number>): ReadonlyArray<Place> =>
   thousands.map((tpm, i) => ({ name: `d${i}`, resource: `r${i}`, tpm: tpm * 1000 }))
 
 const equal = apart(200, 200, 200, 200, 200, 200)
+const pooled = apart(600, 600, 600, 600, 600).map((place) => ({ ...place, isPooled: true }))
 const unequal = apart(480, 340, 190, 120, 50, 50)
 
 /** A fault in the middle third. */
@@ -143,6 +144,26 @@ export const scenarios: ReadonlyArray<Scenario> = [
     places: unequal,
     load: 0.8,
     balancers: 20
+  },
+  { ...base, name: "pool-85", about: "five regions on one quota, 85 % in use", places: pooled, load: 0.85 },
+  {
+    ...base,
+    name: "pool-85-untold",
+    about: "the same, and nobody says so",
+    places: pooled,
+    load: 0.85,
+    isTold: false,
+    warmUp: 120
+  },
+  { ...base, name: "pool-115", about: "the same, told, asked for 115 % of what they have", places: pooled, load: 1.15 },
+  {
+    ...base,
+    name: "pool-115-untold",
+    about: "the same, and nobody says so",
+    places: pooled,
+    load: 1.15,
+    isTold: false,
+    warmUp: 120
   },
   {
     ...base,

@@ -7,6 +7,7 @@
 import * as SeededRandom from "#core/simulation/SeededRandom"
 import type { SimulatedAnswer, SimulatedEnding, SimulatedPart, SimulatedParts } from "#core/simulation/SimulatedAnswer"
 import type { SimulatedLatency } from "#core/simulation/SimulatedGeneration"
+import * as SimulatedPool from "#core/simulation/SimulatedPool"
 import * as SimulatedService from "#core/simulation/SimulatedService"
 import type { Change, Place, Scenario } from "./Scenario.ts"
 
@@ -44,8 +45,12 @@ export interface World {
 export const makeWorld = (scenario: Scenario, seed: number): World => {
   const sends: Array<Sent> = []
   const resources = [...new Set(scenario.places.map(({ resource }) => resource))]
+  const pooled = scenario.places.find(({ isPooled }) => isPooled === true)
+  const pool = pooled && SimulatedPool.make({ name: "pool", tpm: pooled.tpm, rpm: (pooled.tpm / 1000) * 6 })
   const services = resources.map((name) => {
-    const deployments = scenario.places.filter(({ resource }) => resource === name).map(deploymentOf)
+    const deployments = scenario.places.filter(({ resource }) => resource === name).map((place) =>
+      deploymentOf(place, pool)
+    )
     return watched(SimulatedService.make({ name, deployments }), seed, sends)
   })
   const serviceOf = (name: string) => services.find(({ deployments }) => deployments.includes(name))!
@@ -78,7 +83,7 @@ export const makeWorld = (scenario: Scenario, seed: number): World => {
 }
 
 /** A deployment slows down by a few percent where all of its quota is in use, and much beyond. */
-const deploymentOf = ({ name, provisioned, tpm }: Place) => {
+const deploymentOf = ({ isPooled, name, provisioned, tpm }: Place, pool: SimulatedPool.SimulatedPool | undefined) => {
   const usualTokens = 1300
   const usualSeconds = 2
   const inFlightWhenFull = (tpm / 60 / usualTokens) * usualSeconds
@@ -91,6 +96,7 @@ const deploymentOf = ({ name, provisioned, tpm }: Place) => {
   return {
     name,
     model: MODEL,
+    pool: isPooled === true ? pool : undefined,
     tpm,
     provisioned,
     latency,

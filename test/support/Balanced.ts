@@ -84,8 +84,9 @@ export const fleet = (
     deployments: services[i]!.deployments.map((deployment) => ({
       name: deployment.name,
       model: deployment.model ?? deployment.name,
-      tpm: unlimited ? undefined : deployment.tpm,
-      rpm: unlimited ? undefined : deployment.rpm,
+      pool: unlimited ? undefined : deployment.pool?.options.name,
+      tpm: unlimited ? undefined : deployment.pool?.options.tpm ?? deployment.tpm,
+      rpm: unlimited ? undefined : deployment.pool?.options.rpm ?? deployment.rpm,
       provisioned: deployment.provisioned,
       tier: tiers?.[service.name],
       weight: weights?.[service.name]

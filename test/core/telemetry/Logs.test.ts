@@ -58,6 +58,7 @@ const cooled = (at: number, reason = "http 429", coolFor = 20_000, deployment = 
   _tag: "CooledDown",
   at,
   deployment,
+  pool: undefined,
   reason,
   coolFor
 })

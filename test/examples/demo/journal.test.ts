@@ -33,6 +33,7 @@ const cooled = (at: number): Event => ({
   _tag: "CooledDown",
   at: START + at,
   deployment: "east/ptu",
+  pool: undefined,
   reason: "http 429",
   coolFor: 1_200
 })

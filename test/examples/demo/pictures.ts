@@ -13,6 +13,7 @@ export const deployment = (id: string, change: Partial<DeploymentSnapshot> = {})
   resource: id.split("/")[0]!,
   region: undefined,
   model: "gpt-4o",
+  pool: undefined,
   tier: 2,
   weight: 1,
   provisioned: false,

@@ -5,6 +5,7 @@
 import type { Clock } from "effect/Clock"
 import type { TimeoutsConfig } from "../config/Config.ts"
 import type { Prices } from "../config/Prices.ts"
+import type { Cooldown } from "../deployment/Cooldown.ts"
 import type { Deployment, Permit } from "../deployment/Deployment.ts"
 import type { Model } from "../deployment/Model.ts"
 import type { RateLimits } from "../deployment/RateLimitHeaders.ts"
@@ -117,6 +118,11 @@ export class AttemptRecord {
   isOfWorse = false
   /** Whether it says something against its deployment that is not judged yet; see `Verdict`. */
   isAccusing = false
+  /**
+   * The pool that it was told to leave alone, and whether the service itself said that the quota is used up. Where only the
+   * words of its 429 do, another member may try.
+   */
+  pool: { readonly cooldown: Cooldown; readonly isSure: boolean } | undefined
   /** Whether it was a breaker's probe, and what the breaker has counted of it: 1 for all, less until it is judged. */
   isProbe = false
   counted = 0

@@ -30,8 +30,11 @@ export const markHealthy = (attempt: AttemptRecord, now: number): void => {
   const { deployment, endedAt, plan: { permit, request } } = attempt
   if (endedAt === undefined && deployment.breaker.isClosedByEnd) deployment.breaker.suspend(permit.epoch, now)
   else markAlive(attempt, now)
+  const { pool } = deployment
   const isContradicted = deployment.cooldownOf(request.scope)?.answered(now, permit.startedAt)
-  if (isContradicted === true && request.scope === undefined) deployment.quota.contradicted(now)
+  const isPoolContradicted = isEndpoint(request.scope) ? undefined : pool?.cooldown.answered(now, permit.startedAt)
+  const isOfQuota = pool === undefined ? isContradicted === true && request.scope === undefined : isPoolContradicted
+  if (isOfQuota === true) deployment.quota.contradicted(now)
   deployment.resource.succeeded(now)
   if (isEndpoint(request.scope)) return
   deployment.lastSuccessAt = now

@@ -25,6 +25,8 @@ export interface Throttled {
   readonly status: number | undefined
   /** Milliseconds to wait as the service says; `undefined` when it does not. */
   readonly wait: number | undefined
+  /** Whether its words say that it is not the quota that is used up, but the service that is too busy. */
+  readonly isBusy: boolean
   readonly body: unknown
 }
 

@@ -4,7 +4,7 @@
 import { parseWait } from "../deployment/RateLimitHeaders.ts"
 import type { HardPin } from "../request/StoredIds.ts"
 import { withoutCookies } from "./AnswerFacts.ts"
-import { type Failed, failed, type Refused, type Unanswered, wordOf } from "./Outcome.ts"
+import { type Failed, failed, type Refused, type Throttled, type Unanswered, wordOf } from "./Outcome.ts"
 import { excerpt, firstWords, wordsOf } from "./RefusalWords.ts"
 
 /** The service's error object, wherever in the body it was. */
@@ -98,7 +98,7 @@ const fromError = (
     case 429:
       return isTooLarge(error)
         ? refused(status, headers, body, error, "larger")
-        : { _tag: "Throttled", reason, status, wait: parseWait(headers, error.message, wallNow), body }
+        : throttled(reason, status, headers, body, error, wallNow)
     case 401:
     case 403:
       return refused(status, headers, body, error, isPolicy(error) ? "no" : "denied")
@@ -114,6 +114,25 @@ const fromError = (
   if (status < 400) return failed({ reason, status, body })
   return refused(status, headers, body, error, elsewhereOf(status, error))
 }
+
+const throttled = (
+  reason: string,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  body: unknown,
+  error: ServiceError,
+  wallNow: number
+): Throttled => ({
+  _tag: "Throttled",
+  reason,
+  status,
+  wait: parseWait(headers, error.message, wallNow),
+  isBusy: BUSY.test(error.message.slice(0, 2000)),
+  body
+})
+
+/** Azure: "is currently experiencing high demand", "is temporarily unable to process your request". */
+const BUSY = /high demand|temporarily unable|out of capacity/i
 
 /** A request that is larger than the whole quota of a minute. (OpenAI: "Request too large for gpt-4o … must be reduced".) */
 const isTooLarge = (error: ServiceError): boolean =>
@@ -202,14 +221,7 @@ export const fromErrorEvent = (
   const type = (error.type ?? "").toLowerCase()
   const highDemand = /high demand|exceeds the maximum usage size/i.test(error.message)
   if (throttleCodes.has(code) || throttleCodes.has(type) || highDemand) {
-    const wait = parseWait(headers, error.message, wallNow)
-    return {
-      _tag: "Throttled",
-      reason: `${wordOf(error.code) ?? "throttled"} in a 200`,
-      status: 200,
-      wait,
-      body: event
-    }
+    return throttled(`${wordOf(error.code) ?? "throttled"} in a 200`, 200, headers, event, error, wallNow)
   }
   // a code that nobody knows may be of a type that says whose fault it is
   const status = statusOfCode(code) ?? statusOfCode(type) ?? 500

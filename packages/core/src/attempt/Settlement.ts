@@ -86,7 +86,7 @@ const succeeded = (attempt: AttemptRecord, now: number): void => {
   else if (!attempt.isEmpty) heardWell(attempt, now)
 }
 
-const throttled = (attempt: AttemptRecord, { reason, status, wait }: Throttled, now: number): void => {
+const throttled = (attempt: AttemptRecord, { isBusy, reason, status, wait }: Throttled, now: number): void => {
   const { deployment, plan: { permit, request: { scope }, source, wasTold } } = attempt
   const { quota } = deployment
   resourceAnswered(attempt, now)
@@ -95,11 +95,25 @@ const throttled = (attempt: AttemptRecord, { reason, status, wait }: Throttled, 
   if (status === 429) quota.refund(permit.reservation, now)
   else bill(attempt, now)
   const coolFor = deployment.coolingOf(scope).begin(now, wait, reason, source, wasTold, permit.startedAt)
-  if (scope === undefined && coolFor > 0) quota.throttled(now, coolFor)
-  tellCooldown(attempt, coolFor, reason)
+  const pool = scope === undefined && deployment.pool !== undefined && isOfPool(attempt, isBusy)
+    ? deployment.pool
+    : undefined
+  const poolFor = pool?.cooldown.begin(now, wait, reason, source, wasTold, permit.startedAt) ?? 0
+  if (pool !== undefined) {
+    attempt.pool = { cooldown: pool.cooldown, isSure: attempt.limits?.remainingTokens !== undefined }
+  }
+  if (scope === undefined && (deployment.pool === undefined ? coolFor : poolFor) > 0) quota.throttled(now, coolFor)
+  tellCooldown(attempt, coolFor, reason, poolFor > 0 ? pool!.name : undefined)
   attempt.isAccusing = true
   // a limit that cuts short what had begun is no answer
   attempt.isOfWorse = permit.firstByteAt !== undefined && heardBroken(attempt, reason, now)
+}
+
+/** Whether a 429 is of the quota that is shared: not of a service that is too busy, or whose counters show room for it. */
+const isOfPool = ({ limits, plan: { permit: { reservation } } }: AttemptRecord, isBusy: boolean): boolean => {
+  if (isBusy) return false
+  if (limits?.remainingTokens === undefined) return true
+  return limits.remainingTokens < reservation.tokens || limits.remainingRequests === 0
 }
 
 const refused = (attempt: AttemptRecord, outcome: Refused, now: number): void => {
@@ -213,11 +227,11 @@ const bill = ({ deployment, plan: { permit }, usage }: AttemptRecord, now: numbe
   deployment.quota.settle(permit.reservation, now, tokens)
 }
 
-const tellCooldown = (attempt: AttemptRecord, coolFor: number, reason: string): void => {
+const tellCooldown = (attempt: AttemptRecord, coolFor: number, reason: string, pool?: string): void => {
   const { deployment: { id: deployment }, environment: { events }, plan: { request } } = attempt
   // of an endpoint or a service tier, it is none of the deployment's
   if (!events.hasListeners || coolFor <= 0 || request.scope !== undefined) return
-  events.emit<CooledDown>({ _tag: "CooledDown", at: attempt.wallNow, deployment, reason, coolFor })
+  events.emit<CooledDown>({ _tag: "CooledDown", at: attempt.wallNow, deployment, pool, reason, coolFor })
 }
 
 const tellMissing = ({ deployment: { id: deployment }, environment: { events }, wallNow: at }: AttemptRecord): void => {

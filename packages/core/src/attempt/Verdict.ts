@@ -32,10 +32,19 @@ const RECENTLY = 30_000
 /** So many requests in a row that were denied, and no answer between them, are the credential's fault. */
 const DENIED_IN_A_ROW = 5
 
-/** Judges an attempt, as of now. */
-export const judge = (attempt: Accusation, verdict: Verdict, now: number): void => {
+/** An answer of the same deployment, or where a credential was lacking of the same resource, says nothing of a peer. */
+const peerVerdict = ({ deployment, outcome }: Accusation, by: Deployment): Verdict => {
+  const isDenied = outcome._tag === "Refused" && outcome.elsewhere === "denied"
+  return (isDenied ? by.resource !== deployment.resource : by !== deployment) ? "answered" : "unknown"
+}
+
+/** Judges an attempt, as of now: by a verdict, or by the deployment that answered the same request. */
+export const judge = (attempt: Accusation, by: Verdict | Deployment, now: number): void => {
   const { outcome } = attempt
+  const verdict = typeof by === "string" ? by : peerVerdict(attempt, by)
   attempt.isAccusing = false
+  // a member that answers, be it later, says nothing of what they share
+  if (typeof by === "object" && by.pool?.cooldown === attempt.pool?.cooldown) attempt.pool = undefined
   switch (outcome._tag) {
     case "Refused":
       if (outcome.elsewhere !== "denied") return judgeRefused(attempt, outcome, verdict, now)
@@ -62,12 +71,15 @@ export const doubtWait = (attempt: Accusation, now: number): void => {
 
 /** A time to wait: it stands where a peer answers, and is tried where nobody does. */
 const judgeWait = (attempt: Accusation, verdict: Verdict, now: number): void => {
-  const { deployment, outcome, plan: { request, source } } = attempt
+  const { deployment, outcome, plan: { request, source }, pool } = attempt
   // what a check is told is certain
   if (source === undefined) return
   const cooldown = deployment.cooldownOf(request.scope)
-  const isDoubtful = verdict === "unanswered" || verdict === "unproven"
-  if (isDoubtful || (verdict === "unknown" && isAlive(deployment, now))) cooldown?.doubt(source, now)
+  const isDoubtful = verdict === "unanswered" || verdict === "unproven" ||
+    (verdict === "unknown" && isAlive(deployment, now))
+  if (isDoubtful) cooldown?.doubt(source, now)
+  if (pool !== undefined && (isDoubtful || !pool.isSure)) pool.cooldown.doubt(source, now)
+  else if (verdict === "answered") pool?.cooldown.confirm(source)
   if (verdict !== "answered") return
   if ((cooldown?.confirm(source) ?? 0) >= NOTED_ROUNDS) noteOutlier(attempt, outcome.reason, now)
 }

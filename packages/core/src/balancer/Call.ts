@@ -164,7 +164,7 @@ export class Call {
       } else if (seen === "unproven" && attempt.outcome._tag !== "Throttled") {
         doubtWait(attempt, now)
         this.accusations.push(attempt)
-      } else judge(attempt, typeof seen === "string" ? seen : peerVerdict(attempt, seen), now)
+      } else judge(attempt, seen, now)
     }
   }
 
@@ -308,10 +308,4 @@ export class Call {
       : Math.ceil(soonest - now)
     return new Errors.Unavailable({ model: this.group.model, limitedBy, retryAfter })
   }
-}
-
-/** An answer of the same deployment, or where a credential was lacking of the same resource, says nothing of a peer. */
-const peerVerdict = ({ deployment, outcome }: Accusation, by: Deployment): Verdict => {
-  const isDenied = outcome._tag === "Refused" && outcome.elsewhere === "denied"
-  return (isDenied ? by.resource !== deployment.resource : by !== deployment) ? "answered" : "unknown"
 }

@@ -122,7 +122,7 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
       Effect.suspend(() => {
         const now = monotonicMillis(clock)
         const isPassable = !deployment.draining && deployment.model !== "*" && deployment.breaker.allows(now)
-          && deployment.resource.breaker.allows(now) && deployment.cooldown.allows(now)
+          && deployment.resource.breaker.allows(now) && deployment.isCool(now)
         const isDown = !deployment.breaker.isClosed
         if (!isPassable || !isDue(deployment.lastSuccessAt, isDown, now)) return Effect.void
         const group = deployments.group(deployment.model)

@@ -146,6 +146,12 @@ export interface DeploymentInput {
   readonly provisioned?: boolean | undefined
   /** Share of the traffic relative to equals. Default: 1. */
   readonly weight?: number | undefined
+  /**
+   * Name of a quota that it shares with all deployments of its model that name it too, such as a subscription's over all
+   * regions: limits that one of them gives are those of all. Not for provisioned throughput. Default: a quota of its own,
+   * unless counters are seen to fall together.
+   */
+  readonly pool?: string | undefined
   /** Quota in tokens a minute. Default: what the service's headers tell. */
   readonly tpm?: number | undefined
   /** Quota in requests a minute. Default: what the service's headers tell. */

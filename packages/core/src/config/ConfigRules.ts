@@ -46,6 +46,7 @@ export const find = ({ input, references }: Context): ReadonlyArray<ConfigIssue>
     deployments(meant, at, report)
   })
   defaultResource(input.defaultResource, resources, report)
+  pools(resources, report)
   notBelow(input, "health", "openFor", "maxOpenFor", report)
   notBelow(input, "health", "cooldown", "maxCooldown", report)
   notBelow(input, "failover", "backoff", "maxBackoff", report)
@@ -86,6 +87,35 @@ const defaultResource = (wanted: unknown, resources: ReadonlyArray<unknown>, rep
     : `did you mean ${shown(meant, ["resources", names.indexOf(meant), "name"], report)}?`
   const path = ["defaultResource"]
   report.add(path, `${shown(wanted, path, report)} is not the name of a resource; ${hint}`)
+}
+
+/** Whoever shares a quota shares its limits. */
+const pools = (resources: ReadonlyArray<unknown>, report: Report): void => {
+  const given = new Map<string, readonly [value: unknown, at: Path]>()
+  resources.forEach((resource, i) => {
+    if (!isRecord(resource)) return
+    listAt(resource, "deployments").forEach((deployment, j) => {
+      if (!isRecord(deployment) || typeof deployment.pool !== "string") return
+      const { model = deployment.name, pool, provisioned } = deployment
+      const at = ["resources", i, "deployments", j]
+      if (provisioned === true) {
+        report.add([...at, "pool"], "is for quotas; provisioned throughput is its own. Remove it")
+      }
+      for (const limit of ["tpm", "rpm"]) {
+        const value = deployment[limit]
+        if (value === undefined) continue
+        const key = JSON.stringify([pool, model, limit])
+        const [known, there] = given.get(key) ?? [value, at]
+        given.set(key, [known, there])
+        if (known === value) continue
+        const name = shown(pool, [...at, "pool"], report)
+        report.add(
+          [...at, limit],
+          `is not that of ${formatPath(there)}, though both draw on the pool ${name}; give one`
+        )
+      }
+    })
+  })
 }
 
 const notBelow = (input: Fields, section: "health" | "failover", low: string, high: string, { add }: Report): void => {

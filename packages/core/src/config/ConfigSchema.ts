@@ -48,6 +48,7 @@ const deployment = Schema.Struct({
   tier: or(Value.count, 1),
   provisioned: or(Value.flag, false),
   weight: or(Value.number("a number above 0, at most 1,000,000", (value) => value > 0 && value <= 1_000_000), 1),
+  pool: maybe(Value.word("the name of a pool")),
   tpm: maybe(Value.aboveZero),
   rpm: maybe(Value.aboveZero),
   price: maybe(price)

@@ -12,6 +12,7 @@ import { isEndpoint } from "../request/Scope.ts"
 import { Breaker } from "./Breaker.ts"
 import { Cooldown } from "./Cooldown.ts"
 import { FAR_SLOWER, Latency } from "./Latency.ts"
+import type { Pool } from "./Pool.ts"
 import { Quota, type Reservation } from "./Quota.ts"
 import type { Place, Resource } from "./Resource.ts"
 import { ScopedCooldowns } from "./ScopedCooldowns.ts"
@@ -66,7 +67,9 @@ export class Deployment {
   readonly model: string
   readonly provisioned: boolean
   readonly resource: Resource
-  readonly quota: Quota
+  /** Its own, or that of its pool. */
+  quota: Quota
+  pool: Pool | undefined
   readonly breaker: Breaker
   readonly cooldown: Cooldown
   /** Of its service tiers with a capacity of their own. */
@@ -98,8 +101,6 @@ export class Deployment {
   place: Place
   /** Prices of its own, which come before any table's. */
   readonly price: PriceList | undefined
-  /** Capacity as configured, equal in every process: what rendezvous hashing weighs by. `NaN` when unknown. */
-  configuredCapacity: number
   /** Attempts that have entered and not left. */
   inFlight = 0
   /** Attempts in flight whose first byte has not come. */
@@ -133,7 +134,8 @@ export class Deployment {
     resource: Resource,
     settings: Config,
     addedAt: number,
-    id = `${resource.name}/${config.name}`
+    id = `${resource.name}/${config.name}`,
+    pool?: Pool
   ) {
     this.id = id
     this.name = config.name
@@ -144,14 +146,9 @@ export class Deployment {
     this.weight = config.weight
     this.place = { ...resource.place, tier: config.tier }
     this.price = config.price
-    this.quota = new Quota({
-      tpm: config.tpm,
-      rpm: config.rpm,
-      provisioned: config.provisioned,
-      requestSlice: settings.quota.requestSlice,
-      headerMaxAge: settings.quota.headerMaxAge
-    })
-    this.configuredCapacity = this.quota.capacity
+    this.quota = pool?.quota ?? new Quota({ ...settings.quota, provisioned: config.provisioned })
+    this.quota.configure(config.tpm, config.rpm)
+    if (pool !== undefined) this.join(pool)
     this.breaker = new Breaker(settings.health)
     this.cooldown = new Cooldown(settings.health)
     this.cooldowns = new ScopedCooldowns(settings.health)
@@ -166,7 +163,39 @@ export class Deployment {
     this.weight = config.weight
     this.place = { ...this.place, tier: config.tier }
     this.quota.configure(config.tpm, config.rpm)
-    this.configuredCapacity = config.tpm ?? (config.rpm === undefined ? NaN : (config.rpm * 1000) / 6)
+  }
+
+  /** From now on it draws on a pool's quota. */
+  join(pool: Pool): void {
+    this.pool?.members.delete(this)
+    this.pool = pool
+    this.quota = pool.quota
+    pool.members.add(this)
+  }
+
+  /** Deployments that share its quota, itself included. */
+  get sharers(): number {
+    return this.pool === undefined ? 1 : this.pool.members.size
+  }
+
+  /** What share of the traffic it can carry, in tokens a minute: its part of the quota. `NaN` when no limit is known. */
+  get capacity(): number {
+    return this.quota.capacity / this.sharers
+  }
+
+  /** The same as configured, equal in every process: what rendezvous hashing weighs by. */
+  get configuredCapacity(): number {
+    return this.quota.configuredCapacity / this.sharers
+  }
+
+  /** Whether no time is set before which it, or its pool, is to be left alone; or one may try. */
+  isCool(now: number): boolean {
+    return this.cooldown.allows(now) && this.pool?.cooldown.allows(now) !== false
+  }
+
+  /** The first time at which a request may pass its cooldown and its pool's. */
+  get coolAt(): number {
+    return this.pool === undefined ? this.cooldown.opensAt : Math.max(this.cooldown.opensAt, this.pool.cooldown.opensAt)
   }
 
   /** The cooldown of a scope, if it was ever told to wait. */
@@ -208,7 +237,10 @@ export class Deployment {
   ): Permit {
     const isOwn = !isEndpoint(scope)
     const reservation = this.quota.reserve(now, isOwn ? tokens : 0, isOwn ? 1 : 0)
-    if (isOwn) this.cooldown.enter(now)
+    if (isOwn) {
+      this.cooldown.enter(now)
+      this.pool?.cooldown.enter(now)
+    }
     if (scope !== undefined) this.cooldownOf(scope)?.enter(now)
     this.inFlight++
     this.waiting++

@@ -33,6 +33,8 @@ export interface CooledDown {
   readonly _tag: "CooledDown"
   readonly at: number
   readonly deployment: string
+  /** The pool that is told to wait with it, where it is the shared quota that is used up. */
+  readonly pool: string | undefined
   readonly reason: string
   readonly coolFor: number
 }

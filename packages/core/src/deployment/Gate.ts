@@ -14,6 +14,7 @@ import type { Deployment } from "./Deployment.ts"
  * - `cooling-down`: the service asked to wait.
  * - `missing`: the service does not know it (404), and is asked again after a while.
  * - `over-quota`: the reservation does not fit what is left of this minute.
+ * - `pool-cooling-down`, `pool-over-quota`: the same of the quota that it shares with others.
  */
 export type Refusal =
   | "pinned-elsewhere"
@@ -24,6 +25,8 @@ export type Refusal =
   | "cooling-down"
   | "missing"
   | "over-quota"
+  | "pool-cooling-down"
+  | "pool-over-quota"
 
 /** What the gates ask of a request. */
 export interface Demand {
@@ -61,7 +64,15 @@ export const refusalOf = (deployment: Deployment, demand: Demand, now: number): 
   if (!cooldown.allows(now) || (told !== undefined && now < cooldown.opensAtForTold())) {
     return cooldown.isMissing(now) ? "missing" : "cooling-down"
   }
-  if (!deployment.quota.fits(now, demand.tokens)) return "over-quota"
+  const pool = deployment.pool?.cooldown
+  if (pool !== undefined && (!pool.allows(now) || (told !== undefined && now < pool.opensAtForTold()))) {
+    return "pool-cooling-down"
+  }
+  if (!deployment.quota.fits(now, demand.tokens)) {
+    return deployment.pool === undefined
+      ? "over-quota"
+      : "pool-over-quota"
+  }
   return undefined
 }
 
@@ -75,20 +86,24 @@ export const isFailing = (refusal: Refusal): boolean => refusal === "breaker-ope
 export const opensAt = (deployment: Deployment, refusal: Refusal, demand: Demand, now: number): number => {
   switch (refusal) {
     case "missing":
-    case "cooling-down": {
+    case "cooling-down":
+    case "pool-cooling-down": {
       const { scope, told } = demand
-      const { cooldown, quota } = deployment
+      const { cooldown, pool, quota } = deployment
       const opens = Math.max(told?.get(deployment) ?? 0, deployment.cooldownOf(scope)?.opensAt ?? 0)
       if (isEndpoint(scope)) return opens
-      const own = told === undefined ? cooldown.opensAt : cooldown.opensAtForTold()
+      const own = told === undefined
+        ? deployment.coolAt
+        : Math.max(cooldown.opensAtForTold(), pool?.cooldown.opensAtForTold() ?? 0)
       return Math.max(opens, own, now + quota.timeUntilFits(now, demand.tokens))
     }
     case "over-quota":
+    case "pool-over-quota":
       return now + deployment.quota.timeUntilFits(now, demand.tokens)
     // while its probe is out, nobody knows
     case "breaker-open":
       return deployment.breaker.openUntil > now
-        ? Math.max(deployment.breaker.openUntil, deployment.cooldown.opensAt)
+        ? Math.max(deployment.breaker.openUntil, deployment.coolAt)
         : Infinity
     case "resource-open":
       return deployment.resource.breaker.openUntil > now ? deployment.resource.breaker.openUntil : Infinity

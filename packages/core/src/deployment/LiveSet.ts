@@ -5,6 +5,8 @@
 import type { Config, DeploymentConfig, ResourceConfig } from "../config/Config.ts"
 import { Deployment } from "./Deployment.ts"
 import { Model } from "./Model.ts"
+import { Pool } from "./Pool.ts"
+import { Quota } from "./Quota.ts"
 import type { Resource } from "./Resource.ts"
 
 /** Name of a deployment that serves every model under the model's own name. */
@@ -22,6 +24,8 @@ export class LiveSet {
   readonly configs = new Map<string, DeploymentConfig>()
   /** A model outlives its last deployment: a request that waits meanwhile finds the one that is added next. */
   readonly models = new Map<string, Model>()
+  /** By name and model. */
+  readonly pools = new Map<string, Pool>()
   private readonly everywhere = new Model(EVERY_MODEL)
 
   constructor(settings: Config) {
@@ -29,20 +33,45 @@ export class LiveSet {
   }
 
   insert(config: DeploymentConfig, resource: Resource, addedAt: number, id?: string): Deployment {
-    const deployment = new Deployment(config, resource, this.settings, addedAt, id)
+    const pool = this.poolOf(config)
+    const [known] = pool?.members ?? []
+    const { rpm, tpm } = known === undefined ? config : this.configs.get(known.id)!
+    const own = { ...config, tpm: config.tpm ?? tpm, rpm: config.rpm ?? rpm }
+    const deployment = new Deployment(own, resource, this.settings, addedAt, id, pool)
     this.deployments.set(deployment.id, deployment)
-    this.configs.set(deployment.id, config)
+    this.configure(deployment.id, own)
     return deployment
   }
 
+  /** Its limits are those of all that share its quota. */
   configure(id: string, config: DeploymentConfig): void {
+    const deployment = this.deployments.get(id)!
     this.configs.set(id, config)
-    this.deployments.get(id)!.configure(config)
+    deployment.configure(config)
+    for (const { id: member } of deployment.pool?.members ?? []) {
+      const { rpm, tpm } = config
+      this.configs.set(member, { ...this.configs.get(member)!, tpm, rpm })
+    }
   }
 
   delete(id: string): void {
+    const deployment = this.deployments.get(id)!
     this.deployments.delete(id)
     this.configs.delete(id)
+    deployment.pool?.members.delete(deployment)
+  }
+
+  /** Pools of one name are one for each model. */
+  private poolOf({ model, pool: name }: DeploymentConfig): Pool | undefined {
+    if (name === undefined) return undefined
+    const key = `${name}\u0000${model}`
+    let pool = this.pools.get(key)
+    if (pool === undefined || pool.members.size === 0) {
+      const { health, quota } = this.settings
+      pool = new Pool(name, new Quota({ ...quota, provisioned: false }), health)
+      this.pools.set(key, pool)
+    }
+    return pool
   }
 
   serversOf(model: string): ReadonlyArray<Deployment> {

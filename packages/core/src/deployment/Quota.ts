@@ -59,8 +59,8 @@ export interface Reservation {
  * Options of a ledger. Limits are per minute; `undefined` is unknown, which gates nothing until the service tells.
  */
 export interface QuotaOptions {
-  readonly tpm: number | undefined
-  readonly rpm: number | undefined
+  readonly tpm?: number | undefined
+  readonly rpm?: number | undefined
   readonly provisioned: boolean
   /** Length, in milliseconds, of the shorter slice in which the service enforces its request limit. */
   readonly requestSlice: number
@@ -84,6 +84,8 @@ export class Quota {
    * A limit in requests alone is converted at Azure's ratio of 6 requests to 1,000 tokens.
    */
   capacity = NaN
+  /** The same as configured: equal in every process. */
+  configuredCapacity = NaN
   /** What was left by the service's own word, in the last answer that said so. */
   tokensRemaining: number | undefined
   requestsRemaining: number | undefined
@@ -99,8 +101,8 @@ export class Quota {
   private readonly sliceMillis: number
   private readonly provisioned: boolean
   private readonly headerMaxAge: number
-  private configuredTokens: number
-  private configuredRequests: number
+  private configuredTokens = Infinity
+  private configuredRequests = Infinity
   private toldTokens = Infinity
   private toldRequests = Infinity
   private doubtedUntil = -Infinity
@@ -114,13 +116,11 @@ export class Quota {
   private lastApplied = -Infinity
 
   constructor(options: QuotaOptions) {
-    this.configuredTokens = options.tpm ?? Infinity
-    this.configuredRequests = options.rpm ?? Infinity
     this.provisioned = options.provisioned
     this.sliceMillis = options.requestSlice
     this.slice = new SlidingWindow(SLICE_BUCKETS, Math.max(1, options.requestSlice / SLICE_BUCKETS))
     this.headerMaxAge = options.headerMaxAge
-    this.refresh()
+    if (options.tpm !== undefined || options.rpm !== undefined) this.configure(options.tpm, options.rpm)
   }
 
   /** Replaces the configured limits while running; what was used stays used. */
@@ -312,11 +312,8 @@ export class Quota {
     this.freeTokens = -1
     this.tokenLimit = Math.min(this.configuredTokens, this.toldTokens)
     this.requestLimit = Math.min(this.configuredRequests, this.toldRequests)
-    this.capacity = this.tokenLimit !== Infinity
-      ? this.tokenLimit
-      : this.requestLimit === Infinity
-      ? NaN
-      : this.requestLimit * TOKENS_PER_REQUEST
+    this.capacity = capacityOf(this.tokenLimit, this.requestLimit)
+    this.configuredCapacity = capacityOf(this.configuredTokens, this.configuredRequests)
   }
 
   /** A full look, remembered. */
@@ -361,6 +358,9 @@ export class Quota {
     return Math.max(1, Math.ceil((limit * this.sliceMillis) / WINDOW))
   }
 }
+
+const capacityOf = (tokens: number, requests: number): number =>
+  tokens !== Infinity ? tokens : requests === Infinity ? NaN : requests * TOKENS_PER_REQUEST
 
 const beyond = (limit: number, remaining: number | undefined, own: number): number =>
   remaining === undefined || limit === Infinity ? 0 : Math.max(0, limit - remaining - own)

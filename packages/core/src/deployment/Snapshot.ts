@@ -11,6 +11,8 @@ export interface DeploymentSnapshot {
   readonly resource: string
   readonly region: string | undefined
   readonly model: string
+  /** The pool whose quota it draws on, if it shares one: tokens, requests and utilisation are then the pool's. */
+  readonly pool: string | undefined
   readonly tier: number
   readonly weight: number
   readonly provisioned: boolean
@@ -102,6 +104,7 @@ const snapshotOf = (deployment: Deployment, now: number): DeploymentSnapshot => 
     resource: deployment.resource.name,
     region: deployment.resource.region,
     model: deployment.model,
+    pool: deployment.pool?.name,
     tier: deployment.tier,
     weight: deployment.weight,
     provisioned: deployment.provisioned,
@@ -138,9 +141,10 @@ export const stateOf = (
       return { state: breaker.state, reason: breaker.reason, opensIn: Math.max(0, breaker.openUntil - now) }
     }
   }
-  const { cooldown } = deployment
-  return now < cooldown.endsAt
-    ? { state: "cooling-down", reason: cooldown.reason, opensIn: cooldown.endsAt - now }
+  const { cooldown, pool } = deployment
+  const longest = pool !== undefined && pool.cooldown.endsAt > cooldown.endsAt ? pool.cooldown : cooldown
+  return now < longest.endsAt
+    ? { state: "cooling-down", reason: longest.reason, opensIn: longest.endsAt - now }
     : { state: "healthy", reason: undefined, opensIn: undefined }
 }
 

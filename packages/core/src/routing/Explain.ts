@@ -76,7 +76,8 @@ const stateOf = (
   tier: deployment.tier,
   refusal: refusalOf(deployment, query.demand, now),
   isTried: query.tried.has(deployment),
-  capacity: deployment.quota.capacity > 0 ? deployment.quota.capacity : undefined,
+  pool: deployment.pool?.name,
+  capacity: deployment.capacity > 0 ? deployment.capacity : undefined,
   weight: deployment.weight,
   warmth: deployment.warmth(now),
   utilisation: deployment.quota.utilisation(now),
@@ -135,6 +136,7 @@ const frozen = (state: ExplainedDeployment): Deployment =>
     inFlight: state.inFlight,
     waiting: state.waiting,
     warmth: () => state.warmth,
-    quota: { capacity: state.capacity ?? NaN, utilisation: () => state.utilisation },
+    capacity: state.capacity ?? NaN,
+    quota: { utilisation: () => state.utilisation },
     slowness: () => state.latency
   }) as unknown as Deployment

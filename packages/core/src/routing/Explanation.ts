@@ -29,7 +29,9 @@ export interface ExplainedDeployment {
   readonly isTried: boolean
   /** Whether the policy compared it, rather than only drawing among its like. */
   readonly isCompared: boolean
-  /** Tokens a minute, or `undefined` when no limit is known. */
+  /** The pool whose quota it draws on, if it shares one. */
+  readonly pool: string | undefined
+  /** Tokens a minute, its part where it shares a quota, or `undefined` when no limit is known. */
   readonly capacity: number | undefined
   readonly weight: number
   /** Share of its weight while it comes back. */
@@ -102,6 +104,10 @@ const load = ({ latency, utilisation, waiting, warmth }: ExplainedDeployment): s
   `${percent(utilisation)} of its quota, ${latency.toFixed(1)} x the usual latency, ${waiting} waiting`
   + (warmth < 1 ? `, back at ${percent(warmth)} of its weight` : "")
 
+/** What refused it, and of which pool. */
+const refusalIn = ({ pool, refusal }: ExplainedDeployment): string =>
+  pool !== undefined && refusal?.startsWith("pool-") === true ? `${refusal}, pool ${pool}` : String(refusal)
+
 const reasons: Readonly<Record<Because, string>> = {
   policy: "the policy preferred it",
   "only-candidate": "no other passed",
@@ -129,7 +135,9 @@ const describe = (explanation: Explanation): string => {
     parts.push(`${won.id} of tier ${won.tier} (${load(won)}), because ${reasons[because]}${against}.`)
   }
   const refused = deployments.filter(({ refusal }) => refusal !== undefined)
-  if (refused.length > 0) parts.push(`Refused: ${refused.map(({ id, refusal }) => `${id} (${refusal})`).join(", ")}.`)
+  if (refused.length > 0) {
+    parts.push(`Refused: ${refused.map((other) => `${other.id} (${refusalIn(other)})`).join(", ")}.`)
+  }
   const tried = deployments.filter((other) => other.isTried && other !== won)
   if (tried.length > 0) parts.push(`Tried before: ${tried.map(({ id }) => id).join(", ")}.`)
   const passing = deployments.filter(({ refusal }) => won !== undefined && refusal === undefined)

@@ -36,9 +36,9 @@ export class Candidate {
     return this.deployment.id
   }
 
-  /** Tokens a minute, from configuration or the service's word; `NaN` when unknown. */
+  /** Tokens a minute, from configuration or the service's word: its part, where it shares a quota. `NaN` when unknown. */
   get capacity(): number {
-    return this.deployment.quota.capacity
+    return this.deployment.capacity
   }
 
   get weight(): number {
@@ -91,7 +91,7 @@ const fillShares = (candidates: ReadonlyArray<Candidate>): number => {
   const now = length === 0 ? 0 : candidates[0]!.now
   for (let i = 0; i < length; i++) {
     const { deployment } = candidates[i]!
-    const { capacity } = deployment.quota
+    const { capacity } = deployment
     const factor = deployment.weight * deployment.warmth(now)
     // an unknown capacity is marked by a negative share
     if (capacity > 0) {
@@ -148,7 +148,7 @@ export interface TwoChoices extends Policy {
  *
  * With `w = latency x (1 + waiting / share)`, the share relative to the candidates' mean: one that is slower by a factor
  * of four is left, whatever the quotas, since to send it what the fast ones have no room for makes it slower still.
- * Else, one hot: the cold one. Both hot: the lower utilisation. Both cold: the lower
+ * Else, one hot: the cold one. Both hot: the lower utilisation, and where they share a quota the lower `w`. Both cold: the lower
  * `w / (1.02 - max(utilisation, 0.6))^2`. Ties are random.
  *
  * The same candidate may be drawn twice: it is then taken, unless another is cold where it is hot, or clearly better.
@@ -165,7 +165,8 @@ export const powerOfTwoChoices = (hot: number): TwoChoices => {
     if (ua > hot || ub > hot) {
       if (ua > hot && ub > hot) {
         if (isTwice) return a
-        return ua === ub ? either(a, b, random) : ua < ub ? a : b
+        if (ua !== ub) return ua < ub ? a : b
+        return wa === wb ? either(a, b, random) : wa < wb ? a : b
       }
       return ua > hot ? b : a
     }

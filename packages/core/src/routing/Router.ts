@@ -237,16 +237,19 @@ const isSlow = (candidate: Candidate): boolean => candidate.deployment.isFarSlow
 /** Of the candidates of the choice in hand. */
 let utilisations = new Float64Array(64)
 
-/** Fills `utilisations`, and returns their mean. */
+/** Fills `utilisations`, and returns their mean, in which a quota that several share counts once. */
 const fillUtilisations = (candidates: ReadonlyArray<Candidate>): number => {
   const { length } = candidates
   if (utilisations.length < length) utilisations = new Float64Array(length * 2)
   let sum = 0
+  let quotas = 0
   for (let i = 0; i < length; i++) {
+    const part = 1 / candidates[i]!.deployment.sharers
     utilisations[i] = candidates[i]!.utilisation
-    sum += utilisations[i]!
+    sum += part * utilisations[i]!
+    quotas += part
   }
-  return sum / length
+  return sum / quotas
 }
 
 const explainNone = (query: Query, now: number): NoCandidate => {
@@ -270,8 +273,8 @@ const explainNone = (query: Query, now: number): NoCandidate => {
     if (!isFailing(refusal)) continue
     failing++
     // what was not tried yet comes first; a time that the service set is not broken even now
-    if (!deployment.cooldown.allows(now)) {
-      betOpens = Math.min(betOpens, deployment.cooldown.opensAt)
+    if (!deployment.isCool(now)) {
+      betOpens = Math.min(betOpens, deployment.coolAt)
       continue
     }
     const preference = Math.min(opens, FAR) + (query.tried.has(deployment) ? 2 * FAR : 0)

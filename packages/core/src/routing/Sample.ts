@@ -26,13 +26,13 @@ export class Sample {
 
   private constructor(deployments: ReadonlyArray<Deployment>, builtAt: number) {
     const members = deployments.filter(({ tier }) => tier === deployments[0]!.tier)
-    const known = members.map(({ quota }) => quota.capacity).filter((capacity) => capacity > 0)
+    const known = members.map((member) => member.capacity).filter((capacity) => capacity > 0)
     const mean = known.length === 0 ? 1 : known.reduce((sum, capacity) => sum + capacity) / known.length
     this.members = members
     this.sums = new Float64Array(members.length)
     this.builtAt = builtAt
     let sum = 0
-    members.forEach(({ quota: { capacity }, weight }, i) => {
+    members.forEach(({ capacity, weight }, i) => {
       sum += (capacity > 0 ? capacity : mean) * weight
       this.sums[i] = sum
     })

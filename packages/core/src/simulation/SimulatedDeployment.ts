@@ -7,6 +7,7 @@ import type { ErrorName } from "./SimulatedErrors.ts"
 import * as Fault from "./SimulatedFault.ts"
 import { defaultLatency, type SimulatedLatency, type SimulatedReply } from "./SimulatedGeneration.ts"
 import * as Limiter from "./SimulatedLimiter.ts"
+import type { SimulatedPool } from "./SimulatedPool.ts"
 import type { Json } from "./SimulatedPrompt.ts"
 import type { Operation } from "./SimulatedRoute.ts"
 
@@ -17,6 +18,8 @@ export interface DeploymentOptions extends Limiter.LimiterOptions {
   readonly name: string
   /** The model that answers name. Default: the deployment's name. */
   readonly model?: string | undefined
+  /** A quota that it shares with deployments of other resources, in place of limits of its own. */
+  readonly pool?: SimulatedPool | undefined
   /** Prompt and output together. Default 128,000. Often shorter on provisioned deployments. */
   readonly contextTokens?: number | undefined
   /** What admission adds for a request without an output limit. Default 16; provisioned: the mean output. */
@@ -125,7 +128,8 @@ export const make = (
     contextTokens: options.contextTokens ?? 128_000,
     charactersPerToken: options.charactersPerToken ?? 4,
     meanTokens: options.outputTokens ?? 120,
-    limiter: Limiter.make({ ...options, phaseMs: options.phaseMs ?? hash(`${resource}/${options.name}`) % 60_000 }),
+    limiter: options.pool?.limiter
+      ?? Limiter.make({ ...options, phaseMs: options.phaseMs ?? hash(`${resource}/${options.name}`) % 60_000 }),
     cache: cache ?? Cache.make({ idleMs: options.cacheIdleMs }),
     faults: Fault.makeSet(),
     counters: {

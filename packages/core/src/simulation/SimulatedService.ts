@@ -215,12 +215,13 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
       apiVersion: overrides?.apiVersion,
       region: options.region,
       apiKey: accepted.apiKey,
-      deployments: options.deployments.map(({ model, name, provisioned, rpm, tpm }) => ({
+      deployments: options.deployments.map(({ model, name, pool, provisioned, rpm, tpm }) => ({
         name,
         model,
         provisioned,
-        tpm,
-        rpm
+        pool: pool?.options.name,
+        tpm: pool === undefined ? tpm : pool.options.tpm,
+        rpm: pool === undefined ? rpm : pool.options.rpm
       }))
     }),
     accepts: (headers) => accepts(headers),

@@ -1,0 +1,29 @@
+/**
+ * A quota that several deployments of a model draw on: a subscription's, over all its regions. It has one ledger and one
+ * cooldown; health, latency and caches stay each deployment's own.
+ *
+ * A 429 of a member may be of the pool or of that deployment alone. What words and headers do not tell is tried, as any
+ * time to wait in doubt is: where another member answers, it was that deployment's own.
+ */
+import { Cooldown, type CooldownOptions } from "./Cooldown.ts"
+import type { Deployment } from "./Deployment.ts"
+import type { Quota } from "./Quota.ts"
+
+/**
+ * Live state of a pool. Times are milliseconds of a monotonic clock.
+ */
+export class Pool {
+  readonly name: string
+  readonly quota: Quota
+  readonly cooldown: Cooldown
+  readonly members = new Set<Deployment>()
+  /** Whether nobody configured it: its members' counters were seen to fall together. */
+  readonly isFound: boolean
+
+  constructor(name: string, quota: Quota, health: CooldownOptions, isFound = false) {
+    this.name = name
+    this.quota = quota
+    this.cooldown = new Cooldown(health)
+    this.isFound = isFound
+  }
+}
