@@ -29,7 +29,7 @@ const apart = (...thousands: ReadonlyArray<number>): ReadonlyArray<Place> =>
   thousands.map((tpm, i) => ({ name: `d${i}`, resource: `r${i}`, tpm: tpm * 1000 }))
 
 const equal = apart(200, 200, 200, 200, 200, 200)
-const pooled = apart(600, 600, 600, 600, 600).map((place) => ({ ...place, isPooled: true }))
+const pooled = apart(600, 600, 600, 600, 600).map((place): Place => Object.assign({ isPooled: true }, place))
 const unequal = apart(480, 340, 190, 120, 50, 50)
 
 /** A fault in the middle third. */

@@ -171,11 +171,14 @@ export const headroom = (of: "tokens" | "requests", by: Grouping): Expression =>
     ? [observed.tokenLimit, observed.tokenUtilisation]
     : [observed.requestLimit, observed.requestUtilisation]
   const each: Grouping = ["deployment", ...by]
-  const limits = aggregate("max", series(limit), each)
+  const limits = aggregate("max", series(limit), [...each, "quota"])
   const left = promql`clamp_min(1 - ${aggregate("max", series(utilisation), each)}, 0)`
   // processes need not agree: one that sends nothing there does not notice
   const isUp = aggregate("avg", series(observed.state, { state: "healthy" }), each)
-  return promql`${aggregate("sum", promql`${limits} * ${left} * ${isUp}`, by)} / ${aggregate("sum", limits, by)}`
+  const open = promql`${limits} * on (${labels(each)}) group_left () (${left} * ${isUp})`
+  // a quota that several share is there once, whichever of them is up
+  const ofQuotas = (expression: Expression) => aggregate("sum", aggregate("max", expression, [...by, "quota"]), by)
+  return promql`${ofQuotas(open)} / ${ofQuotas(limits)}`
 }
 
 /** What answers cost an hour, in USD. */
@@ -573,8 +576,8 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
           width: 24,
           queries: [
             query(
-              legend`${"deployment"}: tier ${"tier"}, ${"region"}, provisioned ${"provisioned"}`,
-              maxOf(observed.info, ["deployment", "model", "region", "tier", "provisioned"])
+              legend`${"deployment"}: tier ${"tier"}, ${"region"}, provisioned ${"provisioned"}, quota of ${"quota"}`,
+              maxOf(observed.info, ["deployment", "model", "region", "tier", "provisioned", "quota"])
             )
           ]
         },

@@ -1,7 +1,7 @@
 import * as SimulatedPool from "#core/simulation/SimulatedPool"
 import { assert, describe, it } from "@effect/vitest"
 import { type ConfigInput, Deployments, LoadBalancer } from "@evenkeel/core"
-import { Effect, Exit, Layer } from "effect"
+import { Effect, Exit, Layer, Random } from "effect"
 import { TestClock } from "effect/testing"
 import {
   answer,
@@ -19,6 +19,8 @@ import {
   settle,
   stateOf
 } from "../../support/Balanced.ts"
+
+type ResourceInput = ConfigInput["resources"][number]
 
 const names = ["east", "north", "south"]
 
@@ -38,6 +40,15 @@ const askTimes = (times: number, tokens: number) =>
     const lb = yield* LoadBalancer
     for (let i = 0; i < times; i++) yield* settle(lb.chat(asking(tokens)))
   })
+
+/** Five requests of different sizes a second, for 100 s. */
+const keepAsking = Effect.gen(function*() {
+  const lb = yield* LoadBalancer
+  for (let i = 0; i < 500; i++) {
+    yield* Effect.forkChild(lb.chat(asking(100 + (i * 7919) % 1900)), { startImmediately: true })
+    yield* TestClock.adjust(200)
+  }
+})
 
 const sum = (counts: Readonly<Record<string, number>>, of: (name: string) => boolean) =>
   Object.entries(counts).reduce((all, [name, count]) => of(name) ? all + count : all, 0)
@@ -182,6 +193,49 @@ describe("LoadBalancer pools", () => {
     )
   })
 
+  it.effect("a pool that nobody configured is found, told of once for each member, and acted on", () => {
+    const one = pooled({ tpm: 600_000 }, 0, { unlimited: true, failover: { maxWait: 0 } })
+    return run(
+      one,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const events = yield* listen
+        yield* keepAsking
+        const changes = heard(events, "PoolChanged")
+        assert.deepStrictEqual(
+          changes.flatMap(({ joined }) => joined).toSorted(),
+          names.map((name) => `${name}/gpt-4o`)
+        )
+        assert.deepStrictEqual(changes.flatMap(({ left }) => left), [])
+        const pools = yield* Effect.forEach(names, (name) => Effect.map(stateOf(name), ({ pool }) => pool))
+        assert.deepStrictEqual(pools, names.map(() => changes[0]!.pool))
+        one.services["east"]!.consume("gpt-4o", 600_000, 1, 100_000)
+        const error = yield* failure(lb.chat(hello))
+        assert.strictEqual(routeOf(error).length, 1)
+      })
+    )
+  })
+
+  it.effect("deployments that are configured to share with nobody are left alone", () => {
+    const one = pooled({ tpm: 600_000 }, 0, { unlimited: true })
+    const resources = names.map((name): ResourceInput => ({
+      name,
+      provider: "azure",
+      endpoint: `https://${name}.openai.azure.com`,
+      apiKey: `${name}-key`,
+      deployments: [{ name: "gpt-4o", pool: name }]
+    }))
+    return Effect.gen(function*() {
+      const events = yield* listen
+      yield* keepAsking
+      assert.isAbove(one.sends.length, 400)
+      assert.deepStrictEqual(heard(events, "PoolChanged"), [])
+    }).pipe(
+      Effect.provide(LoadBalancer.layer({ resources }).pipe(Layer.provide(one.transport))),
+      Random.withSeed(1)
+    )
+  })
+
   it.effect("members that are removed take nothing of the pool with them", () => {
     const one = pooled({ tpm: 10_000 }, 0, { failover: { maxWait: 0 } })
     return run(
@@ -212,7 +266,7 @@ describe("LoadBalancer pools", () => {
   })
 
   it.effect("a limit that one member gives holds for those that give none, and for who joins later", () => {
-    const east: ConfigInput["resources"][number] = {
+    const east: ResourceInput = {
       name: "east",
       provider: "azure",
       endpoint: "https://east.openai.azure.com",

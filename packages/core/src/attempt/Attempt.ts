@@ -10,6 +10,9 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Tracer from "effect/Tracer"
 import { CredentialError } from "../deployment/Credential.ts"
+import type { Deployment } from "../deployment/Deployment.ts"
+import type { PoolChanged } from "../deployment/DeploymentEvent.ts"
+import type { PoolChange } from "../deployment/PoolFinder.ts"
 import { parseRateLimits } from "../deployment/RateLimitHeaders.ts"
 import { isRecord, type LlmRequest } from "../request/LlmRequest.ts"
 import { isEndpoint } from "../request/Scope.ts"
@@ -129,6 +132,8 @@ export class Attempt extends AttemptRecord implements Source {
     if (request.scope === undefined || (!isEndpoint(request.scope) && response.status !== 429)) {
       this.limits = parseRateLimits(response.headers)
       this.deployment.quota.observe(this.limits, permit.reservation, this.now, response.status === 429)
+      const pools = this.plan.group.pools.heard(permit, this.limits, this.now)
+      if (pools !== undefined) tellPool(this, pools)
     }
     if (response.status < 200 || response.status > 299) return this.receiveError(response)
     if (request.operation === "other") return this.receiveRaw(response)
@@ -337,4 +342,14 @@ export class Attempt extends AttemptRecord implements Source {
     this.open?.abort()
     return this as AttemptRecord as AttemptFailure
   }
+}
+
+const idsOf = (deployments: ReadonlyArray<Deployment>) => deployments.map(({ id }) => id)
+
+const tellPool = (
+  { environment: { events }, plan: { group: { model } }, wallNow: at }: Attempt,
+  { joined, left, pool: { name: pool } }: PoolChange
+): void => {
+  if (!events.hasTroubleListeners) return
+  events.emit<PoolChanged>({ _tag: "PoolChanged", at, model, pool, joined: idsOf(joined), left: idsOf(left) })
 }

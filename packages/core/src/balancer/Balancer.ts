@@ -123,6 +123,7 @@ export class Balancer {
     const { epoch } = breaker
     const { epoch: resourceEpoch } = resource.breaker
     const permit = deployment.enter(now, tokens, call.expected, call.latencyKind, request.scope)
+    group.pools.send(permit)
     // a breaker changes its state on entry only where this is its probe
     if (breaker.epoch !== epoch) narrator.halfOpened("deployment", deployment.id)
     if (resource.breaker.epoch !== resourceEpoch) narrator.halfOpened("resource", resource.name)

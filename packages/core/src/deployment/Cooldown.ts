@@ -45,7 +45,7 @@ const MIN_GROWN = 1000
  * Cooldown of one deployment. Times are milliseconds of a monotonic clock.
  */
 export class Cooldown {
-  private readonly options: CooldownOptions
+  readonly options: CooldownOptions
   private begunAt = 0
   private until = 0
   private probeAt = 0

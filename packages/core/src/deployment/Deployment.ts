@@ -23,6 +23,8 @@ export interface Permit {
   readonly deployment: Deployment
   readonly reservation: Reservation
   readonly startedAt: number
+  /** Which send of its model it is, where that is counted. */
+  serial: number | undefined
   /** Milliseconds that its first token, or its answer, is expected to take; `Infinity` when nobody knows. */
   readonly expected: number
   /** What it is timed as. */
@@ -101,6 +103,8 @@ export class Deployment {
   place: Place
   /** Prices of its own, which come before any table's. */
   readonly price: PriceList | undefined
+  /** Its limits as configured, whatever those of a pool are. */
+  private limits: Pick<DeploymentConfig, "tpm" | "rpm">
   /** Attempts that have entered and not left. */
   inFlight = 0
   /** Attempts in flight whose first byte has not come. */
@@ -147,6 +151,7 @@ export class Deployment {
     this.place = { ...resource.place, tier: config.tier }
     this.price = config.price
     this.quota = pool?.quota ?? new Quota({ ...settings.quota, provisioned: config.provisioned })
+    this.limits = config
     this.quota.configure(config.tpm, config.rpm)
     if (pool !== undefined) this.join(pool)
     this.breaker = new Breaker(settings.health)
@@ -162,6 +167,7 @@ export class Deployment {
     this.tier = config.tier
     this.weight = config.weight
     this.place = { ...this.place, tier: config.tier }
+    this.limits = config
     this.quota.configure(config.tpm, config.rpm)
   }
 
@@ -171,6 +177,14 @@ export class Deployment {
     this.pool = pool
     this.quota = pool.quota
     pool.members.add(this)
+  }
+
+  /** It has a quota of its own after all, in which for now as much is in use. */
+  leavePool(now: number): void {
+    this.pool?.members.delete(this)
+    this.pool = undefined
+    this.quota = this.quota.copy(now)
+    this.quota.configure(this.limits.tpm, this.limits.rpm)
   }
 
   /** Deployments that share its quota, itself included. */
@@ -183,9 +197,9 @@ export class Deployment {
     return this.quota.capacity / this.sharers
   }
 
-  /** The same as configured, equal in every process: what rendezvous hashing weighs by. */
+  /** The same as configured, equal in every process: what rendezvous hashing weighs by. What was found, others need not know. */
   get configuredCapacity(): number {
-    return this.quota.configuredCapacity / this.sharers
+    return this.quota.configuredCapacity / (this.pool?.isFound === true ? 1 : this.sharers)
   }
 
   /** Whether no time is set before which it, or its pool, is to be left alone; or one may try. */
@@ -249,6 +263,7 @@ export class Deployment {
       deployment: this,
       reservation,
       startedAt: now,
+      serial: undefined,
       expected,
       kind,
       // an endpoint says nothing of any deployment, so it is no probe

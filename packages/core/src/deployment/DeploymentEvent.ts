@@ -60,6 +60,21 @@ export interface Outlier {
   readonly share: number
 }
 
+/**
+ * Deployments that were not configured so share a quota: what is left of it falls for all of them at once. From now on they
+ * are a pool, until their counters show otherwise. Say `pool` in the configuration, and none has to be found.
+ */
+export interface PoolChanged {
+  readonly _tag: "PoolChanged"
+  readonly at: number
+  readonly model: string
+  /** Name of the pool: the id of one of its deployments. */
+  readonly pool: string
+  /** Deployments that were found to belong to it, or not to. */
+  readonly joined: ReadonlyArray<string>
+  readonly left: ReadonlyArray<string>
+}
+
 /** The live set changed. */
 export interface MembershipChanged {
   readonly _tag: "MembershipChanged"
@@ -76,4 +91,5 @@ export type DeploymentEvent =
   | CooledDown
   | DeploymentMissing
   | Outlier
+  | PoolChanged
   | MembershipChanged

@@ -59,6 +59,7 @@ export class LiveSet {
     this.deployments.delete(id)
     this.configs.delete(id)
     deployment.pool?.members.delete(deployment)
+    this.models.get(deployment.model)?.pools.forget(deployment)
   }
 
   /** Pools of one name are one for each model. */

@@ -5,6 +5,7 @@
 import { TokenEstimate } from "../request/PromptSize.ts"
 import type { Deployment, Permit } from "./Deployment.ts"
 import { ExpectedLatency, FAR_SLOWER } from "./Latency.ts"
+import { PoolFinder } from "./PoolFinder.ts"
 import { WaitingLine } from "./WaitingLine.ts"
 import { evenly, type Evidence, REMEMBERED_FOR, type Worse } from "./Witnesses.ts"
 
@@ -30,6 +31,8 @@ export class Model {
   untold = 0
   /** Requests that wait for a deployment to come back. */
   readonly line = new WaitingLine()
+  /** Whether its deployments share quotas. */
+  readonly pools = new PoolFinder()
   private doubtfulUntil = -Infinity
   private illAt = -Infinity
   /** In order of tier. Replaced whole when the set changes. */

@@ -53,6 +53,8 @@ export interface Reservation {
   readonly isTrial: boolean
   /** Another deployment of the service took it over: this one counts nothing. */
   spilled: boolean
+  /** Whether the service surely did not count it. */
+  isRefunded: boolean
 }
 
 /**
@@ -99,8 +101,7 @@ export class Quota {
   private readonly requests = new SlidingWindow(WINDOW / BUCKET, BUCKET)
   private readonly slice: SlidingWindow
   private readonly sliceMillis: number
-  private readonly provisioned: boolean
-  private readonly headerMaxAge: number
+  private readonly options: QuotaOptions
   private configuredTokens = Infinity
   private configuredRequests = Infinity
   private toldTokens = Infinity
@@ -116,10 +117,9 @@ export class Quota {
   private lastApplied = -Infinity
 
   constructor(options: QuotaOptions) {
-    this.provisioned = options.provisioned
+    this.options = options
     this.sliceMillis = options.requestSlice
     this.slice = new SlidingWindow(SLICE_BUCKETS, Math.max(1, options.requestSlice / SLICE_BUCKETS))
-    this.headerMaxAge = options.headerMaxAge
     if (options.tpm !== undefined || options.rpm !== undefined) this.configure(options.tpm, options.rpm)
   }
 
@@ -128,6 +128,34 @@ export class Quota {
     this.configuredTokens = tpm ?? Infinity
     this.configuredRequests = rpm ?? Infinity
     this.refresh()
+  }
+
+  /** Takes over what is in use of another ledger that is found to be of the same quota. Others' use is told by the next answer. */
+  absorb(other: Quota, now: number): void {
+    this.tokens.absorb(other.tokens, now)
+    this.requests.absorb(other.requests, now)
+    this.slice.absorb(other.slice, now)
+    this.configuredTokens = Math.min(this.configuredTokens, other.configuredTokens)
+    this.configuredRequests = Math.min(this.configuredRequests, other.configuredRequests)
+    this.toldTokens = Math.min(this.toldTokens, other.toldTokens)
+    this.toldRequests = Math.min(this.toldRequests, other.toldRequests)
+    this.othersTokens.observe(0, now)
+    this.othersRequests.observe(0, now)
+    // what was sent before did not know of the other's
+    this.lastApplied = now
+    this.refresh()
+  }
+
+  /** Another one of which as much is in use. */
+  copy(now: number): Quota {
+    const copy = new Quota(this.options)
+    copy.tokens.absorb(this.tokens, now)
+    copy.requests.absorb(this.requests, now)
+    copy.slice.absorb(this.slice, now)
+    copy.toldTokens = this.toldTokens
+    copy.toldRequests = this.toldRequests
+    copy.refresh()
+    return copy
   }
 
   /** Tokens of the last minute: ours, and what other clients were seen to use. */
@@ -163,7 +191,7 @@ export class Quota {
   /** The scarcer of both quotas as a share used; above 1 when the service counted past it. 0 when no limit is known. */
   utilisation(now: number): number {
     const used = Math.max(this.tokensUsed(now) / this.tokenLimit, this.requestsUsed(now) / this.requestLimit)
-    return now - this.toldUtilisationAt <= this.headerMaxAge ? Math.max(used, this.toldUtilisation) : used
+    return now - this.toldUtilisationAt <= this.options.headerMaxAge ? Math.max(used, this.toldUtilisation) : used
   }
 
   /** Whether so many tokens and one request may be sent now. Exactly reaching a limit is allowed. */
@@ -215,7 +243,8 @@ export class Quota {
       ownTokens: this.tokens.sum(now),
       ownRequests: this.requests.sum(now),
       isTrial,
-      spilled: false
+      spilled: false,
+      isRefunded: false
     }
   }
 
@@ -227,7 +256,7 @@ export class Quota {
     if (reservation.spilled) return this.refund(reservation, now)
     if (used === undefined) return
     const delta = Math.min(Math.ceil(used), MAX_CHARGE) - reservation.tokens
-    if (delta <= 0 && !this.provisioned) return
+    if (delta <= 0 && !this.options.provisioned) return
     this.tokens.amend(now, reservation.bucket, delta)
     // a bound from below: what comes back may have left the window already
     if (delta > 0) this.freeTokens -= delta
@@ -235,6 +264,7 @@ export class Quota {
 
   /** Ends a reservation that the service surely did not count: it never arrived, or was throttled. */
   refund(reservation: Reservation, now: number): void {
+    reservation.isRefunded = true
     this.tokens.amend(now, reservation.bucket, -reservation.tokens)
     this.requests.amend(now, reservation.bucket, -reservation.requests)
     this.slice.amend(now, reservation.slice, -reservation.requests)
@@ -259,7 +289,7 @@ export class Quota {
     const isTold = limits.limitTokens !== undefined || limits.limitRequests !== undefined
     if (!isRefusal && reservation.isTrial && !isTold) return this.doubt(now)
     if (isRefusal && now < this.doubtedUntil) return
-    if (reservation.sentAt < this.lastApplied || now - reservation.sentAt > this.headerMaxAge) return
+    if (reservation.sentAt < this.lastApplied || now - reservation.sentAt > this.options.headerMaxAge) return
     this.lastApplied = reservation.sentAt
     if (limits.limitTokens !== undefined && limits.limitTokens >= 1) this.toldTokens = limits.limitTokens
     if (limits.limitRequests !== undefined && limits.limitRequests >= 1) this.toldRequests = limits.limitRequests

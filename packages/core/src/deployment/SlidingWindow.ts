@@ -62,6 +62,14 @@ export class SlidingWindow {
     this.buckets[index] = amended
   }
 
+  /** Adds what another window of the same width holds. */
+  absorb(other: SlidingWindow, now: number): void {
+    this.advance(now)
+    other.advance(now)
+    for (let i = 0; i < this.buckets.length; i++) this.buckets[i]! += other.buckets[i]!
+    this.total += other.total
+  }
+
   private advance(now: number): void {
     if (now < this.headEnds) return
     const at = Math.floor(now / this.width)

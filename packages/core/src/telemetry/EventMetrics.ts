@@ -164,6 +164,7 @@ export class EventMetrics {
         return this.meter.distribution(counted.checkDuration, [resource, outcome]).record(duration / 1000)
       }
       case "MembershipChanged":
+      case "PoolChanged":
       case "Waiting":
         return
     }

@@ -76,6 +76,13 @@ export class Logs {
         } % of its requests fared well of late`
         return { level: "Warn", message, annotations: { deployment, reason, cure: cureOf(reason) } }
       }
+      case "PoolChanged": {
+        const { joined, left, model, pool } = event
+        const message = joined.length > 0
+          ? `${joined.join(", ")} of ${model} share one quota, of the pool ${pool}; give them the same \`pool\``
+          : `${left.join(", ")} of ${model} did not share the quota of the pool ${pool} after all`
+        return { level: "Warn", message, annotations: { model, pool } }
+      }
       case "MembershipChanged": {
         const { change, deployment } = event
         const message = `${deployment} ${change === "draining" ? "is draining" : `was ${change}`}`

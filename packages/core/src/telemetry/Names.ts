@@ -23,6 +23,7 @@ export const attributes = {
   api: "evenkeel.operation",
   streamed: "evenkeel.streamed",
   provisioned: "evenkeel.provisioned",
+  quota: "evenkeel.quota",
   outcome: "evenkeel.outcome",
   limitedBy: "evenkeel.limited_by",
   role: "evenkeel.attempt.role",
@@ -413,7 +414,7 @@ export const observed = {
     "evenkeel.deployment.info",
     "{deployment}",
     "1 for each deployment, with what it is: to be multiplied with what is told of it.",
-    [...place, "provisioned"]
+    [...place, "provisioned", "quota"]
   ),
   quotaWait: gauge(
     "evenkeel.deployment.time_to_quota",
@@ -460,14 +461,15 @@ export const observed = {
   tokenLimit: gauge(
     "evenkeel.deployment.token.limit",
     "{token}",
-    "Tokens a minute in force: configured, or told by the service. Only where one is known.",
-    ["deployment", "region", "model"]
+    "Tokens a minute in force: configured, or told by the service; of the whole pool, where several share a quota. " +
+      "Only where one is known.",
+    ["deployment", "region", "model", "quota"]
   ),
   requestLimit: gauge(
     "evenkeel.deployment.request.limit",
     "{request}",
     "Requests a minute in force. Only where a limit is known.",
-    ["deployment", "region", "model"]
+    ["deployment", "region", "model", "quota"]
   ),
   tokensUsed: gauge(
     "evenkeel.deployment.token.usage",

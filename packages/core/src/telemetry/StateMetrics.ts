@@ -97,6 +97,9 @@ export class StateMetrics {
       case "MembershipChanged":
         if (event.change === "updated") this.forget()
         return this.refresh()
+      case "PoolChanged":
+        this.forget()
+        return this.refresh()
       case "AttemptEnded": {
         const { attempt: { deployment: id }, model } = event
         // without it, to ask for the group would have a wildcard become a deployment
@@ -125,7 +128,7 @@ export class StateMetrics {
     this.own.stop()
   }
 
-  /** A tier is a label, and a limit may be known no more. */
+  /** A tier is a label, and so is whose quota it is; and a limit may be known no more. */
   private forget(): void {
     for (const gauges of this.deployments.values()) gauges.stop()
   }
@@ -193,12 +196,13 @@ export class StateMetrics {
   private deployment(deployment: Deployment, gauges: Gauges): void {
     const { now } = this.state
     const { id, model, place: { region, resource, tier }, quota } = deployment
+    const owner = deployment.pool?.name ?? id
     for (const state of states) {
       const labels = [id, resource, region, String(tier), model, state]
       gauges.observe(observed.state, labels, () => stateOf(deployment, now()).state === state ? 1 : 0)
     }
     const provisioned = String(deployment.provisioned)
-    gauges.observe(observed.info, [id, resource, region, String(tier), model, provisioned], () => 1)
+    gauges.observe(observed.info, [id, resource, region, String(tier), model, provisioned, owner], () => 1)
     const labels = [id, region, model]
     gauges.observe(observed.quotaWait, labels, () => quota.timeUntilFits(now(), 1) / 1000)
     gauges.observe(observed.recovery, [id, model], () => (stateOf(deployment, now()).opensIn ?? 0) / 1000)
@@ -221,15 +225,16 @@ export class StateMetrics {
   }
 
   /** Limits, and what is left of them, where they have become known. */
-  private limits({ id, model, place: { region }, quota }: Deployment, gauges: Gauges): void {
+  private limits({ id, model, place: { region }, pool, quota }: Deployment, gauges: Gauges): void {
     const { now } = this.state
     const labels = [id, region, model]
+    const owner = pool?.name ?? id
     if (quota.tokenLimit !== Infinity && !gauges.has(observed.tokenLimit)) {
-      gauges.observe(observed.tokenLimit, labels, () => quota.tokenLimit)
+      gauges.observe(observed.tokenLimit, [...labels, owner], () => quota.tokenLimit)
       gauges.observe(observed.tokenUtilisation, labels, () => quota.tokensUsed(now()) / quota.tokenLimit)
     }
     if (quota.requestLimit !== Infinity && !gauges.has(observed.requestLimit)) {
-      gauges.observe(observed.requestLimit, labels, () => quota.requestLimit)
+      gauges.observe(observed.requestLimit, [...labels, owner], () => quota.requestLimit)
       gauges.observe(observed.requestUtilisation, labels, () => quota.requestsUsed(now()) / quota.requestLimit)
     }
     if (quota.tokensRemaining !== undefined && !gauges.has(observed.tokensRemaining)) {

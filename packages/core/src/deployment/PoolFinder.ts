@@ -1,0 +1,236 @@
+/**
+ * Finds out that deployments share a quota, though nobody said so.
+ *
+ * Each answer tells what is left of its deployment's quota. Between two sends to a deployment its counter falls by what was
+ * sent there, rises by what leaves the window, and falls by what others send. Where it counts the model's other deployments
+ * too, it also falls by what was sent to those in the meantime. So the rest of each change is held against the tokens that were
+ * sent to them, by least squares: a slope of -1 is one quota, of 0 is a quota of its own.
+ *
+ * All else is noise, which the slope's error tells, but for what comes in the same moments: another process that sends when
+ * this one does, or a window that frees what is sent again. So it is tokens for the same number of requests that are compared:
+ * nobody else's requests are as large as ours.
+ */
+import type { Deployment, Permit } from "./Deployment.ts"
+import { Pool } from "./Pool.ts"
+import type { RateLimits } from "./RateLimitHeaders.ts"
+
+/** Sends that are remembered, until their answers tell. */
+const REMEMBERED = 1024
+
+/** Sends of a model, and milliseconds, that may lie between two that are compared. */
+const MOST_BETWEEN = 64
+const LONGEST_BETWEEN = 2_000
+
+/** Milliseconds between two looks, so that busy models pay no more than others. */
+const LOOK_EVERY = 50
+
+/** A counter that jumps by more than this share of its limit was set anew. */
+const JUMP = 0.25
+
+/** Below this share of a limit what is sent is what has just left the window, and the two cannot be told apart. */
+const SCARCE = 0.1
+
+/** Looks over which the past fades. */
+const MEMORY = 1_000
+
+/** So many looks at least, and so many standard errors between a slope and what is ruled out. */
+const LEAST_LOOKS = 60
+const SURE = 5
+const LIKELY = 2.5
+
+/** Limits of which it is remembered how all deployments that have them go together. */
+const MOST_LIMITS = 16
+
+/** How far a slope may lie from what it is taken for. */
+const TOLERANCE = 0.3
+
+/** What became of a pool that nobody configured. */
+export interface PoolChange {
+  readonly pool: Pool
+  /** Those that were found to belong to it, or not to. */
+  readonly joined: ReadonlyArray<Deployment>
+  readonly left: ReadonlyArray<Deployment>
+}
+
+/** Sums of least squares, of which the past fades: `x` tokens were sent elsewhere in `n` requests; `y` is the rest of a change. */
+class Tendency {
+  private looks = 0
+  private x = 0
+  private n = 0
+  private y = 0
+  private xx = 0
+  private xn = 0
+  private nn = 0
+  private xy = 0
+  private ny = 0
+  private yy = 0
+
+  add(x: number, n: number, y: number): void {
+    const keep = 1 - 1 / MEMORY
+    this.looks = this.looks * keep + 1
+    this.x = this.x * keep + x
+    this.n = this.n * keep + n
+    this.y = this.y * keep + y
+    this.xx = this.xx * keep + x * x
+    this.xn = this.xn * keep + x * n
+    this.nn = this.nn * keep + n * n
+    this.xy = this.xy * keep + x * y
+    this.ny = this.ny * keep + n * y
+    this.yy = this.yy * keep + y * y
+  }
+
+  /** Tokens by which it changes for each that is sent elsewhere, in as many requests, and the standard error of that. */
+  get slope(): readonly [slope: number, error: number] {
+    const { looks } = this
+    const xx = this.xx - this.x ** 2 / looks
+    const xn = this.xn - this.x * this.n / looks
+    const nn = this.nn - this.n ** 2 / looks
+    const xy = this.xy - this.x * this.y / looks
+    const ny = this.ny - this.n * this.y / looks
+    const yy = this.yy - this.y ** 2 / looks
+    // where the number does not vary, nothing is to be held equal
+    const determinant = nn === 0 ? xx : xx - xn * xn / nn
+    const slope = (nn === 0 ? xy : xy - ny * xn / nn) / determinant
+    const perRequest = nn === 0 ? 0 : (ny - slope * xn) / nn
+    const unexplained = Math.max(0, yy - slope * xy - perRequest * ny)
+    return [slope, Math.sqrt(unexplained / looks / determinant)]
+  }
+
+  /** Whether it falls by what is sent elsewhere; `undefined` where that is not sure. */
+  get isShared(): boolean | undefined {
+    if (this.looks < LEAST_LOOKS) return undefined
+    const [slope, error] = this.slope
+    if (Math.abs(slope + 1) <= TOLERANCE && -slope >= SURE * error) return true
+    return Math.abs(slope) <= TOLERANCE && slope + 1 >= SURE * error ? false : undefined
+  }
+
+  /** Whether it likely does. */
+  get isLikelyShared(): boolean {
+    const [slope, error] = this.slope
+    return this.looks >= LEAST_LOOKS / 3 && slope <= -0.5 && -slope >= LIKELY * error
+  }
+}
+
+/** What was left at a deployment as of its last send that told, and how that goes with what is sent elsewhere. */
+interface Counter {
+  permit: Permit
+  limit: number
+  remaining: number
+  tendency: Tendency
+}
+
+/**
+ * What the counters of a model's deployments tell of each other.
+ */
+export class PoolFinder {
+  private readonly sends: Array<Permit> = []
+  private sent = 0
+  private readonly counters = new Map<Deployment, Counter>()
+  /** The same of all deployments with a limit together: that is sure long before it is of each. */
+  private readonly together = new Map<number, Tendency>()
+  private nextLookAt = -Infinity
+
+  /** A request is sent. */
+  send(permit: Permit): void {
+    permit.serial = this.sent
+    this.sends[this.sent++ % REMEMBERED] = permit
+  }
+
+  /** A deployment is gone. */
+  forget(deployment: Deployment): void {
+    this.counters.delete(deployment)
+  }
+
+  /** An answer told of limits. Returns what that made sure. */
+  heard(permit: Permit, limits: RateLimits, now: number): PoolChange | undefined {
+    const { limitTokens: limit, remainingTokens: remaining } = limits
+    const { deployment, serial } = permit
+    if (limit === undefined || remaining === undefined || serial === undefined) return undefined
+    const known = this.counters.get(deployment)
+    if (known === undefined || known.limit !== limit) {
+      this.counters.set(deployment, { permit, limit, remaining, tendency: new Tendency() })
+      return undefined
+    }
+    const { permit: earlier, remaining: before, tendency } = known
+    if (earlier.serial! > serial) return undefined
+    known.permit = permit
+    known.remaining = remaining
+    if (this.counters.size === 1 || now < this.nextLookAt || !mayShare(deployment)) return undefined
+    if (Math.min(remaining, before) < SCARCE * limit || !this.isNear(earlier, permit)) return undefined
+    this.nextLookAt = now + LOOK_EVERY
+    let [here, elsewhere, requests] = [0, 0, 0]
+    for (let i = earlier.serial! + 1; i <= serial; i++) {
+      const { deployment: target, reservation } = this.sends[i % REMEMBERED]!
+      if (reservation.isRefunded) continue
+      if (target === deployment) here += reservation.tokens
+      else if (this.isAlike(target, limit)) {
+        elsewhere += reservation.tokens
+        requests++
+      }
+    }
+    const rest = remaining - before + here
+    if (Math.abs(rest) > JUMP * limit) return undefined
+    tendency.add(elsewhere, requests, rest)
+    this.togetherOf(limit).add(elsewhere, requests, rest)
+    const change = this.judge(deployment, known, now)
+    // what is to show the contrary has to show all of it
+    for (const one of [...change?.joined ?? [], ...change?.left ?? []]) {
+      this.counters.get(one)!.tendency = new Tendency()
+    }
+    return change
+  }
+
+  private judge(deployment: Deployment, { limit, tendency }: Counter, now: number): PoolChange | undefined {
+    const { pool } = deployment
+    if (pool !== undefined) return tendency.isShared === false ? leave(deployment, pool, now) : undefined
+    const areAll = this.togetherOf(limit).isShared === true
+    const isSharer = (one: Tendency) => one.isShared === true || (areAll && one.isLikelyShared)
+    if (!isSharer(tendency)) return undefined
+    const sharers = [...this.counters].filter(([peer, counter]) =>
+      this.isAlike(peer, limit) && (peer.pool !== undefined || isSharer(counter.tendency))
+    )
+    return sharers.length > 1 ? join(sharers.map(([peer]) => peer), now) : undefined
+  }
+
+  private togetherOf(limit: number): Tendency {
+    let together = this.together.get(limit)
+    if (together !== undefined) return together
+    if (this.together.size >= MOST_LIMITS) this.together.clear()
+    this.together.set(limit, together = new Tendency())
+    return together
+  }
+
+  /** Whether a deployment has the same limit, and may draw on the same quota. */
+  private isAlike(deployment: Deployment, limit: number): boolean {
+    return mayShare(deployment) && this.counters.get(deployment)?.limit === limit
+  }
+
+  /** Whether all that was sent between two is remembered, and little enough. */
+  private isNear(earlier: Permit, later: Permit): boolean {
+    return later.startedAt - earlier.startedAt <= LONGEST_BETWEEN && later.serial! - earlier.serial! <= MOST_BETWEEN
+      && this.sent - earlier.serial! < REMEMBERED
+  }
+}
+
+/** Whether it may belong to a pool that nobody configured. */
+const mayShare = ({ pool, provisioned }: Deployment): boolean => !provisioned && pool?.isFound !== false
+
+/** Puts deployments on one quota. */
+const join = (sharers: ReadonlyArray<Deployment>, now: number): PoolChange => {
+  const first = sharers[0]!
+  const pool = sharers.find((sharer) => sharer.pool !== undefined)?.pool
+    ?? new Pool(first.id, first.quota, first.cooldown.options, true)
+  const joined = sharers.filter((sharer) => sharer.pool !== pool)
+  for (const sharer of joined) {
+    if (sharer.quota !== pool.quota) pool.quota.absorb(sharer.quota, now)
+    sharer.join(pool)
+  }
+  return { pool, joined, left: [] }
+}
+
+/** Gives a member a quota of its own again, and the last one that would be left too. */
+const leave = (member: Deployment, pool: Pool, now: number): PoolChange => {
+  const left = pool.members.size > 2 ? [member] : [...pool.members]
+  for (const one of left) one.leavePool(now)
+  return { pool, joined: [], left }
+}
