@@ -101,6 +101,20 @@ export const scenarios: ReadonlyArray<Scenario> = [
   },
   {
     ...base,
+    name: "provisioned",
+    about: "two provisioned of which nobody knows what they hold, asked for 135 % of that; three standard behind them",
+    places: [
+      { name: "d0", resource: "r0", tpm: 200_000, provisioned: true },
+      { name: "d1", resource: "r1", tpm: 200_000, provisioned: true },
+      { name: "d2", resource: "r2", tpm: 300_000, tier: 2 },
+      { name: "d3", resource: "r3", tpm: 300_000, tier: 2 },
+      { name: "d4", resource: "r4", tpm: 300_000, tier: 2 }
+    ],
+    load: (1.35 * 400) / 1300,
+    isTold: false
+  },
+  {
+    ...base,
     name: "region-lost",
     about: "three regions of two; one cannot be connected to for a third of the time",
     places: equal.map((place, i) => ({ ...place, resource: `r${Math.floor(i / 2)}` })),

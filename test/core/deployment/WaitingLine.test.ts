@@ -5,19 +5,35 @@ import { check, integer } from "../../support/Check.ts"
 
 const step = Schema.Struct({ what: Schema.Literals(["enter", "leave", "giveUp"]), whom: integer(0, 7) })
 
+/** Share of the busy times at whose end a line stands. */
+const standsAfter = (busy: number, free: number) => {
+  const line = new WaitingLine()
+  let stood = 0
+  for (let at = 0; at < 200_000; at += busy + free) {
+    const place = line.enter(at, 10_000)
+    if (line.isStanding(at + busy)) stood++
+    place.leave(at + busy)
+  }
+  return stood / (200_000 / (busy + free))
+}
+
 describe("a waiting line", () => {
-  it("has stood since it was empty last", () => {
+  it("stands once someone has waited for as long as anybody may, and no more when that is over", () => {
     const line = new WaitingLine()
-    assert.strictEqual(line.standingFor(5), 0)
-    const first = line.enter(10)
-    const second = line.enter(20)
-    assert.deepStrictEqual([line.standingFor(10), line.standingFor(25)], [0, 15])
-    first.leave()
-    assert.strictEqual(line.standingFor(30), 20)
-    second.leave()
-    assert.strictEqual(line.standingFor(40), 0)
-    line.enter(50)
-    assert.strictEqual(line.standingFor(60), 10)
+    assert.isFalse(line.isStanding(5))
+    const first = line.enter(1000, 10_000)
+    const second = line.enter(5000, 10_000)
+    first.leave(6000)
+    assert.deepStrictEqual([line.isStanding(10_900), line.isStanding(11_100)], [false, true])
+    second.leave(12_000)
+    line.enter(12_500, 10_000).leave(12_900)
+    assert.isTrue(line.isStanding(13_000))
+    assert.isFalse(line.isStanding(20_000))
+  })
+
+  it("stands where someone waits half of the time, and not where peaks come a third of it", () => {
+    assert.isAtLeast(standsAfter(5000, 5000), 0.9)
+    assert.strictEqual(standsAfter(2000, 4000), 0)
   })
 
   it.effect.prop("gives the turn to whoever came first and is still there, whoever leaves", {
@@ -33,7 +49,7 @@ describe("a waiting line", () => {
       }
       for (const { what, whom } of steps) {
         if (what === "enter") {
-          const entry = { place: line.enter(0), hadTurn: false }
+          const entry = { place: line.enter(0, 1), hadTurn: false }
           const waiting = Effect.andThen(entry.place.turn, Effect.sync(() => entry.hadTurn = true))
           const fiber = yield* Effect.forkChild(Effect.asVoid(waiting), { startImmediately: true })
           places.push(Object.assign(entry, { fiber }))
@@ -42,8 +58,8 @@ describe("a waiting line", () => {
           const who = whom % places.length
           const { fiber, place } = places[who]!
           if (what === "giveUp") yield* Fiber.interrupt(fiber)
-          place.leave()
-          place.leave()
+          place.leave(0)
+          place.leave(0)
           goneAs(who)
         }
         yield* Effect.yieldNow

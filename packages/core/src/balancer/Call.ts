@@ -279,8 +279,8 @@ export class Call {
   }
 
   /** It waits no more. */
-  leaveLine(): void {
-    this.place?.leave()
+  leaveLine(now: number): void {
+    this.place?.leave(now)
     this.place = undefined
   }
 

@@ -39,22 +39,22 @@ export class Waiting {
     }
     if (call.place === undefined && line.length >= maxWaiting) return this.overtake(call)
     if (call.place === undefined) {
-      const isStanding = line.standingFor(began) > maxWait
+      const isStanding = line.isStanding(began)
       call.longestWait = isStanding ? Math.min(maxWait, call.waited + STANDING_PATIENCE * maxWait) : maxWait
-      call.place = line.enter(began)
+      call.place = line.enter(began, maxWait)
     }
     const patience = Math.max(0, Math.min(call.longestWait - call.waited, call.deadline - began))
     const isFirst = yield* this.state.waitFor(call.place.turn, patience)
     let now = this.state.now
     if (isPinned) {
-      call.leaveLine()
+      call.leaveLine(now)
       call.skipsQueue = true
       return undefined
     }
     if (isFirst) {
       while (!this.state.isClosed && now < began + delay && !this.isBackSooner(call)) {
         // what others may use is not what it waits for
-        if (this.choice.standsAside(call)) call.leaveLine()
+        if (this.choice.standsAside(call)) call.leaveLine(now)
         yield* this.state.pause(Math.min(LOOK_EVERY, began + delay - now))
         now = this.state.now
       }
@@ -86,7 +86,7 @@ export class Waiting {
  * Share of the longest wait that is left to those who come to a line that has stood for longer than that. A standing line
  * adds its length to every answer, and serves no more; a short one serves as many. (The rule of controlled delay, CoDel.)
  */
-const STANDING_PATIENCE = 0.1
+const STANDING_PATIENCE = 0.02
 
 /** How often the first in line looks whether a deployment is back before it was told to be, in milliseconds. */
 const LOOK_EVERY = 100

@@ -14,6 +14,7 @@
  * itself when to come back, one request passes all that is merely believed then, and one more for each such wait. Where
  * that is answered, and the answer confirms nothing of what a refusal told, that is not believed for a minute.
  */
+import { BucketForecast } from "./BucketForecast.ts"
 import { ExternalUse } from "./ExternalUse.ts"
 import type { RateLimits } from "./RateLimitHeaders.ts"
 import { SlidingWindow } from "./SlidingWindow.ts"
@@ -46,6 +47,8 @@ export interface Reservation {
   readonly bucket: number
   readonly slice: number
   readonly sentAt: number
+  /** Tokens sent ever, these included. */
+  readonly sent: number
   /** The ledger as of this send, itself included, to tell other clients' use from our own. */
   readonly ownTokens: number
   readonly ownRequests: number
@@ -102,6 +105,9 @@ export class Quota {
   private readonly slice: SlidingWindow
   private readonly sliceMillis: number
   private readonly options: QuotaOptions
+  /** Tokens sent ever, as corrected so far; and what these make of a provisioned deployment. */
+  private sent = 0
+  private readonly bucket: BucketForecast | undefined
   private configuredTokens = Infinity
   private configuredRequests = Infinity
   private toldTokens = Infinity
@@ -118,6 +124,7 @@ export class Quota {
 
   constructor(options: QuotaOptions) {
     this.options = options
+    this.bucket = options.provisioned ? new BucketForecast() : undefined
     this.sliceMillis = options.requestSlice
     this.slice = new SlidingWindow(SLICE_BUCKETS, Math.max(1, options.requestSlice / SLICE_BUCKETS))
     if (options.tpm !== undefined || options.rpm !== undefined) this.configure(options.tpm, options.rpm)
@@ -191,11 +198,14 @@ export class Quota {
   /** The scarcer of both quotas as a share used; above 1 when the service counted past it. 0 when no limit is known. */
   utilisation(now: number): number {
     const used = Math.max(this.tokensUsed(now) / this.tokenLimit, this.requestsUsed(now) / this.requestLimit)
+    const level = this.bucket?.level(now, this.sent)
+    if (level !== undefined) return Math.max(used, level)
     return now - this.toldUtilisationAt <= this.options.headerMaxAge ? Math.max(used, this.toldUtilisation) : used
   }
 
   /** Whether so many tokens and one request may be sent now. Exactly reaching a limit is allowed. */
   fits(now: number, tokens: number): boolean {
+    if (this.bucket !== undefined && this.bucket.timeUntilFree(now, this.sent) > 0) return false
     if (tokens <= this.freeTokens && this.freeRequests >= 1) return true
     return this.look(now, tokens)
   }
@@ -209,7 +219,8 @@ export class Quota {
   /** Milliseconds until `fits` holds, if nothing more is sent: 0 when it does now. */
   timeUntilFits(now: number, tokens: number): number {
     if (this.fits(now, tokens)) return 0
-    let late = WINDOW + 1000
+    const untilFree = this.bucket?.timeUntilFree(now, this.sent) ?? 0
+    let late = this.fitsAt(now, tokens) ? 0 : WINDOW + 1000
     let early = 0
     // once it fits it goes on to fit, because everything only fades
     while (late - early > 1) {
@@ -217,7 +228,7 @@ export class Quota {
       if (this.fitsAt(now + middle, tokens)) late = middle
       else early = middle
     }
-    return late
+    return Math.max(untilFree, late)
   }
 
   /**
@@ -230,6 +241,7 @@ export class Quota {
     if (isTrial) this.trialAt = Math.max(this.trialAt, now + this.trialWait)
     // whole tokens, so that sums are exact: an empty ledger has to be empty, whatever left it
     const charge = Math.floor(Math.min(Math.ceil(tokens), this.tokenLimit, MAX_CHARGE))
+    this.sent += charge
     this.freeTokens -= charge
     this.freeRequests -= requests
     const bucket = this.tokens.add(now, charge)
@@ -240,6 +252,7 @@ export class Quota {
       bucket,
       slice: this.slice.add(now, requests),
       sentAt: now,
+      sent: this.sent,
       ownTokens: this.tokens.sum(now),
       ownRequests: this.requests.sum(now),
       isTrial,
@@ -257,6 +270,7 @@ export class Quota {
     if (used === undefined) return
     const delta = Math.min(Math.ceil(used), MAX_CHARGE) - reservation.tokens
     if (delta <= 0 && !this.options.provisioned) return
+    this.sent += delta
     this.tokens.amend(now, reservation.bucket, delta)
     // a bound from below: what comes back may have left the window already
     if (delta > 0) this.freeTokens -= delta
@@ -265,6 +279,7 @@ export class Quota {
   /** Ends a reservation that the service surely did not count: it never arrived, or was throttled. */
   refund(reservation: Reservation, now: number): void {
     reservation.isRefunded = true
+    this.sent -= reservation.tokens
     this.tokens.amend(now, reservation.bucket, -reservation.tokens)
     this.requests.amend(now, reservation.bucket, -reservation.requests)
     this.slice.amend(now, reservation.slice, -reservation.requests)
@@ -294,6 +309,9 @@ export class Quota {
     if (limits.limitTokens !== undefined && limits.limitTokens >= 1) this.toldTokens = limits.limitTokens
     if (limits.limitRequests !== undefined && limits.limitRequests >= 1) this.toldRequests = limits.limitRequests
     if (limits.utilisation !== undefined) {
+      // what is refused adds nothing
+      const sent = isRefusal ? reservation.sent - reservation.tokens : reservation.sent
+      this.bucket?.observe(limits.utilisation, reservation.sentAt, sent)
       this.toldUtilisation = limits.utilisation
       this.toldUtilisationAt = now
     }

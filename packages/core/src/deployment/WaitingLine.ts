@@ -12,7 +12,7 @@ export interface Place {
   /** Ends when everyone before it has left. */
   readonly turn: Effect.Effect<void>
   /** Idempotent. */
-  readonly leave: () => void
+  readonly leave: (now: number) => void
 }
 
 /**
@@ -21,7 +21,10 @@ export interface Place {
 export class WaitingLine {
   /** In the order in which they came. */
   private readonly waiting = new Set<Waiter>()
-  private emptyUntil = 0
+  /** Share of the time in which someone waited, of which the past fades. */
+  private share = 0
+  private countedAt = -Infinity
+  private memory = 1
 
   /** Requests that wait. */
   get length(): number {
@@ -29,17 +32,23 @@ export class WaitingLine {
   }
 
   /**
-   * How long someone was always waiting, in milliseconds. For long, there is no peak to sit out: more is asked for than
-   * there is, and whoever waits makes those after it wait as long.
+   * Whether someone is waiting more often than not. Then there is no peak to sit out: more is asked for than there is, and
+   * whoever waits makes those after it wait as long.
    */
-  standingFor(now: number): number {
-    return this.waiting.size === 0 ? 0 : now - this.emptyUntil
+  isStanding(now: number): boolean {
+    this.count(now)
+    return this.share > STANDING
   }
 
-  /** Takes the last place. */
-  enter(now: number): Place {
+  /**
+   * Takes the last place.
+   *
+   * @param patience for how long one waits at most, in milliseconds: a line that always has somebody stands after as long
+   */
+  enter(now: number, patience: number): Place {
     const waiter: Waiter = { onTurn: undefined }
-    if (this.waiting.size === 0) this.emptyUntil = now
+    this.memory = Math.max(1, MEMORY * patience)
+    this.count(now)
     this.waiting.add(waiter)
     return {
       turn: Effect.callback<void>((resume) => {
@@ -50,11 +59,20 @@ export class WaitingLine {
           waiter.onTurn = undefined
         })
       }),
-      leave: () => {
+      leave: (now) => {
         const wasFirst = this.first === waiter
+        this.count(now)
         this.waiting.delete(waiter)
         if (wasFirst) this.first?.onTurn?.()
       }
+    }
+  }
+
+  private count(now: number): void {
+    const elapsed = now - this.countedAt
+    this.countedAt = now
+    if (elapsed > 0) {
+      this.share += ((this.waiting.size > 0 ? 1 : 0) - this.share) * (1 - Math.exp(-elapsed / this.memory))
     }
   }
 
@@ -62,6 +80,10 @@ export class WaitingLine {
     return this.waiting.values().next().value
   }
 }
+
+/** Share of the time above which a line stands, and over how many times the longest wait it is taken: `-1 / ln(1 - share)`. */
+const STANDING = 0.4
+const MEMORY = 1.96
 
 interface Waiter {
   /** Called when the place becomes the first, if someone waits for that. */
