@@ -120,9 +120,34 @@ describe("Evenkeel under simulated traffic", { concurrent: false }, () => {
     )
   }
 
-  long("lets those who are served wait little where more is asked for than there is", { timeout }, async () => {
-    assert.isAtMost((await figuresNamed("unequal-114")).firstTokenP50!, 2000)
+  long(
+    "begins half of what it answers within 1.5 of clients that fail at once, where more is asked for than there is",
+    { timeout },
+    async () => {
+      const [plain] = plainContenders
+      const theirs = figuresOf(await play(shortened(scenarioNamed("unequal-114"), SHARE), plain!, SEED))
+      assert.isAtMost((await figuresNamed("unequal-114")).firstTokenP50!, 1.5 * theirs.firstTokenP50!)
+    }
+  )
+
+  long("fills provisioned deployments whose size nobody knows, with few refusals", { timeout }, async () => {
+    const { firstTier, throttled } = await figuresNamed("provisioned")
+    assert.isAtLeast(firstTier!, 0.99)
+    assert.isAtMost(throttled, 4)
   })
+
+  for (const name of ["pool-85", "pool-85-untold", "pool-115", "pool-115-untold"]) {
+    const most = name.startsWith("pool-85") ? 0.1 : 1
+    long(
+      `is told at most ${most} 429s for 100 requests where regions share a quota: ${name}`,
+      { timeout },
+      async () => {
+        const { attempts, throttled } = await figuresNamed(name)
+        assert.isAtMost(throttled, most)
+        assert.isAtMost(attempts, 1.1)
+      }
+    )
+  }
 
   long("sends at most 1.25 attempts a request where more is asked for than there is", { timeout }, async () => {
     assert.isAtMost((await figuresNamed("unequal-114")).attempts, 1.25)

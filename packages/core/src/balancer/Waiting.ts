@@ -86,7 +86,7 @@ export class Waiting {
  * Share of the longest wait that is left to those who come to a line that has stood for longer than that. A standing line
  * adds its length to every answer, and serves no more; a short one serves as many. (The rule of controlled delay, CoDel.)
  */
-const STANDING_PATIENCE = 0.02
+const STANDING_PATIENCE = 0.03
 
 /** How often the first in line looks whether a deployment is back before it was told to be, in milliseconds. */
 const LOOK_EVERY = 100
