@@ -84,6 +84,7 @@ export const opensAt = (deployment: Deployment, refusal: Refusal, demand: Demand
       return Math.max(opens, own, now + quota.timeUntilFits(now, demand.tokens))
     }
     case "over-quota":
+      deployment.quota.want(demand.tokens)
       return now + deployment.quota.timeUntilFits(now, demand.tokens)
     // while its probe is out, nobody knows
     case "breaker-open":
