@@ -149,6 +149,10 @@ export class LoadBalancer extends Context.Service<LoadBalancer, {
   ): Layer.Layer<LoadBalancer | Deployments, Errors.LoadBalancerError, Transport> {
     return Layer.unwrap(Effect.suspend(() => {
       const decoded = decodeBeside(config, replace, layerRules)
+      if (Result.isSuccess(decoded) && decoded.success.fleet !== undefined && replace.fleet === undefined) {
+        const message = "needs a store: use `layer` of @evenkeel/node, or give one as the option `fleet`"
+        return Effect.fail(Errors.invalidConfig("the given object", [{ path: "fleet", message }]))
+      }
       return Result.isFailure(decoded)
         ? Effect.fail(Errors.invalidConfig("the given object", decoded.failure))
         : Effect.succeed(LoadBalancer.layerDecoded(decoded.success, replace))

@@ -51,6 +51,10 @@ export {
 } from "./Errors.ts"
 export { type AttemptRole, type Event, type SessionMoveReason, type SessionPlacement } from "./Event.ts"
 export type * as Events from "./Event.ts"
+export { Fleet } from "./fleet/Fleet.ts"
+export { type FleetShare, type FleetStatus } from "./fleet/FleetMember.ts"
+export { FleetError, FleetStore, type Heard as FleetHeard, type Said as FleetSaid } from "./fleet/FleetStore.ts"
+export { MemoryFleetStore } from "./fleet/MemoryFleetStore.ts"
 export { type HttpAnswer, type HttpRequest } from "./http/HttpRequest.ts"
 export {
   type ChatParams,

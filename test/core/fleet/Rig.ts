@@ -80,7 +80,7 @@ export class Rig {
       sequence: ++this.looks,
       quotas: [{
         key: quotaKey(this.members[0]!.deployments[deployment]!),
-        record: 0,
+        record: "",
         uses: [],
         room: { tokens: 0, requests: 0, slice: 0 },
         told: { tokens: 0, requests: 0 },

@@ -29,8 +29,8 @@ export interface SecondUse {
 export interface QuotaSaid {
   /** See `FleetKeys`. */
   readonly key: string
-  /** The record that `uses` are changes of; 0 before any was heard. Changes of another record are not counted. */
-  readonly record: number
+  /** The record that `uses` are changes of; `""` before any was heard. Changes of another record are not counted. */
+  readonly record: string
   /** What changed since the exchange before: only what is new is said, once. */
   readonly uses: ReadonlyArray<SecondUse>
   /**
@@ -97,7 +97,7 @@ export interface Said {
 /** What a member hears of one quota, in the order in which they were asked for. */
 export interface QuotaHeard {
   /** Which record it is: another one after the store was restarted, or the quota was not used for long. */
-  readonly record: number
+  readonly record: string
   /** Of the last minute and of the last slice, by all members; what is set aside for them included. */
   readonly tokens: number
   readonly requests: number

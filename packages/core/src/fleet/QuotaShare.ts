@@ -29,8 +29,8 @@ export class QuotaShare {
   deployments: ReadonlyArray<Deployment> = []
   /** What the store has counted of ours, by second of its clock. */
   private counted = new Map<number, Use>()
-  /** The store's record that `counted` is in; 0 before any was heard. */
-  record = 0
+  /** The store's record that `counted` is in; `""` before any was heard. */
+  record = ""
   /** The same, once the exchange that is under way is counted. */
   private next = new Map<number, Use>()
   /** Of the last minute: of all members, and of this one. */

@@ -97,7 +97,7 @@ export class Realm {
       return {
         key,
         record: again?.record ?? record,
-        uses: again?.uses ?? (offset === undefined || record === 0 ? [] : share.changes(now, offset)),
+        uses: again?.uses ?? (offset === undefined || record === "" ? [] : share.changes(now, offset)),
         room: rankOf(share, now) < OUT ? roomOf(quota.room) : NO_ROOM,
         told: quota.told,
         share: share.takeShown()

@@ -35,7 +35,7 @@ interface Shown {
 /** One quota. It is forgotten whole, or not at all. */
 interface QuotaKept {
   /** When it began, in microseconds since 1970: no two of a quota are the same. */
-  readonly record: number
+  readonly record: string
   readonly seconds: Map<number, { tokens: number; requests: number; held: number }>
   told: { tokens: number; requests: number }
   /** Of this while, and of the one before. */
@@ -80,7 +80,7 @@ export class StoreState {
     const isCounted = before !== undefined && said.sequence <= before.sequence
     const second = Math.floor(now / 1000)
     const counted = said.quotas.map((quota) => {
-      const one = countUses(realm, quota, isCounted, second, now, () => now * 1000 + this.records++ % 1000)
+      const one = countUses(realm, quota, isCounted, second, now, () => String(now * 1000 + this.records++ % 1000))
       const again = isCounted && said.sequence === before.sequence ? before.heard.get(quota.key) : undefined
       return again === undefined ? one : { ...one, heard: { ...one.heard, granted: again } }
     })
@@ -149,7 +149,7 @@ const countUses = (
   isCounted: boolean,
   second: number,
   now: number,
-  newRecord: () => number
+  newRecord: () => string
 ): Counted => {
   let kept = realm.quotas.get(quota.key)
   if (kept === undefined) {
