@@ -44,13 +44,19 @@ const nothing: Omit<Said, "member" | "sequence"> = {
   cursor: ""
 }
 
-const quota = (key: string, record: string, uses: Said["quotas"][number]["uses"] = []): Said["quotas"][number] => ({
+const quota = (
+  key: string,
+  record: string,
+  uses: Said["quotas"][number]["uses"] = [],
+  share = 0,
+  told = 0
+): Said["quotas"][number] => ({
   key,
   record,
   uses,
   room: { tokens: 10_000, requests: 100, slice: 30 },
-  told: { tokens: 0, requests: 0 },
-  share: 0
+  told: { tokens: told, requests: 0 },
+  share
 })
 
 /** What two stores must agree on: all but the moment. */
@@ -58,7 +64,15 @@ const comparable = ({ cursor, marks, members, owners, quotas, rows }: Heard) => 
   members,
   owners,
   hasCursor: cursor !== "" && cursor !== "0",
-  quotas: quotas.map(({ record: _, share, ...rest }) => ({ ...rest, share: Math.round(share * 1e4) })),
+  quotas: quotas.map(({ granted, held, requests, share, slice, tokens, told }) => ({
+    granted,
+    held,
+    requests,
+    slice,
+    tokens,
+    told,
+    share: Math.round(share * 1e4)
+  })),
   marks: marks.map(({ key, kind }) => `${kind} ${key}`).toSorted(),
   rows: rows.map(({ failures, key }) => `${key} ${failures}`).toSorted()
 })
@@ -101,19 +115,17 @@ describe.skipIf(!hasRedis)("the store over a real Redis", () => {
         rows: random() < 0.3 ? [{ key: "a/x", failures: int(4) - 1, answered: random() < 0.3 }] : [],
         owners: random() < 0.2 ? [{ id: `id-${step}`, resource: "a" }] : []
       }
-      const said = ([0, 1] as const).map((which): Said => ({
+      const sayTo = (which: 0 | 1): Said => ({
         ...nothing,
         ...more,
         member: `m${member}`,
         sequence,
         cursor: cursors[which]!,
-        quotas: keys.map((key, i) => ({
-          ...quota(key, records[which].get(key) ?? "", uses[i]),
-          share: i === 0 ? 0.9 + (step % 7) / 100 : 0,
-          told: { tokens: i * 1000, requests: 0 }
-        }))
-      })) as [Said, Said]
-      const both = isAgain ? last[member]! : said
+        quotas: keys.map((key, i) =>
+          quota(key, records[which].get(key) ?? "", uses[i], i === 0 ? 0.9 + (step % 7) / 100 : 0, i * 1000)
+        )
+      })
+      const both = isAgain ? last[member]! : [sayTo(0), sayTo(1)] as const
       last[member] = both
       const real = await store.exchange(both[0])
       offset = real.now - Date.now()

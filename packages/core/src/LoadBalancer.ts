@@ -220,11 +220,13 @@ const make: Effect.Effect<
   })
   const fleet = yield* Effect.serviceOption(Fleet)
   if (Option.isSome(fleet)) fleet.value.share(balancer.state.owners)
+  const fleetStatus = Option.isSome(fleet) ? fleet.value.status : undefined
   yield* telemetry.attach?.({
     deployments,
     now: () => monotonicMillis(clock),
     sessions: () => balancer.state.affinity.size,
-    retriesLeft: () => balancer.state.budget.left(monotonicMillis(clock))
+    retriesLeft: () => balancer.state.budget.left(monotonicMillis(clock)),
+    fleet: fleetStatus
   }) ?? Effect.void
 
   const listening = new Set<Queue.Queue<Event, Cause.Done>>()
@@ -282,7 +284,13 @@ const make: Effect.Effect<
     check: (options) => CheckReport.take(deployments, balancer.state.environment, options),
     snapshot: Effect.sync(() => {
       const now = monotonicMillis(clock)
-      return Snapshot.take(deployments, now, balancer.state.affinity.size, balancer.state.budget.left(now))
+      return Snapshot.take(
+        deployments,
+        now,
+        balancer.state.affinity.size,
+        balancer.state.budget.left(now),
+        fleetStatus?.()
+      )
     }),
     events: Stream.callback<Event>((queue) =>
       Effect.acquireRelease(

@@ -67,6 +67,8 @@ export class Breaker {
   isClosed = true
   /** Whether it ever opened. */
   hasTripped = false
+  /** Whether it opened for what another process told. */
+  isHeard = false
   /** Number of state changes so far. */
   epoch = 0
   /** Why it last opened, for people. */
@@ -235,8 +237,10 @@ export class Breaker {
   hearOpen(now: number, wait: number, reason: string): void {
     if (this.current === "half-open" || this.isCertain) return
     const until = now + Math.min(wait, this.options.maxOpenFor)
-    if (this.current === "closed") this.open(now, 0, reason)
-    else if (until <= this.until) return
+    if (this.current === "closed") {
+      this.open(now, 0, reason)
+      this.isHeard = true
+    } else if (until <= this.until) return
     // what others opened again has failed as often here
     else this.trips++
     this.until = until
@@ -305,6 +309,7 @@ export class Breaker {
     this.suspendedFrom = Infinity
     this.releasedEpoch = -2
     this.isCertain = false
+    this.isHeard = false
     this.isClosedByEnd = false
     this.reason = reason
     this.become("open")

@@ -367,10 +367,14 @@ export class Quota {
     this.refresh()
   }
 
-  /** Up to where the fleet's store may set room aside for us. */
-  get room(): { readonly tokens: number; readonly requests: number; readonly slice: number } {
-    const tokens = this.tokenLimit / (this.fleet?.share ?? 1)
-    return { tokens: Math.floor(tokens), requests: this.requestLimit, slice: this.sliceOf(this.requestLimit) }
+  /**
+   * Up to where the fleet's store may set room aside for us.
+   *
+   * @param isScarce whether more is asked for than there is: then it goes by what the service counts, not the ledgers
+   */
+  roomFor(isScarce: boolean): { readonly tokens: number; readonly requests: number; readonly slice: number } {
+    const tokens = Math.floor(this.tokenLimit / (isScarce ? this.fleet?.share ?? 1 : 1))
+    return { tokens, requests: this.requestLimit, slice: this.sliceOf(this.requestLimit) }
   }
 
   /** Whether it is for what the fleet says of others that a request does not fit. */

@@ -15,10 +15,11 @@ import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import { Deployments } from "../deployment/Deployments.ts"
+import type { FleetSnapshot } from "../deployment/Snapshot.ts"
 import type { ResourceOwners } from "../routing/ResourceOwners.ts"
 import { monotonicMillis, watching } from "../Time.ts"
 import type { FleetJoined, FleetLost } from "./FleetEvent.ts"
-import { FleetMember, type FleetStatus } from "./FleetMember.ts"
+import { FleetMember } from "./FleetMember.ts"
 import { FleetError, FleetStore } from "./FleetStore.ts"
 
 /** How often is exchanged, in milliseconds: while a request waits for room, while there is traffic, and while there is none. */
@@ -41,7 +42,7 @@ const LONGEST_RETRY = 10_000
  */
 export class Fleet extends Context.Service<Fleet, {
   /** How it is: who is heard, since when, and what share of each quota is ours. */
-  readonly status: () => FleetStatus
+  readonly status: () => FleetSnapshot
   /** Shares who owns what is stored: what is remembered there is told, and what others tell is remembered. */
   readonly share: (owners: ResourceOwners) => void
 }>()("@evenkeel/core/fleet/Fleet") {
@@ -101,7 +102,7 @@ const make: Effect.Effect<Fleet["Service"], never, Deployments | FleetStore | Sc
     })
 
   const joined = () => {
-    if (!member.join(now()) || !events.hasTroubleListeners) return
+    if (!member.join() || !events.hasTroubleListeners) return
     const at = clock.currentTimeMillisUnsafe()
     events.emit<FleetJoined>({ _tag: "FleetJoined", at, members: member.members })
   }

@@ -2,6 +2,7 @@
  * All that a member of a fleet knows: what is to be said, and what was heard. It speaks to no store.
  */
 import type { Deployments } from "../deployment/Deployments.ts"
+import type { FleetShare, FleetSnapshot } from "../deployment/Snapshot.ts"
 import type { ResourceOwners } from "../routing/ResourceOwners.ts"
 import { hashId, quotaKey, resourceKey } from "./FleetKeys.ts"
 import type { Heard, OwnerSaid, Said } from "./FleetStore.ts"
@@ -10,26 +11,6 @@ import { Tidings } from "./Tidings.ts"
 
 /** The realm of what belongs to no model: who owns what is stored. */
 const OWNERS = ""
-
-/** What is shared of one deployment's quota. */
-export interface FleetShare {
-  /** `resource/deployment`. */
-  readonly deployment: string
-  /** Tokens of the last minute: of all members, and of this one. */
-  readonly tokens: number
-  readonly ownTokens: number
-}
-
-/** How a member's fleet is. */
-export interface FleetStatus {
-  /** Whether the store answered the last time. */
-  readonly isHeard: boolean
-  /** Members that are heard, this one included. */
-  readonly members: number
-  /** Milliseconds since the store was last heard; `undefined` before the first time. */
-  readonly heardAgo: number | undefined
-  readonly shares: ReadonlyArray<FleetShare>
-}
 
 /** Anything that happens; only some of it matters here. */
 interface AnyEvent {
@@ -97,8 +78,7 @@ export class FleetMember {
   }
 
   /** The store answered. Returns whether that is news. */
-  join(now: number): boolean {
-    void now
+  join(): boolean {
     const isNews = this.isHeard !== true
     this.isHeard = true
     return isNews
@@ -127,7 +107,7 @@ export class FleetMember {
     return [...this.byName.values()].some(({ realm }) => realm.isActive)
   }
 
-  status(now: number): FleetStatus {
+  status(now: number): FleetSnapshot {
     const heardAt = Math.max(...[...this.byName.values()].map(({ realm }) => realm.heardAt), -Infinity)
     const shares = this.deployments.all().flatMap((deployment): ReadonlyArray<FleetShare> => {
       const share = this.byName.get(deployment.model)?.realm.sharesOf(quotaKey(deployment))

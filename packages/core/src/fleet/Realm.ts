@@ -12,6 +12,9 @@ import type { Tidings } from "./Tidings.ts"
 /** Most requests for which room is asked at a time. */
 const MOST_WANTED = 8
 
+/** From when on a line that always has someone in it means that more is asked for than there is, in milliseconds. */
+const STANDING = 2000
+
 /** How long nothing of what waits was sent before one request goes past the fleet's word, to see. */
 const STARVES_AFTER = 10_000
 
@@ -84,6 +87,7 @@ export class Realm {
     const all = [...this.quotas.values()]
     const active = new Set(all.filter((share) => share.isActive(now)))
     const wants = this.wants(now)
+    const isStanding = this.group !== undefined && this.group.line.standingFor(now) > STANDING
     const { offset, pending } = this
     const asked = pending !== undefined
       ? all.filter(({ key }) => pending.uses.has(key))
@@ -98,7 +102,7 @@ export class Realm {
         key,
         record: again?.record ?? record,
         uses: again?.uses ?? (offset === undefined || record === "" ? [] : share.changes(now, offset)),
-        room: rankOf(share, now) < OUT ? roomOf(quota.room) : NO_ROOM,
+        room: rankOf(share, now) < OUT ? roomOf(quota.roomFor(isStanding)) : NO_ROOM,
         told: quota.told,
         share: share.takeShown()
       }

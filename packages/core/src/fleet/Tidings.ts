@@ -66,7 +66,8 @@ export class Tidings {
   /** Until when each mark holds, by kind and key, as far as it is known here already. */
   private readonly known = new Map<string, number>()
   private readonly said = new Map<string, Row>()
-  private heardRows: ReadonlySet<string> = new Set()
+  /** When the last failure of each row was told. */
+  private heardRows: ReadonlyMap<string, number> = new Map()
 
   constructor(
     group: Model | undefined,
@@ -134,11 +135,15 @@ export class Tidings {
   rows(now: number): ReadonlyArray<RowSaid> {
     return this.targets().flatMap(({ answeredAt, breaker, key, kind, name }): ReadonlyArray<RowSaid> => {
       const row = this.said.get(`${kind} ${name}`) ?? { failures: 0, answeredAt: -Infinity }
-      const answered = answeredAt > row.answeredAt
+      // what was answered before others failed says nothing of now
+      const answered = answeredAt > Math.max(row.answeredAt, this.heardRows.get(key) ?? Infinity)
       const isNews = breaker.failuresInARow !== row.failures
-      if (!isNews && !(answered && this.heardRows.has(key))) return []
+      if (!isNews && !answered) return []
       const failures = breaker.failuresInARow - (answered ? 0 : row.failures)
-      this.said.set(`${kind} ${name}`, { failures: breaker.failuresInARow, answeredAt })
+      this.said.set(`${kind} ${name}`, {
+        failures: breaker.failuresInARow,
+        answeredAt: answered ? answeredAt : row.answeredAt
+      })
       // where nothing answers, it may be our own network
       return failures > 0 && !this.answersElsewhere(key, now) ? [] : [{ key, failures, answered }]
     })
@@ -150,7 +155,7 @@ export class Tidings {
     this.telling = []
     for (const mark of listOf(heard.marks)) this.hearMark(mark, now, members)
     const rows = listOf(heard.rows)
-    this.heardRows = new Set(rows.map(({ key }) => key))
+    this.heardRows = new Map(rows.map(({ age, key }) => [key, now - age]))
     for (const row of rows) this.hearRow(row, now, members)
     this.tryWhereNothingIsLeft(now)
     for (const [name, until] of this.known) if (until <= now) this.known.delete(name)

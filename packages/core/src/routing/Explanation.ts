@@ -25,6 +25,8 @@ export interface ExplainedDeployment {
   readonly tier: number
   /** What refused it; `undefined` where it passed. */
   readonly refusal: Refusal | undefined
+  /** Whether that is the word of other members of the fleet, and nothing that was seen here. */
+  readonly isFleetWord: boolean
   /** Whether this request was sent to it before. */
   readonly isTried: boolean
   /** Whether the policy compared it, rather than only drawing among its like. */
@@ -129,7 +131,14 @@ const describe = (explanation: Explanation): string => {
     parts.push(`${won.id} of tier ${won.tier} (${load(won)}), because ${reasons[because]}${against}.`)
   }
   const refused = deployments.filter(({ refusal }) => refusal !== undefined)
-  if (refused.length > 0) parts.push(`Refused: ${refused.map(({ id, refusal }) => `${id} (${refusal})`).join(", ")}.`)
+  if (refused.length > 0) {
+    parts.push(
+      `Refused: ${
+        refused.map(({ id, isFleetWord, refusal }) => `${id} (${refusal}${isFleetWord ? ", by the fleet's word" : ""})`)
+          .join(", ")
+      }.`
+    )
+  }
   const tried = deployments.filter((other) => other.isTried && other !== won)
   if (tried.length > 0) parts.push(`Tried before: ${tried.map(({ id }) => id).join(", ")}.`)
   const passing = deployments.filter(({ refusal }) => won !== undefined && refusal === undefined)
