@@ -30,6 +30,9 @@ const IDLE = 1000
 /** So many milliseconds for each member, at least: what the store does in a second is bounded. */
 const PER_MEMBER = 1
 
+/** No member speaks less often, in milliseconds: what is heard is fresh for three seconds. */
+const SLOWEST = 1500
+
 /** An exchange that takes longer, in milliseconds, is given up, and is as good as none. */
 const TIMEOUT = 1000
 
@@ -115,7 +118,7 @@ const make: Effect.Effect<Fleet["Service"], never, Deployments | FleetStore | Sc
   const pace = (): number => {
     if (failures > 0) return Math.min(LONGEST_RETRY, FIRST_RETRY * 2 ** Math.min(failures - 1, 10))
     const wanted = member.isWaiting ? WAITING : member.isActive ? ACTIVE : IDLE
-    return Math.max(wanted, member.members * PER_MEMBER)
+    return Math.max(wanted, Math.min(SLOWEST, member.members * PER_MEMBER))
   }
   const round = Effect.suspend(() => {
     const every = pace()
@@ -124,7 +127,7 @@ const make: Effect.Effect<Fleet["Service"], never, Deployments | FleetStore | Sc
     // what is told at once comes no sooner than a store that failed is tried again
     return Effect.andThen(failures > 0 ? pause : Effect.raceFirst(pause, Deferred.await(news)), () => {
       news = Deferred.makeUnsafe<void>()
-      return Effect.map(exchange(ACTIVE * 1.5), (problem) => {
+      return Effect.map(exchange(1.5 * Math.max(ACTIVE, every)), (problem) => {
         failures = problem === undefined ? 0 : failures + 1
         if (problem === undefined) joined()
         else lost(problem)

@@ -12,8 +12,9 @@ import type { Tidings } from "./Tidings.ts"
 /** Most requests for which room is asked at a time. */
 const MOST_WANTED = 8
 
-/** From when on a line that always has someone in it means that more is asked for than there is, in milliseconds. */
-const STANDING = 2000
+/** Share of the time in which requests wait from which on more is asked for than there is, and over how many milliseconds. */
+const SCARCE = 0.08
+const SCARCE_OVER = 20_000
 
 /** How long nothing of what waits was sent before one request goes past the fleet's word, to see. */
 const STARVES_AFTER = 10_000
@@ -47,6 +48,9 @@ export class Realm {
   private offset: number | undefined
   private ownRequests = 0
   private progressAt = -Infinity
+  /** Share of the time of late in which requests waited for room. */
+  private scarcity = 0
+  private saidAt = -Infinity
   /** Requests that wait for room, as of the last exchange. */
   waiting = 0
   /** When it was last heard, and how many members spoke of late. */
@@ -87,7 +91,7 @@ export class Realm {
     const all = [...this.quotas.values()]
     const active = new Set(all.filter((share) => share.isActive(now)))
     const wants = this.wants(now)
-    const isStanding = this.group !== undefined && this.group.line.standingFor(now) > STANDING
+    const isScarce = this.scarcity > SCARCE
     const { offset, pending } = this
     const asked = pending !== undefined
       ? all.filter(({ key }) => pending.uses.has(key))
@@ -102,7 +106,7 @@ export class Realm {
         key,
         record: again?.record ?? record,
         uses: again?.uses ?? (offset === undefined || record === "" ? [] : share.changes(now, offset)),
-        room: rankOf(share, now) < OUT ? roomOf(quota.roomFor(isStanding)) : NO_ROOM,
+        room: rankOf(share, now) < OUT ? roomOf(quota.roomFor(isScarce)) : NO_ROOM,
         told: quota.told,
         share: share.takeShown()
       }
@@ -121,7 +125,8 @@ export class Realm {
    * @param every milliseconds until the next exchange, at most
    */
   hear(said: Said, heard: Heard, sentAt: number, now: number, every: number): void {
-    const storeNow = countAt(heard.now)
+    const { now: storeNow } = heard
+    if (!Number.isFinite(storeNow) || !Array.isArray(heard.quotas)) throw new TypeError("no answer of a store")
     const offset = storeNow - (sentAt + now) / 2
     if (this.offset === undefined || Math.abs(offset - this.offset) > CLOCK_JUMP) this.offset = offset
     this.heardAt = now
@@ -159,6 +164,9 @@ export class Realm {
     if (requests > this.ownRequests || size === 0) this.progressAt = now
     this.ownRequests = requests
     this.waiting = size === 0 ? 0 : Math.min(MOST_WANTED, Math.max(1, this.group?.line.length ?? 0))
+    const isWaiting = this.waiting > 0 ? 1 : 0
+    this.scarcity += (isWaiting - this.scarcity) * (1 - Math.exp((this.saidAt - now) / SCARCE_OVER))
+    this.saidAt = now
     if (this.waiting === 0) { for (const share of shares) share.release() }
     if (now - this.progressAt > STARVES_AFTER) this.tryOne(shares, size, now)
     return Array.from({ length: Math.max(0, this.waiting - held) }, () => size)
@@ -202,8 +210,6 @@ const roomOf = ({ requests, slice, tokens }: { readonly [Key in "tokens" | "requ
 })
 
 const finite = (limit: number): number | null => limit === Infinity ? null : limit
-
-const countAt = (millis: unknown): number => typeof millis === "number" && Number.isFinite(millis) ? millis : 0
 
 /** A rank from here on takes no request now. */
 const OUT = 1e6
