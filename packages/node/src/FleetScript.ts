@@ -31,45 +31,54 @@ local isCounted = last ~= nil and said.sequence <= number(last.s)
 local again = {}
 if isCounted and said.sequence == number(last.s) and type(last.g) == 'table' then again = last.g end
 
-local function usesOf(key, at)
-  local kept = redis.call('HGET', key, 'u' .. at)
+local function usesOf(kept)
   if not kept then return 0, 0, 0 end
   local tokens, requests, held = string.match(kept, '^(%d+):(%d+):(%d+)$')
   return number(tokens), number(requests), number(held)
 end
 local function clamp(value) return math.max(0, math.min(MOST, value)) end
 local function add(key, sums, at, tokens, requests, held)
-  local t, r, h = usesOf(key, at)
+  local t, r, h = usesOf(redis.call('HGET', key, 'u' .. at))
   local t2, r2, h2 = clamp(t + tokens), clamp(r + requests), clamp(h + held)
   redis.call('HSET', key, 'u' .. at, whole(t2) .. ':' .. whole(r2) .. ':' .. whole(h2))
   sums.tokens = sums.tokens + t2 - t
   sums.requests = sums.requests + r2 - r
   sums.held = sums.held + h2 - h
+  sums.isChanged = true
   if at >= second - SLICE then sums.slice = sums.slice + r2 - r end
 end
+
+-- what is read of each quota: its sums, and the seconds of the slice
+local fields = { 'id', 't', 'r', 'h', 'gone', 'lt', 'lr', 'w', 'x', 'n', 'c', 'x0', 'n0', 'c0' }
+local fixed = #fields
+for at = second - SLICE, second + 1 do fields[#fields + 1] = 'u' .. at end
 
 local heard, granted = {}, {}
 for i, quota in ipairs(said.quotas) do
   local key = KEYS[5 + i]
-  local kept = redis.call('HMGET', key, 'id', 't', 'r', 'h', 'gone', 'lt', 'lr', 'w', 'x', 'n', 'c', 'x0', 'n0', 'c0')
+  local kept = redis.call('HMGET', key, unpack(fields))
   local id = kept[1]
-  local sums = { tokens = number(kept[2]), requests = number(kept[3]), held = number(kept[4]), slice = 0 }
+  local sums = { tokens = number(kept[2]), requests = number(kept[3]), held = number(kept[4]), slice = 0, isChanged = false }
   local oldest = second - WINDOW
   local gone = number(kept[5])
   if not id then
     id = time[1] .. string.format('%06d', tonumber(time[2]))
     gone = oldest - 1
+    sums.isChanged = true
   end
   -- what has left the window since somebody last looked
-  for at = math.max(gone + 1, oldest - WINDOW - 5), oldest - 1 do
-    local t, r, h = usesOf(key, at)
-    if t + r + h > 0 then
+  if gone < oldest - 1 then
+    local old = {}
+    for at = math.max(gone + 1, oldest - WINDOW - 5), oldest - 1 do old[#old + 1] = 'u' .. at end
+    for _, one in ipairs(redis.call('HMGET', key, unpack(old))) do
+      local t, r, h = usesOf(one)
       sums.tokens, sums.requests, sums.held = sums.tokens - t, sums.requests - r, sums.held - h
     end
-    redis.call('HDEL', key, 'u' .. at)
+    redis.call('HDEL', key, unpack(old))
+    sums.isChanged = true
   end
-  for at = second - SLICE, second + 1 do
-    local _, r = usesOf(key, at)
+  for at = fixed + 1, #fields do
+    local _, r = usesOf(kept[at])
     sums.slice = sums.slice + r
   end
   local toldTokens, toldRequests = number(kept[6]), number(kept[7])
@@ -79,6 +88,7 @@ for i, quota in ipairs(said.quotas) do
   if current ~= while_ then
     if current == while_ + 1 then x0, n0, c0 = x, n, c else x0, n0, c0 = 0, 0, 0 end
     x, n, c = 0, 0, 0
+    sums.isChanged = true
   end
   if not isCounted then
     if quota.record == id then
@@ -92,6 +102,7 @@ for i, quota in ipairs(said.quotas) do
     if number(quota.told.tokens) > 0 then toldTokens = number(quota.told.tokens) end
     if number(quota.told.requests) > 0 then toldRequests = number(quota.told.requests) end
     local share = number(quota.share)
+    if share > 0 or number(quota.told.tokens) > 0 or number(quota.told.requests) > 0 then sums.isChanged = true end
     if share > 0 then x, n, c = math.min(1, math.max(x, share)), n + math.min(1, share), c + 1 end
   end
   local count = c + c0
@@ -126,7 +137,9 @@ end
 local quotas = {}
 for i, one in ipairs(heard) do
   local key, sums = KEYS[5 + i], one.sums
-  redis.call('HSET', key, 't', whole(sums.tokens), 'r', whole(sums.requests), 'h', whole(sums.held), unpack(one.rest))
+  if sums.isChanged then
+    redis.call('HSET', key, 't', whole(sums.tokens), 'r', whole(sums.requests), 'h', whole(sums.held), unpack(one.rest))
+  end
   redis.call('PEXPIRE', key, KEPT)
   local name = said.quotas[i].key
   if isCounted and type(again[name]) == 'table' then

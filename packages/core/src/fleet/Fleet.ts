@@ -27,11 +27,12 @@ const WAITING = 100
 const ACTIVE = 250
 const IDLE = 1000
 
-/** So many milliseconds for each member, at least: what the store does in a second is bounded. */
+/** So many milliseconds for each member, and each quota that it speaks of, at least: so the store has time for all of them. */
 const PER_MEMBER = 1
+const PER_QUOTA = 0.03
 
 /** No member speaks less often, in milliseconds: what is heard is fresh for three seconds. */
-const SLOWEST = 1500
+const SLOWEST = 1900
 
 /** An exchange that takes longer, in milliseconds, is given up, and is as good as none. */
 const TIMEOUT = 1000
@@ -118,7 +119,7 @@ const make: Effect.Effect<Fleet["Service"], never, Deployments | FleetStore | Sc
   const pace = (): number => {
     if (failures > 0) return Math.min(LONGEST_RETRY, FIRST_RETRY * 2 ** Math.min(failures - 1, 10))
     const wanted = member.isWaiting ? WAITING : member.isActive ? ACTIVE : IDLE
-    return Math.max(wanted, Math.min(SLOWEST, member.members * PER_MEMBER))
+    return Math.max(wanted, Math.min(SLOWEST, member.members * (PER_MEMBER + member.spoken * PER_QUOTA)))
   }
   const round = Effect.suspend(() => {
     const every = pace()

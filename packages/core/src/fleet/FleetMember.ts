@@ -97,6 +97,13 @@ export class FleetMember {
     return members
   }
 
+  /** Quotas that were spoken of in the last exchange. */
+  get spoken(): number {
+    let spoken = 0
+    for (const { realm } of this.byName.values()) spoken += realm.spoken
+    return spoken
+  }
+
   /** Whether a request waits for room. */
   get isWaiting(): boolean {
     return [...this.byName.values()].some(({ realm }) => realm.waiting > 0)

@@ -41,9 +41,9 @@ export class QuotaShare {
     this.key = key
   }
 
-  /** Whether it was used, by us or by anybody, as far as is known. */
+  /** Whether we used it of late, or wait for it. */
   isActive(now: number): boolean {
-    return this.total > 0 || this.counted.size > 0
+    return this.counted.size > 0
       || this.deployments.some(({ quota }) => quota.ownRequestsUsed(now) > 0 || quota.fleetUse.wanted > 0)
   }
 

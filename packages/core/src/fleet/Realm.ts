@@ -19,7 +19,7 @@ const SCARCE_OVER = 20_000
 /** How long nothing of what waits was sent before one request goes past the fleet's word, to see. */
 const STARVES_AFTER = 10_000
 
-/** Of more quotas than so many, those that nobody uses are asked for in every fourth exchange only. */
+/** Of more quotas than so many, those that we do not use are asked for in every fourth exchange only. */
 const FEW = 32
 const IDLE_EVERY = 4
 
@@ -53,6 +53,8 @@ export class Realm {
   private saidAt = -Infinity
   /** Requests that wait for room, as of the last exchange. */
   waiting = 0
+  /** Quotas that were spoken of in the last exchange. */
+  spoken = 0
   /** When it was last heard, and how many members spoke of late. */
   heardAt = -Infinity
   members = 1
@@ -114,6 +116,7 @@ export class Realm {
     const counted = pending?.said
       ?? { sequence: ++this.sequence, rows: this.tidings.rows(now), owners: this.owners.splice(0) }
     this.pending ??= { said: counted, uses: new Map(quotas.map((quota) => [quota.key, quota])), at: now }
+    this.spoken = quotas.length
     const marks = this.tidings.marks(now)
     return { member: this.member, realm: this.name, ...counted, quotas, wants, marks, cursor: this.cursor }
   }
