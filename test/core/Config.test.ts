@@ -74,7 +74,7 @@ describe("Config.decode", () => {
     const config = ok(typedBack(typed({ resources: [azure] })))
     assert.deepStrictEqual(
       { ...config, resources: [], modelTimeouts: { ...config.modelTimeouts } },
-      { resources: [], defaultResource: "east", ...Config.defaults, modelTimeouts: {} }
+      { resources: [], defaultResource: "east", ...Config.defaults, modelTimeouts: {}, fleet: undefined }
     )
     const { auth, ...resource } = config.resources[0]!
     assert.isTrue(auth._tag === "Key" && Redacted.value(auth.key) === secret)

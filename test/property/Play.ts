@@ -5,7 +5,15 @@ import type { Deployment } from "#core/deployment/Deployment"
 import * as SimulatedService from "#core/simulation/SimulatedService"
 import * as SimulatedTransport from "#core/simulation/SimulatedTransport"
 import { Transport as TransportService } from "#core/transport/Transport"
-import { type ConfigInput, Deployments, type Event, LoadBalancer, Telemetry, type Transport } from "@evenkeel/core"
+import {
+  type ConfigInput,
+  Deployments,
+  type Event,
+  type FleetStore,
+  LoadBalancer,
+  Telemetry,
+  type Transport
+} from "@evenkeel/core"
 import { Cause, Clock, Context, Effect, Exit, Fiber, Layer, Random, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { steady } from "../support/Balanced.ts"
@@ -66,7 +74,12 @@ export const resourceNames = ["east", "west", "north"]
 export const keyOf = (name: string): string => `secret-of-${name}`
 
 /** Plays a scenario, and closes the balancer at the end: or before it, `closeAt` ms after the beginning. */
-export const play = (scenario: Scenario, watcher: Watcher, closeAt = Infinity): Effect.Effect<void> =>
+export const play = (
+  scenario: Scenario,
+  watcher: Watcher,
+  closeAt = Infinity,
+  fleet?: Layer.Layer<FleetStore>
+): Effect.Effect<void> =>
   Effect.gen(function*() {
     const sleepers = yield* countSleepers
     let live: Live | undefined
@@ -76,7 +89,7 @@ export const play = (scenario: Scenario, watcher: Watcher, closeAt = Infinity): 
       const scope = yield* Scope.make()
       const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
       const watched = watch(SimulatedTransport.make(services), watcher, () => live, now)
-      const layer = LoadBalancer.layer(configOf(scenario, services), { telemetry: Telemetry.layerNoop }).pipe(
+      const layer = LoadBalancer.layer(configOf(scenario, services), { telemetry: Telemetry.layerNoop, fleet }).pipe(
         Layer.provide(Layer.succeed(TransportService, watched.transport))
       )
       const context = yield* Layer.buildWithScope(layer, scope).pipe(Effect.orDie)

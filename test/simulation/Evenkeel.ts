@@ -1,6 +1,7 @@
 /**
  * Evenkeel as a contender: the balancer with its defaults.
  */
+import { MemoryFleetStore } from "#core/fleet/MemoryFleetStore"
 import * as SimulatedTransport from "#core/simulation/SimulatedTransport"
 import { Transport } from "#core/transport/Transport"
 import { type ConfigInput, Deployments, LoadBalancer, Telemetry } from "@evenkeel/core"
@@ -11,16 +12,26 @@ import { MODEL, type World } from "./World.ts"
 
 type ResourceInput = ConfigInput["resources"][number]
 
-export const evenkeel: Contender = {
-  name: "evenkeel",
+/** The store that the balancers of a world meet at, where they are a fleet. */
+const stores = new WeakMap<World, MemoryFleetStore>()
+
+const storeOf = (world: World): MemoryFleetStore => {
+  const store = stores.get(world) ?? new MemoryFleetStore(() => ({ there: 2, back: 2 }))
+  stores.set(world, store)
+  return store
+}
+
+const contender = (name: string, isFleet: boolean): Contender => ({
+  name,
   make: (scenario, world, seed) =>
     Effect.gen(function*() {
       const places = scenario.places.filter(({ isLater }) => isLater !== true)
       const resources = world.services.flatMap(({ name }) => resourceOf(scenario, world, name, places))
-      const layer = LoadBalancer.layer({ resources }, { telemetry: Telemetry.layerNoop }).pipe(
+      const fleet = isFleet ? storeOf(world).layer : undefined
+      const layer = LoadBalancer.layer({ resources }, { telemetry: Telemetry.layerNoop, fleet }).pipe(
         Layer.provide(Layer.succeed(Transport, SimulatedTransport.make(world.services)))
       )
-      // built anew for each: a fleet shares nothing
+      // built anew for each: what they share is the store alone
       const context = yield* Layer.build(Layer.fresh(layer)).pipe(Random.withSeed(seed), Effect.orDie)
       const lb = Context.get(context, LoadBalancer)
       const deployments = Context.get(context, Deployments)
@@ -39,7 +50,13 @@ export const evenkeel: Contender = {
         leave: ({ name, resource }) => Effect.asVoid(deployments.remove(`${resource}/${name}`))
       }
     })
-}
+})
+
+/** Balancers that know nothing of each other. */
+export const evenkeel = contender("evenkeel", false)
+
+/** The same as members of one fleet. */
+export const evenkeelFleet = contender("evenkeel, a fleet", true)
 
 /** A resource with these of its places; none where it has none of them. */
 const resourceOf = (

@@ -57,6 +57,7 @@ describe("the report", () => {
     cacheHits: undefined,
     goodput: undefined,
     firstTier: undefined,
+    least: undefined,
     eject: undefined,
     recover: undefined
   }

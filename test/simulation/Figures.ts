@@ -28,6 +28,8 @@ export interface Figures {
   readonly goodput: number | undefined
   /** What tier 1 was used for, as a share of its quota, where there is another tier. */
   readonly firstTier: number | undefined
+  /** What the balancer was served that was served least, as a share of the mean, where there are several. */
+  readonly least: number | undefined
   /** Seconds after its beginning until what is struck gets a quarter of its usual traffic; `Infinity` for never. */
   readonly eject: number | undefined
   /** Seconds after its end until what was struck gets three quarters of its usual traffic. */
@@ -54,6 +56,7 @@ export const figuresOf = (recording: Recording, span: Span = measuredSpan(record
     cacheHits: scenario.traffic.sessions > 0 ? done.cachedTokens / done.promptTokens : undefined,
     goodput: scenario.load > 1 ? done.chargedTokens / (capacityOf(scenario.places) * scenario.minutes) : undefined,
     firstTier: firstTierOf(recording),
+    least: leastOf(recording, asked),
     eject: timeToEject(recording),
     recover: timeToRecover(recording)
   }
@@ -75,6 +78,13 @@ const spreadOf = ({ levels, scenario }: Recording, span: Span): number => {
       return Math.max(...some) - Math.min(...some)
     }))
   ))
+}
+
+const leastOf = ({ scenario: { balancers } }: Recording, asked: Recording["asked"]): number | undefined => {
+  if (balancers === 1) return undefined
+  const served = Array.from({ length: balancers }, () => 0)
+  for (const { balancer, failure } of asked) if (failure === undefined) served[balancer]! += 1
+  return Math.min(...served) / mean(served)
 }
 
 const firstTierOf = ({ done, scenario: { minutes, places } }: Recording): number | undefined => {

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { isThorough } from "../support/Check.ts"
 import { demandOf } from "./Demand.ts"
-import { evenkeel } from "./Evenkeel.ts"
+import { evenkeel, evenkeelFleet } from "./Evenkeel.ts"
 import { type Figures, figuresOf } from "./Figures.ts"
 import { plainContenders } from "./PlainClient.ts"
 import { play, type Recording } from "./Run.ts"
@@ -48,9 +48,16 @@ const placesOfSessions = ({ scenario, sends }: Recording): ReadonlyArray<number>
 
 const figuresNamed = async (name: string): Promise<Figures> => figuresOf(await recordingOf(name))
 
+const fleetOf = async (name: string): Promise<Figures> =>
+  figuresOf(await play(shortened(scenarioNamed(name), SHARE), evenkeelFleet, SEED))
+
+const aloneAs = async (name: string): Promise<Figures> =>
+  figuresOf(await play({ ...shortened(scenarioNamed(name), SHARE), balancers: 1 }, evenkeel, SEED))
+
 describe("Evenkeel under simulated traffic", { concurrent: false }, () => {
   for (const { about, load, name } of scenarios) {
-    if (load > 1 || !(isThorough || short.has(name))) continue
+    // a fleet whose members know nothing of each other is told of 429s by its callers; see below
+    if (load > 1 || name.startsWith("fleet-") || !(isThorough || short.has(name))) continue
     it(`shows no failure to callers: ${name} (${about})`, { timeout }, async () => {
       const { asked } = await recordingOf(name)
       assert.deepStrictEqual(asked.flatMap(({ failure }) => failure ?? []), [])
@@ -157,5 +164,34 @@ describe("Evenkeel under simulated traffic", { concurrent: false }, () => {
   // see docs/simulation.md
   long("uses all but 3 % of the capacity where more is asked for than there is", { timeout }, async () => {
     assert.isAtLeast((await figuresNamed("unequal-114")).goodput!, 0.97)
+  })
+
+  describe("as a fleet of twenty", () => {
+    long(
+      "is told 429 no more often than one process alone when all of it starts cold at once",
+      { timeout },
+      async () => {
+        assert.isAtMost((await fleetOf("fleet-cold")).throttled, (await aloneAs("fleet-cold")).throttled)
+      }
+    )
+
+    long("meets at most 1.5 times the failures of one process alone", { timeout }, async () => {
+      assert.isAtMost((await fleetOf("fleet-failing")).failed, 1.5 * (await aloneAs("fleet-failing")).failed)
+    })
+
+    long("shows no failure to callers, and is told hardly a 429, at 90 % of the quota", { timeout }, async () => {
+      const { failures, throttled } = await fleetOf("fleet-90")
+      assert.strictEqual(failures, 0)
+      assert.isAtMost(throttled, 0.1)
+    })
+
+    for (const name of ["fleet-115", "fleet-150"]) {
+      long(`is told at most one 429 in a hundred, and serves all alike: ${name}`, { timeout }, async () => {
+        const { goodput, least, throttled } = await fleetOf(name)
+        assert.isAtMost(throttled, 1)
+        assert.isAtLeast(goodput!, 0.97)
+        assert.isAtLeast(least!, 0.75)
+      })
+    }
   })
 })

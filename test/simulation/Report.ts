@@ -27,6 +27,7 @@ export const columns: ReadonlyArray<Column> = [
   { key: "cacheHits", title: "cache hits", print: percent, floor: 0.01, isMoreBetter: true },
   { key: "goodput", title: "goodput", print: percent, floor: 0.005, isMoreBetter: true },
   { key: "firstTier", title: "tier 1", print: percent, floor: 0.01, isMoreBetter: true },
+  { key: "least", title: "least served", print: percent, floor: 0.05, isMoreBetter: true },
   { key: "eject", title: "eject s", print: fixed(0), floor: 5 },
   { key: "recover", title: "recover s", print: fixed(0), floor: 5 }
 ]

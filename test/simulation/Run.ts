@@ -13,6 +13,8 @@ export interface Asked {
   readonly index: number
   readonly at: number
   readonly streamed: boolean
+  /** Which of the balancers it was given to. */
+  readonly balancer: number
   /** ms until the first content of a stream. */
   firstToken: number | undefined
   /** What the caller was told instead of an answer. */
@@ -90,8 +92,8 @@ const callers = (scenario: Scenario, clients: ReadonlyArray<Client>, seed: numbe
 
 const caller = (client: Client, ask: Ask, asked: Array<Asked>) =>
   Effect.clockWith((clock) => {
-    const { at, index, streamed } = ask
-    const mine: Asked = { index, at, streamed, firstToken: undefined, failure: undefined, hasEnded: false }
+    const { at, balancer, index, streamed } = ask
+    const mine: Asked = { index, at, streamed, balancer, firstToken: undefined, failure: undefined, hasEnded: false }
     asked.push(mine)
     const onFirst = (): void => {
       if (streamed) mine.firstToken ??= clock.currentTimeMillisUnsafe() - at

@@ -179,6 +179,46 @@ export const scenarios: ReadonlyArray<Scenario> = [
     isTold: false,
     warmUp: 120
   },
+  { ...base, name: "fleet-90", about: "the same, 90 % in use", places: unequal, load: 0.9, minutes: 10, balancers: 20 },
+  {
+    ...base,
+    name: "fleet-115",
+    about: "the same, asked for 115 % of all they have",
+    places: unequal,
+    load: 1.15,
+    minutes: 5,
+    balancers: 20
+  },
+  {
+    ...base,
+    name: "fleet-150",
+    about: "the same, asked for 150 % of all they have",
+    places: unequal,
+    load: 1.5,
+    minutes: 5,
+    balancers: 20
+  },
+  {
+    ...base,
+    name: "fleet-failing",
+    about: "twenty balancers, one of six answers 500 at once for a third of the time",
+    places: equal,
+    minutes: 9,
+    balancers: 20,
+    changes: during({ kind: "status", status: 500 }, "d0")
+  },
+  {
+    ...base,
+    name: "fleet-cold",
+    about: "twenty balancers that begin together: no quota is known, nothing was seen",
+    places: unequal,
+    load: 0.6,
+    minutes: 5,
+    balancers: 20,
+    isTold: false,
+    warmUp: 0,
+    changes: [{ at: 0, kind: "fault", fault: { kind: "slow", factor: 3 }, places: ["d1"] }]
+  },
   {
     ...base,
     name: "long-prompts",

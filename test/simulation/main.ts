@@ -9,7 +9,7 @@
  *     pnpm simulate --seed=7            other traffic
  *     pnpm simulate --json              the figures as JSON
  */
-import { evenkeel } from "./Evenkeel.ts"
+import { evenkeel, evenkeelFleet } from "./Evenkeel.ts"
 import { figuresOf } from "./Figures.ts"
 import { plainContenders } from "./PlainClient.ts"
 import { type Results, table } from "./Report.ts"
@@ -40,13 +40,14 @@ for (const full of scenarios) {
   const scenario = isQuick ? shortened(full, 1 / 3) : full
   const figures: Record<string, Results["figures"][string]> = {}
   const began = performance.now()
-  for (const contender of [evenkeel, ...plainContenders]) {
+  const own = scenario.balancers > 1 ? [evenkeel, evenkeelFleet] : [evenkeel]
+  for (const contender of [...own, ...plainContenders]) {
     figures[contender.name] = figuresOf(await play(scenario, contender, seed))
   }
   all.push({ scenario, figures })
   if (isJson) continue
   const seconds = ((performance.now() - began) / 1000).toFixed(0)
-  console.log(`${table(all.at(-1)!, evenkeel.name)}\n(${figures[evenkeel.name]!.requests} requests, ${seconds} s)\n`)
+  console.log(`${table(all.at(-1)!, own.at(-1)!.name)}\n(${figures[evenkeel.name]!.requests} requests, ${seconds} s)\n`)
 }
 if (isJson) {
   const named = all.map(({ figures, scenario: { name } }) => ({ name, seed, figures }))

@@ -23,6 +23,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Pull from "effect/Pull"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
@@ -48,6 +49,8 @@ import { Deployments } from "./deployment/Deployments.ts"
 import * as Snapshot from "./deployment/Snapshot.ts"
 import * as Errors from "./Errors.ts"
 import type { Event } from "./Event.ts"
+import { Fleet } from "./fleet/Fleet.ts"
+import type { FleetStore } from "./fleet/FleetStore.ts"
 import { answerOf, type HttpAnswer, type HttpRequest, requestOf as httpRequestOf } from "./http/HttpRequest.ts"
 import * as LlmRequest from "./request/LlmRequest.ts"
 import type { Explanation } from "./routing/Explanation.ts"
@@ -146,6 +149,10 @@ export class LoadBalancer extends Context.Service<LoadBalancer, {
   ): Layer.Layer<LoadBalancer | Deployments, Errors.LoadBalancerError, Transport> {
     return Layer.unwrap(Effect.suspend(() => {
       const decoded = decodeBeside(config, replace, layerRules)
+      if (Result.isSuccess(decoded) && decoded.success.fleet !== undefined && replace.fleet === undefined) {
+        const message = "needs a store: use `layer` of @evenkeel/node, or give one as the option `fleet`"
+        return Effect.fail(Errors.invalidConfig("the given object", [{ path: "fleet", message }]))
+      }
       return Result.isFailure(decoded)
         ? Effect.fail(Errors.invalidConfig("the given object", decoded.failure))
         : Effect.succeed(LoadBalancer.layerDecoded(decoded.success, replace))
@@ -162,6 +169,7 @@ export class LoadBalancer extends Context.Service<LoadBalancer, {
       Layer.provide(replace.selector ?? Selector.layerPowerOfTwoChoices(settings.quota.hot)),
       Layer.provide(replace.telemetry ?? Telemetry.layer()),
       Layer.provide(replace.prices ?? Layer.empty),
+      Layer.provide(replace.fleet === undefined ? Layer.empty : Layer.provide(Fleet.layer, replace.fleet)),
       Layer.provideMerge(Deployments.layer(settings))
     )
   }
@@ -174,6 +182,8 @@ export interface LayerOptions {
   readonly telemetry?: Layer.Layer<Telemetry> | undefined
   /** Prices that costs are reckoned by. Without any, costs are unknown. */
   readonly prices?: Layer.Layer<Prices> | undefined
+  /** Where this process meets others that use the same deployments. Without one it is on its own; see docs/fleet.md. */
+  readonly fleet?: Layer.Layer<FleetStore> | undefined
 }
 
 const EVENTS_HELD = 1024
@@ -208,11 +218,15 @@ const make: Effect.Effect<
     listening: telemetry,
     prices: yield* pricesInUse
   })
+  const fleet = yield* Effect.serviceOption(Fleet)
+  if (Option.isSome(fleet)) fleet.value.share(balancer.state.owners)
+  const fleetStatus = Option.isSome(fleet) ? fleet.value.status : undefined
   yield* telemetry.attach?.({
     deployments,
     now: () => monotonicMillis(clock),
     sessions: () => balancer.state.affinity.size,
-    retriesLeft: () => balancer.state.budget.left(monotonicMillis(clock))
+    retriesLeft: () => balancer.state.budget.left(monotonicMillis(clock)),
+    fleet: fleetStatus
   }) ?? Effect.void
 
   const listening = new Set<Queue.Queue<Event, Cause.Done>>()
@@ -270,7 +284,13 @@ const make: Effect.Effect<
     check: (options) => CheckReport.take(deployments, balancer.state.environment, options),
     snapshot: Effect.sync(() => {
       const now = monotonicMillis(clock)
-      return Snapshot.take(deployments, now, balancer.state.affinity.size, balancer.state.budget.left(now))
+      return Snapshot.take(
+        deployments,
+        now,
+        balancer.state.affinity.size,
+        balancer.state.budget.left(now),
+        fleetStatus?.()
+      )
     }),
     events: Stream.callback<Event>((queue) =>
       Effect.acquireRelease(

@@ -27,6 +27,8 @@ export { EntraTokens, type TokenProvider } from "./deployment/Credential.ts"
 export { type DeploymentChange, Deployments, type Observation } from "./deployment/Deployments.ts"
 export {
   type DeploymentSnapshot,
+  type FleetShare,
+  type FleetSnapshot,
   type ModelSnapshot,
   type ResourceSnapshot,
   type Snapshot
@@ -51,6 +53,9 @@ export {
 } from "./Errors.ts"
 export { type AttemptRole, type Event, type SessionMoveReason, type SessionPlacement } from "./Event.ts"
 export type * as Events from "./Event.ts"
+export { Fleet } from "./fleet/Fleet.ts"
+export { FleetError, FleetStore, type Heard as FleetHeard, type Said as FleetSaid } from "./fleet/FleetStore.ts"
+export { MemoryFleetStore } from "./fleet/MemoryFleetStore.ts"
 export { type HttpAnswer, type HttpRequest } from "./http/HttpRequest.ts"
 export {
   type ChatParams,

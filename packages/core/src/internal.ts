@@ -7,6 +7,7 @@ export { cureOf } from "./attempt/Cure.ts"
 export { reasonWord } from "./attempt/ReasonWord.ts"
 export type { Batch, StreamEvent } from "./attempt/SseReader.ts"
 export { headersOf } from "./BalancedHttpClient.ts"
+export type { FleetConfig } from "./config/Config.ts"
 export { formatPath, looksSecret, type Path, type Reference } from "./config/ConfigErrors.ts"
 export { isLoopback } from "./config/Endpoint.ts"
 export { aLayer, decodeBeside, issuesOf, layerRules } from "./config/OptionIssues.ts"
@@ -29,5 +30,5 @@ export {
   prometheusLabel,
   prometheusName
 } from "./telemetry/Names.ts"
-export { WatchClock } from "./Time.ts"
+export { WatchClock, watching } from "./Time.ts"
 export { type Connection, isLocalTrouble, type TlsOptions, type TransportErrorKind } from "./transport/Transport.ts"

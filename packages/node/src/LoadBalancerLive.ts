@@ -17,11 +17,16 @@ import * as ConfigSource from "./ConfigSource.ts"
 import * as DefaultTransport from "./DefaultTransport.ts"
 import * as EntraId from "./EntraId.ts"
 import * as GenAiPrices from "./GenAiPrices.ts"
+import * as RedisFleetStore from "./RedisFleetStore.ts"
 
 type Live = Layer.Layer<LoadBalancer | Deployments, LoadBalancerError>
 
 const wire = (settings: Config, replace: LayerOptions = {}) =>
-  LoadBalancer.layerDecoded(settings, { ...replace, prices: replace.prices ?? GenAiPrices.layer }).pipe(
+  LoadBalancer.layerDecoded(settings, {
+    ...replace,
+    prices: replace.prices ?? GenAiPrices.layer,
+    fleet: replace.fleet ?? RedisFleetStore.layerOf(settings)
+  }).pipe(
     Layer.provide(DefaultTransport.layer(settings)),
     Layer.provide(EntraId.layer)
   )

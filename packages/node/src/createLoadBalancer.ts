@@ -46,6 +46,7 @@ import * as DefaultTransport from "./DefaultTransport.ts"
 import * as EntraId from "./EntraId.ts"
 import { eventsOf } from "./EventIterator.ts"
 import * as GenAiPrices from "./GenAiPrices.ts"
+import * as RedisFleetStore from "./RedisFleetStore.ts"
 import * as UnrefClock from "./UnrefClock.ts"
 import { type BalancerWarning, emitWarning, start as startWarnings } from "./Warnings.ts"
 
@@ -159,7 +160,8 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
   // nobody has chosen a logger here
   const telemetry = options.telemetry ?? Telemetry.layer({ logs: false })
   const prices = options.prices ?? GenAiPrices.layer
-  const layer = LoadBalancer.layerDecoded(settings, { ...options, telemetry, prices }).pipe(
+  const fleet = options.fleet ?? RedisFleetStore.layerOf(settings)
+  const layer = LoadBalancer.layerDecoded(settings, { ...options, telemetry, prices, fleet }).pipe(
     Layer.provide(transport),
     Layer.provide(Layer.succeed(EntraTokens, EntraId.makeTokens())),
     Layer.provide(UnrefClock.layerWatch),

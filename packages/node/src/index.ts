@@ -10,6 +10,7 @@ export {
 } from "./createLoadBalancer.ts"
 export * as EntraId from "./EntraId.ts"
 export { layer, layerFromEnvironment, LoadBalancerLive } from "./LoadBalancerLive.ts"
+export * as RedisFleetStore from "./RedisFleetStore.ts"
 export { type Simulator, startSimulator } from "./simulator/SimulatorServer.ts"
 export * as UndiciTransport from "./UndiciTransport.ts"
 export { type BalancerWarning } from "./Warnings.ts"

@@ -911,6 +911,32 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
       ]
     },
     {
+      title: "Does the fleet hear of itself?",
+      panels: [
+        {
+          title: "Members that each process hears",
+          description:
+            "The fewest and the most of any process. 1 is a process that goes on alone, as its fleet's store does " +
+            "not answer; 0 one that is in no fleet.",
+          kind: "timeseries",
+          unit: "short",
+          width: 12,
+          queries: [
+            query("fewest", aggregate("min", series(observed.fleetMembers))),
+            query("most", aggregate("max", series(observed.fleetMembers)))
+          ]
+        },
+        {
+          title: "Age of what was heard last",
+          description: "The oldest of any process. It is below a second or so while the store answers.",
+          kind: "timeseries",
+          unit: "s",
+          width: 12,
+          queries: [query("oldest", aggregate("max", series(observed.fleetAge)))]
+        }
+      ]
+    },
+    {
       title: "What does this cost?",
       panels: [
         {

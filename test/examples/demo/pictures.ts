@@ -54,6 +54,7 @@ export const snapshot = (...deployments: ReadonlyArray<DeploymentSnapshot>): Sna
   deployments,
   models: [],
   sessions: 0,
+  fleet: undefined,
   retriesLeft: 10
 })
 

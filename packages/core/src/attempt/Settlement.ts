@@ -230,7 +230,7 @@ const bill = ({ deployment, plan: { permit }, usage }: AttemptRecord, now: numbe
 const tellCooldown = (attempt: AttemptRecord, coolFor: number, reason: string, pool?: string): void => {
   const { deployment: { id: deployment }, environment: { events }, plan: { request } } = attempt
   // of an endpoint or a service tier, it is none of the deployment's
-  if (!events.hasListeners || coolFor <= 0 || request.scope !== undefined) return
+  if (!events.hasTroubleListeners || coolFor <= 0 || request.scope !== undefined) return
   events.emit<CooledDown>({ _tag: "CooledDown", at: attempt.wallNow, deployment, pool, reason, coolFor })
 }
 

@@ -29,7 +29,7 @@ type DecodedResource = Decoded["resources"][number]
  *
  * @category models
  */
-export interface Config extends Pick<Decoded, "session" | "health" | "failover" | "quota"> {
+export interface Config extends Pick<Decoded, "session" | "health" | "failover" | "quota" | "fleet"> {
   /** At least one, with unique names. */
   readonly resources: ReadonlyArray<ResourceConfig>
   /** Name of the resource for endpoints that name no model. */
@@ -76,6 +76,13 @@ type DecodedDeployment = DecodedResource["deployments"][number]
 export interface DeploymentConfig extends DecodedDeployment {
   readonly model: string
 }
+
+/**
+ * Where this process meets the others of its fleet.
+ *
+ * @category models
+ */
+export type FleetConfig = NonNullable<Decoded["fleet"]>
 
 /**
  * Time limits of requests. A `firstEvent` that is undefined is as long as the kind of request lets expect.
@@ -175,7 +182,7 @@ const complete = (decoded: Decoded): Config => {
     modelTimeouts[model] = { ...timeouts, ...Record.filter(own, Predicate.isNotUndefined) }
   }
   return {
-    ...Struct.pick(decoded, ["session", "health", "failover", "quota"]),
+    ...Struct.pick(decoded, ["session", "health", "failover", "quota", "fleet"]),
     resources: decoded.resources.map(completeResource),
     defaultResource: decoded.defaultResource ?? decoded.resources[0]!.name,
     timeouts,

@@ -64,6 +64,31 @@ export interface ConfigInput {
   /** Reserved: hedging has no settings yet. */
   readonly hedging?: Readonly<Record<string, never>> | undefined
   readonly quota?: QuotaInput | undefined
+  /**
+   * Where this process meets others that use the same deployments, so that they act as one. Without it, which is right
+   * for one process, nothing is shared. Needs `@evenkeel/node` and the package `redis`.
+   */
+  readonly fleet?: FleetInput | undefined
+}
+
+/**
+ * A Redis or Valkey at which processes share what each of them knows: how much of each quota they used, and what is to be
+ * left alone. No prompt, completion, key or session. No request waits for it, and where it fails each goes on alone.
+ *
+ * @category models
+ */
+export interface FleetInput {
+  /**
+   * Its URL: `redis://host:6379`, or with TLS, a user of its access list and a database `rediss://user:password@host:6380/0`.
+   * Kept as a secret.
+   */
+  readonly redis: string | Redacted.Redacted<string>
+  /** How the names of its keys begin: fleets that shall know nothing of each other have different ones. Default: `evenkeel`. */
+  readonly prefix?: string | undefined
+  /** Whether it is a Cluster; the URL is then that of any of its nodes. Default: false. */
+  readonly cluster?: boolean | undefined
+  /** `entra`: with a token of Microsoft Entra ID in place of a password, as Azure Managed Redis takes it. */
+  readonly auth?: "entra" | undefined
 }
 
 /**

@@ -5,6 +5,7 @@
  * They are looked for in what the user wrote, whatever else is wrong with it, so that one report holds every mistake.
  * A value of the wrong type is passed over here: the schema reports it.
  */
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type { ConfigIssue } from "../Errors.ts"
 import { type Context, formatPath, isRecord, type Path, showText, suggest } from "./ConfigErrors.ts"
@@ -51,6 +52,7 @@ export const find = ({ input, references }: Context): ReadonlyArray<ConfigIssue>
   notBelow(input, "health", "cooldown", "maxCooldown", report)
   notBelow(input, "failover", "backoff", "maxBackoff", report)
   check(fieldsAt(fieldsAt(input, "health"), "check"), report)
+  fleet(fieldsAt(input, "fleet"), report)
   return issues
 }
 
@@ -132,6 +134,18 @@ const check = ({ kind, path }: Fields, { add }: Report): void => {
   const at = ["health", "check", "path"]
   if (kind === "path" && path === undefined) add(at, "is missing: `kind: \"path\"` needs one, such as \"/models\"")
   if (kind !== "path" && path !== undefined) add(at, "needs `kind: \"path\"`")
+}
+
+const fleet = ({ auth, cluster, redis }: Fields, { add }: Report): void => {
+  const text = Redacted.isRedacted(redis) ? Redacted.value(redis) : redis
+  if (typeof text !== "string" || !URL.canParse(text)) return
+  const { password, pathname, protocol } = new URL(text)
+  if (cluster === true && /^\/[1-9]/.test(pathname)) {
+    add(["fleet", "redis"], "a Cluster has database 0 only; leave it out")
+  }
+  if (auth !== "entra") return
+  if (protocol === "redis:") add(["fleet", "redis"], "Entra ID needs TLS: give `rediss://`, as its token is a secret")
+  if (password !== "") add(["fleet", "auth"], "give either a password in `redis` or `auth`, not both")
 }
 
 type Provider = "azure" | "openai" | "compatible"

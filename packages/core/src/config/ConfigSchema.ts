@@ -140,6 +140,13 @@ const quota = Schema.Struct({
   headerMaxAge: or(Value.durationOrNone, "10 seconds")
 })
 
+const fleet = Schema.Struct({
+  redis: needed(Value.redisUrl, "give the URL of a Redis or Valkey, such as \"redis://127.0.0.1:6379\""),
+  prefix: or(Value.text("a prefix without spaces or braces", /^[^\s{}\p{Cc}]+$/u), "evenkeel"),
+  cluster: or(Value.flag, false),
+  auth: maybe(Value.oneOf(["entra"]))
+})
+
 /**
  * From what a user writes to the same shape with every default in place.
  */
@@ -151,7 +158,8 @@ export const ConfigSchema = Schema.Struct({
   failover: or(failover, {}),
   timeouts: or(timeouts, {}),
   hedging: Schema.optional(Schema.Record(Schema.String, Schema.Never)),
-  quota: or(quota, {})
+  quota: or(quota, {}),
+  fleet: maybe(fleet)
 }).annotate({ expected: "an object with at least `resources`" })
 
 const { timeouts: limits, ...sections } = Schema.decodeSync(

@@ -116,6 +116,11 @@ export const proxy = leaf<"none" | Redacted.Redacted<string>, TextOrRedacted>(
   }
 )
 
+export const redisUrl = hidden(
+  "the URL of a Redis or Valkey, such as \"rediss://user:password@host:6380/0\"",
+  (text) => /^rediss?:\/\/[^/]/i.test(text) && URL.canParse(text) && /^\/?\d*$/.test(new URL(text).pathname)
+)
+
 const isPem = (text: string, what: string) => text.startsWith("-----BEGIN ") && text.includes(`${what}-----`)
 
 export const certificate = (what: string) => {

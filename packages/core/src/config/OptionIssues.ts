@@ -24,7 +24,8 @@ export const layerRules: Readonly<Record<string, OptionRule>> = {
   selector: aLayer("Selector.layer(Policy.leastLoaded)"),
   healthMonitor: aLayer("HealthMonitor.layerNone"),
   telemetry: aLayer("Telemetry.layer({ logs: true })"),
-  prices: aLayer("Prices.layerNone")
+  prices: aLayer("Prices.layerNone"),
+  fleet: aLayer("RedisFleetStore.layer(…)")
 }
 
 /** Every mistake in these options. */

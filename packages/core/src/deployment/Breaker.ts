@@ -67,6 +67,8 @@ export class Breaker {
   isClosed = true
   /** Whether it ever opened. */
   hasTripped = false
+  /** Whether it opened for what another process told. */
+  isHeard = false
   /** Number of state changes so far. */
   epoch = 0
   /** Why it last opened, for people. */
@@ -231,6 +233,25 @@ export class Breaker {
     this.isCertain = true
   }
 
+  /** Another process opened its own for so long, or its failures did ours: opens, or stays open for as long. */
+  hearOpen(now: number, wait: number, reason: string): void {
+    if (this.current === "half-open" || this.isCertain) return
+    const until = now + Math.min(wait, this.options.maxOpenFor)
+    if (this.current === "closed") {
+      this.open(now, 0, reason)
+      this.isHeard = true
+    } else if (until <= this.until) return
+    // what others opened again has failed as often here
+    else this.trips++
+    this.until = until
+    this.soonest = until
+  }
+
+  /** Another process found it well again: the next request may see. */
+  hearClosed(now: number): void {
+    if (this.current === "open" && !this.isCertain) this.until = Math.min(this.until, now)
+  }
+
   /** Whether what is told of an epoch still counts. */
   isCurrent(epoch: number): boolean {
     if (epoch === this.epoch || (this.current !== "closed" && epoch >= this.suspendedFrom)) return true
@@ -288,6 +309,7 @@ export class Breaker {
     this.suspendedFrom = Infinity
     this.releasedEpoch = -2
     this.isCertain = false
+    this.isHeard = false
     this.isClosedByEnd = false
     this.reason = reason
     this.become("open")

@@ -35,6 +35,9 @@ const TOGETHER = 0.1
  */
 const TRIAL_PACE = 100
 
+/** What stands for the requests of other processes, of which each may be to blame itself. */
+const FLEET = -1
+
 /** The longest that a wait grows to while a deployment refuses, round after round, what its peers answer. */
 const MAX_GROWN = 30_000
 
@@ -150,6 +153,28 @@ export class Cooldown {
       this.reason = reason
     }
     return this.until - now
+  }
+
+  /**
+   * Another process was told so: as long as it says, up to the cap. Where it is doubted, another request may try.
+   *
+   * @param isMissing whether the deployment does not exist
+   */
+  hear(now: number, wait: number, reason: string, isMissing: boolean): void {
+    const told = Math.min(wait, this.options.maxCooldown)
+    // its word is no witness of ours, and shortens nothing
+    const inForce = now + told > this.until ? this.begin(now, told, reason, FLEET, true) : 0
+    if (isMissing && inForce > 0) this.missingUntil = Math.max(this.missingUntil, now + told)
+  }
+
+  /** Whether another process said so, and nobody here. */
+  isHeard(now: number): boolean {
+    return now < this.until && !this.isCertain && this.sources.size === 1 && this.sources.has(FLEET)
+  }
+
+  /** What another process said is tried: another request may pass. */
+  doubtHeard(now: number): void {
+    this.doubt(FLEET, now)
   }
 
   /** The deployment does not exist: 30 s, doubling up to the cap. */

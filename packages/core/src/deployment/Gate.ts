@@ -99,6 +99,7 @@ export const opensAt = (deployment: Deployment, refusal: Refusal, demand: Demand
     }
     case "over-quota":
     case "pool-over-quota":
+      deployment.quota.want(demand.tokens)
       return now + deployment.quota.timeUntilFits(now, demand.tokens)
     // while its probe is out, nobody knows
     case "breaker-open":

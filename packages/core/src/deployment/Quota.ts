@@ -16,6 +16,7 @@
  */
 import { BucketForecast } from "./BucketForecast.ts"
 import { ExternalUse } from "./ExternalUse.ts"
+import { FleetUse, type FleetWord } from "./FleetUse.ts"
 import type { RateLimits } from "./RateLimitHeaders.ts"
 import { SlidingWindow } from "./SlidingWindow.ts"
 
@@ -112,12 +113,17 @@ export class Quota {
   private configuredRequests = Infinity
   private toldTokens = Infinity
   private toldRequests = Infinity
+  /** What the fleet says that others were told, while nobody tells us. */
+  private heardTokens = Infinity
+  private heardRequests = Infinity
   private doubtedUntil = -Infinity
   /** From when on one request may go past what is believed, and how long the next one waits: the service's own word. */
   private trialAt = Infinity
   private trialWait = 0
   private readonly othersTokens = new ExternalUse()
   private readonly othersRequests = new ExternalUse()
+  /** What the fleet says, where there is one. */
+  private fleet: FleetUse | undefined
   private toldUtilisation = 0
   private toldUtilisationAt = -Infinity
   private lastApplied = -Infinity
@@ -185,14 +191,16 @@ export class Quota {
     return this.requests.sum(now)
   }
 
-  /** Requests of the last minute that other clients were seen to send. */
+  /** Requests of the last minute that other clients were seen to send, or that the fleet says its others did. */
   othersRequestsUsed(now: number): number {
-    return this.othersRequests.likely(now)
+    const likely = this.othersRequests.likely(now)
+    return this.fleet === undefined ? likely : Math.max(likely, this.fleet.requests(now))
   }
 
-  /** Tokens of the last minute that other clients were seen to use. */
+  /** Tokens of the last minute that other clients were seen to use, or that the fleet says its others did. */
   othersTokensUsed(now: number): number {
-    return this.othersTokens.likely(now)
+    const likely = this.othersTokens.likely(now)
+    return this.fleet === undefined ? likely : Math.max(likely, Math.floor(this.fleet.share * this.fleet.tokens(now)))
   }
 
   /** The scarcer of both quotas as a share used; above 1 when the service counted past it. 0 when no limit is known. */
@@ -220,15 +228,29 @@ export class Quota {
   timeUntilFits(now: number, tokens: number): number {
     if (this.fits(now, tokens)) return 0
     const untilFree = this.bucket?.timeUntilFree(now, this.sent) ?? 0
-    let late = this.fitsAt(now, tokens) ? 0 : WINDOW + 1000
+    const byFleet = this.fleet?.isFresh(now) === true ? this.timeUntilRoom(tokens) : 0
+    if (byFleet > 0 && this.fitsBelieved(now, tokens)) return Math.max(untilFree, byFleet)
+    return Math.max(untilFree, byFleet, this.timeUntilBelieved(now, tokens))
+  }
+
+  /** How long it takes for as much to leave the window of a full quota, in all of the fleet: the store knows no sooner. */
+  private timeUntilRoom(tokens: number): number {
+    const share = Math.max(Math.min(tokens, this.tokenLimit) / this.tokenLimit, 1 / this.requestLimit)
+    return Math.max(1, Math.ceil(share * WINDOW))
+  }
+
+  private timeUntilBelieved(now: number, tokens: number): number {
+    const fits = (at: number) =>
+      this.fleet?.isFresh(at) === true ? this.fitsBelieved(at, tokens) : this.fitsAt(at, tokens)
+    let late = fits(now) ? 0 : WINDOW + 1000
     let early = 0
     // once it fits it goes on to fit, because everything only fades
     while (late - early > 1) {
       const middle = Math.floor((early + late) / 2)
-      if (this.fitsAt(now + middle, tokens)) late = middle
+      if (fits(now + middle)) late = middle
       else early = middle
     }
-    return Math.max(untilFree, late)
+    return late
   }
 
   /**
@@ -242,6 +264,7 @@ export class Quota {
     // whole tokens, so that sums are exact: an empty ledger has to be empty, whatever left it
     const charge = Math.floor(Math.min(Math.ceil(tokens), this.tokenLimit, MAX_CHARGE))
     this.sent += charge
+    this.fleet?.take(charge, requests)
     this.freeTokens -= charge
     this.freeRequests -= requests
     const bucket = this.tokens.add(now, charge)
@@ -321,6 +344,10 @@ export class Quota {
     if (limits.remainingTokens !== undefined) {
       this.othersTokens.observe(beyond(this.tokenLimit, limits.remainingTokens, reservation.ownTokens), now)
     }
+    if (this.fleet !== undefined && limits.remainingTokens !== undefined) {
+      const own = reservation.ownTokens - (isRefusal ? reservation.tokens : 0)
+      this.fleet.show(reservation.sentAt, this.tokenLimit - limits.remainingTokens, own)
+    }
     this.freeTokens = -1
     if (limits.remainingRequests !== undefined) {
       this.othersRequests.observe(beyond(this.requestLimit, limits.remainingRequests, reservation.ownRequests), now)
@@ -355,37 +382,119 @@ export class Quota {
     this.freeTokens = -1
   }
 
+  /** What the fleet says, which is asked for what waits, and may set room aside. It begins with the first call. */
+  get fleetUse(): FleetUse {
+    return this.fleet ??= new FleetUse()
+  }
+
+  /** The fleet says what its other members use: the larger of this and of what headers show counts. */
+  hearFleet(now: number, word: FleetWord, share: number): void {
+    this.fleetUse.hear(now, word, share)
+    this.freeTokens = -1
+  }
+
+  /** A request waits for so many tokens: the fleet is asked for them. */
+  want(tokens: number): void {
+    if (this.fleet !== undefined) this.fleet.wanted = Math.min(Math.ceil(tokens), this.tokenLimit, MAX_CHARGE)
+  }
+
+  /** The limits that the service's own headers told; 0 where none did. */
+  get told(): { readonly tokens: number; readonly requests: number } {
+    return {
+      tokens: this.toldTokens === Infinity ? 0 : this.toldTokens,
+      requests: this.toldRequests === Infinity ? 0 : this.toldRequests
+    }
+  }
+
+  /** Limits that others of the fleet were told; 0 for none. Believed while neither configuration nor service tells one. */
+  hearLimits(tokens: number, requests: number): void {
+    const [heardTokens, heardRequests] = [tokens >= 1 ? tokens : Infinity, requests >= 1 ? requests : Infinity]
+    if (heardTokens === this.heardTokens && heardRequests === this.heardRequests) return
+    this.heardTokens = heardTokens
+    this.heardRequests = heardRequests
+    this.refresh()
+  }
+
+  /**
+   * Up to where the fleet's store may set room aside for us.
+   *
+   * @param isScarce whether more is asked for than there is: then it goes by what the service counts, not the ledgers
+   */
+  roomFor(isScarce: boolean): { readonly tokens: number; readonly requests: number; readonly slice: number } {
+    const tokens = Math.floor(this.tokenLimit / (isScarce ? this.fleet?.share ?? 1 : 1))
+    return { tokens, requests: this.requestLimit, slice: this.sliceOf(this.requestLimit) }
+  }
+
+  /** Whether it is for what the fleet says of others that a request does not fit. */
+  isFullByFleet(now: number, tokens: number): boolean {
+    if (this.fleet === undefined || this.fits(now, tokens)) return false
+    return this.fitsTokens(now, tokens, this.tokenLimit, this.othersTokens.seen(now))
+      && this.fitsRequests(now, this.requestLimit, this.othersRequests.seen(now))
+  }
+
+  /** Tells of each 250 ms of the last minute in which we sent something: when it began, tokens and requests. */
+  eachUse(now: number, tell: (beganAt: number, tokens: number, requests: number) => void): void {
+    this.tokens.each(now, (beganAt, tokens) => tell(beganAt, tokens, 0))
+    this.requests.each(now, (beganAt, requests) => tell(beganAt, 0, requests))
+  }
+
   /** Works out what follows from a change of limits, so that every choice need not. */
   private refresh(): void {
     this.freeTokens = -1
     this.tokenLimit = Math.min(this.configuredTokens, this.toldTokens)
     this.requestLimit = Math.min(this.configuredRequests, this.toldRequests)
+    if (this.tokenLimit === Infinity) this.tokenLimit = this.heardTokens
+    if (this.requestLimit === Infinity) this.requestLimit = this.heardRequests
     this.capacity = capacityOf(this.tokenLimit, this.requestLimit)
     this.configuredCapacity = capacityOf(this.configuredTokens, this.configuredRequests)
   }
 
   /** A full look, remembered. */
   private look(now: number, tokens: number): boolean {
-    const requests = this.requests.sum(now)
-    const others = this.othersRequests.seen(now)
-    this.freeTokens = this.tokenLimit - this.tokens.sum(now) - this.othersTokens.seen(now)
+    const { fleet } = this
+    let others = this.othersTokens.seen(now)
+    let otherRequests = this.othersRequests.seen(now)
+    let otherSlice = 0
+    if (fleet !== undefined) {
+      others = Math.max(others, fleet.tokens(now)) + fleet.spareTokens(now)
+      otherRequests = Math.max(otherRequests, fleet.requests(now)) + fleet.spareRequests(now)
+      otherSlice = fleet.slice(now) + fleet.spareRequests(now)
+    }
+    this.freeTokens = this.tokenLimit - this.tokens.sum(now) - others
     this.freeRequests = Math.min(
-      this.requestLimit - requests - others,
-      this.sliceOf(this.requestLimit) - this.slice.sum(now)
+      this.requestLimit - this.requests.sum(now) - otherRequests,
+      this.sliceOf(this.requestLimit) - this.slice.sum(now) - otherSlice
     )
     return this.fitsAt(now, tokens)
   }
 
   private fitsAt(at: number, tokens: number): boolean {
-    if (this.fitsBelieved(at, tokens)) return true
-    return at >= this.trialAt && this.fitsTokens(at, tokens, this.configuredTokens, 0) &&
-      this.fitsRequests(at, this.configuredRequests, 0)
+    if (this.fitsBelieved(at, tokens)) return this.fleet === undefined || this.fitsFleet(this.fleet, at, tokens)
+    // while the fleet is heard, what its members are told they all hear of
+    return at >= this.trialAt && this.fleet?.isFresh(at) !== true
+      && this.fitsTokens(at, tokens, this.configuredTokens, 0) && this.fitsRequests(at, this.configuredRequests, 0)
   }
 
   /** Whether it fits all limits that are known or believed. */
   private fitsBelieved(at: number, tokens: number): boolean {
     return this.fitsTokens(at, tokens, this.tokenLimit, this.othersTokens.seen(at)) &&
       this.fitsRequests(at, this.requestLimit, this.othersRequests.seen(at))
+  }
+
+  /** Whether it fits beside what the fleet's others used, and may send before we hear of it, or into what is set aside. */
+  private fitsFleet(fleet: FleetUse, at: number, tokens: number): boolean {
+    const charge = Math.min(tokens, this.tokenLimit)
+    if (fleet.holds(at, charge)) return true
+    if (this.tokenLimit !== Infinity) {
+      const used = this.tokens.sumAt(at) + fleet.tokens(at) + fleet.spareTokens(at)
+      if (used > 0 && used + charge > this.tokenLimit) return false
+    }
+    if (this.requestLimit === Infinity) return true
+    const others = Math.max(this.othersRequests.seen(at), fleet.requests(at)) + fleet.spareRequests(at)
+    const own = this.requests.sumAt(at)
+    if (own + others === 0) return true
+    return own + others + 1 <= this.requestLimit
+      && this.slice.sumAt(at) + fleet.slice(at) + fleet.spareRequests(at) + 1 <= this.sliceOf(this.requestLimit)
   }
 
   private fitsTokens(at: number, tokens: number, limit: number, others: number): boolean {

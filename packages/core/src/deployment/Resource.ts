@@ -221,6 +221,11 @@ export class Resource {
     return url.pathname + url.search
   }
 
+  /** Where it is, in lower case: its host, its port where that is not the usual one, and the path of a proxy before it. */
+  get address(): string {
+    return `${this.origin.replace(/^https?:\/\//, "")}${this.root}`.toLowerCase()
+  }
+
   /** URL prefix of an API that needs no rewriting of what follows, for recognising URLs that foreign clients build. */
   get baseUrl(): string {
     return `${this.origin}${this.root}${this.provider === "azure" ? "/openai/v1" : ""}`

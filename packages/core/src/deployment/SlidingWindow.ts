@@ -70,6 +70,16 @@ export class SlidingWindow {
     this.total += other.total
   }
 
+  /** Tells of each bucket of the window that has something in it: when it began, and how much. */
+  each(now: number, tell: (beganAt: number, amount: number) => void): void {
+    this.advance(now)
+    const { length } = this.buckets
+    for (let bucket = Math.max(0, this.head - length + 1); bucket <= this.head; bucket++) {
+      const amount = this.buckets[bucket % length]!
+      if (amount > 0) tell(bucket * this.width, amount)
+    }
+  }
+
   private advance(now: number): void {
     if (now < this.headEnds) return
     const at = Math.floor(now / this.width)

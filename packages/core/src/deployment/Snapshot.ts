@@ -59,6 +59,27 @@ export interface ModelSnapshot {
   readonly waiting: number
 }
 
+/** What the fleet's ledgers have of a deployment's quota, in tokens of the last minute. */
+export interface FleetShare {
+  /** `resource/deployment`. */
+  readonly deployment: string
+  /** Of all members, what is set aside for those that wait included. */
+  readonly tokens: number
+  /** Of this one. */
+  readonly ownTokens: number
+}
+
+/** How the fleet is that this process is a member of. */
+export interface FleetSnapshot {
+  /** Whether its store answered the last time. */
+  readonly isHeard: boolean
+  /** Members that are heard, this one included; 1 where the store does not answer. */
+  readonly members: number
+  /** Milliseconds since the store was last heard; `undefined` before the first time. */
+  readonly heardAgo: number | undefined
+  readonly shares: ReadonlyArray<FleetShare>
+}
+
 /** State of a balancer. */
 export interface Snapshot {
   readonly resources: ReadonlyArray<ResourceSnapshot>
@@ -67,6 +88,8 @@ export interface Snapshot {
   readonly sessions: number
   /** Retries that the budget would grant now. */
   readonly retriesLeft: number
+  /** The fleet that this process is a member of; `undefined` where it is on its own. */
+  readonly fleet: FleetSnapshot | undefined
 }
 
 /** Takes a snapshot of the live set, as of `now` on the monotonic clock. */
@@ -74,7 +97,8 @@ export const take = (
   deployments: Deployments["Service"],
   now: number,
   sessions: number,
-  retriesLeft: number
+  retriesLeft: number,
+  fleet: FleetSnapshot | undefined
 ): Snapshot => ({
   resources: deployments.resources().map((resource) => {
     const { breaker, name, origin, provider, region } = resource
@@ -94,7 +118,8 @@ export const take = (
     return { name, waiting: group?.line.length ?? 0 }
   }),
   sessions,
-  retriesLeft
+  retriesLeft,
+  fleet
 })
 
 const snapshotOf = (deployment: Deployment, now: number): DeploymentSnapshot => {

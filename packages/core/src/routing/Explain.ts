@@ -4,7 +4,7 @@
  * It costs several times what the choice does, so it is made only for whoever asks.
  */
 import type { Deployment } from "../deployment/Deployment.ts"
-import { refusalOf } from "../deployment/Gate.ts"
+import { type Refusal, refusalOf } from "../deployment/Gate.ts"
 import { type Because, type ExplainedDeployment, Explanation } from "./Explanation.ts"
 import { Candidate, type Policy } from "./Policy.ts"
 import { decide, type Decision, type NoCandidate, type Query, type RouterOptions } from "./Router.ts"
@@ -71,10 +71,35 @@ const stateOf = (
   deployment: Deployment,
   query: Query,
   now: number
-): Omit<ExplainedDeployment, "isCompared"> => ({
+): Omit<ExplainedDeployment, "isCompared"> => {
+  const refusal = refusalOf(deployment, query.demand, now)
+  return { ...loadOf(deployment, query, now), refusal, isFleetWord: isFleetWord(deployment, refusal, query, now) }
+}
+
+/** Whether it is what the fleet says that refuses. */
+const isFleetWord = (deployment: Deployment, refusal: Refusal | undefined, query: Query, now: number): boolean => {
+  switch (refusal) {
+    case "over-quota":
+      return deployment.quota.isFullByFleet(now, query.demand.tokens)
+    case "cooling-down":
+    case "missing":
+      return deployment.cooldown.isHeard(now)
+    case "breaker-open":
+      return deployment.breaker.isHeard
+    case "resource-open":
+      return deployment.resource.breaker.isHeard
+    default:
+      return false
+  }
+}
+
+const loadOf = (
+  deployment: Deployment,
+  query: Query,
+  now: number
+): Omit<ExplainedDeployment, "isCompared" | "refusal" | "isFleetWord"> => ({
   id: deployment.id,
   tier: deployment.tier,
-  refusal: refusalOf(deployment, query.demand, now),
   isTried: query.tried.has(deployment),
   pool: deployment.pool?.name,
   capacity: deployment.capacity > 0 ? deployment.capacity : undefined,

@@ -25,6 +25,8 @@ export interface ExplainedDeployment {
   readonly tier: number
   /** What refused it; `undefined` where it passed. */
   readonly refusal: Refusal | undefined
+  /** Whether that is the word of other members of the fleet, and nothing that was seen here. */
+  readonly isFleetWord: boolean
   /** Whether this request was sent to it before. */
   readonly isTried: boolean
   /** Whether the policy compared it, rather than only drawing among its like. */
@@ -104,9 +106,11 @@ const load = ({ latency, utilisation, waiting, warmth }: ExplainedDeployment): s
   `${percent(utilisation)} of its quota, ${latency.toFixed(1)} x the usual latency, ${waiting} waiting`
   + (warmth < 1 ? `, back at ${percent(warmth)} of its weight` : "")
 
-/** What refused it, and of which pool. */
-const refusalIn = ({ pool, refusal }: ExplainedDeployment): string =>
-  pool !== undefined && refusal?.startsWith("pool-") === true ? `${refusal}, pool ${pool}` : String(refusal)
+/** What refused it, of which pool, and by whose word. */
+const refusalIn = ({ isFleetWord, pool, refusal }: ExplainedDeployment): string => {
+  const of = pool !== undefined && refusal?.startsWith("pool-") === true ? `, pool ${pool}` : ""
+  return `${refusal}${of}${isFleetWord ? ", by the fleet's word" : ""}`
+}
 
 const reasons: Readonly<Record<Because, string>> = {
   policy: "the policy preferred it",

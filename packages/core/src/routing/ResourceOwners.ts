@@ -11,11 +11,28 @@ const CAPACITY = 50_000
  */
 export class ResourceOwners {
   private readonly owners = new Map<string, string>()
+  /** What other processes know, by a hash of the id, and how it is told to them; where there are any. */
+  private shared: {
+    readonly hash: (id: string) => string
+    readonly owners: Map<string, string>
+    readonly tell: (ids: ReadonlyArray<string>, resource: string) => void
+  } | undefined
+
+  /** Shares what is remembered from now on. */
+  share(hash: (id: string) => string, tell: (ids: ReadonlyArray<string>, resource: string) => void): void {
+    this.shared = { hash, tell, owners: new Map() }
+  }
+
+  /** Another process says that a resource made what has an id of this hash. */
+  hear(hashed: string, resource: string): void {
+    if (this.shared === undefined) return
+    keep(this.shared.owners, hashed, resource)
+  }
 
   /** The resource that made any of these, if one is known. */
   find(ids: ReadonlyArray<string>): string | undefined {
     for (const id of ids) {
-      const owner = this.owners.get(id)
+      const owner = this.owners.get(id) ?? this.shared?.owners.get(this.shared.hash(id))
       if (owner === undefined) continue
       this.remember([id], owner)
       return owner
@@ -25,14 +42,23 @@ export class ResourceOwners {
 
   /** A resource made, or knows, all of these. */
   remember(ids: ReadonlyArray<string>, resource: string): void {
-    for (const id of ids) {
-      this.owners.delete(id)
-      this.owners.set(id, resource)
+    const { shared } = this
+    if (shared !== undefined) {
+      const news = ids.filter((id) =>
+        this.owners.get(id) !== resource && shared.owners.get(shared.hash(id)) !== resource
+      )
+      if (news.length > 0) shared.tell(news, resource)
     }
-    while (this.owners.size > CAPACITY) {
-      const oldest = this.owners.keys().next().value
-      if (oldest === undefined) return
-      this.owners.delete(oldest)
-    }
+    for (const id of ids) keep(this.owners, id, resource)
+  }
+}
+
+const keep = (owners: Map<string, string>, id: string, resource: string): void => {
+  owners.delete(id)
+  owners.set(id, resource)
+  while (owners.size > CAPACITY) {
+    const oldest = owners.keys().next().value
+    if (oldest === undefined) return
+    owners.delete(oldest)
   }
 }

@@ -2,6 +2,7 @@
  * What telemetry looks at when someone wants to know.
  */
 import type { Deployments } from "../deployment/Deployments.ts"
+import type { FleetSnapshot } from "../deployment/Snapshot.ts"
 
 /** The state of a balancer, to be looked at whenever someone wants to know. */
 export interface LiveState {
@@ -12,4 +13,6 @@ export interface LiveState {
   readonly sessions: () => number
   /** Retries that the budget would grant now. */
   readonly retriesLeft: () => number
+  /** The fleet that it is a member of, where it is one. */
+  readonly fleet: (() => FleetSnapshot) | undefined
 }

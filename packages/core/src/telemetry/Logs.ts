@@ -83,6 +83,18 @@ export class Logs {
           : `${left.join(", ")} of ${model} did not share the quota of the pool ${pool} after all`
         return { level: "Warn", message, annotations: { model, pool } }
       }
+      case "FleetJoined": {
+        const { members } = event
+        const message = `the fleet is heard: ${members} ${members === 1 ? "member" : "members"}`
+        return { level: "Info", message, annotations: { members } }
+      }
+      case "FleetLost": {
+        const { at, reason } = event
+        // a store that comes and goes is said of once a while
+        if (!this.isNews("fleet", at, 0)) return undefined
+        const message = `the fleet's store does not answer (${reason}); this process goes on alone, and tries again`
+        return { level: "Warn", message, annotations: { reason } }
+      }
       case "MembershipChanged": {
         const { change, deployment } = event
         const message = `${deployment} ${change === "draining" ? "is draining" : `was ${change}`}`

@@ -526,6 +526,18 @@ export const observed = {
     ["resource", "region", "state"]
   ),
   retriesLeft: gauge("evenkeel.retry.budget", "{attempt}", "Retries that the budget would grant now.", []),
+  fleetMembers: gauge(
+    "evenkeel.fleet.members",
+    "{member}",
+    "Members of the fleet that are heard, this one included: 1 where its store does not answer, 0 where there is no fleet.",
+    []
+  ),
+  fleetAge: gauge(
+    "evenkeel.fleet.age",
+    "s",
+    "How long ago the fleet's store was last heard; 0 where there is no fleet, or it was never heard.",
+    []
+  ),
   sessions: gauge("evenkeel.sessions", "{session}", "Sessions whose warm place is remembered.", [])
 } satisfies Record<string, Instrument>
 

@@ -78,6 +78,8 @@ export class StateMetrics {
     this.own = new Gauges(meter)
     this.own.observe(observed.retriesLeft, [], state.retriesLeft)
     this.own.observe(observed.sessions, [], state.sessions)
+    this.own.observe(observed.fleetMembers, [], () => state.fleet?.().members ?? 0)
+    this.own.observe(observed.fleetAge, [], () => (state.fleet?.().heardAgo ?? 0) / 1000)
     this.refresh()
   }
 

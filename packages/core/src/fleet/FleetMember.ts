@@ -1,0 +1,142 @@
+/**
+ * All that a member of a fleet knows: what is to be said, and what was heard. It speaks to no store.
+ */
+import type { Deployments } from "../deployment/Deployments.ts"
+import type { FleetShare, FleetSnapshot } from "../deployment/Snapshot.ts"
+import type { ResourceOwners } from "../routing/ResourceOwners.ts"
+import { hashId, quotaKey, resourceKey } from "./FleetKeys.ts"
+import type { Heard, OwnerSaid, Said } from "./FleetStore.ts"
+import { Realm } from "./Realm.ts"
+import { Tidings } from "./Tidings.ts"
+
+/** The realm of what belongs to no model: who owns what is stored. */
+const OWNERS = ""
+
+/** Anything that happens; only some of it matters here. */
+interface AnyEvent {
+  readonly _tag: string
+}
+
+const told: ReadonlySet<string> = new Set(["CooledDown", "DeploymentMissing", "BreakerOpened", "BreakerClosed"])
+
+/**
+ * One member. Times are milliseconds of the monotonic clock.
+ */
+export class FleetMember {
+  private readonly id: string
+  private readonly deployments: Deployments["Service"]
+  private readonly random: () => number
+  private readonly wallNow: () => number
+  private readonly byName = new Map<string, { readonly realm: Realm; readonly tidings: Tidings }>()
+  private owners: ResourceOwners | undefined
+  private isHeard: boolean | undefined
+
+  constructor(deployments: Deployments["Service"], random: () => number, wallNow: () => number) {
+    this.deployments = deployments
+    this.random = random
+    this.wallNow = wallNow
+    this.id = Array.from({ length: 4 }, () => Math.floor(random() * 0x1_0000_0000).toString(36)).join("")
+  }
+
+  /** What is exchanged, each by itself: of each model, and who owns what. */
+  realms(): ReadonlyArray<Realm> {
+    const models = new Set(this.deployments.all().map(({ model }) => model).filter((model) => model !== "*"))
+    if (this.owners !== undefined && this.deployments.resources().length > 1) models.add(OWNERS)
+    for (const name of this.byName.keys()) if (!models.has(name)) this.byName.delete(name)
+    return [...models].map((name) => this.realmOf(name).realm)
+  }
+
+  /** Something happened here. Returns whether it is to be told at once. */
+  notice(event: AnyEvent, now: number): boolean {
+    if (!told.has(event._tag)) return false
+    let isNews = false
+    for (const { tidings } of this.byName.values()) {
+      isNews = tidings.notice(event as Parameters<Tidings["notice"]>[0], now) || isNews
+    }
+    return isNews
+  }
+
+  /** What a realm said is counted, and this was heard. */
+  hear(realm: Realm, said: Said, heard: Heard, sentAt: number, now: number, every: number): void {
+    realm.hear(said, heard, sentAt, now, every)
+    if (realm.name !== OWNERS || !Array.isArray(heard.owners)) return
+    const names = new Map(this.deployments.resources().map((resource) => [resourceKey(resource), resource.name]))
+    for (const { id, resource } of heard.owners as ReadonlyArray<OwnerSaid>) {
+      const name = names.get(resource)
+      if (name !== undefined && typeof id === "string") this.owners?.hear(id, name)
+    }
+  }
+
+  /** Shares who owns what. */
+  share(owners: ResourceOwners): void {
+    this.owners = owners
+    owners.share(hashId, (ids, name) => {
+      const resource = this.deployments.resource(name)
+      if (resource === undefined) return
+      this.realmOf(OWNERS).realm.own(ids.map((id) => ({ id: hashId(id), resource: resourceKey(resource) })))
+    })
+  }
+
+  /** The store answered. Returns whether that is news. */
+  join(): boolean {
+    const isNews = this.isHeard !== true
+    this.isHeard = true
+    return isNews
+  }
+
+  /** The store did not answer. Returns whether that is news. */
+  lose(): boolean {
+    const isNews = this.isHeard !== false
+    this.isHeard = false
+    return isNews
+  }
+
+  get members(): number {
+    let members = 1
+    for (const { realm } of this.byName.values()) members = Math.max(members, realm.members)
+    return members
+  }
+
+  /** Quotas that were spoken of in the last exchange. */
+  get spoken(): number {
+    let spoken = 0
+    for (const { realm } of this.byName.values()) spoken += realm.spoken
+    return spoken
+  }
+
+  /** Whether a request waits for room. */
+  get isWaiting(): boolean {
+    return [...this.byName.values()].some(({ realm }) => realm.waiting > 0)
+  }
+
+  /** Whether anything was sent of late. */
+  get isActive(): boolean {
+    return [...this.byName.values()].some(({ realm }) => realm.isActive)
+  }
+
+  status(now: number): FleetSnapshot {
+    const heardAt = Math.max(...[...this.byName.values()].map(({ realm }) => realm.heardAt), -Infinity)
+    const shares = this.deployments.all().flatMap((deployment): ReadonlyArray<FleetShare> => {
+      const share = this.byName.get(deployment.model)?.realm.sharesOf(quotaKey(deployment))
+      return share === undefined ? [] : [{ deployment: deployment.id, tokens: share.total, ownTokens: share.own }]
+    })
+    return {
+      isHeard: this.isHeard === true,
+      members: this.isHeard === true ? this.members : 1,
+      heardAgo: heardAt === -Infinity ? undefined : now - heardAt,
+      shares
+    }
+  }
+
+  private realmOf(name: string): { readonly realm: Realm; readonly tidings: Tidings } {
+    let known = this.byName.get(name)
+    if (known === undefined) {
+      const { events, settings: { health } } = this.deployments
+      const group = name === OWNERS ? undefined : this.deployments.group(name)
+      const tidings = new Tidings(group, health, events, this.random, this.wallNow)
+      known = { realm: new Realm(name, this.id, group, tidings), tidings }
+      this.byName.set(name, known)
+    }
+    return known
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * What a member has said of one quota, and what it has heard: so that each use is said once, and others are all but own.
+ *
+ * Nothing is noted while requests are served. At each exchange the ledger's own minute is compared with what was said of it.
+ */
+import type { Deployment } from "../deployment/Deployment.ts"
+import type { Quota } from "../deployment/Quota.ts"
+import type { QuotaHeard, SecondUse } from "./FleetStore.ts"
+import { SLICE_SECONDS, WINDOW_SECONDS } from "./StoreState.ts"
+
+interface Use {
+  tokens: number
+  requests: number
+  /** Of the tokens, those that are set aside. */
+  held: number
+}
+
+/** Most that is believed of others, in tokens or requests a minute. */
+const MOST = 1e9
+
+/** What others may send between two exchanges is taken for its mean and so many standard deviations. */
+const DEVIATIONS = 3
+
+/**
+ * One quota as a member knows it. `now` is milliseconds of the monotonic clock, `offset` what is to be added for the store's.
+ */
+export class QuotaShare {
+  readonly key: string
+  /** Those that draw on it. */
+  deployments: ReadonlyArray<Deployment> = []
+  /** What the store has counted of ours, by second of its clock. */
+  private counted = new Map<number, Use>()
+  /** The store's record that `counted` is in; `""` before any was heard. */
+  record = ""
+  /** The same, once the exchange that is under way is counted. */
+  private next = new Map<number, Use>()
+  /** Of the last minute: of all members, and of this one. */
+  total = 0
+  own = 0
+
+  constructor(key: string) {
+    this.key = key
+  }
+
+  /** Of its deployments: one where they are a pool here, too, and else one each. */
+  get ledgers(): ReadonlyArray<Quota> {
+    return [...new Set(this.deployments.map(({ quota }) => quota))]
+  }
+
+  /** Whether we used it of late, or wait for it. */
+  isActive(now: number): boolean {
+    return this.counted.size > 0
+      || this.ledgers.some((quota) => quota.ownRequestsUsed(now) > 0 || quota.fleetUse.wanted > 0)
+  }
+
+  /** What is new to say: what was sent, and what is set aside and not sent yet, less what was said. */
+  changes(now: number, offset: number): ReadonlyArray<SecondUse> {
+    const current = Math.floor((now + offset) / 1000)
+    const uses = new Map<number, Use>()
+    for (const quota of this.ledgers) {
+      quota.eachUse(now, (beganAt, tokens, requests) => {
+        add(uses, Math.floor((beganAt + offset) / 1000), tokens, requests, 0)
+      })
+      const { heldRequests, heldTokens } = quota.fleetUse
+      if (heldRequests > 0) add(uses, current, heldTokens, heldRequests, heldTokens)
+    }
+    this.next = uses
+    const changes: Array<SecondUse> = []
+    const least = current - WINDOW_SECONDS
+    for (const [second, use] of uses) {
+      const { held, requests, tokens } = this.counted.get(second) ?? NONE
+      if (second < least || (use.tokens === tokens && use.requests === requests && use.held === held)) continue
+      changes.push({
+        second,
+        tokens: use.tokens - tokens,
+        requests: use.requests - requests,
+        held: use.held - held
+      })
+    }
+    for (const [second, { held, requests, tokens }] of this.counted) {
+      if (second < least || uses.has(second) || (tokens === 0 && requests === 0)) continue
+      changes.push({ second, tokens: -tokens, requests: -requests, held: -held })
+    }
+    return changes
+  }
+
+  /** The store has counted what was said, and says this. Returns how many requests' worth of room it set aside. */
+  heard(word: QuotaHeard, storeNow: number, now: number, spell: Spell): number {
+    const current = Math.floor(storeNow / 1000)
+    // of another record, nothing was counted: all is said again the next time
+    this.counted = word.record === this.record ? this.next : new Map()
+    this.record = word.record
+    const granted = { tokens: countOf(word.granted.tokens), requests: countOf(word.granted.requests) }
+    if (granted.requests > 0) {
+      add(this.counted, current, granted.tokens, granted.requests, granted.tokens)
+      this.deployments[0]?.quota.fleetUse.hold(granted.tokens, granted.requests)
+    }
+    let tokens = 0
+    let requests = 0
+    let slice = 0
+    let held = 0
+    for (const [second, use] of this.counted) {
+      if (second < current - WINDOW_SECONDS) {
+        this.counted.delete(second)
+        continue
+      }
+      tokens += use.tokens
+      requests += use.requests
+      held += use.held
+      if (second >= current - SLICE_SECONDS) slice += use.requests
+    }
+    this.total = countOf(word.tokens)
+    this.own = tokens
+    const others = {
+      tokens: Math.max(0, this.total - tokens),
+      requests: Math.max(0, countOf(word.requests) - requests),
+      slice: Math.max(0, countOf(word.slice) - slice),
+      held: Math.max(0, countOf(word.held) - held)
+    }
+    const spare = spareOf(others, spell)
+    for (const quota of this.ledgers) {
+      const own = quota.ownTokensUsed(now)
+      // of several ledgers on one quota, each counts the others as such
+      const beside = this.ledgers.length === 1 ? 0 : Math.max(0, tokens - own)
+      quota.hearFleet(now, { ...others, tokens: others.tokens + beside, ...spare }, word.share)
+    }
+    return granted.requests
+  }
+
+  /** The highest share that answers to us showed since this was last asked. */
+  takeShown(): number {
+    return Math.max(...this.ledgers.map((quota) => quota.fleetUse.takeShown()))
+  }
+
+  /** What was set aside is given back with the next exchange. */
+  release(): void {
+    for (const quota of this.ledgers) quota.fleetUse.release()
+  }
+
+  /** What was said is gone, as after a silence of more than a window. */
+  forget(): void {
+    this.counted = new Map()
+  }
+}
+
+/** How long it is until others are heard of again, in milliseconds, and whether there are any. */
+export interface Spell {
+  readonly millis: number
+  readonly hasOthers: boolean
+}
+
+const NONE: Use = { tokens: 0, requests: 0, held: 0 }
+
+const add = (uses: Map<number, Use>, second: number, tokens: number, requests: number, held: number): void => {
+  const use = uses.get(second)
+  if (use === undefined) uses.set(second, { tokens, requests, held })
+  else {
+    use.tokens += tokens
+    use.requests += requests
+    use.held += held
+  }
+}
+
+/** What was heard is checked like anything that strangers say. */
+export const countOf = (heard: unknown): number =>
+  typeof heard === "number" && heard > 0 ? Math.min(MOST, Math.floor(heard)) : 0
+
+/** What others are likely to send at most until they are heard of again: so many requests, of their usual size. */
+const spareOf = (
+  { requests, slice, tokens }: { readonly tokens: number; readonly requests: number; readonly slice: number },
+  { hasOthers, millis }: Spell
+): { readonly spareTokens: number; readonly spareRequests: number } => {
+  if (!hasOthers || requests === 0) return { spareTokens: 0, spareRequests: 0 }
+  const mean = Math.max(requests / WINDOW_SECONDS, slice / SLICE_SECONDS) * (millis / 1000)
+  const likely = mean + DEVIATIONS * Math.sqrt(mean)
+  return { spareTokens: Math.ceil(likely * (tokens / requests)), spareRequests: Math.ceil(likely) }
+}

@@ -1,0 +1,264 @@
+/**
+ * What a store keeps and how an exchange changes it, as a plain reference: the store in memory is this, and the script that
+ * runs in Redis does the same (`@evenkeel/node`).
+ */
+import type { Heard, Mark, OwnerSaid, QuotaHeard, QuotaSaid, Said } from "./FleetStore.ts"
+
+/** Seconds that a window covers, besides the one in progress: never less than the service's own minute. */
+export const WINDOW_SECONDS = 60
+/** Seconds of the short slice. */
+export const SLICE_SECONDS = 10
+/** Seconds of the whiles over which the highest share is kept. */
+export const SHARE_SECONDS = 10
+/** Answers that say enough of a share together, and how far towards the highest of them it is taken. */
+export const ENOUGH_SHOWN = 8
+export const ABOVE_MEAN = 0.33
+/** Milliseconds for which what nobody speaks of any more is kept. */
+export const KEPT = 62_000
+/** Milliseconds within which a member has spoken that counts as one. */
+export const PRESENT = 10_000
+/** Owners kept, and milliseconds for which the list is kept where nothing is added. */
+export const OWNERS_KEPT = 10_000
+export const OWNERS_KEPT_FOR = 3_600_000
+/** The longest that a time may hold, in milliseconds: a day. */
+export const LONGEST_MARK = 86_400_000
+/** Most of any number that is said, so that no sum of such overflows. */
+export const MOST = 1e9
+
+/** Shares that answers showed. */
+interface Shown {
+  max: number
+  sum: number
+  count: number
+}
+
+/** One quota. It is forgotten whole, or not at all. */
+interface QuotaKept {
+  /** When it began, in microseconds since 1970: no two of a quota are the same. */
+  readonly record: string
+  readonly seconds: Map<number, { tokens: number; requests: number; held: number }>
+  told: { tokens: number; requests: number }
+  /** Of this while, and of the one before. */
+  share: Shown
+  shareBefore: Shown
+  while: number
+  expiresAt: number
+}
+
+/** What is remembered of a member: its last exchange, and what of that it hears again if it says the same again. */
+interface MemberKept {
+  readonly at: number
+  readonly sequence: number
+  readonly heard: ReadonlyMap<string, QuotaHeard["granted"]>
+}
+
+interface RealmKept {
+  readonly members: Map<string, MemberKept>
+  readonly quotas: Map<string, QuotaKept>
+  /** Until when, and since when, by kind and key. */
+  readonly marks: Map<string, { until: number; since: number }>
+  readonly rows: Map<string, { failures: number; at: number }>
+  /** In the order in which they came; the first has the number `firstOwner`. */
+  owners: Array<OwnerSaid>
+  nextOwner: number
+}
+
+/**
+ * State of a store. Times are milliseconds since 1970, of the store's own clock.
+ */
+export class StoreState {
+  private readonly realms = new Map<string, RealmKept>()
+  /** Records begun. A real store has microseconds instead. */
+  private records = 0
+
+  /** Says and hears: one step, which nothing comes between. */
+  exchange(said: Said, now: number): Heard {
+    const realm = this.realmOf(said.realm)
+    for (const [key, quota] of realm.quotas) if (quota.expiresAt <= now) realm.quotas.delete(key)
+    for (const [member, { at }] of realm.members) if (at < now - KEPT) realm.members.delete(member)
+    const before = realm.members.get(said.member)
+    const isCounted = before !== undefined && said.sequence <= before.sequence
+    const second = Math.floor(now / 1000)
+    const counted = said.quotas.map((quota) => {
+      const one = countUses(realm, quota, isCounted, second, now, () => String(now * 1000 + this.records++ % 1000))
+      const again = isCounted && said.sequence === before.sequence ? before.heard.get(quota.key) : undefined
+      return again === undefined ? one : { ...one, heard: { ...one.heard, granted: again } }
+    })
+    if (!isCounted) grant(said, counted, second)
+    const heard = counted.map(({ heard }) => heard)
+    const repeated = new Map(said.quotas.map(({ key }, i) => [key, heard[i]!.granted]))
+    realm.members.set(
+      said.member,
+      isCounted ? { ...before, at: now } : { at: now, sequence: said.sequence, heard: repeated }
+    )
+    const present = [...realm.members.values()].filter(({ at }) => at >= now - PRESENT)
+    return {
+      now,
+      members: present.length,
+      quotas: heard,
+      ...marksOf(realm, said, isCounted, now),
+      ...ownersOf(realm, said, isCounted)
+    }
+  }
+
+  /** Everything is forgotten, as by a restart. */
+  clear(): void {
+    this.realms.clear()
+  }
+
+  private realmOf(name: string): RealmKept {
+    let realm = this.realms.get(name)
+    if (realm === undefined) {
+      realm = { members: new Map(), quotas: new Map(), marks: new Map(), rows: new Map(), owners: [], nextOwner: 0 }
+      this.realms.set(name, realm)
+    }
+    return realm
+  }
+}
+
+const NONE_SHOWN: Shown = { max: 0, sum: 0, count: 0 }
+
+interface Counted {
+  readonly kept: QuotaKept
+  readonly heard: { -readonly [Key in keyof QuotaHeard]: QuotaHeard[Key] }
+}
+
+/** Sets room aside for what waits: for each request, at the first quota that has it. */
+const grant = (said: Said, quotas: ReadonlyArray<Counted>, second: number): void => {
+  for (const want of said.wants) {
+    if (!(want > 0)) continue
+    for (const [i, { heard, kept }] of quotas.entries()) {
+      const { room } = said.quotas[i]!
+      const fits = heard.tokens + want <= (room.tokens ?? Infinity)
+        && heard.requests + 1 <= (room.requests ?? Infinity) && heard.slice + 1 <= (room.slice ?? Infinity)
+      if (!fits) continue
+      add(kept, second, want, 1, want)
+      heard.tokens += want
+      heard.requests += 1
+      heard.slice += 1
+      heard.held += want
+      heard.granted = { tokens: heard.granted.tokens + want, requests: heard.granted.requests + 1 }
+      break
+    }
+  }
+}
+
+const countUses = (
+  realm: RealmKept,
+  quota: QuotaSaid,
+  isCounted: boolean,
+  second: number,
+  now: number,
+  newRecord: () => string
+): Counted => {
+  let kept = realm.quotas.get(quota.key)
+  if (kept === undefined) {
+    kept = {
+      record: newRecord(),
+      seconds: new Map(),
+      told: { tokens: 0, requests: 0 },
+      share: { ...NONE_SHOWN },
+      shareBefore: { ...NONE_SHOWN },
+      while: 0,
+      expiresAt: 0
+    }
+    realm.quotas.set(quota.key, kept)
+  }
+  kept.expiresAt = now + KEPT
+  const current = Math.floor(second / SHARE_SECONDS)
+  if (current !== kept.while) {
+    kept.shareBefore = current === kept.while + 1 ? kept.share : { ...NONE_SHOWN }
+    kept.share = { ...NONE_SHOWN }
+    kept.while = current
+  }
+  if (quota.share > 0 && !isCounted) {
+    kept.share.max = Math.min(1, Math.max(kept.share.max, quota.share))
+    kept.share.sum += Math.min(1, quota.share)
+    kept.share.count++
+  }
+  if (!isCounted) {
+    for (const use of quota.record === kept.record ? quota.uses : []) {
+      if (use.second < second - WINDOW_SECONDS || use.second > second + 1) continue
+      add(kept, use.second, use.tokens, use.requests, use.held)
+    }
+    if (quota.told.tokens > 0) kept.told.tokens = quota.told.tokens
+    if (quota.told.requests > 0) kept.told.requests = quota.told.requests
+  }
+  let tokens = 0
+  let requests = 0
+  let slice = 0
+  let held = 0
+  for (const [at, use] of kept.seconds) {
+    if (at < second - WINDOW_SECONDS) {
+      kept.seconds.delete(at)
+      continue
+    }
+    tokens += use.tokens
+    requests += use.requests
+    held += use.held
+    if (at >= second - SLICE_SECONDS) slice += use.requests
+  }
+  const granted = { tokens: 0, requests: 0 }
+  const count = kept.share.count + kept.shareBefore.count
+  const mean = (kept.share.sum + kept.shareBefore.sum) / Math.max(1, count)
+  const max = Math.max(kept.share.max, kept.shareBefore.max)
+  const share = count < ENOUGH_SHOWN ? 0 : mean + ABOVE_MEAN * (max - mean)
+  return { kept, heard: { record: kept.record, tokens, requests, slice, held, granted, told: { ...kept.told }, share } }
+}
+
+/** A second never holds less than nothing. */
+const add = ({ seconds }: QuotaKept, second: number, tokens: number, requests: number, held: number): void => {
+  const use = seconds.get(second) ?? { tokens: 0, requests: 0, held: 0 }
+  use.tokens = Math.min(MOST, Math.max(0, use.tokens + tokens))
+  use.requests = Math.min(MOST, Math.max(0, use.requests + requests))
+  use.held = Math.min(MOST, Math.max(0, use.held + held))
+  seconds.set(second, use)
+}
+
+/** Times hold as a maximum, and are never shortened, but for what answers again. */
+const marksOf = (realm: RealmKept, said: Said, isCounted: boolean, now: number): Pick<Heard, "marks" | "rows"> => {
+  for (const { for: holds, key, kind } of said.marks) {
+    if (kind === "closed") {
+      realm.marks.delete(`open ${key}`)
+      realm.rows.delete(key)
+    }
+    const name = `${kind} ${key}`
+    const until = now + Math.min(LONGEST_MARK, kind === "closed" ? PRESENT : holds)
+    if (until > (realm.marks.get(name)?.until ?? 0)) realm.marks.set(name, { until, since: now })
+    if (kind === "open") realm.marks.delete(`closed ${key}`)
+  }
+  for (const { answered, failures, key } of isCounted ? [] : said.rows) {
+    const row = realm.rows.get(key)
+    const sum = Math.min(MOST, Math.max(0, (answered ? 0 : row?.failures ?? 0) + failures))
+    realm.rows.set(key, { failures: sum, at: failures > 0 ? now : row?.at ?? 0 })
+  }
+  const marks: Array<Heard["marks"][number]> = []
+  for (const [name, { since, until }] of realm.marks) {
+    if (until <= now) {
+      realm.marks.delete(name)
+      continue
+    }
+    const space = name.indexOf(" ")
+    const kind = name.slice(0, space) as Mark["kind"]
+    marks.push({ kind, key: name.slice(space + 1), for: until - now, age: now - since })
+  }
+  const rows: Array<Heard["rows"][number]> = []
+  for (const [key, { at, failures }] of realm.rows) {
+    if (failures <= 0 || now - at > KEPT) realm.rows.delete(key)
+    else rows.push({ key, failures, age: now - at })
+  }
+  return { marks, rows }
+}
+
+const ownersOf = (realm: RealmKept, said: Said, isCounted: boolean): Pick<Heard, "owners" | "cursor"> => {
+  for (const owner of isCounted ? [] : said.owners) {
+    realm.owners.push(owner)
+    realm.nextOwner++
+  }
+  if (realm.owners.length > OWNERS_KEPT) realm.owners = realm.owners.slice(-OWNERS_KEPT)
+  const first = realm.nextOwner - realm.owners.length
+  const heardUpTo = said.cursor === "" ? 0 : Number(said.cursor)
+  // a store that was restarted counts from the beginning
+  const from = heardUpTo > realm.nextOwner ? first : Math.max(first, heardUpTo)
+  return { owners: realm.owners.slice(from - first), cursor: String(realm.nextOwner) }
+}

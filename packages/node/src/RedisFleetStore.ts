@@ -1,0 +1,222 @@
+/**
+ * The store of a fleet over Redis or Valkey: one script call for each exchange, through `effect/persistence/Redis`.
+ *
+ * The client is an optional peer, `redis`, and is loaded when the store is first used. A connection that failed, or that
+ * does not answer, is dropped and made anew by a fiber of its own; meanwhile every exchange fails at once.
+ */
+import {
+  type Config,
+  EntraTokens,
+  FleetError,
+  type FleetHeard,
+  type FleetSaid,
+  FleetStore,
+  type TokenProvider
+} from "@evenkeel/core"
+import { type FleetConfig, watching } from "@evenkeel/core/internal"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import { Redis, type RedisError } from "effect/persistence/Redis"
+import * as Random from "effect/Random"
+import * as Redacted from "effect/Redacted"
+import * as References from "effect/References"
+import * as Scope from "effect/Scope"
+import { createHash } from "node:crypto"
+import type { createClient } from "redis"
+import { FIXED_KEYS, script } from "./FleetScript.ts"
+
+/** How long a connection may take, in milliseconds. */
+const CONNECT_TIMEOUT = 5000
+
+/** How soon a new connection is tried after one failed, in milliseconds; it doubles up to the longest. */
+const FIRST_RETRY = 250
+const LONGEST_RETRY = 10_000
+
+const sha = createHash("sha1").update(script).digest("hex")
+
+/** Sends one command whose first key is given. */
+type Send = (firstKey: string, command: string, args: ReadonlyArray<string>) => Effect.Effect<unknown, RedisError>
+
+type ClientOptions = NonNullable<Parameters<typeof createClient>[0]>
+
+/**
+ * Layer of the store at a Redis or Valkey.
+ *
+ * **Example** (A store of its own)
+ *
+ * ```ts
+ * LoadBalancer.layer(config, { fleet: RedisFleetStore.layer({ redis: Redacted.make("redis://127.0.0.1:6379"), … }) })
+ * ```
+ */
+export const layer = (options: FleetConfig): Layer.Layer<FleetStore> => Layer.effect(FleetStore, make(options))
+
+/** The store that a configuration names, if it does. */
+export const layerOf = ({ fleet }: Pick<Config, "fleet">): Layer.Layer<FleetStore> | undefined =>
+  fleet === undefined ? undefined : layer(fleet)
+
+const make = (options: FleetConfig): Effect.Effect<FleetStore["Service"], never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const tokens = yield* EntraTokens
+    let connection: Send | undefined
+    let trouble = "it is not connected yet"
+    let isBroken = Deferred.makeUnsafe<void>()
+    /** It is of no use any more: another connection is made. */
+    const drop = (why: string): void => {
+      connection = undefined
+      trouble = why
+      Deferred.doneUnsafe(isBroken, Exit.void)
+    }
+
+    let failures = 0
+    const connected = Effect.gen(function*() {
+      isBroken = Deferred.makeUnsafe<void>()
+      const scope = yield* Effect.scope
+      connection = yield* connect(options, tokens, scope)
+      failures = 0
+      yield* Deferred.await(isBroken)
+    }).pipe(
+      Effect.scoped,
+      Effect.catchCause((cause) =>
+        Effect.sync(() => {
+          failures++
+          trouble = wordsOf(cause.reasons.map((reason) => "error" in reason ? reason.error : reason)[0])
+        })
+      ),
+      Effect.ensuring(Effect.sync(() => {
+        connection = undefined
+      }))
+    )
+    const again = Effect.flatMap(Random.next, (random) => {
+      const pause = Math.min(LONGEST_RETRY, FIRST_RETRY * 2 ** Math.min(failures, 10))
+      return Effect.sleep(Math.ceil(pause * (0.5 + random)))
+    })
+    yield* Effect.forkScoped(watching(Effect.forever(Effect.andThen(connected, again))))
+
+    const exchange = (said: FleetSaid): Effect.Effect<FleetHeard, FleetError> =>
+      Effect.suspend(() => {
+        const send = connection
+        if (send === undefined) return Effect.fail(new FleetError({ message: trouble }))
+        const root = `${options.prefix}:{${encodeURIComponent(said.realm)}}`
+        const keys = [
+          ...FIXED_KEYS.map((name) => `${root}:${name}`),
+          ...said.quotas.map(({ key }) => `${root}:quota:${key}`)
+        ]
+        const args = [String(keys.length), ...keys, JSON.stringify(said)]
+        const call = Effect.catchIf(
+          send(keys[0]!, "EVALSHA", [sha, ...args]),
+          (error) => wordsOf(error).includes("NOSCRIPT"),
+          () => send(keys[0]!, "EVAL", [script, ...args])
+        )
+        return call.pipe(
+          Effect.mapError((error) => {
+            const why = wordsOf(error)
+            // what the server refuses says nothing against the connection
+            if (!isRefusal(why)) drop(why)
+            return new FleetError({ message: why })
+          }),
+          Effect.flatMap(read),
+          // what does not answer in time may answer later, and what is sent then would wait behind it
+          Effect.onInterrupt(() =>
+            Effect.sync(() => connection === send ? drop("it does not answer in time") : undefined)
+          )
+        )
+      })
+    return FleetStore.of({ exchange })
+  })
+
+/** What the script answered, as an object whose lists are lists: Lua knows no empty ones. */
+const read = (reply: unknown): Effect.Effect<FleetHeard, FleetError> =>
+  Effect.try({
+    try: () => {
+      const heard = JSON.parse(String(reply)) as Record<string, unknown>
+      for (const key of ["quotas", "marks", "rows", "owners"]) if (!Array.isArray(heard[key])) heard[key] = []
+      return heard as unknown as FleetHeard
+    },
+    catch: () => new FleetError({ message: "its answer cannot be read" })
+  })
+
+const connect = (
+  { auth, cluster, redis }: FleetConfig,
+  tokens: (scope: string) => TokenProvider,
+  scope: Scope.Scope
+): Effect.Effect<Send, unknown> =>
+  Effect.gen(function*() {
+    const packages = yield* Effect.tryPromise({
+      try: () => Promise.all([import("@effect/platform-node/NodeRedis"), import("redis")]),
+      catch: () => new FleetError({ message: "`fleet` needs the package redis: install it beside @evenkeel/node" })
+    })
+    const [NodeRedis, { createCluster }] = packages
+    const credentials: Pick<ClientOptions, "credentialsProvider"> = auth === "entra"
+      ? {
+        credentialsProvider: {
+          type: "async-credentials-provider",
+          credentials: async () => entraCredentials(await tokens(ENTRA_SCOPE)())
+        }
+      }
+      : {}
+    const url = Redacted.value(redis)
+    const socket = { connectTimeout: CONNECT_TIMEOUT, reconnectStrategy: false } as const
+    if (!cluster) {
+      const client: ClientOptions = {
+        url,
+        socket,
+        disableOfflineQueue: true,
+        commandsQueueMaxLength: 100,
+        ...credentials
+      }
+      // it would log what is told as an event, once
+      const context = yield* Layer.buildWithScope(NodeRedis.layer(client), scope).pipe(
+        Effect.provideService(References.MinimumLogLevel, "None")
+      )
+      const raw = Context.get(context, NodeRedis.NodeRedis).client
+      raw.unref()
+      // it would wait for what is under way, which may never end
+      yield* Scope.addFinalizer(scope, Effect.sync(() => raw.isOpen ? raw.destroy() : undefined))
+      const { send } = Context.get(context, Redis)
+      return (_, command, args) => send(command, ...args)
+    }
+    const nodes = createCluster({ rootNodes: [{ url }], defaults: { socket, ...secretsOf(url), ...credentials } })
+    nodes.on("error", () => {})
+    yield* Scope.addFinalizer(scope, Effect.sync(() => nodes.isOpen ? nodes.destroy() : undefined))
+    yield* Effect.tryPromise(() => nodes.connect())
+    return (firstKey, command, args) =>
+      Effect.tryPromise({
+        try: () => nodes.sendCommand(firstKey, false, [command, ...args]),
+        catch: (cause) => ({ cause }) as RedisError
+      })
+  })
+
+/** User and password of a URL: a cluster names its other nodes by their addresses alone. */
+const secretsOf = (url: string): { readonly username?: string; readonly password?: string } => {
+  const { password, username } = new URL(url)
+  return {
+    ...(username === "" ? {} : { username: decodeURIComponent(username) }),
+    ...(password === "" ? {} : { password: decodeURIComponent(password) })
+  }
+}
+
+/** Scope of a token for Azure Managed Redis, and whose it is: the user there is the token's own object id. */
+const ENTRA_SCOPE = "https://redis.azure.com/.default"
+
+const entraCredentials = (token: string): { readonly username: string; readonly password: string } => {
+  const claims = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()) as { oid?: string }
+  return { username: claims.oid ?? "", password: token }
+}
+
+/** Errors of a server that is there, and stays so: it is full, busy, forbids the command, or something else is under our key. */
+const isRefusal = (why: string): boolean => /^(?:OOM|WRONGTYPE|BUSY|NOPERM|MISCONF|ERR)\b/.test(why)
+
+/** What is wrong, in its own words, without the address and what is in it. */
+const wordsOf = (error: unknown): string => {
+  const cause = typeof error === "object" && error !== null && "cause" in error && error.cause !== undefined
+    ? error.cause
+    : error
+  if (cause instanceof FleetError) return cause.message
+  if (!(cause instanceof Error)) return "it cannot be reached"
+  const code = "code" in cause && typeof cause.code === "string" ? cause.code : undefined
+  const words = code ?? (cause.message === "" ? cause.name : cause.message)
+  return words.replaceAll(/rediss?:\/\/\S+/g, "redis://…").slice(0, 200)
+}

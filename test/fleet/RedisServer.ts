@@ -1,0 +1,106 @@
+// oxlint-disable no-await-in-loop -- it is asked until it answers
+/**
+ * A `redis-server` of the tests' own: on a free port of the loopback interface, without a disk, and ended with the test.
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { createConnection, createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+
+/** Whether there is one on this machine. */
+export const hasRedis = spawnSync("redis-server", ["--version"]).status === 0
+
+// oxlint-disable-next-line no-console -- so that nobody takes what was skipped for what passed
+if (!hasRedis) console.warn("redis-server cannot be had here: what needs it is skipped")
+
+/** A port that nobody listens on. */
+export const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once("error", reject)
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { port: number }
+      server.close(() => resolve(port))
+    })
+  })
+
+export class RedisServer implements AsyncDisposable {
+  readonly port: number
+  private readonly directory = mkdtempSync(join(tmpdir(), "evenkeel-redis-"))
+  private readonly args: ReadonlyArray<string>
+  private process: ChildProcess | undefined
+
+  private constructor(port: number, args: ReadonlyArray<string>) {
+    this.port = port
+    this.args = args
+  }
+
+  static async start(...args: ReadonlyArray<string>): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), args)
+    await server.up()
+    return server
+  }
+
+  /** One that is not started yet. */
+  static async later(...args: ReadonlyArray<string>): Promise<RedisServer> {
+    return new RedisServer(await freePort(), args)
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`
+  }
+
+  /** Starts it, with nothing in it. */
+  async up(): Promise<void> {
+    const usual = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", this.directory]
+    this.process = spawn("redis-server", ["--port", String(this.port), ...usual, ...this.args], { stdio: "ignore" })
+    for (let i = 0; i < 200; i++) {
+      if (/^\+PONG|^-NOAUTH/.test(await this.command("PING").catch(() => ""))) return
+      await new Promise((resolve) => setTimeout(resolve, 25))
+    }
+    throw new Error("redis-server did not start")
+  }
+
+  /** Ends it, as a crash does. */
+  async kill(): Promise<void> {
+    const { process } = this
+    if (process === undefined || process.exitCode !== null || process.signalCode !== null) return
+    const ended = new Promise((resolve) => process.once("exit", resolve))
+    process.kill("SIGKILL")
+    await ended
+  }
+
+  /** It holds its connections, and says nothing. */
+  pause(): void {
+    this.process?.kill("SIGSTOP")
+  }
+
+  resume(): void {
+    this.process?.kill("SIGCONT")
+  }
+
+  /** One command over a connection of its own. Returns what came back, as it came. */
+  command(...words: ReadonlyArray<string>): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const socket = createConnection(this.port, "127.0.0.1")
+      let answer = ""
+      socket.setTimeout(2000, () => socket.destroy(new Error("it does not answer")))
+      socket.once("error", reject)
+      socket.on("data", (data) => {
+        answer += data.toString()
+        if (answer.endsWith("\r\n")) {
+          socket.destroy()
+          resolve(answer)
+        }
+      })
+      socket.write(`*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join("")}`)
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.resume()
+    await this.kill()
+    rmSync(this.directory, { recursive: true, force: true })
+  }
+}
