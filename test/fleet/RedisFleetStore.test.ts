@@ -183,7 +183,6 @@ describe.skipIf(!hasRedis)("the store over a real Redis", () => {
   it("shows no password, whatever goes wrong", async () => {
     await using server = await RedisServer.start("--requirepass", "right")
     const store = await storeAt(server.url.replace("//", "//:wrong-secret@"))
-    await new Promise((resolve) => setTimeout(resolve, 300))
     const exit = await store.once({ ...nothing, member: "m", sequence: 1 })
     assert.isTrue(Exit.isFailure(exit))
     assert.notInclude(String(exit), "wrong-secret")
