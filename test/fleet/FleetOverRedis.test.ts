@@ -12,8 +12,13 @@ import { hasRedis, RedisServer } from "./RedisServer.ts"
 
 const timeout = 60_000
 
-/** No request may take longer, in milliseconds, on a machine that has other things to do: alone they take a few. */
-const PROMPT = 900
+/**
+ * No request may take longer, in milliseconds, but for those few that met a machine with other things to do: alone they take a
+ * few. A store that hangs, or is late by seconds, would hold many of them for longer.
+ */
+const PROMPT = 500
+const FEW = 0.05
+const LONGEST = 4000
 
 class Members implements AsyncDisposable {
   readonly all: Array<LoadBalancerClient> = []
@@ -90,7 +95,8 @@ class Members implements AsyncDisposable {
   assertUnharmed(): void {
     assert.deepStrictEqual(this.failed, [])
     assert.isAbove(this.took.length, 20)
-    assert.isBelow(Math.max(...this.took), PROMPT)
+    assert.isAtMost(this.took.filter((millis) => millis > PROMPT).length, FEW * this.took.length)
+    assert.isBelow(Math.max(...this.took), LONGEST)
   }
 
   private async ask(): Promise<void> {
@@ -169,7 +175,7 @@ describe.skipIf(!hasRedis)("a fleet over a real Redis", () => {
     await members.lost()
     const began = performance.now()
     await members.leave(members.all[0]!)
-    assert.isBelow(performance.now() - began, PROMPT)
+    assert.isBelow(performance.now() - began, LONGEST)
     server.resume()
     await members.heard(2)
     members.assertUnharmed()

@@ -4,11 +4,17 @@ import { StoreState } from "#core/fleet/StoreState"
 import * as SeededRandom from "#core/simulation/SeededRandom"
 import * as RedisFleetStore from "#node/RedisFleetStore"
 import { assert, describe, it } from "@effect/vitest"
-import { FleetStore } from "@evenkeel/core"
+import { EntraTokens, FleetStore, type TokenProvider } from "@evenkeel/core"
 import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import { hasRedis, RedisServer } from "./RedisServer.ts"
 
-const storeAt = async (url: string, more: Partial<Parameters<typeof RedisFleetStore.layer>[0]> = {}) => {
+const noTokens = () => () => Promise.reject(new Error("no Entra ID here"))
+
+const storeAt = async (
+  url: string,
+  more: Partial<Parameters<typeof RedisFleetStore.layer>[0]> = {},
+  tokens: (scope: string) => TokenProvider = noTokens
+) => {
   const scope = Effect.runSync(Scope.make())
   const layer = RedisFleetStore.layer({
     redis: Redacted.make(url),
@@ -17,7 +23,8 @@ const storeAt = async (url: string, more: Partial<Parameters<typeof RedisFleetSt
     auth: undefined,
     ...more
   })
-  const context = await Effect.runPromise(Layer.buildWithScope(layer, scope))
+  const withTokens = Layer.provide(layer, Layer.succeed(EntraTokens, tokens))
+  const context = await Effect.runPromise(Layer.buildWithScope(withTokens, scope))
   const { exchange } = Context.get(context, FleetStore)
   return {
     /** Tries until it is connected. */
@@ -183,7 +190,6 @@ describe.skipIf(!hasRedis)("the store over a real Redis", () => {
   it("shows no password, whatever goes wrong", async () => {
     await using server = await RedisServer.start("--requirepass", "right")
     const store = await storeAt(server.url.replace("//", "//:wrong-secret@"))
-    await new Promise((resolve) => setTimeout(resolve, 300))
     const exit = await store.once({ ...nothing, member: "m", sequence: 1 })
     assert.isTrue(Exit.isFailure(exit))
     assert.notInclude(String(exit), "wrong-secret")
@@ -193,9 +199,25 @@ describe.skipIf(!hasRedis)("the store over a real Redis", () => {
 
   it("works with a user of the access list that may touch its prefix alone, in a database of its own", async () => {
     await using server = await RedisServer.start()
-    await server.command("ACL", "SETUSER", "fleet", "on", ">pass", "~test:*", "+@all", "-@dangerous")
+    // as docs/fleet.md has it
+    const allowed = "+evalsha +eval +time +@hash +@sortedset +@stream +pexpire +@connection".split(" ")
+    await server.command("ACL", "SETUSER", "fleet", "on", ">pass", "~test:*", ...allowed)
     const store = await storeAt(server.url.replace("//", "//fleet:pass@").concat("/3"))
     const heard = await store.exchange({ ...nothing, member: "m", sequence: 1, quotas: [quota("a/x", "")] })
+    assert.strictEqual(heard.members, 1)
+    await store.close()
+  })
+
+  it("takes a token of Entra ID for a password, and the token's own object id for the user", async () => {
+    await using server = await RedisServer.start()
+    const token = `head.${Buffer.from(JSON.stringify({ oid: "an-object-id" })).toString("base64url")}.signature`
+    await server.command("ACL", "SETUSER", "an-object-id", "on", `>${token}`, "~test:*", "+@all")
+    await server.command("ACL", "SETUSER", "default", "off")
+    const store = await storeAt(server.url, { auth: "entra" }, (scope) => () => {
+      assert.strictEqual(scope, "https://redis.azure.com/.default")
+      return token
+    })
+    const heard = await store.exchange({ ...nothing, member: "m", sequence: 1 })
     assert.strictEqual(heard.members, 1)
     await store.close()
   })

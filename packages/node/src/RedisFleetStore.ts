@@ -1,7 +1,8 @@
 /**
- * The store of a fleet over Redis or Valkey: one script call for each exchange, through `effect/persistence/Redis`.
+ * The store of a fleet over Redis or Valkey: one script call for each exchange.
  *
- * The client is an optional peer, `redis`, and is loaded when the store is first used. A connection that failed, or that
+ * The client is an optional peer, `redis`, the one below `effect/persistence/Redis`. It is used by itself, since Effect's layer
+ * of it knows no Cluster, and waits for a server that hangs when it is closed. It is loaded when the store is first used. A connection that failed, or that
  * does not answer, is dropped and made anew by a fiber of its own; meanwhile every exchange fails at once.
  */
 import {
@@ -14,15 +15,12 @@ import {
   type TokenProvider
 } from "@evenkeel/core"
 import { type FleetConfig, watching } from "@evenkeel/core/internal"
-import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import { Redis, type RedisError } from "effect/persistence/Redis"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
-import * as References from "effect/References"
 import * as Scope from "effect/Scope"
 import { createHash } from "node:crypto"
 import type { createClient } from "redis"
@@ -38,7 +36,7 @@ const LONGEST_RETRY = 10_000
 const sha = createHash("sha1").update(script).digest("hex")
 
 /** Sends one command whose first key is given. */
-type Send = (firstKey: string, command: string, args: ReadonlyArray<string>) => Effect.Effect<unknown, RedisError>
+type Send = (firstKey: string, command: string, args: ReadonlyArray<string>) => Effect.Effect<unknown, unknown>
 
 type ClientOptions = NonNullable<Parameters<typeof createClient>[0]>
 
@@ -61,20 +59,25 @@ const make = (options: FleetConfig): Effect.Effect<FleetStore["Service"], never,
   Effect.gen(function*() {
     const tokens = yield* EntraTokens
     let connection: Send | undefined
-    let trouble = "it is not connected yet"
+    /** The connection that is being made, or why there is none. */
+    let next = Deferred.makeUnsafe<Send, FleetError>()
     let isBroken = Deferred.makeUnsafe<void>()
     /** It is of no use any more: another connection is made. */
     const drop = (why: string): void => {
       connection = undefined
-      trouble = why
+      next = Deferred.makeUnsafe()
+      Deferred.doneUnsafe(next, Exit.fail(new FleetError({ message: why })))
       Deferred.doneUnsafe(isBroken, Exit.void)
     }
 
     let failures = 0
     const connected = Effect.gen(function*() {
       isBroken = Deferred.makeUnsafe<void>()
+      // whoever waits already waits for this one
+      if (Deferred.isDoneUnsafe(next)) next = Deferred.makeUnsafe()
       const scope = yield* Effect.scope
       connection = yield* connect(options, tokens, scope)
+      Deferred.doneUnsafe(next, Exit.succeed(connection))
       failures = 0
       yield* Deferred.await(isBroken)
     }).pipe(
@@ -82,7 +85,8 @@ const make = (options: FleetConfig): Effect.Effect<FleetStore["Service"], never,
       Effect.catchCause((cause) =>
         Effect.sync(() => {
           failures++
-          trouble = wordsOf(cause.reasons.map((reason) => "error" in reason ? reason.error : reason)[0])
+          const message = wordsOf(cause.reasons.map((reason) => "error" in reason ? reason.error : reason)[0])
+          Deferred.doneUnsafe(next, Exit.fail(new FleetError({ message })))
         })
       ),
       Effect.ensuring(Effect.sync(() => {
@@ -95,10 +99,8 @@ const make = (options: FleetConfig): Effect.Effect<FleetStore["Service"], never,
     })
     yield* Effect.forkScoped(watching(Effect.forever(Effect.andThen(connected, again))))
 
-    const exchange = (said: FleetSaid): Effect.Effect<FleetHeard, FleetError> =>
+    const exchangeOver = (send: Send, said: FleetSaid): Effect.Effect<FleetHeard, FleetError> =>
       Effect.suspend(() => {
-        const send = connection
-        if (send === undefined) return Effect.fail(new FleetError({ message: trouble }))
         const root = `${options.prefix}:{${encodeURIComponent(said.realm)}}`
         const keys = [
           ...FIXED_KEYS.map((name) => `${root}:${name}`),
@@ -124,7 +126,14 @@ const make = (options: FleetConfig): Effect.Effect<FleetStore["Service"], never,
           )
         )
       })
-    return FleetStore.of({ exchange })
+    return FleetStore.of({
+      exchange: (said) =>
+        Effect.suspend(() =>
+          connection === undefined
+            ? Effect.flatMap(Deferred.await(next), (send) => exchangeOver(send, said))
+            : exchangeOver(connection, said)
+        )
+    })
   })
 
 /** What the script answered, as an object whose lists are lists: Lua knows no empty ones. */
@@ -138,17 +147,26 @@ const read = (reply: unknown): Effect.Effect<FleetHeard, FleetError> =>
     catch: () => new FleetError({ message: "its answer cannot be read" })
   })
 
+/** What a client and a Cluster's have in common here. */
+interface Openable {
+  readonly on: (event: "error", listener: () => void) => unknown
+  readonly connect: () => Promise<unknown>
+  readonly destroy: () => void
+}
+
+const sent = (send: () => Promise<unknown>): Effect.Effect<unknown, unknown> =>
+  Effect.tryPromise({ try: send, catch: (cause) => cause })
+
 const connect = (
   { auth, cluster, redis }: FleetConfig,
   tokens: (scope: string) => TokenProvider,
   scope: Scope.Scope
 ): Effect.Effect<Send, unknown> =>
   Effect.gen(function*() {
-    const packages = yield* Effect.tryPromise({
-      try: () => Promise.all([import("@effect/platform-node/NodeRedis"), import("redis")]),
+    const { createClient, createCluster } = yield* Effect.tryPromise({
+      try: () => import("redis"),
       catch: () => new FleetError({ message: "`fleet` needs the package redis: install it beside @evenkeel/node" })
     })
-    const [NodeRedis, { createCluster }] = packages
     const credentials: Pick<ClientOptions, "credentialsProvider"> = auth === "entra"
       ? {
         credentialsProvider: {
@@ -158,35 +176,29 @@ const connect = (
       }
       : {}
     const url = Redacted.value(redis)
+    // whoever makes connections anew is above
     const socket = { connectTimeout: CONNECT_TIMEOUT, reconnectStrategy: false } as const
-    if (!cluster) {
-      const client: ClientOptions = {
-        url,
-        socket,
-        disableOfflineQueue: true,
-        commandsQueueMaxLength: 100,
-        ...credentials
-      }
-      // it would log what is told as an event, once
-      const context = yield* Layer.buildWithScope(NodeRedis.layer(client), scope).pipe(
-        Effect.provideService(References.MinimumLogLevel, "None")
-      )
-      const raw = Context.get(context, NodeRedis.NodeRedis).client
-      raw.unref()
-      // it would wait for what is under way, which may never end
-      yield* Scope.addFinalizer(scope, Effect.sync(() => raw.isOpen ? raw.destroy() : undefined))
-      const { send } = Context.get(context, Redis)
-      return (_, command, args) => send(command, ...args)
-    }
-    const nodes = createCluster({ rootNodes: [{ url }], defaults: { socket, ...secretsOf(url), ...credentials } })
-    nodes.on("error", () => {})
-    yield* Scope.addFinalizer(scope, Effect.sync(() => nodes.isOpen ? nodes.destroy() : undefined))
-    yield* Effect.tryPromise(() => nodes.connect())
-    return (firstKey, command, args) =>
-      Effect.tryPromise({
-        try: () => nodes.sendCommand(firstKey, false, [command, ...args]),
-        catch: (cause) => ({ cause }) as RedisError
+    const common = { disableOfflineQueue: true, commandsQueueMaxLength: 100, socket, ...credentials }
+    /** Connects; and whatever is under way then, it is ended with the scope at once. */
+    const open = (client: Openable) =>
+      Effect.gen(function*() {
+        // what has no listener is thrown; it is told by the command that fails, too
+        client.on("error", () => {})
+        yield* Scope.addFinalizer(scope, Effect.ignore(Effect.try(() => client.destroy())))
+        yield* Effect.timeout(
+          Effect.tryPromise({ try: () => client.connect(), catch: (cause) => cause }),
+          CONNECT_TIMEOUT
+        )
       })
+    if (cluster) {
+      const nodes = createCluster({ rootNodes: [{ url }], defaults: { ...common, ...secretsOf(url) } })
+      yield* open(nodes)
+      return (firstKey, command, args) => sent(() => nodes.sendCommand(firstKey, false, [command, ...args]))
+    }
+    const client = createClient({ url, ...common })
+    yield* open(client)
+    client.unref()
+    return (_, command, args) => sent(() => client.sendCommand([command, ...args]))
   })
 
 /** User and password of a URL: a cluster names its other nodes by their addresses alone. */
@@ -211,12 +223,9 @@ const isRefusal = (why: string): boolean => /^(?:OOM|WRONGTYPE|BUSY|NOPERM|MISCO
 
 /** What is wrong, in its own words, without the address and what is in it. */
 const wordsOf = (error: unknown): string => {
-  const cause = typeof error === "object" && error !== null && "cause" in error && error.cause !== undefined
-    ? error.cause
-    : error
-  if (cause instanceof FleetError) return cause.message
-  if (!(cause instanceof Error)) return "it cannot be reached"
-  const code = "code" in cause && typeof cause.code === "string" ? cause.code : undefined
-  const words = code ?? (cause.message === "" ? cause.name : cause.message)
+  if (error instanceof FleetError) return error.message
+  if (!(error instanceof Error)) return "it cannot be reached"
+  const code = "code" in error && typeof error.code === "string" ? error.code : undefined
+  const words = code ?? (error.message === "" ? error.name : error.message)
   return words.replaceAll(/rediss?:\/\/\S+/g, "redis://…").slice(0, 200)
 }

@@ -83,6 +83,25 @@ describe("a fleet's word that is forged", () => {
     )
   })
 
+  it.effect("is named where it refuses", () => {
+    const forged = fleet([service("a", { tpm: 60_000 }), service("b", { tpm: 60_000 })], {}, {
+      fleet: forging((heard, said) => said.quotas.some(({ key }) => key.startsWith("a.")) ? inUse(heard) : heard)
+    })
+    return run(
+      forged,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        yield* TestClock.adjust(3000)
+        const explanation = yield* lb.explain(hello)
+        assert.deepStrictEqual(explanation.deployments.map(({ isFleetWord, refusal }) => [refusal, isFleetWord]), [
+          ["over-quota", true],
+          ["over-quota", true]
+        ])
+        assert.include(String(explanation), "over-quota, by the fleet's word")
+      })
+    )
+  })
+
   it.effect("that says nothing is used takes nothing from what a member knows itself", () => {
     const forged = fleet([service("a", { tpm: 1000 })], {}, {
       fleet: forging((heard) => ({

@@ -67,7 +67,7 @@ export const formatPath = (path: Path): string => {
 }
 
 /** Keys under which nothing is ever shown. */
-const secretKeys = new Set<PropertyKey>(["apiKey", "auth", "endpoint", "headers", "proxy", "tls"])
+const secretKeys = new Set<PropertyKey>(["apiKey", "auth", "endpoint", "headers", "proxy", "redis", "tls"])
 
 /** What was found at a path. */
 export const found = (context: Context, path: Path): string => {

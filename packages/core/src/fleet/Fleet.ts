@@ -77,11 +77,10 @@ const make: Effect.Effect<Fleet["Service"], never, Deployments | FleetStore | Sc
     (stop) => Effect.sync(stop)
   )
 
-  /** One exchange of everything. Returns what went wrong. */
-  const exchange = (every: number): Effect.Effect<string | undefined> =>
+  /** One exchange of everything, each model by itself. Returns what went wrong with each that failed, and whether all did. */
+  const exchange = (every: number): Effect.Effect<{ readonly problem: string | undefined; readonly isAll: boolean }> =>
     Effect.suspend(() => {
-      const realms = member.realms()
-      const each = Effect.forEach(realms, (realm) =>
+      const each = member.realms().map((realm) =>
         Effect.suspend(() => {
           const sentAt = now()
           const said = realm.say(sentAt)
@@ -89,20 +88,18 @@ const make: Effect.Effect<Fleet["Service"], never, Deployments | FleetStore | Sc
             store.exchange(said),
             (heard) => member.hear(realm, said, heard, sentAt, now(), every)
           )
-        }), { concurrency: "unbounded", discard: true })
-      return each.pipe(
-        Effect.timeoutOrElse({
-          duration: TIMEOUT,
-          orElse: () => Effect.fail(new FleetError({ message: "the store does not answer in time" }))
-        }),
-        Effect.matchCause({
-          onSuccess: () => undefined,
-          onFailure: (cause) => {
-            const error = Cause.squash(cause)
-            return error instanceof FleetError ? error.message : "what the store says cannot be read"
-          }
-        })
+        }).pipe(
+          Effect.timeoutOrElse({
+            duration: TIMEOUT,
+            orElse: () => Effect.fail(new FleetError({ message: "the store does not answer in time" }))
+          }),
+          Effect.matchCause({ onSuccess: () => undefined, onFailure: wordsOf })
+        )
       )
+      return Effect.map(Effect.all(each, { concurrency: "unbounded" }), (problems) => ({
+        problem: problems.find((problem) => problem !== undefined),
+        isAll: problems.length > 0 && problems.every((problem) => problem !== undefined)
+      }))
     })
 
   const joined = () => {
@@ -128,8 +125,8 @@ const make: Effect.Effect<Fleet["Service"], never, Deployments | FleetStore | Sc
     // what is told at once comes no sooner than a store that failed is tried again
     return Effect.andThen(failures > 0 ? pause : Effect.raceFirst(pause, Deferred.await(news)), () => {
       news = Deferred.makeUnsafe<void>()
-      return Effect.map(exchange(1.5 * Math.max(ACTIVE, every)), (problem) => {
-        failures = problem === undefined ? 0 : failures + 1
+      return Effect.map(exchange(1.5 * Math.max(ACTIVE, every)), ({ isAll, problem }) => {
+        failures = isAll ? failures + 1 : 0
         if (problem === undefined) joined()
         else lost(problem)
       })
@@ -142,3 +139,9 @@ const make: Effect.Effect<Fleet["Service"], never, Deployments | FleetStore | Sc
     share: (owners) => member.share(owners)
   })
 })
+
+/** What went wrong, for people. */
+const wordsOf = (cause: Cause.Cause<FleetError>): string => {
+  const error = Cause.squash(cause)
+  return error instanceof FleetError ? error.message : "what the store says cannot be read"
+}
