@@ -36,7 +36,7 @@ const LONGEST_RETRY = 10_000
 const sha = createHash("sha1").update(script).digest("hex")
 
 /** Sends one command whose first key is given. */
-type Send = (firstKey: string, command: string, args: ReadonlyArray<string>) => Effect.Effect<unknown, unknown>
+type Send = (firstKey: string, command: string, args: ReadonlyArray<string>) => Effect.Effect<unknown, FleetError>
 
 type ClientOptions = NonNullable<Parameters<typeof createClient>[0]>
 
@@ -109,16 +109,12 @@ const make = (options: FleetConfig): Effect.Effect<FleetStore["Service"], never,
         const args = [String(keys.length), ...keys, JSON.stringify(said)]
         const call = Effect.catchIf(
           send(keys[0]!, "EVALSHA", [sha, ...args]),
-          (error) => wordsOf(error).includes("NOSCRIPT"),
+          ({ message }) => message.includes("NOSCRIPT"),
           () => send(keys[0]!, "EVAL", [script, ...args])
         )
         return call.pipe(
-          Effect.mapError((error) => {
-            const why = wordsOf(error)
-            // what the server refuses says nothing against the connection
-            if (!isRefusal(why)) drop(why)
-            return new FleetError({ message: why })
-          }),
+          // what the server refuses says nothing against the connection
+          Effect.tapError(({ message }) => Effect.sync(() => isRefusal(message) ? undefined : drop(message))),
           Effect.flatMap(read),
           // what does not answer in time may answer later, and what is sent then would wait behind it
           Effect.onInterrupt(() =>
@@ -154,8 +150,8 @@ interface Openable {
   readonly destroy: () => void
 }
 
-const sent = (send: () => Promise<unknown>): Effect.Effect<unknown, unknown> =>
-  Effect.tryPromise({ try: send, catch: (cause) => cause })
+const sent = (send: () => Promise<unknown>): Effect.Effect<unknown, FleetError> =>
+  Effect.tryPromise({ try: send, catch: (cause) => new FleetError({ message: wordsOf(cause) }) })
 
 const connect = (
   { auth, cluster, redis }: FleetConfig,
@@ -186,7 +182,7 @@ const connect = (
         client.on("error", () => {})
         yield* Scope.addFinalizer(scope, Effect.ignore(Effect.try(() => client.destroy())))
         yield* Effect.timeout(
-          Effect.tryPromise({ try: () => client.connect(), catch: (cause) => cause }),
+          sent(() => client.connect()),
           CONNECT_TIMEOUT
         )
       })
