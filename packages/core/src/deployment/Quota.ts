@@ -223,7 +223,8 @@ export class Quota {
     const isTrial = this.trialAt !== Infinity && !this.fitsBelieved(now, tokens)
     if (isTrial) this.trialAt = Math.max(this.trialAt, now + this.trialWait)
     // whole tokens, so that sums are exact: an empty ledger has to be empty, whatever left it
-    const charge = Math.floor(Math.min(Math.ceil(tokens), this.tokenLimit, MAX_CHARGE))
+    // what only the fleet says of a limit makes no charge smaller
+    const charge = Math.floor(Math.min(Math.ceil(tokens), this.configuredTokens, this.toldTokens, MAX_CHARGE))
     this.fleet?.take(charge, requests)
     this.freeTokens -= charge
     this.freeRequests -= requests
