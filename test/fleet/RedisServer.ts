@@ -25,6 +25,12 @@ export const freePort = (): Promise<number> =>
     })
   })
 
+/** Those that run: a test that is cut short leaves none behind. */
+const running = new Set<ChildProcess>()
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL")
+})
+
 export class RedisServer implements AsyncDisposable {
   readonly port: number
   private readonly directory = mkdtempSync(join(tmpdir(), "evenkeel-redis-"))
@@ -55,6 +61,9 @@ export class RedisServer implements AsyncDisposable {
   async up(): Promise<void> {
     const usual = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", this.directory]
     this.process = spawn("redis-server", ["--port", String(this.port), ...usual, ...this.args], { stdio: "ignore" })
+    const { process: started } = this
+    running.add(started)
+    started.once("exit", () => running.delete(started))
     for (let i = 0; i < 200; i++) {
       if (/^\+PONG|^-NOAUTH/.test(await this.command("PING").catch(() => ""))) return
       await new Promise((resolve) => setTimeout(resolve, 25))

@@ -1,3 +1,4 @@
+import * as SeededRandom from "#core/simulation/SeededRandom"
 import { assert, describe, it } from "@effect/vitest"
 import { MemoryFleetStore } from "@evenkeel/core"
 import { Effect } from "effect"
@@ -6,6 +7,16 @@ import { liar } from "./Liar.ts"
 import { play } from "./Play.ts"
 import { Scenario } from "./Scenario.ts"
 import * as Watchers from "./Watchers.ts"
+
+/** One exchange in five is lost, one way or the other, and any takes up to 600 ms. */
+const lossy = (seed: number): MemoryFleetStore => {
+  const random = SeededRandom.make(seed)
+  return new MemoryFleetStore(() => ({
+    there: Math.ceil(random() * 300),
+    back: Math.ceil(random() * 300),
+    lost: random() < 0.1 ? "there" : random() < 0.1 ? "back" : undefined
+  }))
+}
 
 const never = () => Infinity
 
@@ -33,6 +44,7 @@ const guarantees: ReadonlyArray<readonly [string, Watchers.Guarantee, (scenario:
 for (
   const [where, storeOf] of [
     ["in a fleet", () => new MemoryFleetStore().layer],
+    ["in a fleet whose network loses and delays", ({ seed }: Scenario) => lossy(seed).layer],
     ["in a fleet whose store lies of everything", ({ seed }: Scenario) => liar(seed)]
   ] as const
 ) {

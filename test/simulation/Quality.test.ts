@@ -187,7 +187,8 @@ describe("Evenkeel under simulated traffic", { concurrent: false }, () => {
 
     for (const name of ["fleet-115", "fleet-150"]) {
       long(`is told at most one 429 in a hundred, and serves all alike: ${name}`, { timeout }, async () => {
-        const { goodput, least, throttled } = await fleetOf(name)
+        // what was sent in a burst comes back a minute later: a third of the time is too short for a mean
+        const { goodput, least, throttled } = figuresOf(await play(scenarioNamed(name), evenkeelFleet, SEED))
         assert.isAtMost(throttled, 1)
         assert.isAtLeast(goodput!, 0.97)
         assert.isAtLeast(least!, 0.75)

@@ -1,10 +1,11 @@
 import type { Deployment, Permit } from "#core/deployment/Deployment"
+import { Pool } from "#core/deployment/Pool"
 import { type PoolChange, PoolFinder } from "#core/deployment/PoolFinder"
 import type { RateLimits } from "#core/deployment/RateLimitHeaders"
 import * as SeededRandom from "#core/simulation/SeededRandom"
 import * as Limiter from "#core/simulation/SimulatedLimiter"
 import { assert, describe, it } from "@effect/vitest"
-import { makeDeployments } from "../../support/Parts.ts"
+import { makeConfig, makeDeployments } from "../../support/Parts.ts"
 
 const LIMIT = 600_000
 
@@ -23,18 +24,32 @@ interface World {
   /** What the services tell in place of what is left. */
   readonly tells?: (remaining: number) => number
   readonly seconds?: number
-  readonly tokens?: number
+  /** Mean tokens of a request, of us and of others, at a time in milliseconds. */
+  readonly tokens?: (at: number) => number
+  /** Limits in the second half. */
+  readonly laterLimits?: ReadonlyArray<number>
 }
 
 /** Sends to deployments whose services answer at once, and notes what is found. */
 const play = ({ counters, later = counters, ...world }: World) => {
-  const { isInStep = false, others = 0, rate = 8, seconds = 240, seed, tells, tokens = 900, window } = world
+  const {
+    isInStep = false,
+    laterLimits,
+    others = 0,
+    rate = 8,
+    seconds = 240,
+    seed,
+    tells,
+    tokens = () => 900,
+    window
+  } = world
+  let now = 0
   const random = SeededRandom.make(seed)
-  const size = () => Math.ceil(Math.min(20_000, tokens * SeededRandom.lognormal(random, 0.8)))
+  const size = () => Math.ceil(Math.min(20_000, tokens(now) * SeededRandom.lognormal(random, 0.8)))
   const deployments = makeDeployments(counters.map(() => ({})))
   const limiters = counters.map((_, i) => Limiter.make({ tpm: LIMIT, window, phaseMs: 1000 * i }))
-  let now = 0
-  const limiterOf = (i: number) => limiters[(now < seconds * 500 ? counters : later)[i]!]!
+  const isLater = () => now >= seconds * 500
+  const limiterOf = (i: number) => limiters[(isLater() ? later : counters)[i]!]!
   const finder = new PoolFinder()
   const changes: Array<PoolChange & { readonly at: number }> = []
   const ask = (i: number, at: number) => {
@@ -45,9 +60,10 @@ const play = ({ counters, later = counters, ...world }: World) => {
     const limiter = limiterOf(i)
     const isRefused = limiter.admit(charge, at) !== undefined
     if (isRefused) deployment.quota.refund(permit.reservation, at)
-    const left = Math.max(0, LIMIT - limiter.usage(at).tokens)
+    const limit = isLater() ? laterLimits?.[later[i]!] ?? LIMIT : LIMIT
+    const left = Math.max(0, limit - limiter.usage(at).tokens)
     const limits: RateLimits = {
-      limitTokens: LIMIT,
+      limitTokens: limit,
       limitRequests: undefined,
       remainingTokens: tells === undefined ? left : tells(left),
       remainingRequests: undefined,
@@ -72,14 +88,17 @@ const play = ({ counters, later = counters, ...world }: World) => {
   return { deployments, changes, poolOf: (deployment: Deployment) => deployment.pool?.name }
 }
 
+/** Small requests and large ones by turns of so many seconds. */
+const phases = (seconds: number) => (at: number): number => Math.floor(at / (seconds * 1000)) % 2 === 0 ? 200 : 2000
+
 const seeds = [1, 2, 3, 4, 5]
 
 describe("PoolFinder", () => {
   it.each([
     { said: "nobody else sends", minutes: 2, more: {} },
     { said: "minutes are fixed", minutes: 2, more: { window: "fixed" as const } },
-    { said: "others send as much", minutes: 10, more: { others: 4, rate: 4 } },
-    { said: "another sends in step", minutes: 10, more: { isInStep: true, rate: 4 } }
+    { said: "others send as much", minutes: 60, more: { others: 4, rate: 4 } },
+    { said: "another sends in step", minutes: 60, more: { isInStep: true, rate: 4 } }
   ])("finds that five deployments share a quota within $minutes minutes, where $said", ({ minutes, more }) => {
     for (const seed of seeds) {
       const { changes, deployments } = play({ seed, counters: [0, 0, 0, 0, 0], seconds: minutes * 60, ...more })
@@ -98,6 +117,18 @@ describe("PoolFinder", () => {
     { said: "another sends in step", more: { isInStep: true } },
     { said: "another sends in step, and all is used", more: { isInStep: true, rate: 50 } },
     { said: "minutes are fixed", more: { window: "fixed" as const, others: 4 } },
+    {
+      said: "others are large when ours are, for 20 s",
+      more: { others: 4, rate: 4, seconds: 1800, tokens: phases(20) }
+    },
+    {
+      said: "others are large when ours are, for 37 s",
+      more: { others: 4, rate: 4, seconds: 1800, tokens: phases(37) }
+    },
+    {
+      said: "others are large when ours are, for 5 min",
+      more: { others: 4, rate: 4, seconds: 1800, tokens: phases(300) }
+    },
     { said: "buckets refill all the time", more: { window: "bucket" as const } },
     { said: "the counters stand still", more: { tells: () => LIMIT - 1000 } },
     { said: "the counters tell of nothing but the last request", more: { tells: () => LIMIT - 17 } }
@@ -128,6 +159,44 @@ describe("PoolFinder", () => {
       assert.isTrue(deployments.every(({ pool }) => pool === undefined))
       assert.strictEqual(new Set(deployments.map(({ quota }) => quota)).size, 3)
     }
+  })
+
+  it("a pool is none any more where its members are told different limits", () => {
+    const { changes, deployments } = play({
+      seed: 1,
+      counters: [0, 0],
+      later: [0, 1],
+      laterLimits: [400_000, 200_000],
+      seconds: 600
+    })
+    assert.isAbove(changes.length, 1)
+    assert.isTrue(deployments.every(({ pool }) => pool === undefined))
+  })
+
+  it("who is gone is not remembered for a late answer", () => {
+    const [gone] = makeDeployments([{}])
+    const finder = new PoolFinder()
+    const permit = gone!.enter(0, 10)
+    finder.send(permit)
+    gone!.draining = true
+    finder.forget(gone!)
+    const limits = { limitTokens: 1000, remainingTokens: 900, limitRequests: undefined, remainingRequests: undefined }
+    finder.heard(permit, { ...limits, utilisation: undefined, spilled: undefined }, 10)
+    assert.strictEqual(finder.size, 0)
+  })
+
+  it("limits that were given for each member stay each one's own", () => {
+    const [a, b] = makeDeployments([{ tpm: 100_000 }, {}])
+    const pool = new Pool(a!.id, a!.quota, a!.cooldown.options, true)
+    pool.quota.absorb(b!.quota, 0)
+    a!.join(pool)
+    b!.join(pool)
+    assert.deepStrictEqual([a!.configuredCapacity, b!.configuredCapacity], [100_000, NaN])
+    b!.configure({ ...makeConfig([{}]).resources[0]!.deployments[0]!, weight: 2 })
+    assert.strictEqual(pool.quota.tokenLimit, 100_000)
+    a!.leavePool(0)
+    b!.leavePool(0)
+    assert.deepStrictEqual([a!.quota.tokenLimit, b!.quota.tokenLimit], [100_000, Infinity])
   })
 
   it("who leaves a pool is taken to use as much as all of it, until that leaves the window", () => {

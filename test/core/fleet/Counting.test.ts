@@ -129,6 +129,13 @@ describe("what a fleet counts", () => {
     assert.strictEqual(rig.members[0]!.deployments[0]!.quota.othersTokensUsed(rig.now), 0)
   })
 
+  it("charges no less for a limit that only others were told", () => {
+    const rig = new Rig(1, [{}])
+    const { quota } = rig.members[0]!.deployments[0]!
+    quota.hearLimits(7, 0)
+    assert.strictEqual(quota.reserve(rig.now, 500).tokens, 500)
+  })
+
   it("gives the same room again to whoever did not hear that it was given, and to nobody else", () => {
     const rig = new Rig(2, [{ tpm: 1000 }])
     rig.exchange(0)

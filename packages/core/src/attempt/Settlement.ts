@@ -102,8 +102,9 @@ const throttled = (attempt: AttemptRecord, { isBusy, reason, status, wait }: Thr
   if (pool !== undefined) {
     attempt.pool = { cooldown: pool.cooldown, isSure: attempt.limits?.remainingTokens !== undefined }
   }
-  if (scope === undefined && (deployment.pool === undefined ? coolFor : poolFor) > 0) quota.throttled(now, coolFor)
-  tellCooldown(attempt, coolFor, reason, poolFor > 0 ? pool!.name : undefined)
+  const quotaFor = deployment.pool === undefined ? coolFor : poolFor
+  if (scope === undefined && quotaFor > 0) quota.throttled(now, quotaFor)
+  tellCooldown(attempt, Math.max(coolFor, poolFor), reason, poolFor > 0 ? pool!.name : undefined)
   attempt.isAccusing = true
   // a limit that cuts short what had begun is no answer
   attempt.isOfWorse = permit.firstByteAt !== undefined && heardBroken(attempt, reason, now)
@@ -127,6 +128,8 @@ const refused = (attempt: AttemptRecord, outcome: Refused, now: number): void =>
     attempt.isOfWorse = !isTooLong && heardRefused(attempt, reasonOf(outcome.status, outcome), now)
   }
   if (permit.reservation.spilled || outcome.status === 429) quota.refund(permit.reservation, now)
+  // its end corrects both ways, and nothing was generated
+  else if (deployment.provisioned) quota.settle(permit.reservation, now, 0)
   const isDenied = outcome.elsewhere === "denied"
   attempt.isAccusing = true
   attempt.isProbe = isDenied

@@ -43,8 +43,9 @@ export const judge = (attempt: Accusation, by: Verdict | Deployment, now: number
   const { outcome } = attempt
   const verdict = typeof by === "string" ? by : peerVerdict(attempt, by)
   attempt.isAccusing = false
-  // a member that answers, be it later, says nothing of what they share
-  if (typeof by === "object" && by.pool?.cooldown === attempt.pool?.cooldown) attempt.pool = undefined
+  // a member that answers, be it later, confirms nothing of what they share
+  const { pool } = attempt
+  if (pool?.isSure === true && typeof by === "object" && by.pool?.cooldown === pool.cooldown) attempt.pool = undefined
   switch (outcome._tag) {
     case "Refused":
       if (outcome.elsewhere !== "denied") return judgeRefused(attempt, outcome, verdict, now)

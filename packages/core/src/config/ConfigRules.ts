@@ -93,7 +93,7 @@ const defaultResource = (wanted: unknown, resources: ReadonlyArray<unknown>, rep
 
 /** Whoever shares a quota shares its limits. */
 const pools = (resources: ReadonlyArray<unknown>, report: Report): void => {
-  const given = new Map<string, readonly [value: unknown, at: Path]>()
+  const given: Array<{ readonly of: string; readonly model: unknown; readonly value: unknown; readonly at: Path }> = []
   resources.forEach((resource, i) => {
     if (!isRecord(resource)) return
     listAt(resource, "deployments").forEach((deployment, j) => {
@@ -106,15 +106,16 @@ const pools = (resources: ReadonlyArray<unknown>, report: Report): void => {
       for (const limit of ["tpm", "rpm"]) {
         const value = deployment[limit]
         if (value === undefined) continue
-        const key = JSON.stringify([pool, model, limit])
-        const [known, there] = given.get(key) ?? [value, at]
-        given.set(key, [known, there])
-        if (known === value) continue
-        const name = shown(pool, [...at, "pool"], report)
-        report.add(
-          [...at, limit],
-          `is not that of ${formatPath(there)}, though both draw on the pool ${name}; give one`
+        const of = `${limit} ${pool}`
+        // what serves every model serves any of them, too
+        const other = given.find((one) =>
+          one.of === of && (one.model === model || one.model === "*" || model === "*") && one.value !== value
         )
+        given.push({ of, model, value, at })
+        if (other === undefined) continue
+        const there = formatPath(other.at)
+        const name = shown(pool, [...at, "pool"], report)
+        report.add([...at, limit], `is not that of ${there}, though both draw on the pool ${name}; give one`)
       }
     })
   })

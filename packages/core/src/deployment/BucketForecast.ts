@@ -20,6 +20,10 @@ const NEARLY_EMPTY = 0.02
 const MEMORY = 200
 const LEAST_STEPS = 10
 
+/** Change of utilisation within a step that is believed at most, and how many times the usual tokens of one. */
+const MOST_CHANGE = 2
+const UNUSUAL = 20
+
 /** Standard errors by which both must differ from nothing. */
 const SURE = 3
 
@@ -75,6 +79,8 @@ export class BucketForecast {
   }
 
   private learn(tokens: number, elapsed: number, change: number): void {
+    // one request that is refused for its size, or one answer that says what cannot be, must not outweigh all others
+    if (Math.abs(change) > MOST_CHANGE || Math.abs(tokens) > UNUSUAL * Math.sqrt(this.xx / this.steps)) return
     const keep = 1 - 1 / MEMORY
     this.steps = this.steps * keep + 1
     this.xx = this.xx * keep + tokens * tokens

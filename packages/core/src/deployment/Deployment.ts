@@ -13,7 +13,7 @@ import { Breaker } from "./Breaker.ts"
 import { Cooldown } from "./Cooldown.ts"
 import { FAR_SLOWER, Latency } from "./Latency.ts"
 import type { Pool } from "./Pool.ts"
-import { Quota, type Reservation } from "./Quota.ts"
+import { capacityOf, Quota, type Reservation } from "./Quota.ts"
 import type { Place, Resource } from "./Resource.ts"
 import { ScopedCooldowns } from "./ScopedCooldowns.ts"
 import { Witnesses } from "./Witnesses.ts"
@@ -104,7 +104,7 @@ export class Deployment {
   /** Prices of its own, which come before any table's. */
   readonly price: PriceList | undefined
   /** Its limits as configured, whatever those of a pool are. */
-  private limits: Pick<DeploymentConfig, "tpm" | "rpm">
+  limits: Pick<DeploymentConfig, "tpm" | "rpm">
   /** Attempts that have entered and not left. */
   inFlight = 0
   /** Attempts in flight whose first byte has not come. */
@@ -168,7 +168,8 @@ export class Deployment {
     this.weight = config.weight
     this.place = { ...this.place, tier: config.tier }
     this.limits = config
-    this.quota.configure(config.tpm, config.rpm)
+    const { rpm, tpm } = this.pool?.isFound === true ? this.pool.leastLimits : config
+    this.quota.configure(tpm, rpm)
   }
 
   /** From now on it draws on a pool's quota. */
@@ -199,7 +200,8 @@ export class Deployment {
 
   /** The same as configured, equal in every process: what rendezvous hashing weighs by. What was found, others need not know. */
   get configuredCapacity(): number {
-    return this.quota.configuredCapacity / (this.pool?.isFound === true ? 1 : this.sharers)
+    const { rpm = Infinity, tpm = Infinity } = this.limits
+    return capacityOf(tpm, rpm) / (this.pool?.isFound === true ? 1 : this.sharers)
   }
 
   /** Whether no time is set before which it, or its pool, is to be left alone; or one may try. */

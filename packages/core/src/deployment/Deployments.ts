@@ -134,7 +134,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
       config.deployments.forEach((deployment, i) => {
         const id = `${config.name}/${deployment.name}`
         const there = set.configs.get(id)
-        for (const key of ["model", "provisioned"] as const) {
+        for (const key of ["model", "provisioned", "pool"] as const) {
           if (there === undefined || there[key] === deployment[key] || wildcards.has(id)) continue
           issues.push({
             path: `deployments[${i}].${key}`,
@@ -174,6 +174,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
         } else if (known.model !== deployment.model || known.provisioned !== deployment.provisioned) {
           // what a wildcard became gives way
           known.draining = true
+          set.delete(known.id)
           wildcards.forget(known.id)
           emitChange(set.insert(deployment, resource, addedAt).id, "added")
           serve(known.model)
@@ -181,8 +182,12 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
           // named explicitly, it no longer comes and goes with a wildcard
           wildcards.forget(known.id)
           for (const id of [known.id, ...wildcards.ownOf(known.id)]) {
-            const { model, name } = set.configs.get(id)!
-            set.configure(id, { ...deployment, name, model })
+            const { model, name, rpm, tpm } = set.configs.get(id)!
+            // of a pool, what one member leaves out another has given
+            const limits = deployment.pool === undefined
+              ? {}
+              : { tpm: deployment.tpm ?? tpm, rpm: deployment.rpm ?? rpm }
+            set.configure(id, { ...deployment, ...limits, name, model })
             set.deployments.get(id)!.draining = false
           }
           emitChange(known.id, "updated")

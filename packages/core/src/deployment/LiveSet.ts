@@ -43,14 +43,15 @@ export class LiveSet {
     return deployment
   }
 
-  /** Its limits are those of all that share its quota. */
+  /** Its limits are those of all that are configured to share its quota. */
   configure(id: string, config: DeploymentConfig): void {
     const deployment = this.deployments.get(id)!
-    this.configs.set(id, config)
-    deployment.configure(config)
-    for (const { id: member } of deployment.pool?.members ?? []) {
-      const { rpm, tpm } = config
-      this.configs.set(member, { ...this.configs.get(member)!, tpm, rpm })
+    const { pool } = deployment
+    const { rpm, tpm } = config
+    for (const member of pool?.isFound === false ? pool.members : [deployment]) {
+      const own = member === deployment ? config : { ...this.configs.get(member.id)!, tpm, rpm }
+      this.configs.set(member.id, own)
+      member.configure(own)
     }
   }
 
@@ -58,16 +59,18 @@ export class LiveSet {
     const deployment = this.deployments.get(id)!
     this.deployments.delete(id)
     this.configs.delete(id)
-    deployment.pool?.members.delete(deployment)
+    const { pool } = deployment
+    pool?.members.delete(deployment)
+    if (pool?.members.size === 0 && !pool.isFound) this.pools.delete(keyOf(pool.name, deployment.model))
     this.models.get(deployment.model)?.pools.forget(deployment)
   }
 
   /** Pools of one name are one for each model. */
   private poolOf({ model, pool: name }: DeploymentConfig): Pool | undefined {
     if (name === undefined) return undefined
-    const key = `${name}\u0000${model}`
+    const key = keyOf(name, model)
     let pool = this.pools.get(key)
-    if (pool === undefined || pool.members.size === 0) {
+    if (pool === undefined) {
       const { health, quota } = this.settings
       pool = new Pool(name, new Quota({ ...quota, provisioned: false }), health)
       this.pools.set(key, pool)
@@ -124,3 +127,5 @@ export class LiveSet {
     return first.size === 0 ? undefined : this.everywhere
   }
 }
+
+const keyOf = (pool: string, model: string): string => `${pool}\u0000${model}`

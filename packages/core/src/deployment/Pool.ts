@@ -20,6 +20,15 @@ export class Pool {
   /** Whether nobody configured it: its members' counters were seen to fall together. */
   readonly isFound: boolean
 
+  /** The least of its members' own limits, for one that was found: those were given for each. */
+  get leastLimits(): Deployment["limits"] {
+    const least = (key: "tpm" | "rpm") => {
+      const known = [...this.members].map(({ limits }) => limits[key]).filter((limit) => limit !== undefined)
+      return known.length === 0 ? undefined : Math.min(...known)
+    }
+    return { tpm: least("tpm"), rpm: least("rpm") }
+  }
+
   constructor(name: string, quota: Quota, health: CooldownOptions, isFound = false) {
     this.name = name
     this.quota = quota

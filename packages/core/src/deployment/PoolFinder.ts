@@ -7,8 +7,8 @@
  * sent to them, by least squares: a slope of -1 is one quota, of 0 is a quota of its own.
  *
  * All else is noise, which the slope's error tells, but for what comes in the same moments: another process that sends when
- * this one does, or a window that frees what is sent again. So it is tokens for the same number of requests that are compared:
- * nobody else's requests are as large as ours.
+ * this one does, or a window that frees what is sent again; and others' requests may be large when ours are. So it is compared
+ * how much larger ours were than usual at the time, for the same number of requests: that is nobody else's affair.
  */
 import type { Deployment, Permit } from "./Deployment.ts"
 import { Pool } from "./Pool.ts"
@@ -24,6 +24,17 @@ const LONGEST_BETWEEN = 2_000
 /** Milliseconds between two looks, so that busy models pay no more than others. */
 const LOOK_EVERY = 50
 
+/** Sends before and after, which tell how large requests are at the time. */
+const AROUND = 8
+
+/**
+ * A counter that has more than this share left, within so many milliseconds of another that has next to nothing, is another;
+ * where that is so again and again, since a window may begin anew in between.
+ */
+const PLENTY = 0.3
+const AT_ONCE = 2_000
+const DISPROVED = 5
+
 /** A counter that jumps by more than this share of its limit was set anew. */
 const JUMP = 0.25
 
@@ -35,7 +46,7 @@ const MEMORY = 1_000
 
 /** So many looks at least, and so many standard errors between a slope and what is ruled out. */
 const LEAST_LOOKS = 60
-const SURE = 5
+const SURE = 7
 const LIKELY = 2.5
 
 /** Limits of which it is remembered how all deployments that have them go together. */
@@ -52,7 +63,7 @@ export interface PoolChange {
   readonly left: ReadonlyArray<Deployment>
 }
 
-/** Sums of least squares, of which the past fades: `x` tokens were sent elsewhere in `n` requests; `y` is the rest of a change. */
+/** Sums of least squares, of which the past fades: `n` requests were sent elsewhere, which were larger by `x` than usual; `y` is the rest of a change. In units of the usual size. */
 class Tendency {
   private looks = 0
   private x = 0
@@ -117,6 +128,8 @@ interface Counter {
   limit: number
   remaining: number
   tendency: Tendency
+  /** How often in a row another member had plenty when this one had nothing left. */
+  disproved: number
 }
 
 /**
@@ -129,11 +142,18 @@ export class PoolFinder {
   /** The same of all deployments with a limit together: that is sure long before it is of each. */
   private readonly together = new Map<number, Tendency>()
   private nextLookAt = -Infinity
+  /** The send that was last told of next to nothing left. */
+  private spent: Permit | undefined
 
   /** A request is sent. */
   send(permit: Permit): void {
     permit.serial = this.sent
     this.sends[this.sent++ % REMEMBERED] = permit
+  }
+
+  /** Deployments that are known by their counters. */
+  get size(): number {
+    return this.counters.size
   }
 
   /** A deployment is gone. */
@@ -145,16 +165,21 @@ export class PoolFinder {
   heard(permit: Permit, limits: RateLimits, now: number): PoolChange | undefined {
     const { limitTokens: limit, remainingTokens: remaining } = limits
     const { deployment, serial } = permit
-    if (limit === undefined || remaining === undefined || serial === undefined) return undefined
+    if (limit === undefined || remaining === undefined || serial === undefined || deployment.draining) return undefined
     const known = this.counters.get(deployment)
     if (known === undefined || known.limit !== limit) {
-      this.counters.set(deployment, { permit, limit, remaining, tendency: new Tendency() })
-      return undefined
+      this.counters.set(deployment, { permit, limit, remaining, tendency: new Tendency(), disproved: 0 })
+      // one quota has one limit
+      return known !== undefined && deployment.pool?.isFound === true
+        ? leave(deployment, deployment.pool, now)
+        : undefined
     }
     const { permit: earlier, remaining: before, tendency } = known
     if (earlier.serial! > serial) return undefined
     known.permit = permit
     known.remaining = remaining
+    const disproved = this.disprove(permit, remaining / limit)
+    if (disproved !== undefined) return leave(disproved, disproved.pool!, now)
     if (this.counters.size === 1 || now < this.nextLookAt || !mayShare(deployment)) return undefined
     if (Math.min(remaining, before) < SCARCE * limit || !this.isNear(earlier, permit)) return undefined
     this.nextLookAt = now + LOOK_EVERY
@@ -169,15 +194,42 @@ export class PoolFinder {
       }
     }
     const rest = remaining - before + here
-    if (Math.abs(rest) > JUMP * limit) return undefined
-    tendency.add(elsewhere, requests, rest)
-    this.togetherOf(limit).add(elsewhere, requests, rest)
+    const usual = this.usualSize(earlier, permit)
+    if (Math.abs(rest) > JUMP * limit || usual === 0) return undefined
+    const excess = elsewhere / usual - requests
+    tendency.add(excess, requests, rest / usual)
+    this.togetherOf(limit).add(excess, requests, rest / usual)
     const change = this.judge(deployment, known, now)
     // what is to show the contrary has to show all of it
     for (const one of [...change?.joined ?? [], ...change?.left ?? []]) {
       this.counters.get(one)!.tendency = new Tendency()
     }
     return change
+  }
+
+  /** Tokens of a request about the time of these. */
+  private usualSize(earlier: Permit, later: Permit): number {
+    let tokens = 0
+    const first = Math.max(0, earlier.serial! - AROUND, this.sent - REMEMBERED)
+    const last = Math.min(this.sent, later.serial! + AROUND)
+    for (let i = first; i < last; i++) tokens += this.sends[i % REMEMBERED]!.reservation.tokens
+    return tokens / (last - first)
+  }
+
+  /** The member of a found pool that told too often that nothing is left, when others have plenty. */
+  private disprove(permit: Permit, left: number): Deployment | undefined {
+    const { spent } = this
+    if (permit.deployment.pool?.isFound !== true) return undefined
+    if (left < SCARCE) this.spent = permit
+    if (spent === undefined || spent.deployment === permit.deployment) return undefined
+    if (spent.deployment.pool !== permit.deployment.pool || permit.startedAt - spent.startedAt > AT_ONCE) {
+      return undefined
+    }
+    const told = this.counters.get(spent.deployment)
+    if (told === undefined) return undefined
+    told.disproved = left > PLENTY ? told.disproved + 1 : 0
+    if (left > PLENTY) this.spent = undefined
+    return told.disproved >= DISPROVED ? spent.deployment : undefined
   }
 
   private judge(deployment: Deployment, { limit, tendency }: Counter, now: number): PoolChange | undefined {

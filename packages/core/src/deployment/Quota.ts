@@ -90,8 +90,6 @@ export class Quota {
    * A limit in requests alone is converted at Azure's ratio of 6 requests to 1,000 tokens.
    */
   capacity = NaN
-  /** The same as configured: equal in every process. */
-  configuredCapacity = NaN
   /** What was left by the service's own word, in the last answer that said so. */
   tokensRemaining: number | undefined
   requestsRemaining: number | undefined
@@ -262,7 +260,8 @@ export class Quota {
     const isTrial = this.trialAt !== Infinity && !this.fitsBelieved(now, tokens)
     if (isTrial) this.trialAt = Math.max(this.trialAt, now + this.trialWait)
     // whole tokens, so that sums are exact: an empty ledger has to be empty, whatever left it
-    const charge = Math.floor(Math.min(Math.ceil(tokens), this.tokenLimit, MAX_CHARGE))
+    // what only the fleet says of a limit makes no charge smaller
+    const charge = Math.floor(Math.min(Math.ceil(tokens), this.configuredTokens, this.toldTokens, MAX_CHARGE))
     this.sent += charge
     this.fleet?.take(charge, requests)
     this.freeTokens -= charge
@@ -446,7 +445,6 @@ export class Quota {
     if (this.tokenLimit === Infinity) this.tokenLimit = this.heardTokens
     if (this.requestLimit === Infinity) this.requestLimit = this.heardRequests
     this.capacity = capacityOf(this.tokenLimit, this.requestLimit)
-    this.configuredCapacity = capacityOf(this.configuredTokens, this.configuredRequests)
   }
 
   /** A full look, remembered. */
@@ -516,7 +514,8 @@ export class Quota {
   }
 }
 
-const capacityOf = (tokens: number, requests: number): number =>
+/** Tokens a minute, or what requests a minute are worth in them; `NaN` where neither is known. */
+export const capacityOf = (tokens: number, requests: number): number =>
   tokens !== Infinity ? tokens : requests === Infinity ? NaN : requests * TOKENS_PER_REQUEST
 
 const beyond = (limit: number, remaining: number | undefined, own: number): number =>
