@@ -78,7 +78,7 @@ const comparable = ({ cursor, marks, members, owners, quotas, rows }: Heard) => 
     slice,
     tokens,
     told,
-    share: Math.round(share * 1e4)
+    share: Math.round(share * 1e9)
   })),
   marks: marks.map(({ key, kind }) => `${kind} ${key}`).toSorted(),
   rows: rows.map(({ failures, key }) => `${key} ${failures}`).toSorted()
