@@ -157,4 +157,19 @@ describe("a cooldown, in any order of events", () => {
       }
     })
   }, check({ size: 60 }))
+
+  it("the trials of a time that the service set get rarer, though another process says that it is missing", () => {
+    const cooldown = new Cooldown({ cooldown: 10_000, maxCooldown: 300_000 })
+    cooldown.hear(0, 20_000, "told by the fleet: missing", true)
+    cooldown.begin(0, 20_000, "http 429", 1)
+    cooldown.doubt(1, 0)
+    cooldown.doubtHeard(0)
+    let trials = 0
+    for (let now = 0; now < 20_000; now += 10) {
+      if (!cooldown.allows(now)) continue
+      trials++
+      cooldown.enter(now)
+    }
+    assert.isAtMost(trials, 8)
+  })
 })

@@ -54,6 +54,8 @@ export class Cooldown {
   private probeAt = 0
   private missing = 0
   private missingUntil = -Infinity
+  /** Whether it is another process that says that it is missing. */
+  private isMissingHeard = false
   /** Requests whose word this is, while each of them may be to blame itself. */
   private readonly sources = new Set<number>()
   private isCertain = false
@@ -103,8 +105,8 @@ export class Cooldown {
       this.probeAt = now + this.options.maxCooldown
       return
     }
-    // asking for what is not there takes nobody's quota
-    const growth = this.isMissing(now) ? 1 : 2 ** Math.min(this.trials, 30)
+    // asking for what is not there takes nobody's quota; that it is not there has to be known
+    const growth = this.isMissing(now) && !this.isMissingHeard ? 1 : 2 ** Math.min(this.trials, 30)
     this.trials++
     this.nextTrialAt = now + TRIAL_PACE * growth
     this.probeAt = this.nextTrialAt
@@ -164,7 +166,9 @@ export class Cooldown {
     const told = Math.min(wait, this.options.maxCooldown)
     // its word is no witness of ours, and shortens nothing
     const inForce = now + told > this.until ? this.begin(now, told, reason, FLEET, true) : 0
-    if (isMissing && inForce > 0) this.missingUntil = Math.max(this.missingUntil, now + told)
+    if (!isMissing || inForce <= 0 || this.isMissing(now)) return
+    this.missingUntil = now + told
+    this.isMissingHeard = true
   }
 
   /** Whether another process said so, and nobody here. */
@@ -184,6 +188,7 @@ export class Cooldown {
     const wait = Math.min(MISSING_FIRST * 2 ** Math.min(this.missing++, 30), this.options.maxCooldown)
     const inForce = this.begin(now, wait, reason, source, wasTold, startedAt)
     if (inForce > 0) this.missingUntil = now + wait
+    this.isMissingHeard = false
     return inForce
   }
 
