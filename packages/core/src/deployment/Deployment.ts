@@ -195,7 +195,7 @@ export class Deployment {
 
   /** What share of the traffic it can carry, in tokens a minute: its part of the quota. `NaN` when no limit is known. */
   get capacity(): number {
-    return this.quota.capacity / this.sharers
+    return this.pool === undefined ? this.quota.capacity : this.quota.capacity / this.sharers
   }
 
   /** The same as configured, equal in every process: what rendezvous hashing weighs by. What was found, others need not know. */
