@@ -6,6 +6,7 @@
 import { startSimulator } from "#node/simulator/SimulatorServer"
 import { assert, describe, it } from "@effect/vitest"
 import { createLoadBalancer, type LoadBalancerClient } from "@evenkeel/node"
+import { isThorough } from "../support/Check.ts"
 import { hello, resource } from "../support/Served.ts"
 import { Proxy } from "./Proxy.ts"
 import { hasRedis, RedisServer } from "./RedisServer.ts"
@@ -128,8 +129,11 @@ class Members implements AsyncDisposable {
 
 const pause = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
 
+/** What takes ten seconds and more is for the full run. */
+const long = it.skipIf(!isThorough)
+
 describe.skipIf(!hasRedis)("a fleet over a real Redis", () => {
-  it("hears of members that come, and no more of those that went", { timeout }, async () => {
+  long("hears of members that come, and no more of those that went", { timeout }, async () => {
     await using server = await RedisServer.start()
     await using members = await Members.start(server.url, 2)
     await members.heard(2)
@@ -167,7 +171,7 @@ describe.skipIf(!hasRedis)("a fleet over a real Redis", () => {
     members.assertUnharmed()
   })
 
-  it("waits for no store that hangs, not even to close", { timeout }, async () => {
+  long("waits for no store that hangs, not even to close", { timeout }, async () => {
     await using server = await RedisServer.start()
     await using members = await Members.start(server.url, 3)
     await members.agree()
@@ -210,7 +214,7 @@ describe.skipIf(!hasRedis)("a fleet over a real Redis", () => {
     members.assertUnharmed()
   })
 
-  it("bears a network that is slow, and one that breaks all the time", { timeout }, async () => {
+  long("bears a network that is slow, and one that breaks all the time", { timeout }, async () => {
     await using server = await RedisServer.start()
     await using proxy = await Proxy.start(server.port)
     await using members = await Members.start(proxy.url, 2)
