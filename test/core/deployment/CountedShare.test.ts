@@ -37,6 +37,14 @@ describe("CountedShare", () => {
     assert.strictEqual(shown(() => -1e9).at(130_000), 0.75)
   })
 
+  it("is one for a while where what was shown is refuted: counters that never fall, and 429s all the same", () => {
+    const share = shown(() => 0)
+    assert.strictEqual(share.at(130_000), 0.75)
+    share.refute(130_000)
+    for (let second = 130; second < 180; second++) share.show(second * 1000, 0, 90_000, LIMIT)
+    assert.strictEqual(share.at(180_000), 1)
+  })
+
   it("lets a ledger fill what the service leaves of its quota, and no more", () => {
     const quota = new Quota({ tpm: LIMIT, provisioned: false, requestSlice: 10_000, headerMaxAge: 60_000 })
     const sent: Array<readonly [at: number, tokens: number]> = []

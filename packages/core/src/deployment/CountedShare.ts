@@ -41,6 +41,13 @@ export class CountedShare {
     this.count++
   }
 
+  /** It refused what should have fitted: what it shows is not so, for this while and the next. */
+  refute(now: number): void {
+    if (now - this.since > WHILE) this.since = now
+    this.highest = 1
+    this.before = 1
+  }
+
   /** At most 1: what was shown in this while and in the one before. */
   at(now: number): number {
     return now - this.since > 2 * WHILE ? 1 : Math.max(LEAST, this.before, this.highest)

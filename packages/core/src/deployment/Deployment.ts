@@ -180,7 +180,7 @@ export class Deployment {
     pool.members.add(this)
   }
 
-  /** It has a quota of its own after all, in which for now as much is in use. */
+  /** It has a quota of its own after all. What of the pool is in use counts there too, until it leaves the window. */
   leavePool(now: number): void {
     this.pool?.members.delete(this)
     this.pool = undefined

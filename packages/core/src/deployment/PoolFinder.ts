@@ -63,7 +63,10 @@ export interface PoolChange {
   readonly left: ReadonlyArray<Deployment>
 }
 
-/** Sums of least squares, of which the past fades: `n` requests were sent elsewhere, which were larger by `x` than usual; `y` is the rest of a change. In units of the usual size. */
+/**
+ * Sums of least squares, of which the past fades: `n` requests were sent elsewhere, which were larger by `x` than usual; `y` is
+ * the rest of a change. In units of the usual size.
+ */
 class Tendency {
   private looks = 0
   private x = 0
@@ -163,6 +166,20 @@ export class PoolFinder {
 
   /** An answer told of limits. Returns what that made sure. */
   heard(permit: Permit, limits: RateLimits, now: number): PoolChange | undefined {
+    const change = this.look(permit, limits, now)
+    if (change === undefined) return undefined
+    // what is to show the contrary has to show all of it
+    for (const one of [...change.joined, ...change.left]) {
+      const counter = this.counters.get(one)
+      if (counter === undefined) continue
+      counter.tendency = new Tendency()
+      counter.disproved = 0
+    }
+    if (change.left.length > 0) this.together.clear()
+    return change
+  }
+
+  private look(permit: Permit, limits: RateLimits, now: number): PoolChange | undefined {
     const { limitTokens: limit, remainingTokens: remaining } = limits
     const { deployment, serial } = permit
     if (limit === undefined || remaining === undefined || serial === undefined || deployment.draining) return undefined
@@ -199,12 +216,7 @@ export class PoolFinder {
     const excess = elsewhere / usual - requests
     tendency.add(excess, requests, rest / usual)
     this.togetherOf(limit).add(excess, requests, rest / usual)
-    const change = this.judge(deployment, known, now)
-    // what is to show the contrary has to show all of it
-    for (const one of [...change?.joined ?? [], ...change?.left ?? []]) {
-      this.counters.get(one)!.tendency = new Tendency()
-    }
-    return change
+    return this.judge(deployment, known, now)
   }
 
   /** Tokens of a request about the time of these. */

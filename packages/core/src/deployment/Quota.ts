@@ -343,16 +343,12 @@ export class Quota {
     this.refresh()
     this.tokensRemaining = limits.remainingTokens ?? this.tokensRemaining
     this.requestsRemaining = limits.remainingRequests ?? this.requestsRemaining
-    if (limits.remainingTokens !== undefined) {
-      this.othersTokens.observe(beyond(this.tokenLimit, limits.remainingTokens, reservation.ownTokens), now)
-    }
-    if (this.fleet === undefined && limits.remainingTokens !== undefined && limits.limitTokens !== undefined) {
+    const { limitTokens, remainingTokens } = limits
+    if (remainingTokens !== undefined) {
+      this.othersTokens.observe(beyond(this.tokenLimit, remainingTokens, reservation.ownTokens), now)
       const own = reservation.ownTokens - (isRefusal ? reservation.tokens : 0)
-      this.counted.show(now, limits.limitTokens - limits.remainingTokens, own, this.tokenLimit)
-    }
-    if (this.fleet !== undefined && limits.remainingTokens !== undefined) {
-      const own = reservation.ownTokens - (isRefusal ? reservation.tokens : 0)
-      this.fleet.show(reservation.sentAt, this.tokenLimit - limits.remainingTokens, own)
+      if (this.fleet !== undefined) this.fleet.show(reservation.sentAt, this.tokenLimit - remainingTokens, own)
+      else if (limitTokens !== undefined) this.counted.show(now, limitTokens - remainingTokens, own, this.tokenLimit)
     }
     this.freeTokens = -1
     if (limits.remainingRequests !== undefined) {
@@ -379,6 +375,9 @@ export class Quota {
   throttled(now: number, wait: number): void {
     this.trialWait = Math.max(0, wait)
     this.trialAt = now + this.trialWait
+    // what it counts is more than it had shown
+    this.counted.refute(now)
+    this.freeTokens = -1
   }
 
   /** Takes in other clients' use from elsewhere, such as another process of the same fleet. */

@@ -6,7 +6,7 @@
 import type { Deployment } from "../deployment/Deployment.ts"
 import type { Quota } from "../deployment/Quota.ts"
 import type { QuotaHeard, SecondUse } from "./FleetStore.ts"
-import { SLICE_SECONDS, WINDOW_SECONDS } from "./StoreState.ts"
+import { SLICE_SECONDS, sumUp, WINDOW_SECONDS } from "./StoreState.ts"
 
 interface Use {
   tokens: number
@@ -84,8 +84,8 @@ export class QuotaShare {
     return changes
   }
 
-  /** The store has counted what was said, and says this. Returns how many requests' worth of room it set aside. */
-  heard(word: QuotaHeard, storeNow: number, now: number, spell: Spell): number {
+  /** The store has counted what was said, and says this. */
+  heard(word: QuotaHeard, storeNow: number, now: number, spell: Spell): void {
     const current = Math.floor(storeNow / 1000)
     // of another record, nothing was counted: all is said again the next time
     this.counted = word.record === this.record ? this.next : new Map()
@@ -95,20 +95,7 @@ export class QuotaShare {
       add(this.counted, current, granted.tokens, granted.requests, granted.tokens)
       this.deployments[0]?.quota.fleetUse.hold(granted.tokens, granted.requests)
     }
-    let tokens = 0
-    let requests = 0
-    let slice = 0
-    let held = 0
-    for (const [second, use] of this.counted) {
-      if (second < current - WINDOW_SECONDS) {
-        this.counted.delete(second)
-        continue
-      }
-      tokens += use.tokens
-      requests += use.requests
-      held += use.held
-      if (second >= current - SLICE_SECONDS) slice += use.requests
-    }
+    const { held, requests, slice, tokens } = sumUp(this.counted, current)
     this.total = countOf(word.tokens)
     this.own = tokens
     const others = {
@@ -124,7 +111,6 @@ export class QuotaShare {
       const beside = this.ledgers.length === 1 ? 0 : Math.max(0, tokens - own)
       quota.hearFleet(now, { ...others, tokens: others.tokens + beside, ...spare }, word.share)
     }
-    return granted.requests
   }
 
   /** The highest share that answers to us showed since this was last asked. */

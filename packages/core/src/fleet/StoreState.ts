@@ -184,26 +184,32 @@ const countUses = (
     if (quota.told.tokens > 0) kept.told.tokens = quota.told.tokens
     if (quota.told.requests > 0) kept.told.requests = quota.told.requests
   }
-  let tokens = 0
-  let requests = 0
-  let slice = 0
-  let held = 0
-  for (const [at, use] of kept.seconds) {
-    if (at < second - WINDOW_SECONDS) {
-      kept.seconds.delete(at)
-      continue
-    }
-    tokens += use.tokens
-    requests += use.requests
-    held += use.held
-    if (at >= second - SLICE_SECONDS) slice += use.requests
-  }
   const granted = { tokens: 0, requests: 0 }
   const count = kept.share.count + kept.shareBefore.count
   const mean = (kept.share.sum + kept.shareBefore.sum) / Math.max(1, count)
   const max = Math.max(kept.share.max, kept.shareBefore.max)
   const share = count < ENOUGH_SHOWN ? 0 : mean + ABOVE_MEAN * (max - mean)
-  return { kept, heard: { record: kept.record, tokens, requests, slice, held, granted, told: { ...kept.told }, share } }
+  const sums = sumUp(kept.seconds, second)
+  return { kept, heard: { record: kept.record, ...sums, granted, told: { ...kept.told }, share } }
+}
+
+/** What is in the window as of a second, and of the requests those in the short slice. What has left it is forgotten. */
+export const sumUp = (
+  seconds: Map<number, { readonly tokens: number; readonly requests: number; readonly held: number }>,
+  now: number
+): Pick<QuotaHeard, "tokens" | "requests" | "slice" | "held"> => {
+  let [tokens, requests, slice, held] = [0, 0, 0, 0]
+  for (const [second, use] of seconds) {
+    if (second < now - WINDOW_SECONDS) {
+      seconds.delete(second)
+      continue
+    }
+    tokens += use.tokens
+    requests += use.requests
+    held += use.held
+    if (second >= now - SLICE_SECONDS) slice += use.requests
+  }
+  return { tokens, requests, slice, held }
 }
 
 /** A second never holds less than nothing. */
