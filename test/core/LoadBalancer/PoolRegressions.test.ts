@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { decodeConfig, Deployments, LoadBalancer } from "@evenkeel/core"
 import { Effect, Exit, type Fiber, Layer, Random, Result, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { answer, fleet, hello, run, service, settle, stateOf } from "../../support/Balanced.ts"
+import { answer, fleet, heard, hello, listen, run, service, settle, stateOf } from "../../support/Balanced.ts"
 import { azure, completion, scripted } from "../../support/Scripted.ts"
 
 const asking = (tokens: number) => ({ ...hello, max_completion_tokens: tokens - 20 })
@@ -133,6 +133,7 @@ describe("LoadBalancer pools, as hostile readers found them", () => {
     }, { failover: { maxWait: "2 seconds" } })
     return Effect.gen(function*() {
       const lb = yield* LoadBalancer
+      const events = yield* listen
       const minute = Effect.gen(function*() {
         const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
         for (let i = 0; i < 300; i++) {
@@ -150,6 +151,8 @@ describe("LoadBalancer pools, as hostile readers found them", () => {
       yield* minute
       assert.isUndefined((yield* stateOf("north")).pool)
       assert.isAtLeast(yield* minute, 298)
+      // they do not come and go
+      assert.strictEqual(heard(events, "PoolChanged").filter(({ left }) => left.length > 0).length, 1)
     }).pipe(Effect.provide(lbs.layer), Random.withSeed(1))
   }, 60_000)
 
