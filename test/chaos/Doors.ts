@@ -3,14 +3,16 @@
  * The ways to ask: each asks one question, tells what it hears as it comes, and ends when the answer has.
  */
 import type { LoadBalancer } from "#core/LoadBalancer"
+import * as SeededRandom from "#core/simulation/SeededRandom"
 import * as Embeddings from "#core/simulation/SimulatedEmbeddings"
 import { Cause, Effect, Exit, Option, Stream } from "effect"
+import { APIError } from "openai"
 import type { ChatCompletionChunk } from "openai/resources/chat/completions"
 import type { ResponseStreamEvent } from "openai/resources/responses/responses"
 import type { EffectBalancer, PromiseBalancer } from "./Balancers.ts"
-import { SERVICE_CODE, ToldError, UnreadableEvent } from "./Ending.ts"
+import { OwnerLeft, SERVICE_CODE, ToldError, UnreadableEvent } from "./Ending.ts"
 import { ask, type Question } from "./Reply.ts"
-import { CHAT_MODEL, DIMENSIONS, EMBEDDING_MODEL } from "./World.ts"
+import { CHAT_MODEL, DIMENSIONS, EMBEDDING_MODEL, GUEST } from "./World.ts"
 
 /** What a door is told of a call, and tells of it. */
 export interface Call {
@@ -185,9 +187,15 @@ const openaiConversation = (balancer: PromiseBalancer): Door => async (call) => 
   const { responses } = clientOf(balancer, call)
   const stored = { ...responseOf(call), store: true }
   const first = await responses.create(stored, { signal })
+  const isGuestHere = () => balancer.snapshot().resources.some(({ name }) => name === GUEST)
+  const wasHere = isGuestHere()
   try {
     const stream = await responses.create({ ...stored, previous_response_id: first.id, stream: true }, { signal })
     await readEvents(call, stream)
+  } catch (error) {
+    const isUnknown = error instanceof APIError && error.message.includes(`'${first.id}' not found`)
+    const isOfGuest = first.id.startsWith(`resp_${SeededRandom.hash(GUEST).toString(36)}`)
+    throw isUnknown && isOfGuest && !(wasHere && isGuestHere()) ? new OwnerLeft() : error
   } finally {
     // the service would keep them all; nobody waits for it
     void responses.delete(first.id).catch(() => {})

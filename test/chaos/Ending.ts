@@ -15,6 +15,9 @@ export class ToldError extends Error {
   }
 }
 
+/** What a stored response needs was there when it was made, and was removed since: nobody else has it. */
+export class OwnerLeft extends Error {}
+
 /** An event that is no JSON, which the doors that give bytes leave to their client to notice. */
 export class UnreadableEvent extends Error {}
 
@@ -26,6 +29,7 @@ export const nameOf = (error: unknown): string | undefined => {
   if (isDenied(error)) return "denied"
   if (error instanceof LoadBalancerError) return documented.has(error.reason._tag) ? error.reason._tag : undefined
   if (error instanceof UnreadableEvent) return "unreadable event"
+  if (error instanceof OwnerLeft) return "the owner left"
   if (error instanceof APIUserAbortError || error instanceof APIConnectionError) return undefined
   if (error instanceof APIError) return nameOfCode(error.code ?? undefined)
   return error instanceof ToldError ? nameOfCode(error.code) : undefined
