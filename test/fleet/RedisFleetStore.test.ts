@@ -101,10 +101,10 @@ describe.skipIf(!hasRedis)("the store over a real Redis", () => {
       const keys = ["a/x", "b/y", "c/z"].filter(() => random() < 0.8)
       const isAgain = random() < 0.15 && last[member] !== undefined
       const sequence = isAgain ? sequences[member]! : ++sequences[member]!
-      const second = Math.floor((Date.now() + offset) / 1000)
+      const current = Math.floor((Date.now() + offset) / 250)
       const uses = keys.map(() =>
         Array.from({ length: int(3) }, () => ({
-          second: second - int(70),
+          step: current - int(280) + 6,
           tokens: int(900) - 200,
           requests: int(3) - 1,
           held: int(200) - 100

@@ -8,11 +8,13 @@ export const FIXED_KEYS = ["members", "last", "marks", "rows", "owners"] as cons
 
 /** For Redis 6.2 or later, and Valkey. `KEYS`: the fixed ones, then one for each quota; `ARGV[1]`: what is said, as JSON. */
 export const script = `
-local KEPT, PRESENT, WINDOW, SLICE, SHARE, DAY, MOST = 62000, 10000, 60, 10, 10, 86400000, 1e9
+local KEPT, PRESENT, DAY, MOST = 62000, 10000, 86400000, 1e9
+-- use is counted by steps of 250 ms
+local STEP, WINDOW, SLICE, SHARE, AHEAD = 250, 240, 40, 40, 4
 local said = cjson.decode(ARGV[1])
 local time = redis.call('TIME')
-local second = tonumber(time[1])
-local now = second * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local step = math.floor(now / STEP)
 local membersKey, lastKey, marksKey, rowsKey, ownersKey = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 
 local function number(value)
@@ -45,21 +47,25 @@ local function add(key, sums, at, tokens, requests, held)
   sums.requests = sums.requests + r2 - r
   sums.held = sums.held + h2 - h
   sums.isChanged = true
-  if at >= second - SLICE then sums.slice = sums.slice + r2 - r end
+  if at >= step - SLICE then sums.slice = sums.slice + r2 - r end
 end
 
--- what is read of each quota: its sums, and the seconds of the slice
-local fields = { 'id', 't', 'r', 'h', 'gone', 'lt', 'lr', 'w', 'x', 'n', 'c', 'x0', 'n0', 'c0' }
-local fixed = #fields
-for at = second - SLICE, second + 1 do fields[#fields + 1] = 'u' .. at end
+local function stepsOf(key, from, to)
+  local fields = {}
+  for at = from, to do fields[#fields + 1] = 'u' .. at end
+  return fields, redis.call('HMGET', key, unpack(fields))
+end
+
+-- what is read of each quota: its sums, and up to which step they have forgotten
+local fields = { 'id', 't', 'r', 'h', 'gone', 's', 'sliceGone', 'lt', 'lr', 'w', 'x', 'n', 'c', 'x0', 'n0', 'c0' }
 
 local heard, granted = {}, {}
 for i, quota in ipairs(said.quotas) do
   local key = KEYS[5 + i]
   local kept = redis.call('HMGET', key, unpack(fields))
   local id = kept[1]
-  local sums = { tokens = number(kept[2]), requests = number(kept[3]), held = number(kept[4]), slice = 0, isChanged = false }
-  local oldest = second - WINDOW
+  local sums = { tokens = number(kept[2]), requests = number(kept[3]), held = number(kept[4]), slice = number(kept[6]), isChanged = false }
+  local oldest = step - WINDOW
   local gone = number(kept[5])
   if not id then
     id = time[1] .. string.format('%06d', tonumber(time[2]))
@@ -68,23 +74,31 @@ for i, quota in ipairs(said.quotas) do
   end
   -- what has left the window since somebody last looked
   if gone < oldest - 1 then
-    local old = {}
-    for at = math.max(gone + 1, oldest - WINDOW - 5), oldest - 1 do old[#old + 1] = 'u' .. at end
-    for _, one in ipairs(redis.call('HMGET', key, unpack(old))) do
-      local t, r, h = usesOf(one)
+    local old, uses = stepsOf(key, math.max(gone + 1, oldest - WINDOW - AHEAD - 1), oldest - 1)
+    for _, use in ipairs(uses) do
+      local t, r, h = usesOf(use)
       sums.tokens, sums.requests, sums.held = sums.tokens - t, sums.requests - r, sums.held - h
     end
     redis.call('HDEL', key, unpack(old))
     sums.isChanged = true
   end
-  for at = fixed + 1, #fields do
-    local _, r = usesOf(kept[at])
-    sums.slice = sums.slice + r
+  -- and what has left the slice; where that was long ago, or the clock went back, it is summed up anew
+  local sliceGone, from, to = number(kept[7]), step - SLICE, step + AHEAD
+  local isAnew = sliceGone >= from or sliceGone < from - SLICE
+  if isAnew then sums.slice = 0 end
+  if not isAnew then from, to = sliceGone + 1, from - 1 end
+  if from <= to then
+    local _, uses = stepsOf(key, from, to)
+    for _, use in ipairs(uses) do
+      local _, r = usesOf(use)
+      sums.slice = sums.slice + (isAnew and r or -r)
+    end
+    sums.isChanged = true
   end
-  local toldTokens, toldRequests = number(kept[6]), number(kept[7])
-  local while_, x, n, c = number(kept[8]), number(kept[9]), number(kept[10]), number(kept[11])
-  local x0, n0, c0 = number(kept[12]), number(kept[13]), number(kept[14])
-  local current = math.floor(second / SHARE)
+  local toldTokens, toldRequests = number(kept[8]), number(kept[9])
+  local while_, x, n, c = number(kept[10]), number(kept[11]), number(kept[12]), number(kept[13])
+  local x0, n0, c0 = number(kept[14]), number(kept[15]), number(kept[16])
+  local current = math.floor(step / SHARE)
   if current ~= while_ then
     if current == while_ + 1 then x0, n0, c0 = x, n, c else x0, n0, c0 = 0, 0, 0 end
     x, n, c = 0, 0, 0
@@ -93,8 +107,8 @@ for i, quota in ipairs(said.quotas) do
   if not isCounted then
     if quota.record == id then
       for _, use in ipairs(quota.uses) do
-        local at = number(use.second)
-        if at >= oldest and at <= second + 1 then
+        local at = number(use.step)
+        if at >= oldest and at <= step + AHEAD then
           add(key, sums, at, number(use.tokens), number(use.requests), number(use.held))
         end
       end
@@ -108,11 +122,11 @@ for i, quota in ipairs(said.quotas) do
   local count = c + c0
   local mean = (n + n0) / math.max(1, count)
   local share = 0
-  if count >= 8 then share = mean + 0.4 * (math.max(x, x0) - mean) end
+  if count >= 8 then share = mean + 0.2 * (math.max(x, x0) - mean) end
   heard[i] = {
     record = id, sums = sums, share = share, told = { tokens = toldTokens, requests = toldRequests },
     granted = { tokens = 0, requests = 0 },
-    rest = { 'id', id, 'gone', whole(oldest - 1), 'lt', toldTokens, 'lr', toldRequests, 'w', whole(current),
+    rest = { 'id', id, 'gone', whole(oldest - 1), 'sliceGone', whole(step - SLICE - 1), 'lt', toldTokens, 'lr', toldRequests, 'w', whole(current),
       'x', x, 'n', n, 'c', c, 'x0', x0, 'n0', n0, 'c0', c0 }
   }
 end
@@ -125,7 +139,7 @@ if not isCounted then
         local room, sums = said.quotas[i].room, one.sums
         if sums.tokens + want <= limit(room.tokens) and sums.requests + 1 <= limit(room.requests)
           and sums.slice + 1 <= limit(room.slice) then
-          add(KEYS[5 + i], sums, second, want, 1, want)
+          add(KEYS[5 + i], sums, step, want, 1, want)
           one.granted.tokens, one.granted.requests = one.granted.tokens + want, one.granted.requests + 1
           break
         end
@@ -138,7 +152,7 @@ local quotas = {}
 for i, one in ipairs(heard) do
   local key, sums = KEYS[5 + i], one.sums
   if sums.isChanged then
-    redis.call('HSET', key, 't', whole(sums.tokens), 'r', whole(sums.requests), 'h', whole(sums.held), unpack(one.rest))
+    redis.call('HSET', key, 't', whole(sums.tokens), 'r', whole(sums.requests), 'h', whole(sums.held), 's', whole(sums.slice), unpack(one.rest))
   end
   redis.call('PEXPIRE', key, KEPT)
   local name = said.quotas[i].key

@@ -15,10 +15,10 @@ export class FleetError extends Data.TaggedError("FleetError")<{
   readonly message: string
 }> {}
 
-/** A change to what a member used in one second of the store's clock. */
-export interface SecondUse {
-  /** Seconds since 1970, of the store's clock. */
-  readonly second: number
+/** A change to what a member used in one step of the store's clock: a quarter of a second. */
+export interface StepUse {
+  /** Quarters of a second since 1970, of the store's clock. */
+  readonly step: number
   readonly tokens: number
   readonly requests: number
   /** Of the tokens, those that are set aside and not sent. */
@@ -32,7 +32,7 @@ export interface QuotaSaid {
   /** The record that `uses` are changes of; `""` before any was heard. Changes of another record are not counted. */
   readonly record: string
   /** What changed since the exchange before: only what is new is said, once. */
-  readonly uses: ReadonlyArray<SecondUse>
+  readonly uses: ReadonlyArray<StepUse>
   /**
    * Limits up to which the store may set room aside for this member: tokens and requests a minute, and requests of the
    * short slice; 0 where it is to set aside nothing, `null` for no limit.

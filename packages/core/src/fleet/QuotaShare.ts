@@ -5,8 +5,8 @@
  */
 import type { Deployment } from "../deployment/Deployment.ts"
 import type { Quota } from "../deployment/Quota.ts"
-import type { QuotaHeard, SecondUse } from "./FleetStore.ts"
-import { SLICE_SECONDS, sumUp, WINDOW_SECONDS } from "./StoreState.ts"
+import type { QuotaHeard, StepUse } from "./FleetStore.ts"
+import { SLICE_STEPS, STEP, sumUp, WINDOW_STEPS } from "./StoreState.ts"
 
 interface Use {
   tokens: number
@@ -28,7 +28,7 @@ export class QuotaShare {
   readonly key: string
   /** Those that draw on it. */
   deployments: ReadonlyArray<Deployment> = []
-  /** What the store has counted of ours, by second of its clock. */
+  /** What the store has counted of ours, by step of its clock. */
   private counted = new Map<number, Use>()
   /** The store's record that `counted` is in; `""` before any was heard. */
   record = ""
@@ -54,39 +54,39 @@ export class QuotaShare {
   }
 
   /** What is new to say: what was sent, and what is set aside and not sent yet, less what was said. */
-  changes(now: number, offset: number): ReadonlyArray<SecondUse> {
-    const current = Math.floor((now + offset) / 1000)
+  changes(now: number, offset: number): ReadonlyArray<StepUse> {
+    const current = Math.floor((now + offset) / STEP)
     const uses = new Map<number, Use>()
     for (const quota of this.ledgers) {
       quota.eachUse(now, (beganAt, tokens, requests) => {
-        add(uses, Math.floor((beganAt + offset) / 1000), tokens, requests, 0)
+        add(uses, Math.floor((beganAt + offset) / STEP), tokens, requests, 0)
       })
       const { heldRequests, heldTokens } = quota.fleetUse
       if (heldRequests > 0) add(uses, current, heldTokens, heldRequests, heldTokens)
     }
     this.next = uses
-    const changes: Array<SecondUse> = []
-    const least = current - WINDOW_SECONDS
-    for (const [second, use] of uses) {
-      const { held, requests, tokens } = this.counted.get(second) ?? NONE
-      if (second < least || (use.tokens === tokens && use.requests === requests && use.held === held)) continue
+    const changes: Array<StepUse> = []
+    const least = current - WINDOW_STEPS
+    for (const [step, use] of uses) {
+      const { held, requests, tokens } = this.counted.get(step) ?? NONE
+      if (step < least || (use.tokens === tokens && use.requests === requests && use.held === held)) continue
       changes.push({
-        second,
+        step,
         tokens: use.tokens - tokens,
         requests: use.requests - requests,
         held: use.held - held
       })
     }
-    for (const [second, { held, requests, tokens }] of this.counted) {
-      if (second < least || uses.has(second) || (tokens === 0 && requests === 0)) continue
-      changes.push({ second, tokens: -tokens, requests: -requests, held: -held })
+    for (const [step, { held, requests, tokens }] of this.counted) {
+      if (step < least || uses.has(step) || (tokens === 0 && requests === 0)) continue
+      changes.push({ step, tokens: -tokens, requests: -requests, held: -held })
     }
     return changes
   }
 
   /** The store has counted what was said, and says this. */
   heard(word: QuotaHeard, storeNow: number, now: number, spell: Spell): void {
-    const current = Math.floor(storeNow / 1000)
+    const current = Math.floor(storeNow / STEP)
     // of another record, nothing was counted: all is said again the next time
     this.counted = word.record === this.record ? this.next : new Map()
     this.record = word.record
@@ -137,9 +137,9 @@ export interface Spell {
 
 const NONE: Use = { tokens: 0, requests: 0, held: 0 }
 
-const add = (uses: Map<number, Use>, second: number, tokens: number, requests: number, held: number): void => {
-  const use = uses.get(second)
-  if (use === undefined) uses.set(second, { tokens, requests, held })
+const add = (uses: Map<number, Use>, step: number, tokens: number, requests: number, held: number): void => {
+  const use = uses.get(step)
+  if (use === undefined) uses.set(step, { tokens, requests, held })
   else {
     use.tokens += tokens
     use.requests += requests
@@ -157,7 +157,7 @@ const spareOf = (
   { hasOthers, millis }: Spell
 ): { readonly spareTokens: number; readonly spareRequests: number } => {
   if (!hasOthers || requests === 0) return { spareTokens: 0, spareRequests: 0 }
-  const mean = Math.max(requests / WINDOW_SECONDS, slice / SLICE_SECONDS) * (millis / 1000)
+  const mean = Math.max(requests / WINDOW_STEPS, slice / SLICE_STEPS) * (millis / STEP)
   const likely = mean + DEVIATIONS * Math.sqrt(mean)
   return { spareTokens: Math.ceil(likely * (tokens / requests)), spareRequests: Math.ceil(likely) }
 }

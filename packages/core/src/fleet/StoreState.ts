@@ -4,15 +4,19 @@
  */
 import type { Heard, Mark, OwnerSaid, QuotaHeard, QuotaSaid, Said } from "./FleetStore.ts"
 
-/** Seconds that a window covers, besides the one in progress: never less than the service's own minute. */
-export const WINDOW_SECONDS = 60
-/** Seconds of the short slice. */
-export const SLICE_SECONDS = 10
-/** Seconds of the whiles over which the highest share is kept. */
-export const SHARE_SECONDS = 10
+/** Milliseconds of a step, by which use is counted. */
+export const STEP = 250
+/** Steps that a window covers, besides the one in progress: never less than the service's own minute. */
+export const WINDOW_STEPS = 60_000 / STEP
+/** Steps of the short slice. */
+export const SLICE_STEPS = 10_000 / STEP
+/** Steps by which a member's clock may be ahead of the store's. */
+const AHEAD = 4
+/** Steps of the whiles over which the highest share is kept. */
+const SHARE_STEPS = 10_000 / STEP
 /** Answers that say enough of a share together, and how far towards the highest of them it is taken. */
 export const ENOUGH_SHOWN = 8
-export const ABOVE_MEAN = 0.4
+export const ABOVE_MEAN = 0.2
 /** Milliseconds for which what nobody speaks of any more is kept. */
 export const KEPT = 62_000
 /** Milliseconds within which a member has spoken that counts as one. */
@@ -36,7 +40,7 @@ interface Shown {
 interface QuotaKept {
   /** When it began, in microseconds since 1970: no two of a quota are the same. */
   readonly record: string
-  readonly seconds: Map<number, { tokens: number; requests: number; held: number }>
+  readonly steps: Map<number, { tokens: number; requests: number; held: number }>
   told: { tokens: number; requests: number }
   /** Of this while, and of the one before. */
   share: Shown
@@ -78,13 +82,13 @@ export class StoreState {
     for (const [member, { at }] of realm.members) if (at < now - KEPT) realm.members.delete(member)
     const before = realm.members.get(said.member)
     const isCounted = before !== undefined && said.sequence <= before.sequence
-    const second = Math.floor(now / 1000)
+    const step = Math.floor(now / STEP)
     const counted = said.quotas.map((quota) => {
-      const one = countUses(realm, quota, isCounted, second, now, () => String(now * 1000 + this.records++ % 1000))
+      const one = countUses(realm, quota, isCounted, step, now, () => String(now * 1000 + this.records++ % 1000))
       const again = isCounted && said.sequence === before.sequence ? before.heard.get(quota.key) : undefined
       return again === undefined ? one : { ...one, heard: { ...one.heard, granted: again } }
     })
-    if (!isCounted) grant(said, counted, second)
+    if (!isCounted) grant(said, counted, step)
     const heard = counted.map(({ heard }) => heard)
     const repeated = new Map(said.quotas.map(({ key }, i) => [key, heard[i]!.granted]))
     realm.members.set(
@@ -124,7 +128,7 @@ interface Counted {
 }
 
 /** Sets room aside for what waits: for each request, at the first quota that has it. */
-const grant = (said: Said, quotas: ReadonlyArray<Counted>, second: number): void => {
+const grant = (said: Said, quotas: ReadonlyArray<Counted>, step: number): void => {
   for (const want of said.wants) {
     if (!(want > 0)) continue
     for (const [i, { heard, kept }] of quotas.entries()) {
@@ -132,7 +136,7 @@ const grant = (said: Said, quotas: ReadonlyArray<Counted>, second: number): void
       const fits = heard.tokens + want <= (room.tokens ?? Infinity)
         && heard.requests + 1 <= (room.requests ?? Infinity) && heard.slice + 1 <= (room.slice ?? Infinity)
       if (!fits) continue
-      add(kept, second, want, 1, want)
+      add(kept, step, want, 1, want)
       heard.tokens += want
       heard.requests += 1
       heard.slice += 1
@@ -147,7 +151,7 @@ const countUses = (
   realm: RealmKept,
   quota: QuotaSaid,
   isCounted: boolean,
-  second: number,
+  step: number,
   now: number,
   newRecord: () => string
 ): Counted => {
@@ -155,7 +159,7 @@ const countUses = (
   if (kept === undefined) {
     kept = {
       record: newRecord(),
-      seconds: new Map(),
+      steps: new Map(),
       told: { tokens: 0, requests: 0 },
       share: { ...NONE_SHOWN },
       shareBefore: { ...NONE_SHOWN },
@@ -165,7 +169,7 @@ const countUses = (
     realm.quotas.set(quota.key, kept)
   }
   kept.expiresAt = now + KEPT
-  const current = Math.floor(second / SHARE_SECONDS)
+  const current = Math.floor(step / SHARE_STEPS)
   if (current !== kept.while) {
     kept.shareBefore = current === kept.while + 1 ? kept.share : { ...NONE_SHOWN }
     kept.share = { ...NONE_SHOWN }
@@ -178,8 +182,8 @@ const countUses = (
   }
   if (!isCounted) {
     for (const use of quota.record === kept.record ? quota.uses : []) {
-      if (use.second < second - WINDOW_SECONDS || use.second > second + 1) continue
-      add(kept, use.second, use.tokens, use.requests, use.held)
+      if (use.step < step - WINDOW_STEPS || use.step > step + AHEAD) continue
+      add(kept, use.step, use.tokens, use.requests, use.held)
     }
     if (quota.told.tokens > 0) kept.told.tokens = quota.told.tokens
     if (quota.told.requests > 0) kept.told.requests = quota.told.requests
@@ -189,36 +193,36 @@ const countUses = (
   const mean = (kept.share.sum + kept.shareBefore.sum) / Math.max(1, count)
   const max = Math.max(kept.share.max, kept.shareBefore.max)
   const share = count < ENOUGH_SHOWN ? 0 : mean + ABOVE_MEAN * (max - mean)
-  const sums = sumUp(kept.seconds, second)
+  const sums = sumUp(kept.steps, step)
   return { kept, heard: { record: kept.record, ...sums, granted, told: { ...kept.told }, share } }
 }
 
-/** What is in the window as of a second, and of the requests those in the short slice. What has left it is forgotten. */
+/** What is in the window as of a step, and of the requests those in the short slice. What has left it is forgotten. */
 export const sumUp = (
-  seconds: Map<number, { readonly tokens: number; readonly requests: number; readonly held: number }>,
+  steps: Map<number, { readonly tokens: number; readonly requests: number; readonly held: number }>,
   now: number
 ): Pick<QuotaHeard, "tokens" | "requests" | "slice" | "held"> => {
   let [tokens, requests, slice, held] = [0, 0, 0, 0]
-  for (const [second, use] of seconds) {
-    if (second < now - WINDOW_SECONDS) {
-      seconds.delete(second)
+  for (const [step, use] of steps) {
+    if (step < now - WINDOW_STEPS) {
+      steps.delete(step)
       continue
     }
     tokens += use.tokens
     requests += use.requests
     held += use.held
-    if (second >= now - SLICE_SECONDS) slice += use.requests
+    if (step >= now - SLICE_STEPS) slice += use.requests
   }
   return { tokens, requests, slice, held }
 }
 
-/** A second never holds less than nothing. */
-const add = ({ seconds }: QuotaKept, second: number, tokens: number, requests: number, held: number): void => {
-  const use = seconds.get(second) ?? { tokens: 0, requests: 0, held: 0 }
+/** A step never holds less than nothing. */
+const add = ({ steps }: QuotaKept, step: number, tokens: number, requests: number, held: number): void => {
+  const use = steps.get(step) ?? { tokens: 0, requests: 0, held: 0 }
   use.tokens = Math.min(MOST, Math.max(0, use.tokens + tokens))
   use.requests = Math.min(MOST, Math.max(0, use.requests + requests))
   use.held = Math.min(MOST, Math.max(0, use.held + held))
-  seconds.set(second, use)
+  steps.set(step, use)
 }
 
 /** Times hold as a maximum, and are never shortened, but for what answers again. */
