@@ -3,11 +3,11 @@
  */
 import * as HttpClientTransport from "#core/transport/HttpClientTransport"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import Undici from "@effect/platform-node/Undici"
 import * as Effect from "effect/Effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
+import Undici from "undici"
 import { longQuestion, question } from "./Canned.ts"
 import { bareClient, effectDoor, fibers, promiseDoor, promises, urlOf } from "./Doors.ts"
 import { type Contestant, figureOf, measure, ratioOf, type Rounds } from "./Measure.ts"

@@ -2,10 +2,10 @@
 /**
  * Streams of 50 chunks: what they cost, and what is added to the time to the first token.
  */
-import Undici from "@effect/platform-node/Undici"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type OpenAI from "openai"
+import Undici from "undici"
 import { CHUNKS, question } from "./Canned.ts"
 import { bareClient, effectDoor, fibers, promiseDoor, promises, urlOf } from "./Doors.ts"
 import { type Contestant, figureOf, measure, quantile, ratioOf, type Rounds } from "./Measure.ts"

@@ -7,10 +7,10 @@
 // oxlint-disable-next-line import/no-unassigned-import -- an old Node hears of itself before undici breaks on it
 import "./Runtime.ts"
 
-import Undici from "@effect/platform-node/Undici"
 import type { TransportRequest } from "@evenkeel/core"
 import { type Connection, isLoopback, type TlsOptions } from "@evenkeel/core/internal"
 import * as Redacted from "effect/Redacted"
+import Undici from "undici"
 import type { ProxyVariables } from "./ProxyVariables.ts"
 
 /** Settings of every pool. Durations in milliseconds. */

@@ -9,13 +9,13 @@
  * balancer: what was just sent on it is sent again, once, on a new one, where it may be. And this machine may have no file,
  * port or memory left for a connection: then it is tried again for as long as connecting may take.
  */
-import type Undici from "@effect/platform-node/Undici"
 import { Transport, TransportError, type TransportRequest, type TransportResponse } from "@evenkeel/core"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Pull from "effect/Pull"
 import type * as Scope from "effect/Scope"
+import type Undici from "undici"
 import {
   type ConnectionHandler,
   type ConnectionPool,
