@@ -38,13 +38,10 @@ const post = (headers: Record<string, string> = {}): RequestInit => ({
 
 /** URLs that lead out of the API, each in the words of the resource's own base where it has one. */
 const leadingOut = (base: string): ReadonlyArray<string> => [
-  "https://elsewhere.example/v1/chat/completions",
   "http://elsewhere.example/",
-  "https://api.openai.com.elsewhere.example/v1/chat/completions",
+  "https://elsewhere.example/chat/completions",
   "https://api.openai.com@elsewhere.example/v1/chat/completions",
   "https://user:secret@api.openai.com/v1/chat/completions",
-  "http://api.openai.com/v1/chat/completions",
-  "https://api.openai.com:8443/v1/chat/completions",
   "https://api.openai.com/v2/chat/completions",
   "https://api.openai.com/v1.elsewhere.example/chat",
   "https://api.openai.com/v1",
@@ -93,7 +90,7 @@ describe("a URL that leads out of the API", () => {
     for (
       const path of [
         "https://elsewhere.example/",
-        "https://elsewhere.example/v1/models",
+        "https://elsewhere.example/admin",
         "//elsewhere.example/models",
         "/../models",
         "/../../admin",
@@ -110,6 +107,33 @@ describe("a URL that leads out of the API", () => {
     await failureAs(lb.openai.files.retrieve("../../admin"), BadRequestError)
     assert.throws(() => lb.openai.responses.retrieve(".."))
     assert.strictEqual(server.received.length, 0)
+  })
+
+  it("is not what a host can make: of whatever host, the resource is asked, and nobody else", async () => {
+    await using elsewhere = await listen(answer)
+    await using server = await listen(answer)
+    await using lb = overAzure(server)
+    const urls = [
+      `${elsewhere.url}/v1/chat/completions`,
+      `${elsewhere.url}/openai/v1/chat/completions?api-key=secret`,
+      `${elsewhere.url}/openai/deployments/gpt/chat/completions?api-version=v1`,
+      "https://api.openai.com.elsewhere.example/v1/chat/completions",
+      "http://api.openai.com/v1/chat/completions",
+      "https://api.openai.com:8443/v1/chat/completions",
+      "https://a name/v1/chat/completions"
+    ]
+    for (const url of urls) {
+      const response = await lb.fetch(url, post({ host: "elsewhere.example", authorization: "Bearer caller" }))
+      assert.strictEqual(response.status, 200, url)
+    }
+    await lb.openai.post(`${elsewhere.url}/v1/chat/completions`, { body: hello })
+    assert.deepStrictEqual(elsewhere.connections(), { made: 0, open: 0 })
+    assert.lengthOf(server.received, urls.length + 1)
+    for (const { headers, url } of server.received) {
+      assert.strictEqual(url, "/openai/v1/chat/completions")
+      assert.deepInclude(headers, { "api-key": "east-key", "host": new URL(server.url).host })
+      assert.isUndefined(headers.authorization)
+    }
   })
 
   it("is not what a deployment's name can make", async () => {

@@ -1,8 +1,8 @@
 /**
  * A balanced `HttpClient`: any Effect program that speaks to OpenAI over `effect/http` is balanced by this layer alone.
  *
- * Requests go where their URL's path says, below the base of any configured resource or of api.openai.com; whatever key
- * the program sets stays here. The balancer's own failures are answers of OpenAI's shape. After the first content of a
+ * Of a URL only path and query count, whatever its host (docs/guide.md, The fetch); whatever key the program sets stays
+ * here. The balancer's own failures are answers of OpenAI's shape. After the first content of a
  * stream the service's own error comes as its last event, and any other break fails with an `HttpClientError` whose cause
  * is the `LoadBalancerError`.
  *

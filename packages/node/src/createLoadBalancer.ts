@@ -58,7 +58,7 @@ export interface LoadBalancerClient extends AsyncDisposable {
   readonly openai: OpenAI
   /** The same client for the requests of one session, which should meet a warm prompt cache. */
   readonly session: (id: string) => OpenAI
-  /** A balanced fetch, for any client that accepts one. Give it URLs of any configured resource, or of api.openai.com. */
+  /** A balanced fetch, for any client that accepts one. Of a URL only path and query count, whatever its host. */
   readonly fetch: typeof fetch
   /** Where a request with these parameters would go now, and why. `String` of it is a paragraph. Nothing is sent. */
   readonly explain: (params: ExplainParams, options?: CallOptions) => Explanation

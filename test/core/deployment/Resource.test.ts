@@ -52,7 +52,7 @@ describe("a path at a resource", () => {
   it("is below the base of OpenAI, and of what is compatible", () => {
     assert.strictEqual(openAi.pathOf("/embeddings", "", "m"), "/v1/embeddings")
     assert.strictEqual(proxied.pathOf("/embeddings", "", "m"), "/llm/v1/embeddings")
-    assert.strictEqual(proxied.baseUrl, "https://gate.example/llm/v1")
+    assert.deepStrictEqual(proxied.basePaths, ["/llm/v1"])
   })
 
   it("encodes a deployment's name", () => {
@@ -162,7 +162,7 @@ describe("any path", () => {
         continue
       }
       const url = new URL(resource.pathOf(path, query, named), resource.origin)
-      const base = resource === classic ? `${resource.origin}/openai/` : `${resource.baseUrl}/`
+      const base = resource === classic ? `${resource.origin}/openai/` : `${resource.origin}${resource.basePaths[0]}/`
       assert.isTrue(url.href.startsWith(base), url.href)
       assert.strictEqual(url.username + url.password + url.hash, "")
       assert.notInclude(decodeURIComponent(url.pathname).split("/"), "..")

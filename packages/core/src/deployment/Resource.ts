@@ -226,13 +226,8 @@ export class Resource {
     return `${this.origin.replace(/^https?:\/\//, "")}${this.root}`.toLowerCase()
   }
 
-  /** URL prefix of an API that needs no rewriting of what follows, for recognising URLs that foreign clients build. */
-  get baseUrl(): string {
-    return `${this.origin}${this.root}${this.provider === "azure" ? "/openai/v1" : ""}`
-  }
-
-  /** The same for Azure's classic API, where deployment and version are part of what follows. */
-  get classicBaseUrl(): string | undefined {
-    return this.provider === "azure" ? `${this.origin}${this.root}/openai` : undefined
+  /** Paths below which clients that were made for it ask: its API's base, and for Azure that of either API. */
+  get basePaths(): ReadonlyArray<string> {
+    return this.provider === "azure" ? [`${this.root}/openai/v1`, `${this.root}/openai`] : [this.root]
   }
 }

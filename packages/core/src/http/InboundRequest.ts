@@ -2,11 +2,11 @@
  * Requests of clients that think they speak to one service: their URL, headers and body, read for what the balancer
  * needs of them.
  *
- * Of a URL only path and query are used, and only below a base that is known. A JSON body is parsed once; any other is
- * taken whole, so that it can be sent again.
+ * Of a URL only path and query are used, whatever its host. A JSON body is parsed once; any other is taken whole, so that
+ * it can be sent again.
  */
 import type { Deployments } from "../deployment/Deployments.ts"
-import { isSafePath, type Resource } from "../deployment/Resource.ts"
+import { isSafePath } from "../deployment/Resource.ts"
 import type { LoadBalancerError } from "../Errors.ts"
 import * as LlmRequest from "../request/LlmRequest.ts"
 import { askJson, operationOf, passOn } from "./HttpRequest.ts"
@@ -24,58 +24,64 @@ export interface Target {
 /** Base of URLs that name no host: for clients of our own. */
 export const ownBase = "https://balanced.invalid/v1"
 
-const openAiBase = "https://api.openai.com/v1"
-
-/** What of a URL is asked of the API, if it is below a base that we know, in whatever words its origin is written. */
+/**
+ * What a URL asks of the API: its path and query count, and its host does not. `undefined` where the path is not one of
+ * the API's, or the URL has a user in it.
+ */
 export const targetOf = (url: string, deployments: Deployments["Service"]): Target | undefined => {
-  const target = knownTarget(url, deployments)
-  if (target !== undefined) return target
-  const plain = withPlainOrigin(url)
-  return plain === url ? undefined : knownTarget(plain, deployments)
+  // left as it is written: reading it as a URL would take its `..` away before they are seen
+  const [, path = "", query = ""] = /^https?:\/\/[^/?#@\\]+([^?]*)\??(.*)$/is.exec(url) ?? []
+  return targetOfPath(path, query, deployments)
 }
 
-/** The path is left as it is: reading it as a URL would take its `..` away before they are seen. */
-const withPlainOrigin = (url: string): string => {
-  const origin = /^https?:\/\/[^/?#@\\]+/i.exec(url)?.[0]
-  return origin === undefined || !URL.canParse(origin) ? url : new URL(origin).origin + url.slice(origin.length)
+/**
+ * The same of a path and a query (without its question mark) alone. An API's base ends before the first endpoint that is
+ * known; what is before that may be anything, such as a gateway's prefix or a Foundry project. An endpoint that is not
+ * known is taken only right below `/v1`, `/openai/v1`, `/openai` or the path of a configured resource.
+ */
+export const targetOfPath = (path: string, query: string, deployments: Deployments["Service"]): Target | undefined => {
+  if (!isSafePath(path)) return undefined
+  const known = baseBeforeEndpoint.exec(path)
+  const end = known === null ? longestBase(path, deployments) : known.index + known[0].length
+  if (end === undefined) return undefined
+  const below = path.slice(end)
+  const [scope, name] = /^\/deployments\/([^/]+)(?=\/)/.exec(below) ?? ["", undefined]
+  const model = name === undefined ? undefined : modelOf(decodeURIComponent(name), deployments)
+  return { path: below.slice(scope.length), query, model }
 }
 
-const knownTarget = (url: string, deployments: Deployments["Service"]): Target | undefined => {
-  const found = below(url, ownBase) ?? below(url, openAiBase)
-  if (found !== undefined) return found
-  for (const resource of deployments.resources()) {
-    const target = below(url, resource.baseUrl)
-    if (target !== undefined) return target
-    const classic = resource.classicBaseUrl === undefined ? undefined : below(url, resource.classicBaseUrl)
-    if (classic !== undefined) return withoutDeployment(classic, resource, deployments)
+/** First segments of the API's endpoints. */
+const endpoints = [
+  "agents|assistants|audio|batches|chat|completions|containers|conversations|embeddings|evals|files|fine_tuning|images",
+  "models|moderations|organization|realtime|responses|skills|threads|uploads|vector_stores|videos"
+].join("|")
+
+/** The first of these is the base: what follows an endpoint may be an id, in whatever words. */
+const baseBeforeEndpoint = new RegExp(`/(?:v1|openai)(?=(?:/deployments/[^/]+)?/(?:${endpoints})(?:/|$))`)
+
+const ownBases = ["/v1", "/openai/v1", "/openai"]
+
+/** Length of the longest base that a path is below. */
+const longestBase = (path: string, deployments: Deployments["Service"]): number | undefined => {
+  let longest: number | undefined
+  for (const base of [...ownBases, ...deployments.resources().flatMap(({ basePaths }) => basePaths)]) {
+    if (path.startsWith(`${base}/`) && base.length >= (longest ?? 0)) longest = base.length
   }
-  return undefined
+  return longest
 }
 
-const below = (url: string, base: string): Target | undefined => {
-  if (!url.startsWith(base)) return undefined
-  const whole = url.slice(base.length)
-  const mark = whole.indexOf("?")
-  const path = mark === -1 ? whole : whole.slice(0, mark)
-  return isSafePath(path) ? { path, query: mark === -1 ? "" : whole.slice(mark + 1), model: undefined } : undefined
+/** Azure's classic URLs name a deployment. It stands for its model, if all of that name serve one. */
+const modelOf = (name: string, deployments: Deployments["Service"]): string => {
+  const [model, other] = deployments.modelsNamed(name)
+  return model === undefined || other !== undefined ? name : model
 }
 
-/** Azure's classic URLs name a deployment, which stands for its model. */
-const withoutDeployment = (
-  { path, query }: Target,
-  resource: Resource,
-  deployments: Deployments["Service"]
-): Target => {
-  const [scope, name] = /^\/deployments\/([^/]+)(?=\/)/.exec(path) ?? ["", undefined]
-  const named = name === undefined ? undefined : decodeURIComponent(name)
-  const deployment = deployments.all().find((other) => other.resource === resource && other.name === named)
-  return { path: path.slice(scope.length), query, model: deployment?.model ?? named }
-}
-
-/** The refusal of a URL below no base that we know. It shows no more of it than its origin. */
+/** The refusal of a URL whose path is not one of the API's. It shows no more of it than its origin. */
 export const unknownTarget = (url: string): LoadBalancerError => {
-  const origin = URL.canParse(url) ? new URL(url).origin : "That"
-  return LlmRequest.invalidRequest(`${origin} is not a path of an API that is balanced here; nothing was sent.`)
+  const origin = URL.canParse(url) && /^https?:/i.test(url) ? new URL(url).origin : "https://anything"
+  return LlmRequest.invalidRequest(
+    `This URL is not one of the API's. Give the client ${origin}/v1 as its base URL; of whatever host, only the path counts. Nothing was sent.`
+  )
 }
 
 /** A foreign request, its body read. */
