@@ -13,6 +13,7 @@ export {
   defaults,
   type DeploymentInput,
   type DurationInput,
+  type GatewayConfig,
   type ResourceInput
 } from "./config/Config.ts"
 export {

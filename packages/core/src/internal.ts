@@ -11,6 +11,7 @@ export type { FleetConfig } from "./config/Config.ts"
 export { formatPath, looksSecret, type Path, type Reference } from "./config/ConfigErrors.ts"
 export { isLoopback } from "./config/Endpoint.ts"
 export { aLayer, decodeBeside, issuesOf, layerRules } from "./config/OptionIssues.ts"
+export { Quota, type Reservation } from "./deployment/Quota.ts"
 export { invalidConfig } from "./Errors.ts"
 export type { EventHub } from "./EventHub.ts"
 export * as ErrorResponse from "./http/ErrorResponse.ts"
@@ -30,5 +31,6 @@ export {
   prometheusLabel,
   prometheusName
 } from "./telemetry/Names.ts"
+export * as PrometheusPage from "./telemetry/PrometheusPage.ts"
 export { WatchClock, watching } from "./Time.ts"
 export { type Connection, isLocalTrouble, type TlsOptions, type TransportErrorKind } from "./transport/Transport.ts"

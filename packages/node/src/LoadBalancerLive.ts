@@ -21,7 +21,8 @@ import * as RedisFleetStore from "./RedisFleetStore.ts"
 
 type Live = Layer.Layer<LoadBalancer | Deployments, LoadBalancerError>
 
-const wire = (settings: Config, replace: LayerOptions = {}) =>
+/** Layer of a balancer whose configuration was decoded before. */
+export const layerDecoded = (settings: Config, replace: LayerOptions = {}) =>
   LoadBalancer.layerDecoded(settings, {
     ...replace,
     prices: replace.prices ?? GenAiPrices.layer,
@@ -50,7 +51,7 @@ export const layer = (config: ConfigInput, replace: LayerOptions = {}): Live =>
     const decoded = decodeBeside(config, replace, layerRules)
     return Result.isFailure(decoded)
       ? Effect.fail(invalidConfig("the given object", decoded.failure))
-      : Effect.succeed(wire(decoded.success, replace))
+      : Effect.succeed(layerDecoded(decoded.success, replace))
   }))
 
 /**
@@ -61,7 +62,7 @@ export const layerFromEnvironment = (replace: LayerOptions = {}): Live =>
   Layer.unwrap(
     Effect.mapBoth(ConfigSource.load, {
       onFailure: ({ issues, source }) => invalidConfig(source, issues),
-      onSuccess: (settings) => wire(settings, replace)
+      onSuccess: (settings) => layerDecoded(settings, replace)
     })
   )
 

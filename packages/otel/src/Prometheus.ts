@@ -1,20 +1,15 @@
 /**
  * Metrics as Prometheus reads them: a page of text, for a route of your own or from a small server.
  */
-import { instruments, prometheusName } from "@evenkeel/core/internal"
+import { PrometheusPage } from "@evenkeel/core/internal"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 
 /** Content type of the page: Prometheus' text format, version 0.0.4. */
-export const contentType = "text/plain; version=0.0.4; charset=utf-8"
+export const { contentType } = PrometheusPage
 
-/** Names as Prometheus has them: base units and `_total` are part of them there. Names that are not ours are left alone. */
-const names: ReadonlyMap<string, string> = new Map(
-  instruments.map((instrument) => [instrument.name, prometheusName(instrument)])
-)
-
-const options: PrometheusMetrics.FormatOptions = { metricNameMapper: (name) => names.get(name) ?? name }
+const { options } = PrometheusPage
 
 /**
  * All metrics of the registry in use, as Prometheus reads them.

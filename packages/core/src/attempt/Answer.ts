@@ -2,7 +2,7 @@
  * What an attempt answers with: parsed whole, a stream whose content has begun, or bytes that are only passed on.
  */
 import type { Deployment } from "../deployment/Deployment.ts"
-import type { Usage } from "../Errors.ts"
+import type { AttemptSummary, Usage } from "../Errors.ts"
 import type { AnswerFacts } from "./AnswerFacts.ts"
 import type { CommittedStream } from "./CommittedStream.ts"
 import type { RawStream } from "./RawStream.ts"
@@ -14,6 +14,8 @@ export interface AnswerBase {
   readonly headers: Readonly<Record<string, string>>
   /** Milliseconds from the attempt's start to the first content, or to the answer. */
   readonly firstByte: number
+  /** Attempts of the request that failed before this one. */
+  readonly earlier: ReadonlyArray<AttemptSummary>
   /** Ids that only this resource knows from now on. */
   readonly ids: ReadonlyArray<string>
 }

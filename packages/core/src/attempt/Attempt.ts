@@ -195,7 +195,8 @@ export class Attempt extends AttemptRecord implements Source {
 
   private answerBase(response: TransportResponse, firstByte: number): AnswerBase {
     const headers = withoutCookies(response.headers)
-    return { deployment: this.deployment, status: response.status, headers, firstByte, ids: [] }
+    const { deployment, plan: { earlier } } = this
+    return { deployment, status: response.status, headers, firstByte, earlier, ids: [] }
   }
 
   // --- streams ------------------------------------------------------------------------------------------------------

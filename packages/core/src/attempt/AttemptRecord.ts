@@ -69,6 +69,8 @@ export interface AttemptPlan {
   readonly isRepeat: boolean
   /** Whether the request was told to wait before, anywhere: then being told so again is the same word. */
   readonly wasTold: boolean
+  /** Attempts of the request that failed before. */
+  readonly earlier: ReadonlyArray<AttemptSummary>
   /** Why it is sent. */
   readonly role: AttemptRole
   /** Where it goes, where it belongs to a session. */

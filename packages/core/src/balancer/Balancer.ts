@@ -150,6 +150,7 @@ export class Balancer {
       source: call.source,
       isRepeat: isAgain && group.deployments.length > 1,
       wasTold: call.told !== undefined,
+      earlier: call.attempts,
       role,
       placement: call.placement,
       selection: now - choosingSince,

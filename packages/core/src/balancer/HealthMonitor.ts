@@ -200,6 +200,7 @@ const reserveCheck = (
     isRepeat: false,
     wasTold: false,
     onOpen: undefined,
+    earlier: [],
     role: "check",
     placement: undefined,
     selection: undefined,

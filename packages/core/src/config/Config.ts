@@ -29,7 +29,7 @@ type DecodedResource = Decoded["resources"][number]
  *
  * @category models
  */
-export interface Config extends Pick<Decoded, "session" | "health" | "failover" | "quota" | "fleet"> {
+export interface Config extends Pick<Decoded, "session" | "health" | "failover" | "quota" | "fleet" | "gateway"> {
   /** At least one, with unique names. */
   readonly resources: ReadonlyArray<ResourceConfig>
   /** Name of the resource for endpoints that name no model. */
@@ -83,6 +83,9 @@ export interface DeploymentConfig extends DecodedDeployment {
  * @category models
  */
 export type FleetConfig = NonNullable<Decoded["fleet"]>
+
+/** How `evenkeel serve` listens, and who may come in. No other door reads it. */
+export type GatewayConfig = Decoded["gateway"]
 
 /**
  * Time limits of requests. A `firstEvent` that is undefined is as long as the kind of request lets expect.
@@ -182,7 +185,7 @@ const complete = (decoded: Decoded): Config => {
     modelTimeouts[model] = { ...timeouts, ...Record.filter(own, Predicate.isNotUndefined) }
   }
   return {
-    ...Struct.pick(decoded, ["session", "health", "failover", "quota", "fleet"]),
+    ...Struct.pick(decoded, ["session", "health", "failover", "quota", "fleet", "gateway"]),
     resources: decoded.resources.map(completeResource),
     defaultResource: decoded.defaultResource ?? decoded.resources[0]!.name,
     timeouts,

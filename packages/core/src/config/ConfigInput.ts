@@ -69,6 +69,69 @@ export interface ConfigInput {
    * for one process, nothing is shared. Needs `@evenkeel/node` and the package `redis`.
    */
   readonly fleet?: FleetInput | undefined
+  /** How `evenkeel serve` listens, and who may come in. No other door reads it. */
+  readonly gateway?: GatewayInput | undefined
+}
+
+/**
+ * The gateway, `evenkeel serve`: the balancer behind HTTP, for programs in any language.
+ *
+ * @category models
+ */
+export interface GatewayInput {
+  /** The interface to listen on. Default: `127.0.0.1`, which only this machine reaches; any other needs `keys`. */
+  readonly host?: string | undefined
+  /** Default: 4000. 0 for any that is free. */
+  readonly port?: number | undefined
+  /**
+   * A port of their own for the operator's pages (`/`, `/status`, `/metrics`, `/explain`), where no key is asked for: let
+   * only your own network reach it. Without it they are on the port of the API, for the keys of operators.
+   */
+  readonly operator?: { readonly host?: string | undefined; readonly port: number } | undefined
+  /** Who may come in. Without any, everybody on this machine. */
+  readonly keys?: ReadonlyArray<GatewayKeyInput> | undefined
+  /** Bytes that a request's body may have; more is answered 413. Default: 33,554,432 (32 MiB). */
+  readonly maxBody?: number | undefined
+  /** Bytes that a request's headers may have; more is answered 431. Default: 16,384. */
+  readonly maxHeaders?: number | undefined
+  /** Connections that may be open; more are answered 503. Default: 10,000. */
+  readonly maxConnections?: number | undefined
+  /** Requests that may be under way, those that wait included; more are answered 503. Default: 2,000. */
+  readonly maxRequests?: number | undefined
+  /** Within which a request has to be there whole, headers and body; else it is answered 408. Default: 60 seconds. */
+  readonly receive?: DurationInput | undefined
+  /** Within which a client has to read something of an answer that is there; else it is cut off. Default: 60 seconds. */
+  readonly stall?: DurationInput | undefined
+  /** For which a connection without a request is kept. Default: 65 seconds, longer than load balancers keep theirs. */
+  readonly keepAlive?: DurationInput | undefined
+  /** For which answers under way may take to end once the gateway is told to stop. Default: 30 seconds. */
+  readonly grace?: DurationInput | undefined
+}
+
+/**
+ * A key of the gateway's own, and what its holder may do.
+ *
+ * @category models
+ */
+export interface GatewayKeyInput {
+  /** Shown in logs and metrics in place of the key. Unique. */
+  readonly name: string
+  /** The SHA-256 of the key in hexadecimal, so that the file holds no secret: `evenkeel key` makes a key and prints both. */
+  readonly sha256?: string | undefined
+  /** The key itself, as a reference to a variable: `${TEAM_A_KEY}`. */
+  readonly key?: string | Redacted.Redacted<string> | undefined
+  /** Whether it opens the operator's pages, too. Default: false. */
+  readonly operator?: boolean | undefined
+  /**
+   * Models that it may use. Default: all. With a list, endpoints that name no model (files, batches) are closed to it, but
+   * for what belongs to a response.
+   */
+  readonly models?: ReadonlyArray<string> | undefined
+  /** Tokens and requests a minute. Default: no limit of its own. */
+  readonly tpm?: number | undefined
+  readonly rpm?: number | undefined
+  /** Streams at a time. Default: no limit. */
+  readonly streams?: number | undefined
 }
 
 /**

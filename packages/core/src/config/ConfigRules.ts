@@ -53,6 +53,7 @@ export const find = ({ input, references }: Context): ReadonlyArray<ConfigIssue>
   notBelow(input, "failover", "backoff", "maxBackoff", report)
   check(fieldsAt(fieldsAt(input, "health"), "check"), report)
   fleet(fieldsAt(input, "fleet"), report)
+  gateway(fieldsAt(input, "gateway"), report)
   return issues
 }
 
@@ -147,6 +148,28 @@ const fleet = ({ auth, cluster, redis }: Fields, { add }: Report): void => {
   if (auth !== "entra") return
   if (protocol === "redis:") add(["fleet", "redis"], "Entra ID needs TLS: give `rediss://`, as its token is a secret")
   if (password !== "") add(["fleet", "auth"], "give either a password in `redis` or `auth`, not both")
+}
+
+const gateway = (fields: Fields, report: Report): void => {
+  const keys = listAt(fields, "keys")
+  const { add } = report
+  uniqueNames(keys, ["gateway", "keys"], report)
+  keys.forEach((each, index) => {
+    if (!isRecord(each)) return
+    const at = ["gateway", "keys", index]
+    if (each.key !== undefined && each.sha256 !== undefined) {
+      add([...at, "sha256"], "give either `key` or `sha256`, not both")
+    }
+    if (each.key === undefined && each.sha256 === undefined) {
+      add([...at, "sha256"], "is missing: give the SHA-256 of the key, which `evenkeel key` prints, or `key`")
+    }
+  })
+  const { host = "127.0.0.1" } = fields
+  if (typeof host !== "string" || Endpoint.isLoopback(host) || keys.length > 0) return
+  add(
+    ["gateway", "keys"],
+    "is missing: whoever reaches this machine could spend your quota; give keys, or listen on 127.0.0.1"
+  )
 }
 
 type Provider = "azure" | "openai" | "compatible"

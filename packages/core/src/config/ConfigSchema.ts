@@ -147,6 +147,36 @@ const fleet = Schema.Struct({
   auth: maybe(Value.oneOf(["entra"]))
 })
 
+const host = Value.text("the name or address of an interface, such as \"0.0.0.0\"", /^[\w.:[\]-]+$/)
+
+const port = Value.number("a port from 0 to 65535", (value) => Number.isInteger(value) && value >= 0 && value <= 65_535)
+
+const gatewayKey = Schema.Struct({
+  name: needed(Value.word("the key's name"), "give the key a name, which logs and metrics show"),
+  key: maybe(Value.key),
+  sha256: maybe(Value.text("the SHA-256 of the key, as 64 hexadecimal digits", /^[0-9a-fA-F]{64}$/)),
+  operator: or(Value.flag, false),
+  models: maybe(Value.atLeastOne(Value.word("the name of a model"), "model")),
+  tpm: maybe(Value.aboveZero),
+  rpm: maybe(Value.aboveZero),
+  streams: maybe(Value.count)
+})
+
+const gateway = Schema.Struct({
+  host: or(host, "127.0.0.1"),
+  port: or(port, 4000),
+  operator: maybe(Schema.Struct({ host: or(host, "127.0.0.1"), port: needed(port, "give the operator pages a port") })),
+  keys: or(Schema.Array(gatewayKey), []),
+  maxBody: or(Value.count, 33_554_432),
+  maxHeaders: or(Value.count, 16_384),
+  maxConnections: or(Value.count, 10_000),
+  maxRequests: or(Value.count, 2_000),
+  receive: or(Value.duration, "60 seconds"),
+  stall: or(Value.duration, "60 seconds"),
+  keepAlive: or(Value.duration, "65 seconds"),
+  grace: or(Value.durationOrNone, "30 seconds")
+})
+
 /**
  * From what a user writes to the same shape with every default in place.
  */
@@ -159,11 +189,12 @@ export const ConfigSchema = Schema.Struct({
   timeouts: or(timeouts, {}),
   hedging: Schema.optional(Schema.Record(Schema.String, Schema.Never)),
   quota: or(quota, {}),
-  fleet: maybe(fleet)
+  fleet: maybe(fleet),
+  gateway: or(gateway, {})
 }).annotate({ expected: "an object with at least `resources`" })
 
 const { timeouts: limits, ...sections } = Schema.decodeSync(
-  ConfigSchema.mapFields(Struct.pick(["session", "health", "failover", "timeouts", "quota"]))
+  ConfigSchema.mapFields(Struct.pick(["session", "health", "failover", "timeouts", "quota", "gateway"]))
 )({})
 
 /**

@@ -14,7 +14,7 @@ const openAiHost = /(?:^|\.)api\.openai\.com$/
 
 /** Whether a host name, as `URL` writes it, is this machine. */
 export const isLoopback = (host: string): boolean =>
-  host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host)
+  host === "localhost" || host === "[::1]" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host)
 
 /**
  * Reads an endpoint: origin and base path, without a trailing slash; every mistake in it otherwise.

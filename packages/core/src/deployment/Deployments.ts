@@ -65,6 +65,12 @@ export class Deployments extends Context.Service<Deployments, {
   readonly drain: (id: string) => Effect.Effect<boolean>
   /** Takes a deployment out of the set; requests in flight go on. Returns whether it was there. */
   readonly remove: (id: string) => Effect.Effect<boolean>
+  /**
+   * Makes the set that of another configuration, in one step: what is in both is updated, what is only here is removed, and
+   * what cannot change under way (an address, a model) is removed and added anew. Requests in flight go on. Of the
+   * configuration only its resources count.
+   */
+  readonly replace: (config: Pick<Config.Config, "resources">) => Effect.Effect<void, LoadBalancerError>
   /** Takes in what another process saw. Returns whether the deployment is there. */
   readonly observe: (id: string, observation: Observation) => Effect.Effect<boolean>
 }>()("@evenkeel/core/deployment/Deployments") {
@@ -79,6 +85,10 @@ export class Deployments extends Context.Service<Deployments, {
  * more.
  */
 export type DeploymentChange = Partial<Pick<Config.DeploymentConfig, "tier" | "weight" | "tpm" | "rpm">>
+
+/** What of a resource, and of a deployment, cannot change under way. */
+const addressed = ["provider", "endpoint", "apiVersion"] as const
+const fixed = ["model", "provisioned", "pool"] as const
 
 const changeable: ReadonlySet<string> = new Set<keyof DeploymentChange>(["tier", "weight", "tpm", "rpm"])
 
@@ -124,7 +134,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
       const known = set.resourceConfigs.get(config.name)
       if (known === undefined || !set.resources.has(config.name)) return []
       const issues: Array<ConfigIssue> = []
-      for (const key of ["provider", "endpoint", "apiVersion"] as const) {
+      for (const key of addressed) {
         if (known[key] === config[key]) continue
         const message =
           `differs from that of the resource "${config.name}", which is there; give another name, or remove`
@@ -134,7 +144,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
       config.deployments.forEach((deployment, i) => {
         const id = `${config.name}/${deployment.name}`
         const there = set.configs.get(id)
-        for (const key of ["model", "provisioned", "pool"] as const) {
+        for (const key of fixed) {
           if (there === undefined || there[key] === deployment[key] || wildcards.has(id)) continue
           issues.push({
             path: `deployments[${i}].${key}`,
@@ -205,6 +215,26 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
       }
     }
 
+    const removeDeployment = (id: string): void => {
+      const { resource } = set.deployments.get(id)!
+      const own = wildcards.ownOf(id)
+      forget(id)
+      for (const became of own) forget(became)
+      if (![...set.deployments.values()].some((other) => other.resource === resource)) {
+        set.resources.delete(resource.name)
+        resource.remove()
+      }
+    }
+
+    /** Whether a deployment of now is in another configuration, with what cannot change under way. */
+    const stays = (id: string, config: Config.ResourceConfig | undefined): boolean => {
+      const { name, resource } = set.deployments.get(id)!
+      const here = set.resourceConfigs.get(resource.name)!
+      const own = set.configs.get(id)!
+      return config !== undefined && addressed.every((key) => here[key] === config[key])
+        && config.deployments.some((other) => other.name === name && fixed.every((key) => own[key] === other[key]))
+    }
+
     for (const resource of settings.resources) addResource(resource, -Infinity, monotonicMillis(clock))
 
     const withDeployment = (id: string, change: (deployment: Deployment) => void) =>
@@ -244,9 +274,9 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
           const wanted = withoutUndefined(change)
           const input = { resources: [{ ...carrier, deployments: [{ ...known, ...wanted }] }] }
           return Effect.flatMap(Config.decodeEffect(input, "the given change"), ({ resources }) => {
-            const fixed = Object.keys(wanted).filter((key) => !changeable.has(key))
-            if (fixed.length > 0) {
-              const issues = fixed.map((path) => ({ path, message: "cannot change under way" }))
+            const refused = Object.keys(wanted).filter((key) => !changeable.has(key))
+            if (refused.length > 0) {
+              const issues = refused.map((path) => ({ path, message: "cannot change under way" }))
               return Effect.fail(invalidConfig("the given change", issues))
             }
             const config = resources[0]!.deployments[0]!
@@ -269,15 +299,17 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
             emitChange(own, "draining")
           }
         }),
-      remove: (id) =>
-        withDeployment(id, (deployment) => {
-          const own = wildcards.ownOf(id)
-          forget(id)
-          for (const became of own) forget(became)
-          if (![...set.deployments.values()].some((other) => other.resource === deployment.resource)) {
-            set.resources.delete(deployment.resource.name)
-            deployment.resource.remove()
+      remove: (id) => withDeployment(id, () => removeDeployment(id)),
+      replace: ({ resources }) =>
+        Effect.suspend(() => {
+          if (isClosed) return Effect.fail(tooLate("the given configuration"))
+          const now = monotonicMillis(clock)
+          const wanted = new Map(resources.map((resource) => [resource.name, resource]))
+          for (const { id, resource } of set.deployments.values()) {
+            if (!wildcards.has(id) && !stays(id, wanted.get(resource.name))) removeDeployment(id)
           }
+          for (const resource of resources) addResource(resource, now, now)
+          return Effect.void
         }),
       observe: (id, observation) =>
         withDeployment(id, (deployment) => {

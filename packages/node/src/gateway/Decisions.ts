@@ -1,0 +1,40 @@
+/**
+ * The last decisions and why they were made, for whoever looks at the gateway: a sample, so that it costs next to nothing.
+ */
+import type { Explanation } from "@evenkeel/core"
+
+/** So many are kept, and one is taken in so many milliseconds at most. */
+const KEPT = 50
+const EVERY = 200
+
+/** A decision. */
+export interface Decision {
+  /** Milliseconds since 1970. */
+  readonly at: number
+  readonly explanation: Explanation
+  /** The same as a paragraph. */
+  readonly text: string
+}
+
+/**
+ * The last decisions.
+ */
+export class Decisions {
+  private kept: ReadonlyArray<Decision> = []
+  private takenAt = -Infinity
+
+  /** Told why the next request goes where it goes; `undefined` where that is not asked. */
+  listener(): ((explanation: Explanation) => void) | undefined {
+    const now = performance.now()
+    if (now - this.takenAt < EVERY) return undefined
+    this.takenAt = now
+    return (explanation) => {
+      this.kept = [{ at: Date.now(), explanation, text: String(explanation) }, ...this.kept.slice(0, KEPT - 1)]
+    }
+  }
+
+  /** The newest first. */
+  latest(): ReadonlyArray<Decision> {
+    return this.kept
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * Pages for the operator, for Prometheus and for whoever probes the gateway. Data only; what people look at is made of it.
+ *
+ * - `/healthz`: alive. `/readyz`: a usable deployment for each model, else 503 and which have none. Both without a key;
+ *   whoever has none is told nothing but yes or no.
+ * - `/status`: the balancer's snapshot, and the gateway's own. `/metrics`: for Prometheus. `/decisions`: the last ones, and why.
+ * - `/explain?model=…&session=…`, or `POST` with a request's parameters: where such a request would go now, and why.
+ */
+import { type Deployments, LoadBalancer, type Snapshot } from "@evenkeel/core"
+import { ErrorResponse, PrometheusPage } from "@evenkeel/core/internal"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
+import * as Result from "effect/Result"
+import type { IncomingMessage, ServerResponse } from "node:http"
+import { Decisions } from "./Decisions.ts"
+import * as Refusals from "./Refusals.ts"
+import * as RequestBody from "./RequestBody.ts"
+import type { TenantSnapshot } from "./Tenants.ts"
+
+/** The gateway's own state. */
+export interface GatewaySnapshot {
+  readonly isDraining: boolean
+  readonly connections: number
+  readonly requests: number
+  readonly keys: ReadonlyArray<TenantSnapshot>
+}
+
+/** What `/status` answers. */
+export interface Status extends Snapshot {
+  readonly gateway: GatewaySnapshot & { readonly at: number; readonly uptime: number }
+}
+
+/** A model without a usable deployment, and why each of its own is none. */
+export interface Unready {
+  readonly model: string
+  readonly deployments: Readonly<Record<string, string>>
+}
+
+const paths = new Set(["/healthz", "/readyz", "/status", "/metrics", "/decisions", "/explain"])
+
+/** Bytes that parameters to be explained may have. */
+const MOST_PARAMETERS = 1_048_576
+
+/**
+ * The pages of one gateway.
+ */
+export class OperatorPages {
+  readonly decisions = new Decisions()
+  private readonly context: Context.Context<LoadBalancer | Deployments>
+  private readonly balancer: LoadBalancer["Service"]
+  private readonly gateway: () => GatewaySnapshot
+  private readonly startedAt = performance.now()
+
+  constructor(context: Context.Context<LoadBalancer | Deployments>, gateway: () => GatewaySnapshot) {
+    this.context = context
+    this.balancer = Context.get(context, LoadBalancer)
+    this.gateway = gateway
+  }
+
+  static has(path: string): boolean {
+    return paths.has(path)
+  }
+
+  /** @param isOpen whether an operator asks */
+  answer(request: IncomingMessage, response: ServerResponse, path: string, query: string, isOpen: boolean): void {
+    const { method } = request
+    const isRead = method === "GET" || method === "HEAD"
+    if (!isRead && !(path === "/explain" && method === "POST")) {
+      response.setHeader("allow", path === "/explain" ? "GET, POST" : "GET")
+      return Refusals.answer(response, Refusals.badMethod(path === "/explain" ? "GET or POST" : "GET"))
+    }
+    if (path === "/healthz") return give(response, 200, { status: "alive" })
+    if (path === "/readyz") return this.giveReadiness(response, isOpen)
+    if (!isOpen) return Refusals.answer(response, Refusals.notForOperators)
+    switch (path) {
+      case "/status":
+        return give(response, 200, this.status())
+      case "/decisions":
+        return give(response, 200, this.decisions.latest())
+      case "/metrics":
+        return giveText(
+          response,
+          200,
+          PrometheusPage.contentType,
+          PrometheusMetrics.formatUnsafe(this.context, PrometheusPage.options)
+        )
+      default:
+        return this.explain(request, response, new URLSearchParams(query))
+    }
+  }
+
+  status(): Status {
+    const uptime = performance.now() - this.startedAt
+    return { ...Effect.runSync(this.balancer.snapshot), gateway: { ...this.gateway(), at: Date.now(), uptime } }
+  }
+
+  private giveReadiness(response: ServerResponse, isOpen: boolean): void {
+    const snapshot = this.status()
+    const unready = unreadyIn(snapshot)
+    const isReady = unready.length === 0 && !snapshot.gateway.isDraining
+    const reasons = isOpen ? { draining: snapshot.gateway.isDraining, unready } : {}
+    give(response, isReady ? 200 : 503, { status: isReady ? "ready" : "not ready", ...reasons })
+  }
+
+  private explain(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): void {
+    RequestBody.read(request, MOST_PARAMETERS, (body) => {
+      if (body === "aborted") return
+      if (body === "too-large") return Refusals.answer(response, Refusals.tooLarge(MOST_PARAMETERS))
+      const given = body === undefined ? { model: query.get("model") ?? "" } : parse(body)
+      const session = query.get("session") ?? undefined
+      const explained = Effect.runSync(Effect.result(this.balancer.explain(given as { model: string }, { session })))
+      if (Result.isSuccess(explained)) {
+        return give(response, 200, { text: String(explained.success), explanation: explained.success })
+      }
+      const { body: text, headers, status } = ErrorResponse.make(explained.failure)
+      giveText(response, status, headers["content-type"]!, text)
+    })
+  }
+}
+
+/** Models that have no deployment to send to now. */
+export const unreadyIn = ({ deployments, models }: Snapshot): ReadonlyArray<Unready> =>
+  models.flatMap(({ name }) => {
+    const own = deployments.filter(({ model }) => model === name)
+    if (own.length === 0 || own.some(({ state }) => state === "healthy")) return []
+    return [{ model: name, deployments: Object.fromEntries(own.map(({ id, reason, state }) => [id, reason ?? state])) }]
+  })
+
+const parse = (body: Uint8Array): unknown => {
+  try {
+    return JSON.parse(Buffer.from(body).toString("utf8"))
+  } catch {
+    return undefined
+  }
+}
+
+const give = (response: ServerResponse, status: number, value: unknown): void =>
+  giveText(response, status, "application/json", JSON.stringify(value))
+
+const giveText = (response: ServerResponse, status: number, type: string, text: string): void => {
+  response.writeHead(status, {
+    "content-type": type,
+    "content-length": String(Buffer.byteLength(text)),
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff"
+  })
+  response.end(response.req.method === "HEAD" ? undefined : text)
+}

@@ -1,0 +1,158 @@
+/**
+ * What the gateway itself refuses, in OpenAI's shape, so that every client throws its own typed error. What would go better
+ * later says when, in both headers that the SDKs read; what would not is not tried again.
+ */
+import { type ServerResponse, STATUS_CODES } from "node:http"
+
+/** A refusal of the gateway's own. */
+export interface GatewayRefusal {
+  readonly status: number
+  readonly type: string
+  readonly code: string
+  readonly message: string
+  /** Milliseconds after which it would go better; absent where it would not. */
+  readonly retryAfter?: number | undefined
+}
+
+const invalid = (status: number, code: string, message: string): GatewayRefusal => ({
+  status,
+  type: "invalid_request_error",
+  code,
+  message
+})
+
+export const unauthorized: GatewayRefusal = {
+  status: 401,
+  type: "authentication_error",
+  code: "invalid_api_key",
+  message: "The gateway does not know this key: give one of its own as \"Authorization: Bearer …\" or \"api-key\"."
+}
+
+export const notForOperators: GatewayRefusal = {
+  status: 403,
+  type: "permission_error",
+  code: "not_an_operator",
+  message: "This page is for operators: give the key of one, or ask on the operators' own port."
+}
+
+export const wrongModel = (model: string): GatewayRefusal => ({
+  status: 403,
+  type: "permission_error",
+  code: "model_not_allowed",
+  message: `This key may not use the model ${JSON.stringify(model)}.`
+})
+
+export const noModel: GatewayRefusal = {
+  status: 403,
+  type: "permission_error",
+  code: "endpoint_not_allowed",
+  message: "This key is for certain models, and what names none of them is closed to it."
+}
+
+export const throttled = (limit: string, retryAfter: number): GatewayRefusal => ({
+  status: 429,
+  type: "rate_limit_error",
+  code: "rate_limit_exceeded",
+  message: `This key has used all of its ${limit} for now; try again in ${Math.ceil(retryAfter / 1000)} s.`,
+  retryAfter
+})
+
+/** How soon a gateway that has too much to do may be asked again, in milliseconds. */
+const BUSY = 1000
+
+export const busy: GatewayRefusal = {
+  status: 503,
+  type: "service_unavailable_error",
+  code: "gateway_busy",
+  message: "The gateway has as many requests under way as it takes.",
+  retryAfter: BUSY
+}
+
+export const stopping: GatewayRefusal = {
+  status: 503,
+  type: "service_unavailable_error",
+  code: "gateway_stopping",
+  message: "The gateway is about to stop; ask another, or this one again.",
+  retryAfter: BUSY
+}
+
+export const tooLarge = (most: number): GatewayRefusal =>
+  invalid(413, "body_too_large", `The body has more than ${most} bytes, the most that the gateway takes.`)
+
+export const compressed: GatewayRefusal = invalid(
+  415,
+  "content_encoding",
+  "The gateway takes bodies as they are, without a content encoding."
+)
+
+export const noUpgrade: GatewayRefusal = invalid(
+  501,
+  "upgrade_not_supported",
+  "The gateway speaks HTTP; WebSockets are not balanced."
+)
+
+export const fromElsewhere: GatewayRefusal = {
+  status: 403,
+  type: "permission_error",
+  code: "foreign_origin",
+  message: "A gateway without keys answers programs on this machine alone, and no page of another site."
+}
+
+export const badMethod = (allowed: string): GatewayRefusal =>
+  invalid(405, "method_not_allowed", `Here is only ${allowed}.`)
+
+export const noSuchPath: GatewayRefusal = invalid(
+  404,
+  "unknown_path",
+  "Nothing is here. A client's base URL ends in /v1; Azure's clients take the gateway's address as their endpoint."
+)
+
+export const broken: GatewayRefusal = {
+  status: 500,
+  type: "server_error",
+  code: "gateway_error",
+  message: "The gateway failed; its log says how."
+}
+
+/** What of a request cannot be read as HTTP, by the parser's code. */
+export const unreadable = (code: string | undefined): GatewayRefusal => {
+  switch (code) {
+    case "HPE_HEADER_OVERFLOW":
+      return invalid(431, "headers_too_large", "The request's headers have more bytes than the gateway takes.")
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return invalid(408, "request_timeout", "The request was not there whole in time.")
+    default:
+      return invalid(400, "malformed_request", "This is no request of HTTP/1.1 that can be understood in one way only.")
+  }
+}
+
+/** Its headers and body. */
+const write = (
+  refusal: GatewayRefusal
+): { readonly headers: Readonly<Record<string, string>>; readonly body: string } => {
+  const { code, message, retryAfter, type } = refusal
+  const body = JSON.stringify({ error: { message, type, code, param: null } })
+  const again: Record<string, string> = retryAfter === undefined
+    ? { "x-should-retry": "false" }
+    : { "retry-after": String(Math.ceil(retryAfter / 1000)), "retry-after-ms": String(Math.ceil(retryAfter)) }
+  return {
+    headers: { "content-type": "application/json", "content-length": String(Buffer.byteLength(body)), ...again },
+    body
+  }
+}
+
+/** Answers with a refusal. */
+export const answer = (response: ServerResponse, refusal: GatewayRefusal): void => {
+  const { body, headers } = write(refusal)
+  // what was not read of a request cannot be told from the next one
+  if (!response.req.complete) response.shouldKeepAlive = false
+  response.writeHead(refusal.status, headers)
+  response.end(response.req.method === "HEAD" ? undefined : body)
+}
+
+/** A refusal as bytes, for a socket on which no request could be read. */
+export const asBytes = (refusal: GatewayRefusal): string => {
+  const { body, headers } = write(refusal)
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join("")
+  return `HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}\r\n${lines}connection: close\r\n\r\n${body}`
+}

@@ -1,0 +1,101 @@
+/**
+ * Takes over a configuration that changed while the gateway runs: its deployments, and the gateway's keys and limits. One that
+ * is wrong is refused with all its mistakes, and the one in use stays. What else differs needs a restart, and is named.
+ */
+import { type Config, Deployments, type LoadBalancerError } from "@evenkeel/core"
+import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
+import { statSync } from "node:fs"
+import type { ConfigSourceError } from "../ConfigSource.ts"
+import { Gateway } from "./Gateway.ts"
+
+/** How often it is looked whether the file is another, in milliseconds. Watching would miss files that are put in place. */
+const LOOK_EVERY = 1000
+
+/** Sections that are read at the start alone. */
+const lasting = [
+  "defaultResource",
+  "session",
+  "health",
+  "failover",
+  "timeouts",
+  "modelTimeouts",
+  "quota",
+  "fleet"
+] as const
+
+/** Of the gateway's own. */
+const listening = ["host", "port", "operator", "maxHeaders", "receive", "keepAlive"] as const
+
+/** What differs and is not taken over. */
+export const unchangeable = (before: Config, after: Config): ReadonlyArray<string> => [
+  ...lasting.filter((key) => !Equal.equals(before[key], after[key])),
+  ...listening.filter((key) => !Equal.equals(before.gateway[key], after.gateway[key])).map((key) => `gateway.${key}`)
+]
+
+/** Reads the configuration again, and takes it over. Returns the one in use. */
+const reload = (
+  inUse: Config,
+  read: Effect.Effect<Config, ConfigSourceError>
+): Effect.Effect<Config, never, Gateway | Deployments> =>
+  Effect.gen(function*() {
+    const config = yield* read
+    const { configure } = yield* Gateway
+    yield* (yield* Deployments).replace(config)
+    configure(config.gateway)
+    const rest = unchangeable(inUse, config)
+    yield* Effect.logInfo(
+      rest.length === 0
+        ? "The configuration was read again."
+        : `The configuration was read again; ${rest.join(", ")} need a restart.`
+    )
+    return { ...inUse, resources: config.resources, gateway: config.gateway }
+  }).pipe(
+    Effect.catch((error: ConfigSourceError | LoadBalancerError) =>
+      Effect.as(Effect.logError(`${error.message}\nThe configuration in use stays.`), inUse)
+    )
+  )
+
+/** What tells a file from the one before: a link may lead to another. */
+const stampOf = (file: string): string => {
+  try {
+    const { ino, mtimeMs, size } = statSync(file)
+    return `${ino} ${mtimeMs} ${size}`
+  } catch {
+    return ""
+  }
+}
+
+/**
+ * Reads the configuration again whenever its file is another, and on SIGHUP, for ever.
+ *
+ * @param file where it is in one; `undefined` where only SIGHUP asks for it
+ */
+export const watch = (
+  config: Config,
+  read: Effect.Effect<Config, ConfigSourceError>,
+  file: string | undefined
+): Effect.Effect<never, never, Gateway | Deployments> =>
+  Effect.suspend(() => {
+    let inUse = config
+    let isAsked = false
+    let stamp = file === undefined ? "" : stampOf(file)
+    const ask = () => {
+      isAsked = true
+    }
+    const look = Effect.suspend(() => {
+      const now = file === undefined ? "" : stampOf(file)
+      // a file that is not there is about to be
+      const isOther = now !== "" && now !== stamp
+      if (!isOther && !isAsked) return Effect.void
+      isAsked = false
+      stamp = now
+      return Effect.map(reload(inUse, read), (config) => {
+        inUse = config
+      })
+    })
+    process.on("SIGHUP", ask)
+    return Effect.forever(Effect.andThen(Effect.sleep(LOOK_EVERY), look)).pipe(
+      Effect.ensuring(Effect.sync(() => process.off("SIGHUP", ask)))
+    )
+  })
