@@ -133,9 +133,11 @@ const ofForm = async (
     : passOn(method, { ...target, model }, await InboundBody.writeModelForm(form, model), options)
 }
 
+const decoder = new TextDecoder()
+
 const parse = (body: string | Uint8Array): unknown => {
   try {
-    return JSON.parse(typeof body === "string" ? body : new TextDecoder().decode(body))
+    return JSON.parse(typeof body === "string" ? body : decoder.decode(body))
   } catch {
     return undefined
   }
