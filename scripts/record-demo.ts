@@ -45,6 +45,7 @@ const escaped = (text: string): string => text.replaceAll("&", "&amp;").replaceA
 const spansOf = (line: string): string => {
   let colour = ""
   let isBold = false
+  // oxlint-disable-next-line no-control-regex -- an escape is what is looked for
   return line.split(/(\u001b\[[\d;?]*[A-Za-z])/).map((part) => {
     if (!part.startsWith("\u001b")) {
       if (part === "") return ""
