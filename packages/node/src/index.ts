@@ -11,6 +11,7 @@ export {
 export * as EntraId from "./EntraId.ts"
 export { layer, layerFromEnvironment, LoadBalancerLive } from "./LoadBalancerLive.ts"
 export * as RedisFleetStore from "./RedisFleetStore.ts"
-export { type Simulator, startSimulator } from "./simulator/SimulatorServer.ts"
+export { type Simulator } from "./simulator/SimulatorServer.ts"
+export { startSimulator } from "./simulator/startSimulator.ts"
 export * as UndiciTransport from "./UndiciTransport.ts"
 export { type BalancerWarning } from "./Warnings.ts"
