@@ -4,7 +4,7 @@
 import { Gateway } from "#node/gateway/Gateway"
 import { layerDecoded } from "#node/LoadBalancerLive"
 import { type SimulatorOptions, startSimulator } from "#node/simulator/SimulatorServer"
-import { type ConfigInput, decodeConfig } from "@evenkeel/core"
+import { type ConfigInput, decodeConfig, Deployments, LoadBalancer } from "@evenkeel/core"
 import { Context, Effect, Exit, Layer, Result, Scope } from "effect"
 import { connect, type Socket } from "node:net"
 
@@ -12,8 +12,11 @@ export type Gated = Awaited<ReturnType<typeof gated>>
 
 /** Starts both; resources need no more than their deployments. */
 export const gated = async (
-  resources: ReadonlyArray<Omit<SimulatorOptions["resources"][number], "apiKey"> & { readonly apiKey?: string }>,
-  config: Partial<ConfigInput> = {}
+  resources: ReadonlyArray<
+    Omit<SimulatorOptions["resources"][number], "apiKey"> & { readonly apiKey?: string | undefined }
+  >,
+  config: Partial<ConfigInput> = {},
+  apiVersion?: string
 ) => {
   const simulator = await startSimulator({
     resources: resources.map((resource) => ({
@@ -22,7 +25,7 @@ export const gated = async (
     })) as SimulatorOptions["resources"]
   })
   const input: ConfigInput = {
-    resources: simulator.resources.map((resource) => resource.config()),
+    resources: simulator.resources.map((resource) => resource.config(apiVersion)),
     ...config,
     gateway: { port: 0, ...config.gateway }
   }
@@ -38,6 +41,8 @@ export const gated = async (
     gateway,
     context,
     settings,
+    events: Context.get(context, Deployments).events,
+    snapshot: () => Effect.runSync(Context.get(context, LoadBalancer).snapshot),
     url: gateway.url,
     port: Number(new URL(gateway.url).port),
     close,
