@@ -65,13 +65,6 @@ export const share = number("a number above 0, at most 1", (value) => value > 0 
 export const aboveZero = number("a number above 0", (value) => value > 0)
 export const notNegative = number("a number of 0 or more", (value) => value >= 0)
 
-export const flag = Schema.Boolean.annotate({ expected: "true or false" })
-
-export const oneOf = <const L extends ReadonlyArray<string>>(literals: L) => {
-  const quoted = literals.map((literal) => JSON.stringify(literal))
-  return Schema.Literals(literals).annotate({ expected: `${quoted.slice(0, -1).join(", ")} or ${quoted.at(-1)}` })
-}
-
 export const atLeastOne = <S extends Schema.Constraint>(item: S, what: string) =>
   Schema.Array(item).check(Schema.isMinLength(1)).annotate({ expected: `a list with at least one ${what}` })
 
