@@ -1,9 +1,52 @@
 /**
  * The command `evenkeel`: a thin shell over the library, with no logic of its own.
+ *
+ * Here is what each command takes. What it does is loaded when it runs: most of the library is none of `--help`'s business.
  */
+import * as CliError from "effect/cli/CliError"
 import * as Command from "effect/cli/Command"
-import { key } from "./Key.ts"
-import { serve } from "./Serve.ts"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as Runtime from "effect/Runtime"
+import * as Flags from "./Flags.ts"
+
+/** Loads what a command does, and does it. What goes wrong is told in its own words, and nothing of where in the code. */
+const runs =
+  <Input, E extends Error, R>(load: () => Promise<{ readonly run: (input: Input) => Effect.Effect<unknown, E, R> }>) =>
+  (input: Input): Effect.Effect<void, CliError.UserError, R> =>
+    Effect.promise(load).pipe(
+      Effect.flatMap(({ run }) => run(input)),
+      Effect.mapError((error) => {
+        const told = new CliError.UserError({ cause: error, userMessage: error.message })
+        return Object.assign(told, { [Runtime.errorExitCode]: Runtime.getErrorExitCode(error) })
+      }),
+      Effect.asVoid
+    )
+
+const serve = Command.make("serve", {
+  config: Flags.config,
+  host: Flag.String("host").pipe(
+    Flag.withMetavar("address"),
+    Flag.withDescription("Interface to listen on (default: gateway.host, else 127.0.0.1)"),
+    Flag.optional
+  ),
+  port: Flags.port.pipe(
+    Flag.withDescription("Port to listen on (default: gateway.port, else 4000)"),
+    Flag.optional
+  )
+}, runs(() => import("./Serve.ts"))).pipe(
+  Command.withDescription("Serves the API of OpenAI and Azure OpenAI, balanced over the configured deployments"),
+  Command.withExamples([
+    { command: "evenkeel serve --config evenkeel.yaml", description: "Serve at 127.0.0.1:4000" }
+  ])
+)
+
+const key = Command.make("key", { json: Flags.json }, runs(() => import("./Key.ts"))).pipe(
+  Command.withDescription("Makes a key for the gateway, and its hash for the configuration"),
+  Command.withExamples([
+    { command: "evenkeel key", description: "Print a key, and what to write into the configuration" }
+  ])
+)
 
 /** All of it. */
 export const evenkeel = Command.make("evenkeel").pipe(
