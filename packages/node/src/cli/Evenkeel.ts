@@ -41,6 +41,22 @@ const serve = Command.make("serve", {
   ])
 )
 
+const check = Command.make("check", {
+  config: Flags.config,
+  completion: Flag.Boolean("completion").pipe(
+    Flag.withDescription("Ask each deployment for a token, which costs a little, and tells its limits"),
+    Flag.withDefault(false)
+  ),
+  json: Flags.json
+}, runs(() => import("./Check.ts"))).pipe(
+  Command.withDescription("Tells what is wrong with the configuration, and with each resource and deployment"),
+  Command.withExamples([
+    { command: "evenkeel check --config evenkeel.yaml", description: "Ask each resource, for nothing" },
+    { command: "evenkeel check --completion", description: "Ask each deployment for a token" },
+    { command: "evenkeel check --completion && ./deploy", description: "Go on only where all is well" }
+  ])
+)
+
 const key = Command.make("key", { json: Flags.json }, runs(() => import("./Key.ts"))).pipe(
   Command.withDescription("Makes a key for the gateway, and its hash for the configuration"),
   Command.withExamples([
@@ -51,5 +67,5 @@ const key = Command.make("key", { json: Flags.json }, runs(() => import("./Key.t
 /** All of it. */
 export const evenkeel = Command.make("evenkeel").pipe(
   Command.withDescription("Spreads requests to Azure OpenAI and OpenAI over many deployments"),
-  Command.withSubcommands([serve, key])
+  Command.withSubcommands([serve, check, key])
 )
