@@ -179,7 +179,7 @@ const fromAzureVariables = (environment: Environment): Loaded => {
   const list = required("AZURE_OPENAI_DEPLOYMENTS", "list the deployments as name or name=model, separated by commas")
   const apiKey = optional("AZURE_OPENAI_API_KEY", "give the resource's key, or unset it to use Entra ID")
   const apiVersion = optional("AZURE_OPENAI_API_VERSION", "give a date such as 2024-10-21, or unset it for the v1 API")
-  const deployments = list === undefined ? [] : readDeployments(list, issues)
+  const deployments = list === undefined ? [] : readDeployments(list, "AZURE_OPENAI_DEPLOYMENTS", issues)
   const unread = Object.keys(environment).filter((name) => name.startsWith("AZURE_OPENAI_") && !understood.has(name))
   const key = unread.find((name) => name.includes("KEY"))
   // without a key Entra ID would be used, which is not what this says
@@ -212,13 +212,18 @@ const fromAzureVariables = (environment: Environment): Loaded => {
     : failed("the environment", ...issues)
 }
 
-/** Reads `name[=model],…`. */
-const readDeployments = (
+/**
+ * Reads `name[=model],…`.
+ *
+ * @param path what mistakes are said to be in
+ */
+export const readDeployments = (
   list: string,
+  path: string,
   issues: Array<ConfigIssue>
 ): ReadonlyArray<{ readonly name: string; readonly model?: string }> => {
   const seen = new Set<string>()
-  const add = (message: string) => issues.push({ path: "AZURE_OPENAI_DEPLOYMENTS", message })
+  const add = (message: string) => issues.push({ path, message })
   const out = list.split(",").flatMap((entry, index) => {
     if (entry.trim() === "") return []
     const [name = "", model, ...rest] = entry.split("=").map((part) => part.trim())

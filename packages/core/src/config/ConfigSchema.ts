@@ -149,8 +149,6 @@ const fleet = Schema.Struct({
 
 const host = Value.text("the name or address of an interface, such as \"0.0.0.0\"", /^[\w.:[\]-]+$/)
 
-const port = Value.number("a port from 0 to 65535", (value) => Number.isInteger(value) && value >= 0 && value <= 65_535)
-
 const gatewayKey = Schema.Struct({
   name: needed(Value.word("the key's name"), "give the key a name, which logs and metrics show"),
   key: maybe(Value.key),
@@ -164,8 +162,10 @@ const gatewayKey = Schema.Struct({
 
 const gateway = Schema.Struct({
   host: or(host, "127.0.0.1"),
-  port: or(port, 4000),
-  operator: maybe(Schema.Struct({ host: or(host, "127.0.0.1"), port: needed(port, "give the operator pages a port") })),
+  port: or(Value.port, 4000),
+  operator: maybe(
+    Schema.Struct({ host: or(host, "127.0.0.1"), port: needed(Value.port, "give the operator pages a port") })
+  ),
   keys: or(Schema.Array(gatewayKey), []),
   maxBody: or(Value.count, 33_554_432),
   maxHeaders: or(Value.count, 16_384),

@@ -60,6 +60,10 @@ export const number = (expected: string, holds: (value: number) => boolean) =>
   Schema.Number.check(Schema.makeFilter((value: number) => Number.isFinite(value) && holds(value), { expected }))
 
 export const count = number("a whole number of at least 1", (value) => Number.isSafeInteger(value) && value >= 1)
+export const port = number(
+  "a port from 0 to 65535",
+  (value) => Number.isInteger(value) && value >= 0 && value <= 65_535
+)
 export const ratio = number("a number from 0 to 1", (value) => value >= 0 && value <= 1)
 export const share = number("a number above 0, at most 1", (value) => value > 0 && value <= 1)
 export const aboveZero = number("a number above 0", (value) => value > 0)

@@ -57,6 +57,55 @@ const check = Command.make("check", {
   ])
 )
 
+const simulate = Command.make("simulate", {
+  file: Flag.String("file").pipe(
+    Flag.withAlias("f"),
+    Flag.withMetavar("file"),
+    Flag.withDescription("YAML or JSON file of what to simulate, in place of the flags below"),
+    Flag.optional
+  ),
+  deployments: Flag.String("deployments").pipe(
+    Flag.withMetavar("list"),
+    Flag.withDescription("Deployments of each resource: name or name=model, separated by commas (default: gpt-4o)"),
+    Flag.optional
+  ),
+  resources: Flag.Int("resources").pipe(
+    Flag.withMetavar("number"),
+    Flag.withDescription("How many resources (default: 1)"),
+    Flag.filter((count) => count >= 1 && count <= 1_000, () => "a number from 1 to 1000"),
+    Flag.optional
+  ),
+  port: Flags.port.pipe(
+    Flag.withDescription("Port of the first resource, which the others follow; 0 for any (default: 5001)"),
+    Flag.optional
+  ),
+  tpm: Flags.aboveZero("tpm").pipe(
+    Flag.withDescription("Tokens a minute of each deployment (default: no limit)"),
+    Flag.optional
+  ),
+  rpm: Flags.aboveZero("rpm").pipe(
+    Flag.withDescription("Requests a minute of each deployment (default: no limit)"),
+    Flag.optional
+  ),
+  printConfig: Flag.Boolean("print-config").pipe(
+    Flag.withDescription("Print nothing but a configuration of Evenkeel for it"),
+    Flag.withDefault(false)
+  )
+}, runs(() => import("./Simulate.ts"))).pipe(
+  Command.withDescription("Simulates Azure OpenAI and OpenAI, with quotas and faults, for tests in any language"),
+  Command.withExamples([
+    {
+      command: "evenkeel simulate --deployments gpt-4o,gpt-4o-mini --resources 3 --tpm 30000 --rpm 180",
+      description: "Three resources, at ports 5001 to 5003"
+    },
+    { command: "evenkeel simulate --file sim.yaml", description: "What a file says" },
+    {
+      command: "evenkeel simulate --print-config > evenkeel.yaml",
+      description: "And, in another terminal: evenkeel serve --config evenkeel.yaml"
+    }
+  ])
+)
+
 const key = Command.make("key", { json: Flags.json }, runs(() => import("./Key.ts"))).pipe(
   Command.withDescription("Makes a key for the gateway, and its hash for the configuration"),
   Command.withExamples([
@@ -67,5 +116,5 @@ const key = Command.make("key", { json: Flags.json }, runs(() => import("./Key.t
 /** All of it. */
 export const evenkeel = Command.make("evenkeel").pipe(
   Command.withDescription("Spreads requests to Azure OpenAI and OpenAI over many deployments"),
-  Command.withSubcommands([serve, check, key])
+  Command.withSubcommands([serve, check, simulate, key])
 )

@@ -19,6 +19,13 @@ export const json = Flag.Boolean("json").pipe(
   Flag.withDefault(false)
 )
 
+/** A number above 0. */
+export const aboveZero = (name: string): Flag.Flag<number> =>
+  Flag.Finite(name).pipe(
+    Flag.withMetavar("number"),
+    Flag.filter((value) => value > 0, () => "a number above 0")
+  )
+
 /** `--port`. */
 export const port = Flag.Int("port").pipe(
   Flag.withAlias("p"),
