@@ -106,6 +106,33 @@ const simulate = Command.make("simulate", {
   ])
 )
 
+const init = Command.make("init", {
+  output: Flag.String("output").pipe(
+    Flag.withAlias("o"),
+    Flag.withMetavar("file"),
+    Flag.withDescription("File to write"),
+    Flag.withDefault("evenkeel.yaml")
+  ),
+  yes: Flag.Boolean("yes").pipe(
+    Flag.withAlias("y"),
+    Flag.withDescription("Ask nothing: write what the environment says"),
+    Flag.withDefault(false)
+  ),
+  force: Flag.Boolean("force").pipe(
+    Flag.withDescription("Overwrite the file"),
+    Flag.withDefault(false)
+  )
+}, runs(() => import("./Init.ts"))).pipe(
+  Command.withDescription("Writes a first configuration, with comments: asks, or reads the environment"),
+  Command.withExamples([
+    { command: "evenkeel init", description: "Ask, and write evenkeel.yaml" },
+    {
+      command: "evenkeel init --yes --output config/evenkeel.yaml",
+      description: "From the variables of Azure OpenAI, or OPENAI_API_KEY"
+    }
+  ])
+)
+
 const key = Command.make("key", { json: Flags.json }, runs(() => import("./Key.ts"))).pipe(
   Command.withDescription("Makes a key for the gateway, and its hash for the configuration"),
   Command.withExamples([
@@ -116,5 +143,5 @@ const key = Command.make("key", { json: Flags.json }, runs(() => import("./Key.t
 /** All of it. */
 export const evenkeel = Command.make("evenkeel").pipe(
   Command.withDescription("Spreads requests to Azure OpenAI and OpenAI over many deployments"),
-  Command.withSubcommands([serve, check, simulate, key])
+  Command.withSubcommands([init, check, serve, key, simulate])
 )
