@@ -12,6 +12,7 @@ import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { evenkeel } from "./cli/Evenkeel.ts"
+import { endWith, teardown } from "./cli/Exit.ts"
 import { version } from "./cli/Version.ts"
 
 const services = NodeChildProcessSpawner.layer.pipe(
@@ -19,4 +20,9 @@ const services = NodeChildProcessSpawner.layer.pipe(
   Layer.merge(Layer.mergeAll(NodeStdio.layer, NodeTerminal.layer))
 )
 
-Command.run(evenkeel, { version }).pipe(Effect.provide(services), NodeRuntime.runMain)
+Command.run(evenkeel, { version }).pipe(
+  // what is wrong was told, with the help
+  Effect.catchTag("ShowHelp", ({ errors }) => endWith(errors.length > 0 ? 2 : 0)),
+  Effect.provide(services),
+  NodeRuntime.runMain({ teardown })
+)

@@ -2,8 +2,6 @@
  * `evenkeel serve`: the gateway.
  */
 import type { Config } from "@evenkeel/core"
-import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -11,49 +9,36 @@ import * as Option from "effect/Option"
 import { Gateway } from "../gateway/Gateway.ts"
 import * as Reload from "../gateway/Reload.ts"
 import { layerDecoded } from "../LoadBalancerLive.ts"
-import { configFlag, environmentOf, plainly, readConfig } from "./Source.ts"
+import { untilStopped } from "./Exit.ts"
+import { readConfig } from "./Source.ts"
 
-const flags = {
-  config: configFlag,
-  host: Flag.String("host").pipe(
-    Flag.withMetavar("address"),
-    Flag.withDescription("Interface to listen on (default: gateway.host, else 127.0.0.1)"),
-    Flag.optional
-  ),
-  port: Flag.Int("port").pipe(
-    Flag.withAlias("p"),
-    Flag.withMetavar("number"),
-    Flag.withDescription("Port to listen on (default: gateway.port, else 4000)"),
-    Flag.optional
-  )
+/** What it is given. */
+export interface ServeInput {
+  readonly config: Option.Option<string>
+  readonly host: Option.Option<string>
+  readonly port: Option.Option<number>
 }
 
 /** Serves until it is told to stop: SIGTERM or SIGINT. */
-export const serve = Command.make("serve", flags, ({ config: file, host, port }) =>
-  plainly(Effect.gen(function*() {
-    const read = Effect.map(readConfig(file), (config): Config => ({
-      ...config,
-      gateway: {
-        ...config.gateway,
-        host: Option.getOrElse(host, () => config.gateway.host),
-        port: Option.getOrElse(port, () => config.gateway.port)
-      }
-    }))
-    const config = yield* read
-    const path = environmentOf(file)["EVENKEEL_CONFIG"]
-    const running = Effect.gen(function*() {
-      const { operatorUrl, url } = yield* Gateway
-      yield* Console.log(`Evenkeel listens at ${url}; base URL for clients: ${url}/v1`)
-      if (operatorUrl !== url) yield* Console.log(`The operator's pages are at ${operatorUrl}`)
-      return yield* Reload.watch(config, read, path)
-    })
-    return yield* Effect.provide(
-      running,
-      Gateway.layer(config.gateway).pipe(Layer.provideMerge(layerDecoded(config)))
-    )
-  }))).pipe(
-    Command.withDescription("Serves the API of OpenAI and Azure OpenAI, balanced over the configured deployments"),
-    Command.withExamples([
-      { command: "evenkeel serve --config evenkeel.yaml", description: "Serve at 127.0.0.1:4000" }
-    ])
+export const run = Effect.fnUntraced(function*({ config: file, host, port }: ServeInput) {
+  const read = Effect.map(readConfig(file), (config): Config => ({
+    ...config,
+    gateway: {
+      ...config.gateway,
+      host: Option.getOrElse(host, () => config.gateway.host),
+      port: Option.getOrElse(port, () => config.gateway.port)
+    }
+  }))
+  const config = yield* read
+  const path = Option.getOrElse(file, () => process.env["EVENKEEL_CONFIG"])
+  const running = Effect.gen(function*() {
+    const { operatorUrl, url } = yield* Gateway
+    yield* Console.log(`Evenkeel listens at ${url}; base URL for clients: ${url}/v1`)
+    if (operatorUrl !== url) yield* Console.log(`The operator's pages are at ${operatorUrl}`)
+    return yield* Reload.watch(config, read, path)
+  })
+  return yield* Effect.provide(
+    running,
+    Gateway.layer(config.gateway).pipe(Layer.provideMerge(layerDecoded(config)))
   )
+}, untilStopped)
