@@ -10,10 +10,11 @@ import { connect, type Socket } from "node:net"
 
 export type Gated = Awaited<ReturnType<typeof gated>>
 
-/** Starts both; resources need no more than their deployments. */
+/** Starts both; resources need no more than their deployments. `each` adds to how the gateway is told of them. */
 export const gated = async (
   resources: ReadonlyArray<Omit<SimulatorOptions["resources"][number], "apiKey"> & { readonly apiKey?: string }>,
-  config: Partial<ConfigInput> = {}
+  config: Partial<ConfigInput> = {},
+  each = (resource: ConfigInput["resources"][number]) => resource
 ) => {
   const simulator = await startSimulator({
     resources: resources.map((resource) => ({
@@ -22,7 +23,7 @@ export const gated = async (
     })) as SimulatorOptions["resources"]
   })
   const input: ConfigInput = {
-    resources: simulator.resources.map((resource) => resource.config()),
+    resources: simulator.resources.map((resource) => each(resource.config())),
     ...config,
     gateway: { port: 0, ...config.gateway }
   }

@@ -1,6 +1,7 @@
 /**
  * Pages for the operator, for Prometheus and for whoever probes the gateway.
  *
+ * - `/`: what people look at, made in the browser of `/status` and `/decisions`. It and its assets hold no data, and need no key.
  * - `/healthz`: alive. `/readyz`: a usable deployment for each model, else 503 and which have none. Both without a key;
  *   whoever has none is told nothing but yes or no.
  * - `/status`: the balancer's snapshot, and the gateway's own. `/metrics`: for Prometheus. `/decisions`: the last ones, and why;
@@ -16,6 +17,7 @@ import * as Result from "effect/Result"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Activity, ActivitySnapshot } from "./Activity.ts"
 import { brief, Decisions } from "./Decisions.ts"
+import * as Page from "./Page.ts"
 import * as Refusals from "./Refusals.ts"
 import * as RequestBody from "./RequestBody.ts"
 import type { TenantSnapshot } from "./Tenants.ts"
@@ -67,7 +69,7 @@ export class OperatorPages {
   }
 
   static has(path: string): boolean {
-    return paths.has(path)
+    return paths.has(path) || Page.has(path)
   }
 
   /** @param isOpen whether an operator asks */
@@ -78,6 +80,7 @@ export class OperatorPages {
       response.setHeader("allow", path === "/explain" ? "GET, POST" : "GET")
       return Refusals.answer(response, Refusals.badMethod(path === "/explain" ? "GET or POST" : "GET"))
     }
+    if (Page.has(path)) return Page.give(response, path)
     if (path === "/healthz") return give(response, 200, { status: "alive" })
     if (path === "/readyz") return this.giveReadiness(response, isOpen)
     if (!isOpen) return Refusals.answer(response, Refusals.notForOperators)
