@@ -10,13 +10,14 @@ import { connect, type Socket } from "node:net"
 
 export type Gated = Awaited<ReturnType<typeof gated>>
 
-/** Starts both; resources need no more than their deployments. */
+/** Starts both; resources need no more than their deployments. `each` adds to how the gateway is told of them. */
 export const gated = async (
   resources: ReadonlyArray<
     Omit<SimulatorOptions["resources"][number], "apiKey"> & { readonly apiKey?: string | undefined }
   >,
   config: Partial<ConfigInput> = {},
-  apiVersion?: string
+  apiVersion?: string,
+  each = (resource: ConfigInput["resources"][number]) => resource
 ) => {
   const simulator = await startSimulator({
     resources: resources.map((resource) => ({
@@ -25,7 +26,7 @@ export const gated = async (
     })) as SimulatorOptions["resources"]
   })
   const input: ConfigInput = {
-    resources: simulator.resources.map((resource) => resource.config(apiVersion)),
+    resources: simulator.resources.map((resource) => each(resource.config(apiVersion))),
     ...config,
     gateway: { port: 0, ...config.gateway }
   }

@@ -22,6 +22,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Http from "node:http"
 import type { AddressInfo, Socket } from "node:net"
+import * as Activity from "./Activity.ts"
 import * as ApiRequest from "./ApiRequest.ts"
 import { OperatorPages } from "./OperatorPages.ts"
 import * as Refusals from "./Refusals.ts"
@@ -76,7 +77,8 @@ const make = (config: GatewayConfig): Effect.Effect<
 > =>
   Effect.gen(function*() {
     const context = yield* Effect.context<LoadBalancer | Deployments>()
-    const edge = new Edge(config, context)
+    const activity = yield* Activity.listen(Context.get(context, Deployments).events)
+    const edge = new Edge(config, context, activity)
     const api = yield* listen(edge, config, "api")
     const operators = config.operator === undefined
       ? api
@@ -135,13 +137,17 @@ class Edge {
   private underWay = 0
   private isDraining = false
 
-  constructor(config: GatewayConfig, context: Context.Context<LoadBalancer | Deployments>) {
+  constructor(
+    config: GatewayConfig,
+    context: Context.Context<LoadBalancer | Deployments>,
+    activity: Activity.Activity
+  ) {
     this.config = config
     this.tenants = new Tenants(config.keys)
     this.balancer = Context.get(context, LoadBalancer)
     this.deployments = Context.get(context, Deployments)
     this.fork = Effect.runForkWith(context)
-    this.pages = new OperatorPages(context, () => ({
+    this.pages = new OperatorPages(context, activity, () => ({
       isDraining: this.isDraining,
       connections: this.connections,
       requests: this.underWay,
