@@ -48,6 +48,7 @@ export const startScene = async (perSecond: number, config: Partial<ConfigInput>
       member("japan", 280, 120_000)
     ],
     config,
+    undefined,
     (resource) => {
       const deployments = (resource.deployments ?? []).map((deployment) =>
         Object.assign(deployment, { tier: deployment.provisioned === true ? 1 : 2 })
