@@ -130,14 +130,15 @@ class Edge {
     const mark = url.indexOf("?")
     const path = mark === -1 ? url : url.slice(0, mark)
     const query = mark === -1 ? "" : url.slice(mark + 1)
-    const tenant = this.tenants.find(headers.authorization, single(headers["api-key"]))
+    // one that others reach is open to nobody without keys, whatever it is told while it runs
+    const isOpen = this.tenants.isClosed || isLoopback(port.host)
+    const tenant = isOpen ? this.tenants.find(headers.authorization, single(headers["api-key"])) : undefined
     if (OperatorPages.has(path)) {
       return this.pages.answer(request, response, path, query, port.isForOperators || tenant?.isOperator === true)
     }
     const target = port.isForOperators ? undefined : InboundRequest.targetOfPath(path, query, this.deployments)
     if (target === undefined) return refuse(Refusals.noSuchPath)
-    // a gateway that others reach is open to nobody without keys, whatever it is told while it runs
-    if (tenant === undefined || !(isClosed || isLoopback(port.host))) return refuse(Refusals.unauthorized)
+    if (tenant === undefined) return refuse(Refusals.unauthorized)
     if (this.underWay >= this.config.maxRequests) return refuse(Refusals.busy)
     const encoding = headers["content-encoding"]
     if (encoding !== undefined && encoding !== "identity") return refuse(Refusals.compressed)

@@ -57,11 +57,13 @@ export const noModel: GatewayRefusal = {
   message: "This key is for certain models, and what names none of them is closed to it."
 }
 
-export const throttled = (limit: string, retryAfter: number): GatewayRefusal => ({
+export const throttled = (limit: string, retryAfter: number | undefined): GatewayRefusal => ({
   status: 429,
   type: "rate_limit_error",
   code: "rate_limit_exceeded",
-  message: `This key has used all of its ${limit} for now; try again in ${Math.ceil(retryAfter / 1000)} s.`,
+  message: retryAfter === undefined
+    ? `This request needs more ${limit} than its key may use in a minute.`
+    : `This key has used all of its ${limit} for now; try again in ${Math.ceil(retryAfter / 1000)} s.`,
   retryAfter
 })
 
