@@ -105,14 +105,18 @@ export const stainlessTimeout = (seconds: string | null | undefined): number | u
 export const read = async (foreign: Foreign): Promise<LlmRequest.LlmRequest | LoadBalancerError> => {
   const { body, contentType, headers, method, target } = foreign
   const options: LlmRequest.RequestOptions = { session: foreign.session, headers }
-  if (body === undefined) return passOn(method, target, LlmRequest.noBody, options)
   if (body instanceof FormData) return ofForm(method, target, body, options)
   const type = contentType?.toLowerCase() ?? ""
   const operation = operationOf(method, target.path)
+  const isEmpty = body === undefined || body.length === 0
+  if (isEmpty && operation === "other") return passOn(method, target, LlmRequest.noBody, options)
+  const isJson = /\bjson\b/.test(type)
   // the three operations take nothing else, whatever the body is said to be
-  const parameters = type.includes("json") || operation !== "other" ? parse(body) : undefined
+  const parameters = !isEmpty && (isJson || operation !== "other") ? parse(body) : undefined
   if (LlmRequest.isRecord(parameters)) return askJson(method, target, parameters, options)
-  if (operation !== "other") return LlmRequest.invalidRequest("The body is no JSON object; nothing was sent.")
+  if (isEmpty || operation !== "other" || (isJson && parameters === undefined)) {
+    return LlmRequest.invalidRequest("The body is no JSON object; nothing was sent.")
+  }
   const form = type.startsWith("multipart/form-data") ? await InboundBody.parseForm(body, contentType!) : undefined
   return form === undefined
     ? passOn(method, target, LlmRequest.rawBody(body, contentType), options)

@@ -12,6 +12,7 @@ import { type Deployments, LoadBalancer, type Snapshot } from "@evenkeel/core"
 import { ErrorResponse, PrometheusPage } from "@evenkeel/core/internal"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Result from "effect/Result"
 import type { IncomingMessage, ServerResponse } from "node:http"
@@ -78,7 +79,7 @@ export class OperatorPages {
     const isRead = method === "GET" || method === "HEAD"
     if (!isRead && !(path === "/explain" && method === "POST")) {
       response.setHeader("allow", path === "/explain" ? "GET, POST" : "GET")
-      return Refusals.answer(response, Refusals.badMethod(path === "/explain" ? "GET or POST" : "GET"))
+      return Refusals.answer(response, Refusals.badMethod)
     }
     if (Page.has(path)) return Page.give(response, path)
     if (path === "/healthz") return give(response, 200, { status: "alive" })
@@ -124,16 +125,23 @@ export class OperatorPages {
   }
 
   private explain(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): void {
-    RequestBody.read(request, MOST_PARAMETERS, (body) => {
+    RequestBody.read(request, MOST_PARAMETERS, () => true, (body) => {
       if (body === "aborted") return
-      if (body === "too-large") return Refusals.answer(response, Refusals.tooLarge(MOST_PARAMETERS))
+      if (body === "too-large" || body === "no-room") {
+        return Refusals.answer(response, Refusals.tooLarge(MOST_PARAMETERS))
+      }
       const given = body === undefined ? { model: query.get("model") ?? "" } : parse(body)
       const session = query.get("session") ?? undefined
-      const explained = Effect.runSync(Effect.result(this.balancer.explain(given as { model: string }, { session })))
-      if (Result.isSuccess(explained)) {
-        return give(response, 200, { text: String(explained.success), explanation: explained.success })
+      const explained = Effect.runSyncExit(
+        Effect.result(this.balancer.explain(given as { model: string }, { session }))
+      )
+      // a policy may throw
+      if (Exit.isFailure(explained)) return Refusals.giveUp(response)
+      if (Result.isSuccess(explained.value)) {
+        const { success } = explained.value
+        return give(response, 200, { text: String(success), explanation: success })
       }
-      const { body: text, headers, status } = ErrorResponse.make(explained.failure)
+      const { body: text, headers, status } = ErrorResponse.make(explained.value.failure)
       giveText(response, status, headers["content-type"]!, text)
     })
   }
