@@ -19,13 +19,10 @@ describe("a CommonJS program outside the workspace, on the packed packages", { t
         run("npx", [...pnpm, "pack", "--pack-destination", folder], { cwd: join(root, "packages", name) })
       await Promise.all(["core", "node"].map(pack))
       const tarballs = (await readdir(folder)).filter((name) => name.endsWith(".tgz"))
-      const dependencies = {
-        ...Object.fromEntries(
-          tarballs.map((file) => [file.replace(/^evenkeel-(\w+)-.*$/, "@evenkeel/$1"), `file:./${file}`])
-        ),
-        effect: "4.1.0",
-        openai: clients.dependencies.openai
-      }
+      const packed = Object.fromEntries(
+        tarballs.map((file) => [file.replace(/^evenkeel-(\w+)-.*$/, "@evenkeel/$1"), `file:./${file}`])
+      )
+      const dependencies = { ...packed, effect: "4.1.0", openai: clients.dependencies.openai }
       const compilerOptions = {
         module: "nodenext",
         target: "es2023",
@@ -37,12 +34,12 @@ describe("a CommonJS program outside the workspace, on the packed packages", { t
       }
       await Promise.all([
         writeFile(join(folder, "package.json"), JSON.stringify({ name: "program", private: true, dependencies })),
+        // what one packed package needs of the other is here too, and in no registry
+        writeFile(join(folder, "pnpm-workspace.yaml"), JSON.stringify({ packages: ["."], overrides: packed })),
         writeFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["program.cts"] })),
         cp(new URL("commonjs/program.cts", import.meta.url), join(folder, "program.cts"))
       ])
-      await run("npx", [...pnpm, "install", "--ignore-workspace", "--ignore-scripts", "--prefer-offline"], {
-        cwd: folder
-      })
+      await run("npx", [...pnpm, "install", "--ignore-scripts", "--prefer-offline"], { cwd: folder })
       await run(join(root, "node_modules/.bin/tsc"), ["-p", folder])
       const { stderr, stdout } = await run(process.execPath, [join(folder, "program.cjs")], { cwd: folder })
       assert.deepStrictEqual([stdout, stderr], ["true Hello from here.\ntrue model_not_found\n", ""])

@@ -18,7 +18,8 @@ const install = spawnSync(
 )
 const said = `${install.stdout}${install.stderr}`
 if (install.status === 0) {
-  const passed = run("tsc", "-b", folder) && run("vitest", "run", "--config", `${folder}vitest.config.ts`)
+  const passed = run("tsc", "-b", folder) && run("node", "scripts/bundle.ts")
+    && run("vitest", "run", "--config", `${folder}vitest.config.ts`)
   process.exitCode = passed ? 0 : 1
 } else if (/FETCH|NO_OFFLINE|ENOTFOUND|ECONN|EAI_AGAIN|TIMEDOUT/.test(said)) {
   console.log("SKIPPED: the clients cannot be fetched here, so none of them was tested.")
