@@ -35,19 +35,26 @@ const command = "../../packages/node/src/bin.ts"
 /** Starts the command `evenkeel`. */
 export const startEvenkeel = (
   args: ReadonlyArray<string>,
-  environment: Readonly<Record<string, string>> = {}
-): Running => start([pathOf(command), ...args], environment)
+  environment: Readonly<Record<string, string>> = {},
+  cwd?: string
+): Running => start([pathOf(command), ...args], environment, cwd)
 
 /** Runs the command `evenkeel` to its end. */
 export const runEvenkeel = (
   args: ReadonlyArray<string>,
-  environment: Readonly<Record<string, string>> = {}
-): Promise<Ended> => startEvenkeel(args, environment).ended
+  environment: Readonly<Record<string, string>> = {},
+  cwd?: string
+): Promise<Ended> => startEvenkeel(args, environment, cwd).ended
 
 const pathOf = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
 
-const start = (args: ReadonlyArray<string>, environment: Readonly<Record<string, string>>): Running => {
+const start = (
+  args: ReadonlyArray<string>,
+  environment: Readonly<Record<string, string>>,
+  cwd?: string
+): Running => {
   const child = spawn(process.execPath, args, {
+    cwd,
     // nothing of the developer's own environment
     env: { PATH: process.env["PATH"] ?? "", ...environment },
     stdio: ["ignore", "pipe", "pipe"],
