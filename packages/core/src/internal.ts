@@ -23,9 +23,11 @@ export { bytesOf, operationOf } from "./http/HttpRequest.ts"
 export * as InboundBody from "./http/InboundBody.ts"
 export * as InboundRequest from "./http/InboundRequest.ts"
 export * as LlmRequest from "./request/LlmRequest.ts"
+export { Meter } from "./telemetry/Meter.ts"
 export {
   type Attribute,
   counted,
+  gateway as gatewayInstruments,
   genAi,
   genAiNext,
   type Instrument,

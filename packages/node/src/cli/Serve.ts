@@ -12,6 +12,25 @@ import { layerDecoded } from "../LoadBalancerLive.ts"
 import { untilStopped } from "./Exit.ts"
 import { readConfig } from "./Source.ts"
 
+/** Whether the environment says where spans and metrics go. */
+const namesExporter = (): boolean =>
+  Object.keys(process.env).some((name) => name === "OTEL_TRACES_EXPORTER" || name.startsWith("OTEL_EXPORTER_OTLP_"))
+
+/** Spans, metrics and logs by OTLP, where the environment says where to, and `@evenkeel/otel` is installed. */
+const exported: Layer.Layer<never, Error> = Layer.unwrap(Effect.suspend(() =>
+  namesExporter()
+    ? Effect.promise(() => import("@evenkeel/otel")).pipe(
+      Effect.map(({ OtlpLive }) => OtlpLive),
+      Effect.catchDefect(() =>
+        Effect.as(
+          Effect.logWarning("OTEL_… names an exporter, and @evenkeel/otel is not installed: nothing is exported."),
+          Layer.empty
+        )
+      )
+    )
+    : Effect.succeed(Layer.empty)
+))
+
 /** What it is given. */
 export interface ServeInput {
   readonly config: Option.Option<string>
@@ -39,6 +58,6 @@ export const run = Effect.fnUntraced(function*({ config: file, host, port }: Ser
   })
   return yield* Effect.provide(
     running,
-    Gateway.layer(config.gateway).pipe(Layer.provideMerge(layerDecoded(config)))
+    Gateway.layer(config.gateway).pipe(Layer.provideMerge(layerDecoded(config)), Layer.provideMerge(exported))
   )
 }, untilStopped)
