@@ -1,0 +1,49 @@
+import { spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
+
+export const root = fileURLToPath(new URL("../../../", import.meta.url))
+
+export interface Finished {
+  readonly code: number | null
+  readonly out: string
+  readonly errors: string
+}
+
+export interface RunOptions {
+  readonly cwd: string
+  readonly env?: Readonly<Record<string, string>> | undefined
+}
+
+/** Far above what any of them takes. */
+const AT_MOST = 170_000
+
+/** Runs a command to its end. The environment of the test's own run is not a user's. */
+export const run = (command: string, args: ReadonlyArray<string>, { cwd, env }: RunOptions): Promise<Finished> =>
+  new Promise((resolve, reject) => {
+    const inherited = Object.entries(process.env).filter(([key]) =>
+      !/^(?:npm_package_|npm_lifecycle_|VITEST|NODE_ENV$|NODE_OPTIONS$|TEST$)/i.test(key)
+    )
+    const child = spawn(command, args, {
+      cwd,
+      env: { ...Object.fromEntries(inherited), ...env },
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    const limit = setTimeout(() => child.kill("SIGKILL"), AT_MOST)
+    let out = ""
+    let errors = ""
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      out += text
+    })
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      errors += text
+    })
+    child.on("error", reject)
+    child.on("close", (code) => {
+      clearTimeout(limit)
+      resolve({ code, out, errors })
+    })
+  })
+
+/** The package manager of this workspace. */
+export const pnpm = (args: ReadonlyArray<string>, options: RunOptions): Promise<Finished> =>
+  run("npx", ["-y", "pnpm@12.21.0", ...args], options)
