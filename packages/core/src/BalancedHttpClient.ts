@@ -112,16 +112,31 @@ const errorResponse = (request: HttpClientRequest, error: LoadBalancerError) => 
   return HttpClientResponse.fromWeb(request, new Response(body, { status, headers }))
 }
 
-/** Headers that held only for the bytes as the service sent them. */
-const ofTheConnection = new Set(["content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"])
+/** Headers that held only for the bytes as the service sent them, for its connection, or for its host. */
+const ofTheConnection = new Set([
+  "content-encoding",
+  "content-length",
+  "transfer-encoding",
+  "trailer",
+  "te",
+  "connection",
+  "keep-alive",
+  "upgrade",
+  "proxy-connection",
+  "proxy-authenticate",
+  "proxy-authentication-info",
+  "alt-svc",
+  "strict-transport-security"
+])
 
 /** Headers of an answer for whoever is given its body anew, and which deployment gave it. */
 export const headersOf = ({ deployment, headers }: Answer): Record<string, string> => {
   // a header carries no more than ASCII
   const id = /[^\x20-\x7e]/.test(deployment.id) ? encodeURI(deployment.id.toWellFormed()) : deployment.id
   const kept: Record<string, string> = { "x-evenkeel-deployment": id }
+  const named = headers["connection"]?.toLowerCase().split(/[,\s]+/)
   for (const name in headers) {
-    if (!ofTheConnection.has(name)) kept[name] = headers[name]!
+    if (!ofTheConnection.has(name) && named?.includes(name) !== true) kept[name] = headers[name]!
   }
   return kept
 }

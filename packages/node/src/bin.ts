@@ -13,14 +13,14 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { evenkeel } from "./cli/Evenkeel.ts"
 import { endWith, teardown } from "./cli/Exit.ts"
-import { version } from "./cli/Version.ts"
+import { version } from "./OwnPackage.ts"
 
 const services = NodeChildProcessSpawner.layer.pipe(
   Layer.provideMerge(Layer.mergeAll(NodeFileSystem.layer, NodePath.layer)),
   Layer.merge(Layer.mergeAll(NodeStdio.layer, NodeTerminal.layer))
 )
 
-Command.run(evenkeel, { version }).pipe(
+Command.run(evenkeel, { version: version() }).pipe(
   // what is wrong was told, with the help
   Effect.catchTag("ShowHelp", ({ errors }) => endWith(errors.length > 0 ? 2 : 0)),
   Effect.provide(services),

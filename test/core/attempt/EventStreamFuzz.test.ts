@@ -1,3 +1,4 @@
+import { merge } from "#core/attempt/SseReader"
 import { bytesOf as rebuilt } from "#core/http/HttpRequest"
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
@@ -92,6 +93,18 @@ describe("a chat stream, cut anywhere", () => {
     steps
   }) => {
     assertBytesAreEvents(cut(chatBytes(steps, newline), places), options)
+  }, check({ size: 20 }))
+
+  it.prop("gives out the bytes that came, where lines end with LF", { steps: Schema.Array(chatStep), places }, ({
+    places,
+    steps
+  }) => {
+    const good = steps.filter(({ kind }) => kind === "text" || kind === "comment" || kind === "usage")
+    const end = bytesOf([chunkOf([{ delta: {}, finish_reason: "stop" }]), "[DONE]"])
+    const bytes = concat([chatBytes(good, "\n"), end])
+    const { batches } = read(cut(bytes, places))
+    assert.deepStrictEqual(concat(batches.map(rebuilt)), bytes)
+    assert.deepStrictEqual(merge(batches).bytes, bytes)
   }, check({ size: 20 }))
 
   it.prop("loses the hidden usage chunk and nothing else", { steps: Schema.Array(chatStep), places }, ({

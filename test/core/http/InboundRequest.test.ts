@@ -2,8 +2,9 @@ import { decode } from "#core/config/Config"
 import { Deployments } from "#core/deployment/Deployments"
 import { isSafePath } from "#core/deployment/Resource"
 import * as InboundRequest from "#core/http/InboundRequest"
+import * as LlmRequest from "#core/request/LlmRequest"
 import { assert, describe, it } from "@effect/vitest"
-import type { ResourceInput } from "@evenkeel/core"
+import { LoadBalancerError, type ResourceInput } from "@evenkeel/core"
 import { Effect, Result, Schema } from "effect"
 import { check } from "../../support/Check.ts"
 
@@ -76,8 +77,8 @@ describe("a URL of the API", () => {
     ["/openai/deployments/chat/completions", { path: "/completions", query: "", model: "chat" }],
     ["/openai/deployments/deployments/chat/completions", { ...chat, model: "deployments" }],
     // endpoints that nobody knows yet, below the bases that every service has
-    ["/v1/decisions/d_1", { ...chat, path: "/decisions/d_1" }],
-    ["/openai/v1/decisions", { ...chat, path: "/decisions" }],
+    ["/v1/novelties/n_1", { ...chat, path: "/novelties/n_1" }],
+    ["/openai/v1/novelties", { ...chat, path: "/novelties" }],
     [`/openai/deployments/chat-prod/extensions/chat?${version}`, {
       ...dated,
       path: "/extensions/chat",
@@ -99,7 +100,7 @@ describe("a URL of the API", () => {
     "/v2/chat/completions",
     "/xv1/chat/completions",
     "/v1x/chat/completions",
-    "/llm/v1/decisions",
+    "/llm/v1/novelties",
     "/llm/v1/chatter",
     "/api/projects/P/openai/v1",
     "/v1/../admin",
@@ -143,12 +144,12 @@ describe("a URL of the API", () => {
     )
     for (
       const [path, expected] of [
-        ["/aoai/openai/v1/decisions", "/decisions"],
-        ["/aoai/openai/decisions", "/decisions"],
+        ["/aoai/openai/v1/novelties", "/novelties"],
+        ["/aoai/openai/novelties", "/novelties"],
         ["/api/paas/v4/chat/completions", "/chat/completions"],
         ["/v1/proxy/chat/completions", "/chat/completions"],
-        ["/v1/proxy/decisions", "/decisions"],
-        ["/v1/decisions", "/decisions"]
+        ["/v1/proxy/novelties", "/novelties"],
+        ["/v1/novelties", "/novelties"]
       ] as const
     ) {
       assert.strictEqual(target(path, deployments)?.path, expected, path)
@@ -212,4 +213,57 @@ describe("any path", () => {
     assert.isTrue(path.endsWith(found.path))
     assert.strictEqual(found.query, query)
   }, check())
+})
+
+const read = (path: string, body: string | undefined, contentType: string | undefined) =>
+  InboundRequest.read({
+    method: "POST",
+    target: { path, query: "", model: undefined },
+    headers: {},
+    body: body === undefined ? undefined : new TextEncoder().encode(body),
+    contentType,
+    session: undefined
+  })
+
+const form = (...names: ReadonlyArray<string>) =>
+  names.map((name) => `--x\r\ncontent-disposition: form-data; name="model"\r\n\r\n${name}\r\n`).join("") +
+  "--x--\r\n"
+
+describe("a body", () => {
+  it.each([
+    ["/chat/completions", undefined, undefined],
+    ["/chat/completions", "", "application/json"],
+    ["/embeddings", "{", "application/json"],
+    ["/responses", "text", "text/plain"],
+    ["/completions", "{\"model\":", "application/json"],
+    ["/images/generations", "{\"model\":", "application/json; charset=utf-8"],
+    ["/vector_stores", "{", "application/merge-patch+json"]
+  ])("of %s that is none is refused: %j as %s", async (path, body, type) => {
+    const refused = await read(path, body, type)
+    assert.isTrue(refused instanceof LoadBalancerError && refused.reason._tag === "Rejected")
+  })
+
+  it.each([
+    ["/responses/resp_1/cancel", "", "application/json"],
+    ["/responses/resp_1/cancel", undefined, undefined],
+    ["/uploads/upload_1/parts", "{\"a\":1}\n{", "application/jsonl"],
+    ["/vector_stores", "[]", "application/json"]
+  ])("of %s is passed on: %j as %s", async (path, body, type) => {
+    const asked = await read(path, body, type)
+    assert.isFalse(asked instanceof LoadBalancerError)
+  })
+
+  it("of a form names one model, however often it does", async () => {
+    const asked = await read("/audio/transcriptions", form("one", "two", "one"), "multipart/form-data; boundary=x")
+    if (asked instanceof LoadBalancerError) return assert.fail(asked.message)
+    assert.strictEqual(asked.model, "one")
+    const sent = new TextDecoder().decode(asked.body.withModel("mine") as Uint8Array)
+    assert.strictEqual(sent.match(/name="model"/g)?.length, 1)
+    assert.include(sent, "\r\n\r\nmine\r\n")
+  })
+
+  it("with a model whose name has no end is no request", async () => {
+    const asked = await read("/chat/completions", JSON.stringify({ model: "m".repeat(257) }), "application/json")
+    assert.isTrue(!(asked instanceof LoadBalancerError) && LlmRequest.problemOf(asked) !== undefined)
+  })
 })

@@ -9,7 +9,7 @@ import type { TransportResponse } from "../transport/Transport.ts"
 import { AnswerBody, type Source, StreamBreak } from "./AnswerBody.ts"
 import type { Pace } from "./AttemptRecord.ts"
 import * as Outcome from "./Outcome.ts"
-import type { Batch, SseReader, StreamEvent } from "./SseReader.ts"
+import { type Batch, merge, type SseReader } from "./SseReader.ts"
 
 /** Milliseconds of a stream after which its pace is looked at, again and again. */
 const LOOK_EVERY = 500
@@ -37,12 +37,12 @@ export class CommittedStream extends AnswerBody {
     this.settleIfEnded()
   }
 
-  /** The next events, at least one. Ends with `Done` after a proper end, fails with what broke it otherwise. */
+  /** The next events, or comments between them, which are bytes alone. Ends with `Done` after a proper end, fails with what broke it otherwise. */
   readonly next: Pulled = Effect.suspend(() => {
     if (this.held.length > 0) {
       const batch = merge(this.held)
       this.held = []
-      if (batch.events.length > 0) return this.give(batch)
+      if (isSomething(batch)) return this.give(batch)
     }
     return this.pull()
   })
@@ -97,7 +97,7 @@ export class CommittedStream extends AnswerBody {
     this.source.story.arrived(batch.events, now)
     this.source.story.given(batch)
     this.settleIfEnded()
-    return batch.events.length > 0 ? this.give(batch) : this.pull()
+    return isSomething(batch) ? this.give(batch) : this.pull()
   }
 
   private give(batch: Batch): Pulled {
@@ -113,11 +113,4 @@ export class CommittedStream extends AnswerBody {
   }
 }
 
-const merge = (batches: ReadonlyArray<Batch>): Batch => {
-  if (batches.length === 1) return batches[0]!
-  const events: Array<StreamEvent> = []
-  for (const batch of batches) {
-    for (const event of batch.events) events.push(event)
-  }
-  return { events, bytes: undefined }
-}
+const isSomething = ({ bytes, events }: Batch): boolean => events.length > 0 || bytes !== undefined

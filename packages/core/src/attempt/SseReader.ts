@@ -2,8 +2,8 @@
  * A streamed answer as server-sent events: where its content begins, how it ended, and what it billed.
  *
  * Bytes are parsed once. Before the commit point each event is read, to tell a preamble from content from an error
- * inside a 200; after it, only those that can end the stream, bill it or break it. A batch keeps the bytes it came in
- * where they are whole events, so that a door that wants bytes copies nothing.
+ * inside a 200; after it, only those that can end the stream, bill it or break it. A batch keeps the bytes that its events
+ * came in, so that a door that wants bytes gives out what the service sent.
  */
 import * as Sse from "effect/encoding/Sse"
 import type { Usage } from "../Errors.ts"
@@ -24,8 +24,30 @@ export interface StreamEvent {
 /** Events that arrived together. */
 export interface Batch {
   readonly events: ReadonlyArray<StreamEvent>
-  /** The bytes of exactly these events, where they arrived as such. */
+  /** The bytes of exactly these events, and of comments between them, where they are known. */
   readonly bytes: Uint8Array | undefined
+}
+
+/** Batches as one. */
+export const merge = (batches: ReadonlyArray<Batch>): Batch => {
+  if (batches.length === 1) return batches[0]!
+  const isKnown = batches.every(({ bytes, events }) => bytes !== undefined || events.length === 0)
+  const pieces = batches.flatMap(({ bytes }) => bytes ?? [])
+  return {
+    events: batches.flatMap(({ events }) => events),
+    bytes: isKnown && pieces.length > 0 ? concat(pieces) : undefined
+  }
+}
+
+const concat = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
+  if (pieces.length === 1) return pieces[0]!
+  const whole = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0))
+  let at = 0
+  for (const piece of pieces) {
+    whole.set(piece, at)
+    at += piece.length
+  }
+  return whole
 }
 
 /** Most of a preamble that is held back, in characters. */
@@ -73,6 +95,8 @@ export class SseReader {
   /** The parse of the event in hand, kept with it so that a door that wants objects need not parse again. */
   private json: unknown
   private isAligned = true
+  /** Bytes of an event that has begun; `undefined` where it is not known where it began. */
+  private begun: Array<Uint8Array> | undefined = []
   private pending: Array<StreamEvent> = []
   private removed = 0
   private readonly decoder = new TextDecoder()
@@ -119,13 +143,27 @@ export class SseReader {
     // a byte that the decoder holds back belongs to the next event
     const last = bytes[bytes.length - 1]
     this.isAligned = (last === LF || last === CR) && endsEvent(text)
-    const isWhole = wasAligned && this.isAligned && this.removed === 0
-    return this.batch(isWhole ? bytes : undefined)
+    const whole = this.wholeBytes(bytes, text)
+    return this.batch(this.removed === 0 ? whole : undefined)
+  }
+
+  /** Bytes up to the end of the last event that has ended, from the end of those before; `undefined` where there are none. */
+  private wholeBytes(bytes: Uint8Array, text: string): Uint8Array | undefined {
+    // of lines that may end in three ways only the ends of whole events are looked for
+    const end = this.isAligned ? bytes.length : text.includes("\r") ? undefined : endOfEvents(bytes, this.begun?.at(-1))
+    const { begun } = this
+    if (end === 0) {
+      if (bytes.length > 0) begun?.push(bytes)
+      return undefined
+    }
+    this.begun = end === undefined ? undefined : end === bytes.length ? [] : [bytes.subarray(end)]
+    return begun === undefined || end === undefined ? undefined : concat([...begun, bytes.subarray(0, end)])
   }
 
   /** The bytes ended: an end without the protocol's own end is a failure. */
   end(): Batch {
     this.removed = 0
+    this.begun = undefined
     // what is left may be half an event, which nobody may be given
     this.parsesAll = true
     // a last event may lack its blank line
@@ -338,6 +376,14 @@ const mayFinish = (data: string): boolean =>
   || data.includes("finish_reason\":\"") || data.includes("finish_reason\": \"")
 
 const endsEvent = (text: string): boolean => text.endsWith("\n\n") || text.endsWith("\r\n\r\n") || text.endsWith("\r\r")
+
+/** Where the last blank line ends, of lines that end with LF; 0 where there is none. */
+const endOfEvents = (bytes: Uint8Array, before: Uint8Array | undefined): number => {
+  for (let at = bytes.lastIndexOf(LF); at > 0; at = bytes.lastIndexOf(LF, at - 1)) {
+    if (bytes[at - 1] === LF) return at + 1
+  }
+  return bytes[0] === LF && before?.at(-1) === LF ? 1 : 0
+}
 
 /** Whether a delta carries anything but a role. */
 const hasContent = (delta: unknown): boolean => {

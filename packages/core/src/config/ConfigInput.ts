@@ -92,9 +92,11 @@ export interface GatewayInput {
   readonly keys?: ReadonlyArray<GatewayKeyInput> | undefined
   /** Bytes that a request's body may have; more is answered 413. Default: 33,554,432 (32 MiB). */
   readonly maxBody?: number | undefined
+  /** Bytes that the bodies of all requests under way may have together; more is answered 503. Default: 1,073,741,824 (1 GiB). */
+  readonly maxBodies?: number | undefined
   /** Bytes that a request's headers may have; more is answered 431. Default: 16,384. */
   readonly maxHeaders?: number | undefined
-  /** Connections that may be open; more are answered 503. Default: 10,000. */
+  /** Connections that may be open; one more takes the place of an idle one, else it is answered 503. Default: 10,000. */
   readonly maxConnections?: number | undefined
   /** Requests that may be under way, those that wait included; more are answered 503. Default: 2,000. */
   readonly maxRequests?: number | undefined

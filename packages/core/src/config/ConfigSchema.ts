@@ -168,6 +168,7 @@ const gateway = Schema.Struct({
   ),
   keys: or(Schema.Array(gatewayKey), []),
   maxBody: or(Value.count, 33_554_432),
+  maxBodies: or(Value.count, 1_073_741_824),
   maxHeaders: or(Value.count, 16_384),
   maxConnections: or(Value.count, 10_000),
   maxRequests: or(Value.count, 2_000),

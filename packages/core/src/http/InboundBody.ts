@@ -83,7 +83,9 @@ export const writeModelForm = async (form: FormData, model: string): Promise<Req
   const marked = new FormData()
   let hasModel = false
   for (const [name, value] of form) {
-    marked.append(name, name === "model" && !hasModel ? mark : value)
+    // one alone: which of several counts, the service might see otherwise
+    if (name === "model" && hasModel) continue
+    marked.append(name, name === "model" ? mark : value)
     hasModel ||= name === "model"
   }
   // a model that the URL named

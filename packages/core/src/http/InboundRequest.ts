@@ -52,8 +52,8 @@ export const targetOfPath = (path: string, query: string, deployments: Deploymen
 
 /** First segments of the API's endpoints. */
 const endpoints = [
-  "agents|assistants|audio|batches|chat|completions|containers|conversations|embeddings|evals|files|fine_tuning|images",
-  "models|moderations|organization|realtime|responses|skills|threads|uploads|vector_stores|videos"
+  "agents|assistants|audio|batches|chat|completions|containers|conversations|decisions|embeddings|evals|files",
+  "fine_tuning|images|models|moderations|organization|realtime|responses|skills|threads|uploads|vector_stores|videos"
 ].join("|")
 
 /** The first of these is the base: what follows an endpoint may be an id, in whatever words. */
@@ -105,14 +105,18 @@ export const stainlessTimeout = (seconds: string | null | undefined): number | u
 export const read = async (foreign: Foreign): Promise<LlmRequest.LlmRequest | LoadBalancerError> => {
   const { body, contentType, headers, method, target } = foreign
   const options: LlmRequest.RequestOptions = { session: foreign.session, headers }
-  if (body === undefined) return passOn(method, target, LlmRequest.noBody, options)
   if (body instanceof FormData) return ofForm(method, target, body, options)
   const type = contentType?.toLowerCase() ?? ""
   const operation = operationOf(method, target.path)
+  const isEmpty = body === undefined || body.length === 0
+  if (isEmpty && operation === "other") return passOn(method, target, LlmRequest.noBody, options)
+  const isJson = /\bjson\b/.test(type)
   // the three operations take nothing else, whatever the body is said to be
-  const parameters = type.includes("json") || operation !== "other" ? parse(body) : undefined
+  const parameters = !isEmpty && (isJson || operation !== "other") ? parse(body) : undefined
   if (LlmRequest.isRecord(parameters)) return askJson(method, target, parameters, options)
-  if (operation !== "other") return LlmRequest.invalidRequest("The body is no JSON object; nothing was sent.")
+  if (isEmpty || operation !== "other" || (isJson && parameters === undefined)) {
+    return LlmRequest.invalidRequest("The body is no JSON object; nothing was sent.")
+  }
   const form = type.startsWith("multipart/form-data") ? await InboundBody.parseForm(body, contentType!) : undefined
   return form === undefined
     ? passOn(method, target, LlmRequest.rawBody(body, contentType), options)
@@ -133,9 +137,11 @@ const ofForm = async (
     : passOn(method, { ...target, model }, await InboundBody.writeModelForm(form, model), options)
 }
 
+const decoder = new TextDecoder()
+
 const parse = (body: string | Uint8Array): unknown => {
   try {
-    return JSON.parse(typeof body === "string" ? body : new TextDecoder().decode(body))
+    return JSON.parse(typeof body === "string" ? body : decoder.decode(body))
   } catch {
     return undefined
   }

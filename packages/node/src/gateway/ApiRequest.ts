@@ -23,7 +23,6 @@ export const serve = (
   request: LlmRequest.LlmRequest,
   options: CallOptions,
   response: ServerResponse,
-  stall: number,
   onEnd: (ended: Ended) => void
 ): Effect.Effect<void> => {
   // known before it is handed over, so that no interruption falls between
@@ -36,7 +35,7 @@ export const serve = (
     }),
     (given) => {
       answer = given
-      return give(given, response, request.method === "HEAD", stall)
+      return give(given, response, request.method === "HEAD")
     }
   )
   const told = Effect.catch(answered, (failure) => {
@@ -44,19 +43,19 @@ export const serve = (
     return Effect.sync(() => giveError(failure, response))
   })
   return Effect.onExit(told, (exit) =>
-    Effect.sync(() => {
+    Effect.suspend(() => {
       opened?.close()
-      if (exit._tag === "Failure" && !response.destroyed) {
-        // what code of the caller's own threw, such as a policy
-        if (Cause.hasDies(exit.cause) && !response.headersSent) Refusals.answer(response, Refusals.broken)
-        else response.destroy()
-      }
+      if (exit._tag === "Failure") Refusals.giveUp(response)
       onEnd({
         status: exit._tag === "Failure" ? "aborted" : response.statusCode,
         usage: error === undefined ? usageOf(answer) : error.attempts.length === 0 ? "unsent" : undefined
       })
+      return exit._tag === "Failure" && Cause.hasDies(exit.cause) ? logFailure(exit.cause) : Effect.void
     }))
 }
+
+/** Tells of what code of the operator's own threw, such as a policy. */
+export const logFailure = (cause: unknown): Effect.Effect<void> => Effect.logError("The gateway failed", cause)
 
 const usageOf = (answer: Answer | undefined): Usage | undefined => {
   if (answer === undefined || answer._tag === "Raw") return undefined
@@ -87,13 +86,13 @@ export const giveError = (error: LoadBalancerError, response: ServerResponse): v
 
 const bodiless = new Set([204, 205, 304])
 
-const give = (answer: Answer, response: ServerResponse, isHead: boolean, stall: number): Effect.Effect<void> => {
+const give = (answer: Answer, response: ServerResponse, isHead: boolean): Effect.Effect<void> => {
   const headers = headOf(answer)
   if (answer._tag === "Whole") {
     headers["content-length"] = String(Buffer.byteLength(answer.text))
     response.writeHead(answer.status, headers)
     response.end(isHead ? undefined : answer.text)
-    return finished(response, stall)
+    return finished(response)
   }
   response.writeHead(answer.status, headers)
   if (isHead || bodiless.has(answer.status)) {
@@ -103,12 +102,12 @@ const give = (answer: Answer, response: ServerResponse, isHead: boolean, stall: 
   const next = answer._tag === "Stream"
     ? Effect.map(answer.stream.next, bytesOf)
     : answer.stream.next
-  const drained = wait(response, "drain", stall)
+  const drained = wait(response, "drain")
   const write = Effect.flatMap(next, (bytes) => response.write(bytes) ? Effect.void : drained)
   return Effect.catch(Effect.forever(write, { disableYield: true }), (error) => {
     if (!(error instanceof StreamBreak)) {
       response.end()
-      return finished(response, stall)
+      return finished(response)
     }
     // a body of no known events has no other way to tell that it is not whole
     if (answer._tag === "Raw") response.destroy()
@@ -119,20 +118,13 @@ const give = (answer: Answer, response: ServerResponse, isHead: boolean, stall: 
 }
 
 /** Until what was written has gone out. */
-const finished = (response: ServerResponse, stall: number): Effect.Effect<void> =>
-  response.writableFinished ? Effect.void : wait(response, "finish", stall)
+const finished = (response: ServerResponse): Effect.Effect<void> =>
+  response.writableFinished ? Effect.void : wait(response, "finish")
 
-/** Until a response can go on; one that does not within the time is cut off, which ends whoever waits. */
-const wait = (response: ServerResponse, event: "drain" | "finish", stall: number): Effect.Effect<void> =>
+/** Until a response can go on; that its client does not read ends it by its connection. */
+const wait = (response: ServerResponse, event: "drain" | "finish"): Effect.Effect<void> =>
   Effect.callback((resume) => {
-    const timer = setTimeout(() => response.destroy(), stall)
-    const go = () => {
-      clearTimeout(timer)
-      resume(Effect.void)
-    }
+    const go = () => resume(Effect.void)
     response.once(event, go)
-    return Effect.sync(() => {
-      clearTimeout(timer)
-      response.off(event, go)
-    })
+    return Effect.sync(() => response.off(event, go))
   })

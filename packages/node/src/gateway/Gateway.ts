@@ -13,40 +13,22 @@
  * ```
  */
 import { Deployments, type GatewayConfig, LoadBalancer, LoadBalancerError } from "@evenkeel/core"
-import { InboundRequest, isLoopback, type LlmRequest } from "@evenkeel/core/internal"
+import { InboundRequest, isLoopback, LlmRequest } from "@evenkeel/core/internal"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import * as Http from "node:http"
-import type { AddressInfo, Socket } from "node:net"
+import type * as Http from "node:http"
+import * as Activity from "./Activity.ts"
 import * as ApiRequest from "./ApiRequest.ts"
 import { OperatorPages } from "./OperatorPages.ts"
+import { type GatewayError, Port } from "./Port.ts"
 import * as Refusals from "./Refusals.ts"
 import * as RequestBody from "./RequestBody.ts"
 import { type Admission, type Tenant, Tenants } from "./Tenants.ts"
 
-/** The gateway cannot listen. */
-export class GatewayError extends Data.TaggedError("GatewayError")<{
-  readonly host: string
-  readonly port: number
-  /** The system's word for it, such as `EADDRINUSE`. */
-  readonly code: string
-}> {
-  override get message(): string {
-    const { code, host, port } = this
-    const hint = code === "EADDRINUSE"
-      ? ": something else listens there; give another port as `gateway.port`, or 0 for any"
-      : code === "EACCES"
-      ? ": ports below 1024 are for root; give another as `gateway.port`"
-      : code === "EADDRNOTAVAIL" || code === "ENOTFOUND"
-      ? ": this machine has no such address; give one of its own as `gateway.host`"
-      : ""
-    return `The gateway cannot listen at ${host}:${port} (${code})${hint}.`
-  }
-}
+export { GatewayError } from "./Port.ts"
 
 /**
  * A gateway that listens. It ends with its scope: it says that it is not ready, takes no new connection, and lets what is
@@ -66,9 +48,6 @@ export class Gateway extends Context.Service<Gateway, {
   }
 }
 
-/** How often it is looked for requests that are late, in milliseconds. */
-const LOOK_EVERY = 1000
-
 const make = (config: GatewayConfig): Effect.Effect<
   Gateway["Service"],
   GatewayError,
@@ -76,77 +55,58 @@ const make = (config: GatewayConfig): Effect.Effect<
 > =>
   Effect.gen(function*() {
     const context = yield* Effect.context<LoadBalancer | Deployments>()
-    const edge = new Edge(config, context)
-    const api = yield* listen(edge, config, "api")
-    const operators = config.operator === undefined
-      ? api
-      : yield* listen(edge, { ...config, ...config.operator }, "operators")
-    return Gateway.of({ url: api, operatorUrl: operators, configure: (changed) => edge.configure(changed) })
-  })
-
-/** Which pages a port has. */
-type Side = "api" | "operators"
-
-const listen = (
-  edge: Edge,
-  config: Pick<GatewayConfig, "host" | "port" | "maxHeaders" | "receive" | "keepAlive">,
-  side: Side
-): Effect.Effect<string, GatewayError, Scope.Scope> =>
-  Effect.gen(function*() {
-    const { host, port } = config
-    const server = Http.createServer({
-      maxHeaderSize: config.maxHeaders,
-      requestTimeout: config.receive,
-      headersTimeout: config.receive,
-      keepAliveTimeout: config.keepAlive,
-      connectionsCheckingInterval: Math.min(LOOK_EVERY, config.receive),
-      noDelay: true
-    }, (request, response) => edge.take(request, response, side))
-    server.on("connection", (socket) => edge.connected(socket))
-    server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => edge.misread(error, socket))
-    server.on("upgrade", (_request, socket: Socket) => socket.end(Refusals.asBytes(Refusals.noUpgrade)))
-    yield* Effect.acquireRelease(
-      Effect.callback<void, GatewayError>((resume) => {
-        const fail = ({ code }: NodeJS.ErrnoException) =>
-          resume(Effect.fail(new GatewayError({ host, port, code: code ?? "unknown" })))
-        server.once("error", fail)
-        server.listen(port, host, () => {
-          server.off("error", fail)
-          resume(Effect.void)
-        })
-      }),
-      () => edge.drain(server)
+    const { host, operator, port } = config
+    const activity = yield* Activity.listen(Context.get(context, Deployments).events)
+    const edge = yield* Effect.acquireRelease(
+      Effect.sync(() => new Edge(config, context, activity)),
+      (edge) => edge.drain()
     )
-    const address = server.address() as AddressInfo
-    return `http://${address.family === "IPv6" ? `[${address.address}]` : address.address}:${address.port}`
+    const url = yield* edge.open(host, false).listen(port)
+    const operatorUrl = operator === undefined ? url : yield* edge.open(operator.host, true).listen(operator.port)
+    return Gateway.of({ url, operatorUrl, configure: (changed) => edge.configure(changed) })
   })
+
+/** Those that the API has. */
+const methods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
 
 /**
- * The edge: what is open, what is under way, and who it is from.
+ * The edge: what is under way, and who it is from.
  */
 class Edge {
   private config: GatewayConfig
+  private readonly ports: Array<Port> = []
   private readonly tenants: Tenants
   private readonly balancer: LoadBalancer["Service"]
   private readonly deployments: Deployments["Service"]
   private readonly pages: OperatorPages
   private readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
-  private connections = 0
   private underWay = 0
+  /** Bytes of the bodies of what is under way. */
+  private held = 0
   private isDraining = false
 
-  constructor(config: GatewayConfig, context: Context.Context<LoadBalancer | Deployments>) {
+  constructor(
+    config: GatewayConfig,
+    context: Context.Context<LoadBalancer | Deployments>,
+    activity: Activity.Activity
+  ) {
     this.config = config
     this.tenants = new Tenants(config.keys)
     this.balancer = Context.get(context, LoadBalancer)
     this.deployments = Context.get(context, Deployments)
     this.fork = Effect.runForkWith(context)
-    this.pages = new OperatorPages(context, () => ({
+    this.pages = new OperatorPages(context, activity, () => ({
       isDraining: this.isDraining,
-      connections: this.connections,
+      connections: this.ports.reduce((sum, { size }) => sum + size, 0),
       requests: this.underWay,
       keys: this.tenants.snapshot(performance.now())
     }))
+  }
+
+  open(host: string, isForOperators: boolean): Port {
+    const port = new Port(host, isForOperators, () => this.config, this.take)
+    this.ports.push(port)
+    return port
   }
 
   configure(config: GatewayConfig): void {
@@ -154,68 +114,63 @@ class Edge {
     this.tenants.configure(config.keys)
   }
 
-  // --- connections --------------------------------------------------------------------------------------------------
-
-  connected(socket: Socket): void {
-    this.connections++
-    socket.once("close", () => this.connections--)
-    if (this.connections <= this.config.maxConnections) return
-    socket.end(Refusals.asBytes(Refusals.busy))
-    socket.destroySoon()
-  }
-
-  /** What a client sent cannot be read, or was not there in time. */
-  misread({ code }: NodeJS.ErrnoException, socket: Socket): void {
-    // an answer that has begun cannot be followed by another status
-    const isAnswering = (socket as { readonly _httpMessage?: unknown })._httpMessage !== undefined
-    if (!socket.writable || code === "ECONNRESET" || isAnswering) socket.destroy()
-    else socket.end(Refusals.asBytes(Refusals.unreadable(code)), () => socket.destroy())
-  }
-
-  /** Takes no new connection, and ends once what is under way has, or the grace time is over. */
-  drain(server: Http.Server): Effect.Effect<void> {
-    return Effect.callback((resume) => {
-      this.isDraining = true
-      const timer = setTimeout(() => server.closeAllConnections(), this.config.grace)
-      // a connection that has nothing to do is closed at once, one that has when it is done
-      const idle = setInterval(() => server.closeIdleConnections(), 50)
-      server.close(() => {
-        clearTimeout(timer)
-        clearInterval(idle)
-        resume(Effect.void)
-      })
+  drain(): Effect.Effect<void> {
+    this.isDraining = true
+    return Effect.forEach(this.ports, (port) => port.drain(this.config.grace), {
+      concurrency: "unbounded",
+      discard: true
     })
   }
 
-  // --- requests -----------------------------------------------------------------------------------------------------
-
-  take(request: Http.IncomingMessage, response: Http.ServerResponse, side: Side): void {
-    const { url = "/" } = request
+  private readonly take = (request: Http.IncomingMessage, response: Http.ServerResponse, port: Port): void => {
+    const { headers, method = "GET", url = "/" } = request
+    const refuse = (refusal: Refusals.GatewayRefusal) => Refusals.answer(response, refusal)
+    const unclear = ambiguity(request)
+    if (unclear !== undefined) return refuse(unclear)
+    if (!methods.has(method)) {
+      response.setHeader("allow", [...methods].join(", "))
+      return refuse(Refusals.badMethod)
+    }
+    const isClosed = this.tenants.isClosed && !port.isForOperators
+    if (!isClosed && !isFromHere(headers, port.host)) return refuse(Refusals.fromElsewhere)
     const mark = url.indexOf("?")
     const path = mark === -1 ? url : url.slice(0, mark)
     const query = mark === -1 ? "" : url.slice(mark + 1)
-    if (this.isDraining) response.shouldKeepAlive = false
-    if (!this.tenants.isClosed && !isFromHere(request, this.config.host)) {
-      return Refusals.answer(response, Refusals.fromElsewhere)
-    }
-    const tenant = this.tenants.find(request.headers.authorization, single(request.headers["api-key"]))
+    // one that others reach is open to nobody without keys, whatever it is told while it runs
+    const isOpen = this.tenants.isClosed || isLoopback(port.host)
+    const tenant = isOpen ? this.tenants.find(headers.authorization, single(headers["api-key"])) : undefined
     if (OperatorPages.has(path)) {
-      const isOpen = side === "operators" || tenant?.isOperator === true
-      return this.pages.answer(request, response, path, query, isOpen)
+      return this.pages.answer(request, response, path, query, port.isForOperators || tenant?.isOperator === true)
     }
-    const target = side === "api" ? InboundRequest.targetOfPath(path, query, this.deployments) : undefined
-    if (target === undefined) return Refusals.answer(response, Refusals.noSuchPath)
-    if (tenant === undefined) return Refusals.answer(response, Refusals.unauthorized)
-    if (this.isDraining) return Refusals.answer(response, Refusals.stopping)
-    if (this.underWay >= this.config.maxRequests) return Refusals.answer(response, Refusals.busy)
-    const encoding = request.headers["content-encoding"]
-    if (encoding !== undefined && encoding !== "identity") return Refusals.answer(response, Refusals.compressed)
+    const target = port.isForOperators ? undefined : InboundRequest.targetOfPath(path, query, this.deployments)
+    if (target === undefined) return refuse(Refusals.noSuchPath)
+    if (tenant === undefined) return refuse(Refusals.unauthorized)
+    if (this.underWay >= this.config.maxRequests) return refuse(Refusals.busy)
+    const encoding = headers["content-encoding"]
+    if (encoding !== undefined && encoding !== "identity") return refuse(Refusals.compressed)
+    let held = 0
+    const hold = (bytes: number): boolean => {
+      if (this.held + bytes > this.config.maxBodies) return false
+      this.held += bytes
+      held += bytes
+      return true
+    }
     this.underWay++
-    response.once("close", () => this.underWay--)
-    RequestBody.read(request, this.config.maxBody, (body) => {
+    response.once("close", () => {
+      this.underWay--
+      this.held -= held
+    })
+    RequestBody.read(request, this.config.maxBody, hold, (body) => {
       if (body === "aborted") return
-      if (body === "too-large") return Refusals.answer(response, Refusals.tooLarge(this.config.maxBody))
-      void this.ask(request, response, target, tenant, body)
+      if (body === "too-large") return refuse(Refusals.tooLarge(this.config.maxBody))
+      if (body === "no-room") return refuse(Refusals.busy)
+      if (body !== undefined && RequestBody.isTooComplex(body, headers["content-type"])) {
+        return refuse(Refusals.tooComplex)
+      }
+      this.ask(request, response, target, tenant, body).catch((cause: unknown) => {
+        this.fork(ApiRequest.logFailure(cause))
+        Refusals.giveUp(response)
+      })
     })
   }
 
@@ -232,9 +187,10 @@ class Edge {
     const asked = await InboundRequest.read({ method, target, headers: given, body, contentType, session: undefined })
     if (response.destroyed) return
     if (asked instanceof LoadBalancerError) return ApiRequest.giveError(asked, response)
-    const models = this.modelsFor(tenant)
+    const problem = LlmRequest.problemOf(asked)
+    if (problem !== undefined) return ApiRequest.giveError(problem, response)
     if (asked.model === undefined) {
-      if (method === "GET" && target.path === "/models") return giveModels(response, models)
+      if (method !== "POST" && target.path === "/models") return giveModels(response, this.modelsFor(tenant))
       const isOfResponse = target.path.startsWith("/responses/")
       if (tenant.models !== undefined && !isOfResponse) return Refusals.answer(response, Refusals.noModel)
     } else if (tenant.models !== undefined && !tenant.models.has(asked.model)) {
@@ -256,7 +212,7 @@ class Edge {
   ): void {
     const options = { timeout, explain: this.pages.decisions.listener() }
     const fiber = this.fork(
-      ApiRequest.serve(this.balancer, request, options, response, this.config.stall, ({ usage }) => {
+      ApiRequest.serve(this.balancer, request, options, response, ({ usage }) => {
         tenant.settle(admission, performance.now(), usage)
       })
     )
@@ -284,14 +240,20 @@ const giveModels = (response: Http.ServerResponse, models: ReadonlyArray<string>
   response.end(body)
 }
 
+/** What two readers of a request might understand differently: for whom it is, and where its body ends. */
+const ambiguity = ({ headers, httpVersion }: Http.IncomingMessage): Refusals.GatewayRefusal | undefined => {
+  const { host, "transfer-encoding": coding } = headers
+  if (host === undefined ? httpVersion !== "1.0" : host.includes(",")) return Refusals.unreadable(undefined)
+  if (coding !== undefined && coding.toLowerCase() !== "chunked") return Refusals.transferEncoding
+  return headers.upgrade?.toLowerCase() === "websocket" ? Refusals.noUpgrade : undefined
+}
+
 /**
- * Whether a request is from a program on this machine, where that is all that lets it in: neither from a page of another
- * site, nor from one whose name was made to mean this machine.
+ * Whether a request is from a program, where that is all that lets it in: neither from a page of another site, nor, where
+ * only this machine is listened to, from one whose name was made to mean this machine.
  */
-const isFromHere = ({ headers }: Http.IncomingMessage, listensAt: string): boolean => {
-  if (!isLoopback(listensAt)) return true
-  const host = (headers.host ?? "").replace(/:\d+$/, "").toLowerCase()
-  if (!isLoopback(host)) return false
-  const { origin } = headers
-  return origin === undefined || (URL.canParse(origin) && new URL(origin).host === headers.host)
+const isFromHere = ({ host = "", origin }: Http.IncomingHttpHeaders, listensAt: string): boolean => {
+  const name = host.replace(/:\d+$/, "").toLowerCase()
+  if (isLoopback(listensAt) && !isLoopback(name)) return false
+  return origin === undefined || (URL.canParse(origin) && new URL(origin).host === host)
 }

@@ -1,19 +1,24 @@
 /**
- * Pages for the operator, for Prometheus and for whoever probes the gateway. Data only; what people look at is made of it.
+ * Pages for the operator, for Prometheus and for whoever probes the gateway.
  *
+ * - `/`: what people look at, made in the browser of `/status` and `/decisions`. It and its assets hold no data, and need no key.
  * - `/healthz`: alive. `/readyz`: a usable deployment for each model, else 503 and which have none. Both without a key;
  *   whoever has none is told nothing but yes or no.
- * - `/status`: the balancer's snapshot, and the gateway's own. `/metrics`: for Prometheus. `/decisions`: the last ones, and why.
+ * - `/status`: the balancer's snapshot, and the gateway's own. `/metrics`: for Prometheus. `/decisions`: the last ones, and why;
+ *   `?after=…` those made later than that, `?brief` without the explanation as data.
  * - `/explain?model=…&session=…`, or `POST` with a request's parameters: where such a request would go now, and why.
  */
 import { type Deployments, LoadBalancer, type Snapshot } from "@evenkeel/core"
 import { ErrorResponse, PrometheusPage } from "@evenkeel/core/internal"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Result from "effect/Result"
 import type { IncomingMessage, ServerResponse } from "node:http"
-import { Decisions } from "./Decisions.ts"
+import type { Activity, ActivitySnapshot } from "./Activity.ts"
+import { brief, Decisions } from "./Decisions.ts"
+import * as Page from "./Page.ts"
 import * as Refusals from "./Refusals.ts"
 import * as RequestBody from "./RequestBody.ts"
 import type { TenantSnapshot } from "./Tenants.ts"
@@ -28,7 +33,7 @@ export interface GatewaySnapshot {
 
 /** What `/status` answers. */
 export interface Status extends Snapshot {
-  readonly gateway: GatewaySnapshot & { readonly at: number; readonly uptime: number }
+  readonly gateway: GatewaySnapshot & ActivitySnapshot & { readonly at: number; readonly uptime: number }
 }
 
 /** A model without a usable deployment, and why each of its own is none. */
@@ -49,17 +54,23 @@ export class OperatorPages {
   readonly decisions = new Decisions()
   private readonly context: Context.Context<LoadBalancer | Deployments>
   private readonly balancer: LoadBalancer["Service"]
+  private readonly activity: Activity
   private readonly gateway: () => GatewaySnapshot
   private readonly startedAt = performance.now()
 
-  constructor(context: Context.Context<LoadBalancer | Deployments>, gateway: () => GatewaySnapshot) {
+  constructor(
+    context: Context.Context<LoadBalancer | Deployments>,
+    activity: Activity,
+    gateway: () => GatewaySnapshot
+  ) {
     this.context = context
+    this.activity = activity
     this.balancer = Context.get(context, LoadBalancer)
     this.gateway = gateway
   }
 
   static has(path: string): boolean {
-    return paths.has(path)
+    return paths.has(path) || Page.has(path)
   }
 
   /** @param isOpen whether an operator asks */
@@ -68,8 +79,9 @@ export class OperatorPages {
     const isRead = method === "GET" || method === "HEAD"
     if (!isRead && !(path === "/explain" && method === "POST")) {
       response.setHeader("allow", path === "/explain" ? "GET, POST" : "GET")
-      return Refusals.answer(response, Refusals.badMethod(path === "/explain" ? "GET or POST" : "GET"))
+      return Refusals.answer(response, Refusals.badMethod)
     }
+    if (Page.has(path)) return Page.give(response, path)
     if (path === "/healthz") return give(response, 200, { status: "alive" })
     if (path === "/readyz") return this.giveReadiness(response, isOpen)
     if (!isOpen) return Refusals.answer(response, Refusals.notForOperators)
@@ -77,7 +89,7 @@ export class OperatorPages {
       case "/status":
         return give(response, 200, this.status())
       case "/decisions":
-        return give(response, 200, this.decisions.latest())
+        return this.giveDecisions(response, new URLSearchParams(query))
       case "/metrics":
         return giveText(
           response,
@@ -91,29 +103,45 @@ export class OperatorPages {
   }
 
   status(): Status {
+    const at = Date.now()
     const uptime = performance.now() - this.startedAt
-    return { ...Effect.runSync(this.balancer.snapshot), gateway: { ...this.gateway(), at: Date.now(), uptime } }
+    const snapshot = Effect.runSync(this.balancer.snapshot)
+    const activity = this.activity.snapshot(snapshot.deployments, at)
+    return { ...snapshot, gateway: { ...this.gateway(), ...activity, at, uptime } }
+  }
+
+  private giveDecisions(response: ServerResponse, query: URLSearchParams): void {
+    const after = query.get("after")
+    const decisions = this.decisions.latest(after === null ? undefined : Number(after))
+    give(response, 200, query.has("brief") ? decisions.map(brief) : decisions)
   }
 
   private giveReadiness(response: ServerResponse, isOpen: boolean): void {
-    const snapshot = this.status()
-    const unready = unreadyIn(snapshot)
-    const isReady = unready.length === 0 && !snapshot.gateway.isDraining
-    const reasons = isOpen ? { draining: snapshot.gateway.isDraining, unready } : {}
+    const { isDraining } = this.gateway()
+    const unready = unreadyIn(Effect.runSync(this.balancer.snapshot))
+    const isReady = unready.length === 0 && !isDraining
+    const reasons = isOpen ? { draining: isDraining, unready } : {}
     give(response, isReady ? 200 : 503, { status: isReady ? "ready" : "not ready", ...reasons })
   }
 
   private explain(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): void {
-    RequestBody.read(request, MOST_PARAMETERS, (body) => {
+    RequestBody.read(request, MOST_PARAMETERS, () => true, (body) => {
       if (body === "aborted") return
-      if (body === "too-large") return Refusals.answer(response, Refusals.tooLarge(MOST_PARAMETERS))
+      if (body === "too-large" || body === "no-room") {
+        return Refusals.answer(response, Refusals.tooLarge(MOST_PARAMETERS))
+      }
       const given = body === undefined ? { model: query.get("model") ?? "" } : parse(body)
       const session = query.get("session") ?? undefined
-      const explained = Effect.runSync(Effect.result(this.balancer.explain(given as { model: string }, { session })))
-      if (Result.isSuccess(explained)) {
-        return give(response, 200, { text: String(explained.success), explanation: explained.success })
+      const explained = Effect.runSyncExit(
+        Effect.result(this.balancer.explain(given as { model: string }, { session }))
+      )
+      // a policy may throw
+      if (Exit.isFailure(explained)) return Refusals.giveUp(response)
+      if (Result.isSuccess(explained.value)) {
+        const { success } = explained.value
+        return give(response, 200, { text: String(success), explanation: success })
       }
-      const { body: text, headers, status } = ErrorResponse.make(explained.failure)
+      const { body: text, headers, status } = ErrorResponse.make(explained.value.failure)
       giveText(response, status, headers["content-type"]!, text)
     })
   }

@@ -12,6 +12,8 @@ export interface GatewayRefusal {
   readonly message: string
   /** Milliseconds after which it would go better; absent where it would not. */
   readonly retryAfter?: number | undefined
+  /** Whether nothing that follows on its connection can be trusted. */
+  readonly isLast?: boolean
 }
 
 const invalid = (status: number, code: string, message: string): GatewayRefusal => ({
@@ -19,6 +21,12 @@ const invalid = (status: number, code: string, message: string): GatewayRefusal 
   type: "invalid_request_error",
   code,
   message
+})
+
+/** What comes after it on its connection cannot be trusted. */
+const last = (status: number, code: string, message: string): GatewayRefusal => ({
+  ...invalid(status, code, message),
+  isLast: true
 })
 
 export const unauthorized: GatewayRefusal = {
@@ -49,11 +57,13 @@ export const noModel: GatewayRefusal = {
   message: "This key is for certain models, and what names none of them is closed to it."
 }
 
-export const throttled = (limit: string, retryAfter: number): GatewayRefusal => ({
+export const throttled = (limit: string, retryAfter: number | undefined): GatewayRefusal => ({
   status: 429,
   type: "rate_limit_error",
   code: "rate_limit_exceeded",
-  message: `This key has used all of its ${limit} for now; try again in ${Math.ceil(retryAfter / 1000)} s.`,
+  message: retryAfter === undefined
+    ? `This request needs more ${limit} than its key may use in a minute.`
+    : `This key has used all of its ${limit} for now; try again in ${Math.ceil(retryAfter / 1000)} s.`,
   retryAfter
 })
 
@@ -68,16 +78,14 @@ export const busy: GatewayRefusal = {
   retryAfter: BUSY
 }
 
-export const stopping: GatewayRefusal = {
-  status: 503,
-  type: "service_unavailable_error",
-  code: "gateway_stopping",
-  message: "The gateway is about to stop; ask another, or this one again.",
-  retryAfter: BUSY
-}
-
 export const tooLarge = (most: number): GatewayRefusal =>
   invalid(413, "body_too_large", `The body has more than ${most} bytes, the most that the gateway takes.`)
+
+export const tooComplex: GatewayRefusal = invalid(
+  413,
+  "body_too_complex",
+  "The body has more values, or more parts, than the gateway reads."
+)
 
 export const compressed: GatewayRefusal = invalid(
   415,
@@ -85,10 +93,22 @@ export const compressed: GatewayRefusal = invalid(
   "The gateway takes bodies as they are, without a content encoding."
 )
 
-export const noUpgrade: GatewayRefusal = invalid(
+export const transferEncoding: GatewayRefusal = last(
+  501,
+  "transfer_encoding",
+  "The gateway knows no transfer encoding but chunked."
+)
+
+export const noUpgrade: GatewayRefusal = last(
   501,
   "upgrade_not_supported",
   "The gateway speaks HTTP; WebSockets are not balanced."
+)
+
+export const unknownExpectation: GatewayRefusal = last(
+  417,
+  "unknown_expectation",
+  "The gateway meets no expectation but 100-continue."
 )
 
 export const fromElsewhere: GatewayRefusal = {
@@ -98,8 +118,7 @@ export const fromElsewhere: GatewayRefusal = {
   message: "A gateway without keys answers programs on this machine alone, and no page of another site."
 }
 
-export const badMethod = (allowed: string): GatewayRefusal =>
-  invalid(405, "method_not_allowed", `Here is only ${allowed}.`)
+export const badMethod: GatewayRefusal = invalid(405, "method_not_allowed", "Nothing here has this method.")
 
 export const noSuchPath: GatewayRefusal = invalid(
   404,
@@ -118,11 +137,13 @@ export const broken: GatewayRefusal = {
 export const unreadable = (code: string | undefined): GatewayRefusal => {
   switch (code) {
     case "HPE_HEADER_OVERFLOW":
-      return invalid(431, "headers_too_large", "The request's headers have more bytes than the gateway takes.")
+      return last(431, "headers_too_large", "The request's headers have more bytes than the gateway takes.")
+    case "HPE_CHUNK_EXTENSIONS_OVERFLOW":
+      return last(413, "chunk_extensions", "The extensions of a chunk have more bytes than the gateway takes.")
     case "ERR_HTTP_REQUEST_TIMEOUT":
-      return invalid(408, "request_timeout", "The request was not there whole in time.")
+      return last(408, "request_timeout", "The request was not there whole in time.")
     default:
-      return invalid(400, "malformed_request", "This is no request of HTTP/1.1 that can be understood in one way only.")
+      return last(400, "malformed_request", "This is no request of HTTP/1.1 that can be understood in one way only.")
   }
 }
 
@@ -144,10 +165,15 @@ const write = (
 /** Answers with a refusal. */
 export const answer = (response: ServerResponse, refusal: GatewayRefusal): void => {
   const { body, headers } = write(refusal)
-  // what was not read of a request cannot be told from the next one
-  if (!response.req.complete) response.shouldKeepAlive = false
+  if (refusal.isLast === true) response.shouldKeepAlive = false
   response.writeHead(refusal.status, headers)
   response.end(response.req.method === "HEAD" ? undefined : body)
+}
+
+/** Ends an answer that cannot be given: as an error, unless some of it was. */
+export const giveUp = (response: ServerResponse): void => {
+  if (response.headersSent) response.destroy()
+  else if (!response.destroyed) answer(response, broken)
 }
 
 /** A refusal as bytes, for a socket on which no request could be read. */

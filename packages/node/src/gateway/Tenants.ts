@@ -14,8 +14,8 @@ type KeyConfig = GatewayConfig["keys"][number]
 /** Why a request is not let in now. */
 export interface Refusal {
   readonly limit: "tokens" | "requests" | "streams"
-  /** Milliseconds after which it may be tried again. */
-  readonly retryAfter: number
+  /** Milliseconds after which it may be tried again; `undefined` where it needs more than there ever is. */
+  readonly retryAfter: number | undefined
 }
 
 /** What a request that was let in holds, until it is settled, once. */
@@ -82,9 +82,11 @@ export class Tenant {
   admit(now: number, tokens: number, isStream: boolean): Admission | Refusal {
     if (isStream && this.streams >= this.maxStreams) return { limit: "streams", retryAfter: STREAM_RETRY }
     const { quota } = this
-    if (quota !== undefined && !quota.fits(now, tokens)) {
-      const limit = quota.ownRequestsUsed(now) + 1 > quota.requestLimit ? "requests" : "tokens"
-      return { limit, retryAfter: Math.max(1, Math.ceil(quota.timeUntilFits(now, tokens))) }
+    // the ledger of a deployment lets such a one through where nothing else is under way
+    const isTooLarge = quota !== undefined && tokens > quota.tokenLimit
+    if (quota !== undefined && (isTooLarge || !quota.fits(now, tokens))) {
+      const limit = !isTooLarge && quota.ownRequestsUsed(now) + 1 > quota.requestLimit ? "requests" : "tokens"
+      return { limit, retryAfter: isTooLarge ? undefined : Math.max(1, Math.ceil(quota.timeUntilFits(now, tokens))) }
     }
     if (isStream) this.streams++
     const reserved = quota === undefined ? undefined : { quota, reservation: quota.reserve(now, tokens) }

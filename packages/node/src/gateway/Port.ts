@@ -1,0 +1,204 @@
+/**
+ * A port that the gateway listens on: what is open there, what is under way on each connection, and how they end.
+ *
+ * A connection counts as idle while nothing is answered on it, whether it sends slowly or not at all: so it may be closed
+ * to make room for another client, and holds up nobody who wants to stop.
+ */
+import type { GatewayConfig } from "@evenkeel/core"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Http from "node:http"
+import type { AddressInfo, Socket } from "node:net"
+import * as Refusals from "./Refusals.ts"
+
+/** The gateway cannot listen. */
+export class GatewayError extends Data.TaggedError("GatewayError")<{
+  readonly host: string
+  readonly port: number
+  /** The system's word for it, such as `EADDRINUSE`. */
+  readonly code: string
+}> {
+  override get message(): string {
+    const { code, host, port } = this
+    const hint = code === "EADDRINUSE"
+      ? ": something else listens there; give another port as `gateway.port`, or 0 for any"
+      : code === "EACCES"
+      ? ": ports below 1024 are for root; give another as `gateway.port`"
+      : code === "EADDRNOTAVAIL" || code === "ENOTFOUND"
+      ? ": this machine has no such address; give one of its own as `gateway.host`"
+      : ""
+    return `The gateway cannot listen at ${host}:${port} (${code})${hint}.`
+  }
+}
+
+/** Connections that may wait to be taken; the system's own limit holds as well. */
+const BACKLOG = 4096
+
+/** How often it is looked for requests that are late, in milliseconds. */
+const LOOK_EVERY = 1000
+
+/**
+ * How long a connection that is kept may still bring a request once the gateway is told to stop, in milliseconds: it may
+ * be on its way, and its answer says that it was the last.
+ */
+const LINGER = 1000
+
+/** A connection. */
+interface Connection {
+  /** Answers that have not ended, in their order. */
+  readonly answers: Set<Http.ServerResponse>
+  latest: Http.ServerResponse | undefined
+}
+
+/** What is told of each request, once its headers are there. */
+export type Take = (request: Http.IncomingMessage, response: Http.ServerResponse, port: Port) => void
+
+/**
+ * One port.
+ */
+export class Port {
+  readonly host: string
+  /** Whether it is the operators' own, which asks for no key. */
+  readonly isForOperators: boolean
+  private readonly config: () => GatewayConfig
+  private readonly take: Take
+  /** The one that was used the longest ago first. */
+  private readonly connections = new Map<Socket, Connection>()
+  private server: Http.Server | undefined
+  private isDraining = false
+  private isClosing = false
+
+  /** @param config the one in use */
+  constructor(host: string, isForOperators: boolean, config: () => GatewayConfig, take: Take) {
+    this.host = host
+    this.isForOperators = isForOperators
+    this.config = config
+    this.take = take
+  }
+
+  /** Connections that are open. */
+  get size(): number {
+    return this.connections.size
+  }
+
+  /** Begins to listen. Returns its URL. */
+  listen(port: number): Effect.Effect<string, GatewayError> {
+    return Effect.callback((resume) => {
+      const { host } = this
+      const { keepAlive, maxHeaders, receive } = this.config()
+      const server = Http.createServer({
+        maxHeaderSize: maxHeaders,
+        requestTimeout: receive,
+        headersTimeout: receive,
+        keepAliveTimeout: keepAlive,
+        connectionsCheckingInterval: Math.min(LOOK_EVERY, receive),
+        noDelay: true,
+        // finds out about clients that are gone without a word
+        keepAlive: true,
+        // the second of a kind is seen, and not left out
+        joinDuplicateHeaders: true,
+        // refused like everything else
+        requireHostHeader: false
+      }, (request, response) => this.requested(request, response))
+      // bounded by their bytes; by their number they would be left out
+      server.maxHeadersCount = 0
+      server.on("connection", (socket) => this.connected(socket))
+      server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => this.misread(error, socket))
+      server.on("connect", (_request, socket: Socket) => refuse(socket, Refusals.badMethod))
+      server.on("checkExpectation", (_request, response) => Refusals.answer(response, Refusals.unknownExpectation))
+      const fail = ({ code = "unknown" }: NodeJS.ErrnoException) =>
+        resume(Effect.fail(new GatewayError({ host, port, code })))
+      server.once("error", fail)
+      server.listen({ port, host, backlog: BACKLOG }, () => {
+        server.off("error", fail)
+        this.server = server
+        const { address, family, port } = server.address() as AddressInfo
+        resume(Effect.succeed(`http://${family === "IPv6" ? `[${address}]` : address}:${port}`))
+      })
+    })
+  }
+
+  private connected(socket: Socket): void {
+    if (this.connections.size >= this.config().maxConnections && !this.makeRoom()) return refuse(socket, Refusals.busy)
+    const answers = new Set<Http.ServerResponse>()
+    this.connections.set(socket, { answers, latest: undefined })
+    socket.once("close", () => {
+      this.connections.delete(socket)
+      // Node tells it only of the answer that is being written, and not of those behind it
+      for (const response of answers) response.destroy().emit("close")
+    })
+  }
+
+  /** Closes the connection that has been idle for the longest. */
+  private makeRoom(): boolean {
+    for (const [socket, { answers }] of this.connections) {
+      if (answers.size > 0) continue
+      this.connections.delete(socket)
+      socket.destroy()
+      return true
+    }
+    return false
+  }
+
+  private requested(request: Http.IncomingMessage, response: Http.ServerResponse): void {
+    const { socket } = request
+    const connection = this.connections.get(socket)
+    if (connection === undefined) return void socket.destroy()
+    const { answers } = connection
+    answers.add(response)
+    connection.latest = response
+    if (this.isDraining) response.shouldKeepAlive = false
+    // a client has to read something of what is there; that nothing is there for long is not its fault
+    response.setTimeout(this.config().stall, () => {
+      if (socket.writableLength > 0) socket.destroy()
+    })
+    response.once("close", () => {
+      answers.delete(response)
+      if (answers.size > 0 || !this.connections.delete(socket)) return
+      this.connections.set(socket, connection)
+      if (this.isClosing) socket.destroySoon()
+    })
+    this.take(request, response, this)
+  }
+
+  /** What a client sent cannot be read, or was not there in time. */
+  private misread({ code }: NodeJS.ErrnoException, socket: Socket): void {
+    const { answers, latest } = this.connections.get(socket) ?? {}
+    // what comes after an answer, or before another, is no answer to this
+    const isAnswered = latest?.req.complete === false
+      ? latest.headersSent || answers!.size > 1
+      : answers === undefined || answers.size > 0
+    if (!socket.writable || code === "ECONNRESET" || isAnswered) socket.destroy()
+    else refuse(socket, Refusals.unreadable(code))
+  }
+
+  /** Takes no new connection, and ends once what is under way has, or the grace time is over. */
+  drain(grace: number): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      const { server } = this
+      if (server === undefined) return resume(Effect.void)
+      this.isDraining = true
+      for (const { latest } of this.connections.values()) if (latest !== undefined) latest.shouldKeepAlive = false
+      const closeIdle = setTimeout(() => {
+        this.isClosing = true
+        while (this.makeRoom());
+      }, Math.min(LINGER, grace))
+      const closeAll = grace === Infinity ? undefined : setTimeout(() => {
+        for (const socket of this.connections.keys()) socket.destroy()
+      }, grace)
+      // Node's own would break off answers that are still being written
+      server.closeIdleConnections = () => {}
+      server.close(() => {
+        clearTimeout(closeIdle)
+        clearTimeout(closeAll)
+        resume(Effect.void)
+      })
+    })
+  }
+}
+
+/** Answers on a socket that has no request, and closes it. */
+const refuse = (socket: Socket, refusal: Refusals.GatewayRefusal): void => {
+  socket.on("error", () => {})
+  socket.end(Refusals.asBytes(refusal), () => socket.destroy())
+}
