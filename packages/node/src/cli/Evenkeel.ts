@@ -88,7 +88,7 @@ const simulate = Command.make("simulate", {
     Flag.optional
   ),
   printConfig: Flag.Boolean("print-config").pipe(
-    Flag.withDescription("Print nothing but a configuration of Evenkeel for it"),
+    Flag.withDescription("Print nothing but a configuration of Evenkeel for it, while it runs"),
     Flag.withDefault(false)
   )
 }, runs(() => import("./Simulate.ts"))).pipe(
@@ -110,7 +110,7 @@ const init = Command.make("init", {
   output: Flag.String("output").pipe(
     Flag.withAlias("o"),
     Flag.withMetavar("file"),
-    Flag.withDescription("File to write"),
+    Flag.withDescription("File to write (default: evenkeel.yaml)"),
     Flag.withDefault("evenkeel.yaml")
   ),
   yes: Flag.Boolean("yes").pipe(
