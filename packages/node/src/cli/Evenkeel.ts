@@ -6,6 +6,7 @@
 import * as CliError from "effect/cli/CliError"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Runtime from "effect/Runtime"
 import * as Flags from "./Flags.ts"
@@ -140,8 +141,33 @@ const key = Command.make("key", { json: Flags.json }, runs(() => import("./Key.t
   ])
 )
 
+const top = Command.make("top", {
+  url: Flag.String("url").pipe(
+    Flag.withMetavar("url"),
+    Flag.withDescription("Of the gateway, or of its operators' port (default: http://127.0.0.1:4000)"),
+    Flag.withDefault("http://127.0.0.1:4000")
+  ),
+  key: Flag.Redacted("key").pipe(
+    Flag.withMetavar("key"),
+    Flag.withDescription("An operator's key, where the gateway has keys; EVENKEEL_KEY is seen by fewer"),
+    Flag.withFallbackConfig(Config.Redacted("EVENKEEL_KEY")),
+    Flag.optional
+  ),
+  once: Flag.Boolean("once").pipe(
+    Flag.withDescription("Print it once, as where there is no terminal"),
+    Flag.withDefault(false)
+  ),
+  json: Flags.json
+}, runs(() => import("./Top.ts"))).pipe(
+  Command.withDescription("Shows a running gateway: what it does, how its deployments are, and what changed"),
+  Command.withExamples([
+    { command: "evenkeel top", description: "The gateway at 127.0.0.1:4000, live" },
+    { command: "evenkeel top --url http://10.0.0.4:4000 --once", description: "Another, once" }
+  ])
+)
+
 /** All of it. */
 export const evenkeel = Command.make("evenkeel").pipe(
   Command.withDescription("Spreads requests to Azure OpenAI and OpenAI over many deployments"),
-  Command.withSubcommands([init, check, serve, key, simulate])
+  Command.withSubcommands([init, check, serve, top, key, simulate])
 )
