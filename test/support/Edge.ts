@@ -80,7 +80,7 @@ export const ask = (
   })
 
 /** Requests that reached any deployment. */
-export const sends = ({ simulator }: Gated): number =>
+export const sends = ({ simulator }: Pick<Gated, "simulator">): number =>
   simulator.resources.reduce((sum, { name }) => sum + simulator.service(name).stats(Date.now()).requests, 0)
 
 /** Requests that are under way at any deployment. */

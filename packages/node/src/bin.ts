@@ -11,6 +11,7 @@ import * as NodeTerminal from "@effect/platform-node-shared/NodeTerminal"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Runtime from "effect/Runtime"
 import { evenkeel } from "./cli/Evenkeel.ts"
 import { version } from "./cli/Version.ts"
 
@@ -19,4 +20,8 @@ const services = NodeChildProcessSpawner.layer.pipe(
   Layer.merge(Layer.mergeAll(NodeStdio.layer, NodeTerminal.layer))
 )
 
-Command.run(evenkeel, { version }).pipe(Effect.provide(services), NodeRuntime.runMain)
+/** With the code that a command has set, else by how it ended. */
+const teardown: Runtime.Teardown = (exit, onExit) =>
+  Runtime.defaultTeardown(exit, (code) => onExit(Number(process.exitCode ?? code)))
+
+Command.run(evenkeel, { version }).pipe(Effect.provide(services), NodeRuntime.runMain({ teardown }))

@@ -183,7 +183,7 @@ export class Port {
         this.isClosing = true
         while (this.makeRoom());
       }, Math.min(LINGER, grace))
-      const closeAll = grace === Infinity ? undefined : setTimeout(() => {
+      const closeAll = setTimeout(() => {
         for (const socket of this.connections.keys()) socket.destroy()
       }, grace)
       // Node's own would break off answers that are still being written
