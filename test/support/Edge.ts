@@ -102,7 +102,7 @@ interface Counters {
 }
 
 /** What the gateway holds, as `/status` says, but for the connection that asks it. */
-export const counters = async (gateway: Gated, key?: string): Promise<Counters> => {
+export const counters = async (gateway: Pick<Gated, "port">, key?: string): Promise<Counters> => {
   const headers = key === undefined ? {} : { "api-key": key }
   const { body, status } = await ask(gateway, { path: "/status", headers })
   assert.strictEqual(status, 200, body.toString())
