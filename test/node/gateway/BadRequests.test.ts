@@ -519,12 +519,16 @@ describe("names that a client makes up", () => {
       }],
       health: { check: { kind: "none" } }
     })
-    const models = ["a\r\nx-injected: 1", "../../etc", "a b", "a?b#c", "日本", "\ud800", "a\0b", "__proto__"]
+    for (const model of ["a\r\nx-injected: 1", "a\nERROR all is lost", "a\0b", "a\u001b[2J"]) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      const answer = await ask(gateway, { body: chat({ model }), headers: { "content-type": "application/json" } })
+      assert.strictEqual(answer.status, 400, model)
+    }
+    const models = ["../../etc", "a b", "a?b#c", "日本", "\ud800", "__proto__"]
     for (const model of models) {
       // oxlint-disable-next-line no-await-in-loop -- one after the other
       const answer = await ask(gateway, { body: chat({ model }), headers: { "content-type": "application/json" } })
       assert.strictEqual(answer.status, 200, model)
-      assert.isUndefined(answer.headers["x-injected"])
     }
     assert.deepStrictEqual(service.received.map(({ url }) => url), models.map(() => "/v1/chat/completions"))
     await atRest(gateway)
