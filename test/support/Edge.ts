@@ -80,7 +80,7 @@ export const ask = (
   })
 
 /** Requests that reached any deployment. */
-export const sends = ({ simulator }: Gated): number =>
+export const sends = ({ simulator }: Pick<Gated, "simulator">): number =>
   simulator.resources.reduce((sum, { name }) => sum + simulator.service(name).stats(Date.now()).requests, 0)
 
 /** Requests that are under way at any deployment. */
@@ -102,7 +102,7 @@ interface Counters {
 }
 
 /** What the gateway holds, as `/status` says, but for the connection that asks it. */
-export const counters = async (gateway: Gated, key?: string): Promise<Counters> => {
+export const counters = async (gateway: Pick<Gated, "port">, key?: string): Promise<Counters> => {
   const headers = key === undefined ? {} : { "api-key": key }
   const { body, status } = await ask(gateway, { path: "/status", headers })
   assert.strictEqual(status, 200, body.toString())

@@ -13,7 +13,9 @@ import {
   until,
   written
 } from "../../support/Edge.ts"
-import { raw } from "../../support/Gated.ts"
+import { gated, raw } from "../../support/Gated.ts"
+import * as PlainServer from "../../support/PlainServer.ts"
+import { pause } from "../../support/Served.ts"
 
 const body = chat()
 const length = Buffer.byteLength(body)
@@ -273,7 +275,8 @@ describe("what cannot be read in one way only", () => {
     await using gateway = await edge()
     using line = await open(gateway.port)
     line.socket.write(lines(post, "host: localhost", json, "transfer-encoding: chunked", "", "5\r\n{\"a\":\r\n"))
-    await until(async () => (await counters(gateway)).requests === 1)
+    await until(async () => (await counters(gateway)).connections === 1)
+    await pause(50)
     line.socket.write("nonsense")
     const answer = parsed(await line.ended())
     assert.strictEqual(answer.status, 400)
@@ -498,5 +501,75 @@ describe("headers of a client", () => {
     const answer = parsed(await raw(gateway.port, text, 15_000))
     assert.strictEqual(answer.status, 400)
     assert.strictEqual(sends(gateway), 0)
+  })
+})
+
+describe("names that a client makes up", () => {
+  it("get into no header and no path as anything else", async () => {
+    await using service = await PlainServer.listen((_request, response) =>
+      PlainServer.json(response, { id: "c", choices: [{ message: { content: "a" }, finish_reason: "stop" }] })
+    )
+    await using gateway = await gated([{ name: "unused", deployments: [{ name: "gpt", model: "gpt-4o" }] }], {
+      resources: [{
+        name: "plain",
+        provider: "compatible",
+        endpoint: `${service.url}/v1`,
+        deployments: [{ name: "*" }]
+      }],
+      health: { check: { kind: "none" } }
+    })
+    for (const model of ["a\r\nx-injected: 1", "a\nERROR all is lost", "a\0b", "a\u001b[2J"]) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      const answer = await ask(gateway, { body: chat({ model }), headers: { "content-type": "application/json" } })
+      assert.strictEqual(answer.status, 400, model)
+    }
+    const models = ["../../etc", "a b", "a?b#c", "日本", "\ud800", "__proto__"]
+    for (const model of models) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      const answer = await ask(gateway, { body: chat({ model }), headers: { "content-type": "application/json" } })
+      assert.strictEqual(answer.status, 200, model)
+    }
+    assert.deepStrictEqual(service.received.map(({ url }) => url), models.map(() => "/v1/chat/completions"))
+    await atRest(gateway)
+  })
+})
+
+describe("the operator's pages", () => {
+  it("take no other method", async () => {
+    await using gateway = await edge()
+    for (const path of ["/status", "/metrics", "/decisions", "/healthz", "/readyz", "/explain"]) {
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      const answer = await ask(gateway, { path, method: "DELETE" })
+      assert.strictEqual(answer.status, 405, path)
+      assert.include(answer.headers.allow, "GET")
+    }
+  })
+
+  const parameters: Record<string, string> = {
+    "nothing": "",
+    "null": "null",
+    "a number": "1",
+    "a list": "[]",
+    "no JSON": "{",
+    "a nest": `{"model":"gpt-4o","input":${"[".repeat(100_000)}${"]".repeat(100_000)}}`,
+    "no model": "{\"messages\":[]}",
+    "a model that is none": "{\"model\":{}}",
+    "a model of half a megabyte": JSON.stringify({ model: "m".repeat(500_000) })
+  }
+  for (const [what, body] of Object.entries(parameters)) {
+    it(`explain no request of ${what}`, async () => {
+      await using gateway = await edge()
+      const answer = await ask(gateway, { path: "/explain", body, headers: { "content-type": "application/json" } })
+      assert.include([400, 404], answer.status)
+      assert.isBelow(answer.body.length, 2000)
+      await goesOn(gateway)
+    })
+  }
+
+  it("explain no request that is too large", async () => {
+    await using gateway = await edge()
+    const answer = await ask(gateway, { path: "/explain", body: " ".repeat(2_000_000), method: "POST" })
+    assert.strictEqual(answer.status, 413)
+    await goesOn(gateway)
   })
 })

@@ -81,7 +81,7 @@ describe("bodies", () => {
     one.socket.write(half)
     two.socket.write(half)
     const large = chat({ messages: [{ role: "user", content: "x".repeat(100_000) }] })
-    await until(async () => (await counters(gateway)).requests === 2)
+    await until(async () => (await counters(gateway)).connections === 2)
     await pause(50)
     const answer = await ask(gateway, { body: large, headers: json })
     assert.deepStrictEqual([answer.status, errorOf(answer.body.toString()).code], [503, "gateway_busy"])
@@ -109,7 +109,8 @@ describe("connections", () => {
   it("that do nothing make room for others", async () => {
     await using gateway = await edge({ maxConnections: 50 })
     const idle = await Promise.all(Array.from({ length: 300 }, () => open(gateway.port)))
-    idle.forEach(({ socket }, i) => socket.write(i % 2 === 0 ? "" : "POST /v1/cha"))
+    const texts = ["", "POST /v1/cha", written(chat()).slice(0, -5)]
+    idle.forEach(({ socket }, i) => socket.write(texts[i % 3]!))
     await pause(50)
     for (let i = 0; i < 20; i++) {
       // oxlint-disable-next-line no-await-in-loop -- one after the other
@@ -203,6 +204,16 @@ describe("requests", () => {
     assert.strictEqual((await ask(gateway, { path: "/healthz" })).status, 200)
     for (const { body } of await Promise.all(first)) assert.include(body.toString(), "data: [DONE]")
     await goesOn(gateway)
+    await atRest(gateway)
+  })
+
+  it("that are not there whole yet take nobody's place", async () => {
+    await using gateway = await edge({ maxRequests: 2 })
+    const lines = await Promise.all(Array.from({ length: 10 }, () => open(gateway.port)))
+    for (const { socket } of lines) socket.write(written(chat()).slice(0, -5))
+    await pause(50)
+    await goesOn(gateway)
+    for (const line of lines) line[Symbol.dispose]()
     await atRest(gateway)
   })
 

@@ -133,14 +133,17 @@ export const sessionOfHeaders = (lookUp: (name: string) => string | null | undef
   return undefined
 }
 
-/** Characters that a model's name may have: it is remembered, shown and told. */
+/** Characters that a model's name may have. */
 const LONGEST_MODEL = 256
 
 /** What is wrong with a request before it is sent, whichever door it came by. */
 export const problemOf = ({ headers, method, model = "" }: LlmRequest): LoadBalancerError | undefined => {
   if (!/^[A-Za-z]+$/.test(method)) return invalidRequest("The method is none of HTTP's; nothing was sent.")
-  if (model.length > LONGEST_MODEL) {
-    return invalidRequest(`No model's name has ${model.length} characters; nothing was sent.`)
+  // it is remembered, shown and logged
+  if (model.length > LONGEST_MODEL || /\p{Cc}/u.test(model)) {
+    return invalidRequest(
+      `No model has a name of more than ${LONGEST_MODEL} characters, or of several lines; nothing was sent.`
+    )
   }
   for (const name in headers) {
     if (!isHeaderValue(headers[name]!)) {

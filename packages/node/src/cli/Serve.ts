@@ -2,10 +2,12 @@
  * `evenkeel serve`: the gateway.
  */
 import type { Config } from "@evenkeel/core"
+import { isLoopback } from "@evenkeel/core/internal"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { ConfigSourceError } from "../ConfigSource.ts"
 import { Gateway } from "../gateway/Gateway.ts"
 import * as Reload from "../gateway/Reload.ts"
 import { layerDecoded } from "../LoadBalancerLive.ts"
@@ -38,16 +40,33 @@ export interface ServeInput {
   readonly port: Option.Option<number>
 }
 
+/** What of the flags contradicts the configuration, whose own rules know nothing of them. */
+const allowed = (config: Config): Effect.Effect<Config, ConfigSourceError> => {
+  const { host, keys } = config.gateway
+  if (isLoopback(host) || keys.length > 0) return Effect.succeed(config)
+  const message = `is missing: whoever reaches ${host} could spend your quota; give keys, or listen on 127.0.0.1`
+  return Effect.fail(new ConfigSourceError({ source: "--host", issues: [{ path: "gateway.keys", message }] }))
+}
+
+/** To be told to stop again is to stop at once. */
+const stopping = Effect.sync(() => {
+  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(STOPPED))
+})
+
+/** What a shell makes of a process that was interrupted. */
+const STOPPED = 130
+
 /** Serves until it is told to stop: SIGTERM or SIGINT. */
 export const run = Effect.fnUntraced(function*({ config: file, host, port }: ServeInput) {
-  const read = Effect.map(readConfig(file), (config): Config => ({
-    ...config,
-    gateway: {
-      ...config.gateway,
-      host: Option.getOrElse(host, () => config.gateway.host),
-      port: Option.getOrElse(port, () => config.gateway.port)
-    }
-  }))
+  const read = Effect.flatMap(readConfig(file), (config) =>
+    allowed({
+      ...config,
+      gateway: {
+        ...config.gateway,
+        host: Option.getOrElse(host, () => config.gateway.host),
+        port: Option.getOrElse(port, () => config.gateway.port)
+      }
+    }))
   const config = yield* read
   const path = Option.getOrElse(file, () => process.env["EVENKEEL_CONFIG"])
   const running = Effect.gen(function*() {
@@ -55,7 +74,7 @@ export const run = Effect.fnUntraced(function*({ config: file, host, port }: Ser
     yield* Console.log(`Evenkeel listens at ${url}; base URL for clients: ${url}/v1`)
     if (operatorUrl !== url) yield* Console.log(`The operator's pages are at ${operatorUrl}`)
     return yield* Reload.watch(config, read, path)
-  })
+  }).pipe(Effect.onInterrupt(() => stopping))
   return yield* Effect.provide(
     running,
     Gateway.layer(config.gateway).pipe(Layer.provideMerge(layerDecoded(config)), Layer.provideMerge(exported))

@@ -167,9 +167,7 @@ class Edge {
       held += bytes
       return true
     }
-    this.underWay++
     response.once("close", () => {
-      this.underWay--
       this.held -= held
     })
     RequestBody.read(request, this.config.maxBody, hold, (body) => {
@@ -179,6 +177,10 @@ class Edge {
       if (body !== undefined && RequestBody.isTooComplex(body, headers["content-type"])) {
         return refuse(Refusals.tooComplex)
       }
+      // what is on its way yet takes nobody's place
+      if (this.underWay >= this.config.maxRequests) return refuse(Refusals.busy)
+      this.underWay++
+      response.once("close", () => this.underWay--)
       this.ask(request, response, target, tenant, body).catch((cause: unknown) => {
         this.fork(ApiRequest.logFailure(cause))
         Refusals.giveUp(response)

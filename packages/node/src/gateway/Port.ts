@@ -1,8 +1,8 @@
 /**
  * A port that the gateway listens on: what is open there, what is under way on each connection, and how they end.
  *
- * A connection counts as idle while nothing is answered on it, whether it sends slowly or not at all: so it may be closed
- * to make room for another client, and holds up nobody who wants to stop.
+ * What a client has not sent yet takes nobody's place: a connection that sends slowly, or not at all, may be closed to make
+ * room for another one. And one without a request holds up nobody who wants to stop.
  */
 import type { GatewayConfig } from "@evenkeel/core"
 import * as Data from "effect/Data"
@@ -49,6 +49,11 @@ interface Connection {
   readonly answers: Set<Http.ServerResponse>
   latest: Http.ServerResponse | undefined
 }
+
+const isIdle = ({ answers }: Connection): boolean => answers.size === 0
+
+const isReceiving = ({ answers, latest }: Connection): boolean =>
+  answers.size === 0 || (answers.size === 1 && latest?.req.complete === false)
 
 /** What is told of each request, once its headers are there. */
 export type Take = (request: Http.IncomingMessage, response: Http.ServerResponse, port: Port) => void
@@ -119,7 +124,9 @@ export class Port {
   }
 
   private connected(socket: Socket): void {
-    if (this.connections.size >= this.config().maxConnections && !this.makeRoom()) return refuse(socket, Refusals.busy)
+    if (this.connections.size >= this.config().maxConnections && !this.closeOne(isReceiving)) {
+      return refuse(socket, Refusals.busy)
+    }
     const answers = new Set<Http.ServerResponse>()
     this.connections.set(socket, { answers, latest: undefined })
     socket.once("close", () => {
@@ -129,10 +136,10 @@ export class Port {
     })
   }
 
-  /** Closes the connection that has been idle for the longest. */
-  private makeRoom(): boolean {
-    for (const [socket, { answers }] of this.connections) {
-      if (answers.size > 0) continue
+  /** Closes the connection that was used the longest ago of those that may be. */
+  private closeOne(may: (connection: Connection) => boolean): boolean {
+    for (const [socket, connection] of this.connections) {
+      if (!may(connection)) continue
       this.connections.delete(socket)
       socket.destroy()
       return true
@@ -181,9 +188,9 @@ export class Port {
       for (const { latest } of this.connections.values()) if (latest !== undefined) latest.shouldKeepAlive = false
       const closeIdle = setTimeout(() => {
         this.isClosing = true
-        while (this.makeRoom());
+        while (this.closeOne(isIdle));
       }, Math.min(LINGER, grace))
-      const closeAll = grace === Infinity ? undefined : setTimeout(() => {
+      const closeAll = setTimeout(() => {
         for (const socket of this.connections.keys()) socket.destroy()
       }, grace)
       // Node's own would break off answers that are still being written

@@ -33,26 +33,29 @@ export const unchangeable = (before: Config, after: Config): ReadonlyArray<strin
   ...listening.filter((key) => !Equal.equals(before.gateway[key], after.gateway[key])).map((key) => `gateway.${key}`)
 ]
 
-/** Reads the configuration again, and takes it over. Returns the one in use. */
+/**
+ * Reads the configuration again, and takes it over.
+ *
+ * @param began the one that it began with
+ */
 const reload = (
-  inUse: Config,
+  began: Config,
   read: Effect.Effect<Config, ConfigSourceError>
-): Effect.Effect<Config, never, Gateway | Deployments> =>
+): Effect.Effect<void, never, Gateway | Deployments> =>
   Effect.gen(function*() {
     const config = yield* read
     const { configure } = yield* Gateway
     yield* (yield* Deployments).replace(config)
     configure(config.gateway)
-    const rest = unchangeable(inUse, config)
+    const rest = unchangeable(began, config)
     yield* Effect.logInfo(
       rest.length === 0
         ? "The configuration was read again."
         : `The configuration was read again; ${rest.join(", ")} need a restart.`
     )
-    return { ...inUse, resources: config.resources, gateway: config.gateway }
   }).pipe(
     Effect.catch((error: ConfigSourceError | LoadBalancerError) =>
-      Effect.as(Effect.logError(`${error.message}\nThe configuration in use stays.`), inUse)
+      Effect.logError(`${error.message}\nThe configuration in use stays.`)
     )
   )
 
@@ -77,7 +80,6 @@ export const watch = (
   file: string | undefined
 ): Effect.Effect<never, never, Gateway | Deployments> =>
   Effect.suspend(() => {
-    let inUse = config
     let isAsked = false
     let stamp = file === undefined ? "" : stampOf(file)
     const ask = () => {
@@ -90,9 +92,7 @@ export const watch = (
       if (!isOther && !isAsked) return Effect.void
       isAsked = false
       stamp = now
-      return Effect.map(reload(inUse, read), (config) => {
-        inUse = config
-      })
+      return reload(config, read)
     })
     process.on("SIGHUP", ask)
     return Effect.forever(Effect.andThen(Effect.sleep(LOOK_EVERY), look)).pipe(
