@@ -6,10 +6,11 @@ import { cpSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { startTwo } from "../examples/support.ts"
+import { Folder, named } from "../otel/Tools.ts"
 import { gated } from "../support/Gated.ts"
 import { fast } from "../support/Served.ts"
 import { blocksOf, brokenLinks, configOf, namesIn, root, textOf } from "./Pages.ts"
-import { Folder, isThere, startGateway, unless } from "./Programs.ts"
+import { isThere, startGateway } from "./Programs.ts"
 
 const limit = { timeout: 60_000, concurrent: false }
 
@@ -169,7 +170,7 @@ describe("the unit of systemd", () => {
     assert.notMatch(unit, /^MemoryDenyWriteExecute=/m)
   })
 
-  it.skipIf(!hasSystemd)(unless("is one to systemd-analyze, and a safe one", hasSystemd, "systemd-analyze"), () => {
+  it.skipIf(!hasSystemd)(named("is one to systemd-analyze, and a safe one", hasSystemd, "systemd-analyze"), () => {
     using files = new Folder()
     // programs that are surely there, as they are looked for
     const file = files.write("evenkeel.service", unit.replace("/usr/bin/node", process.execPath))
@@ -275,7 +276,7 @@ describe("the manifests", limit, () => {
     assert.deepStrictEqual([generated.name, generated.files], [pod.volumes[0].configMap.name, ["evenkeel.yaml"]])
   })
 
-  it.skipIf(!hasKubectl)(unless("are put together by kustomize, and so is the overlay", hasKubectl, "kubectl"), () => {
+  it.skipIf(!hasKubectl)(named("are put together by kustomize, and so is the overlay", hasKubectl, "kubectl"), () => {
     using files = new Folder()
     cpSync(fileURLToPath(new URL(`${folder}kubernetes`, root)), join(files.path, "base"), { recursive: true })
     const overlay = blocksOf(readme).find(({ text }) => text.startsWith("# kustomization.yaml"))!.text
