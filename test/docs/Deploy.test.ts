@@ -6,8 +6,11 @@ import { cpSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { startTwo } from "../examples/support.ts"
+import { Folder, named } from "../otel/Tools.ts"
+import { gated } from "../support/Gated.ts"
+import { fast } from "../support/Served.ts"
 import { blocksOf, brokenLinks, configOf, namesIn, root, textOf } from "./Pages.ts"
-import { Folder, isThere, startGateway, unless } from "./Programs.ts"
+import { isThere, startGateway } from "./Programs.ts"
 
 const limit = { timeout: 60_000, concurrent: false }
 
@@ -167,7 +170,7 @@ describe("the unit of systemd", () => {
     assert.notMatch(unit, /^MemoryDenyWriteExecute=/m)
   })
 
-  it.skipIf(!hasSystemd)(unless("is one to systemd-analyze, and a safe one", hasSystemd, "systemd-analyze"), () => {
+  it.skipIf(!hasSystemd)(named("is one to systemd-analyze, and a safe one", hasSystemd, "systemd-analyze"), () => {
     using files = new Folder()
     // programs that are surely there, as they are looked for
     const file = files.write("evenkeel.service", unit.replace("/usr/bin/node", process.execPath))
@@ -210,6 +213,23 @@ describe("the manifests", limit, () => {
     assert.strictEqual(monitor.endpoints[0].port, service.spec.ports[0].name)
     assert.include(service.metadata.labels, monitor.selector.matchLabels)
     assert.strictEqual(service.spec.ports[0].targetPort, "operator")
+  })
+
+  it("keep serving one model while another is throttled everywhere, when /readyz says no", async () => {
+    const deployments = ["chat", "other"].map((name) => ({ name, latency: fast, reply: () => "Hello." }))
+    await using gateway = await gated([{ name: "east", deployments }], { failover: { maxWait: 0 } })
+    gateway.simulator.service("east").fault("other", { kind: "throttle", retryAfterMs: 60_000 })
+    const ask = (model: string) =>
+      fetch(`${gateway.url}/v1/chat/completions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ model, messages: [{ role: "user", content: "Say hello." }] })
+      })
+    assert.strictEqual((await ask("other")).status, 429)
+    const statusOf = async (path: string) => (await fetch(gateway.url + path)).status
+    assert.strictEqual(await statusOf("/readyz"), 503)
+    assert.strictEqual(await statusOf(container.readinessProbe.httpGet.path), 200)
+    assert.strictEqual((await ask("chat")).status, 200)
   })
 
   it("wait longer than the gateway takes to stop", () => {
@@ -256,7 +276,7 @@ describe("the manifests", limit, () => {
     assert.deepStrictEqual([generated.name, generated.files], [pod.volumes[0].configMap.name, ["evenkeel.yaml"]])
   })
 
-  it.skipIf(!hasKubectl)(unless("are put together by kustomize, and so is the overlay", hasKubectl, "kubectl"), () => {
+  it.skipIf(!hasKubectl)(named("are put together by kustomize, and so is the overlay", hasKubectl, "kubectl"), () => {
     using files = new Folder()
     cpSync(fileURLToPath(new URL(`${folder}kubernetes`, root)), join(files.path, "base"), { recursive: true })
     const overlay = blocksOf(readme).find(({ text }) => text.startsWith("# kustomization.yaml"))!.text

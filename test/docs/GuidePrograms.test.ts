@@ -4,8 +4,9 @@ import { spawn, spawnSync } from "node:child_process"
 import { chmodSync } from "node:fs"
 import { delimiter } from "node:path"
 import { evenkeelConfig, type Finished, run, startTwo, variables } from "../examples/support.ts"
+import { Folder, named } from "../otel/Tools.ts"
 import { blocksNamed, blocksOf, namesIn, textOf } from "./Pages.ts"
-import { Folder, isThere, startGateway, unless } from "./Programs.ts"
+import { isThere, startGateway } from "./Programs.ts"
 // oxlint-disable-next-line import/no-unassigned-import -- its tests are what is wanted of it
 import "../../examples/guides/greeter.test.ts"
 
@@ -134,7 +135,7 @@ describe("Python and curl", limit, () => {
       child.on("close", (code) => resolve({ code, out, errors }))
     })
 
-  it.skipIf(!hasCurl)(unless("asks by curl", hasCurl, "curl"), async () => {
+  it.skipIf(!hasCurl)(named("asks by curl", hasCurl, "curl"), async () => {
     await using started = await start()
     const text = blocksOf(page("python-and-curl.md")).find(({ language }) => language === "sh")!.text
     const { code, out } = await runText("sh", ["-ec"], text, started.gateway.url)
@@ -144,7 +145,7 @@ describe("Python and curl", limit, () => {
     assert.strictEqual(code, 0)
   })
 
-  it.skipIf(!hasCurl)(unless("shows what the index asks for", hasCurl, "curl"), async () => {
+  it.skipIf(!hasCurl)(named("shows what the index asks for", hasCurl, "curl"), async () => {
     await using started = await start()
     const text = blocksOf(page("README.md")).find(({ language }) => language === "sh")!.text
     const asked = text.replaceAll("curl -s", `curl -s -H "authorization: Bearer $OPERATOR_KEY"`)
@@ -153,7 +154,7 @@ describe("Python and curl", limit, () => {
     assert.strictEqual(code, 0)
   })
 
-  it.skipIf(!hasOpenAI)(unless("asks by the official client of Python", hasOpenAI, "openai for Python"), async () => {
+  it.skipIf(!hasOpenAI)(named("asks by the official client of Python", hasOpenAI, "openai for Python"), async () => {
     await using started = await start()
     const [text = ""] = blocksNamed(page("python-and-curl.md"), "python", "import os")
     const { code, errors, out } = await runText("python3", ["-c"], text, started.gateway.url)
@@ -161,7 +162,7 @@ describe("Python and curl", limit, () => {
     assert.deepStrictEqual([code, errors], [0, ""])
   })
 
-  it.skipIf(!hasOpenAI)(unless("asks as who moved over does", hasOpenAI, "openai for Python"), async () => {
+  it.skipIf(!hasOpenAI)(named("asks as who moved over does", hasOpenAI, "openai for Python"), async () => {
     await using started = await start()
     const [text = ""] = blocksNamed(page("from-openai-priority-loadbalancer.md"), "python", "# with Evenkeel")
     const { code, errors, out } = await runText("python3", ["-c"], text, started.gateway.url)
@@ -171,7 +172,7 @@ describe("Python and curl", limit, () => {
 })
 
 describe("what is of another system", () => {
-  it.skipIf(!hasPython)(unless("is Python where it says so", hasPython, "python3"), () => {
+  it.skipIf(!hasPython)(named("is Python where it says so", hasPython, "python3"), () => {
     for (const name of namesIn("docs/guides/", ".md")) {
       for (const { language, text } of blocksOf(page(name))) {
         if (language !== "python") continue

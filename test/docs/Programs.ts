@@ -2,9 +2,6 @@
  * Programs beside the tests of pages: the gateway as its users start it, and whatever else is on this machine.
  */
 import { spawn, spawnSync } from "node:child_process"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { root } from "./Pages.ts"
 
@@ -14,26 +11,6 @@ export const isThere = (program: string, args: ReadonlyArray<string>): boolean =
   const found = error === undefined && status === 0
   if (!found) console.warn(`SKIPPED: what needs \`${[program, ...args].join(" ")}\`, which cannot be run here`)
   return found
-}
-
-/** The name of a test, which says why it is skipped where it is. */
-export const unless = (name: string, isThere: boolean, what: string): string =>
-  isThere ? name : `${name} (skipped: no ${what} here)`
-
-/** A folder for files that a program reads, until it is disposed of. */
-export class Folder implements Disposable {
-  readonly path = mkdtempSync(join(tmpdir(), "evenkeel-docs-"))
-
-  /** Writes a file, and gives its path. */
-  write(name: string, text: string): string {
-    const file = join(this.path, name)
-    writeFileSync(file, text)
-    return file
-  }
-
-  [Symbol.dispose](): void {
-    rmSync(this.path, { recursive: true, force: true })
-  }
 }
 
 /** How a gateway ended, and all that it said. */
