@@ -104,6 +104,27 @@ describe("requests that wait because everything is throttled", () => {
     }).pipe(Effect.provide(lbs.layer))
   })
 
+  it.effect("are not held up by one that was told to wait for its own sake, and has its turn", () => {
+    const lbs = scripted(
+      [azure("east", { rpm: 6 })],
+      ({ body }) => String(body).includes("flex") ? throttled(40) : completion,
+      { failover: { maxWait: "2 minutes", attempts: 1 } }
+    )
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      const flex = { ...ask("flex"), service_tier: "flex" as const }
+      yield* settle(lb.chat(flex))
+      const asking: Array<Fiber.Fiber<unknown, unknown>> = []
+      for (const body of [ask("a"), ask("b"), flex, ask("c"), ask("d")]) {
+        asking.push(yield* Effect.forkChild(Effect.exit(lb.chat(body)), { startImmediately: true }))
+      }
+      yield* TestClock.adjust("36 seconds")
+      assert.deepStrictEqual(lbs.sends.map(({ body }) => nameOf(body)), ["flex", "a", "b", "c", "d"])
+      yield* Effect.forEach(asking, Fiber.interrupt)
+      assert.strictEqual(yield* waitingNow, 0)
+    }).pipe(Effect.provide(lbs.layer))
+  })
+
   it.effect("leave the line when they are interrupted, and hold nobody up", () => {
     const lbs = narrow(5)
     return Effect.gen(function*() {

@@ -34,6 +34,7 @@ export class Waiting {
     const isAside = isPinned || this.choice.standsAside(call)
     if (isAside && !this.choice.mustQueue(call)) {
       // nobody else waits for just this resource, or was told just this, so it holds nobody up
+      call.leaveLine(began)
       yield* this.state.pause(delay)
       return undefined
     }
