@@ -94,7 +94,7 @@ describe("the process", { concurrent: false, timeout: 90_000 }, () => {
     assert.strictEqual(await nowhere.ended, 1)
     assert.include(nowhere.output(), "this machine has no such address")
     await using open = run(["serve", "--host", "0.0.0.0"], { EVENKEEL_CONFIG: config({ port: 0 }) })
-    assert.strictEqual(await open.ended, 1)
+    assert.strictEqual(await open.ended, 2)
     assert.include(open.output(), "give keys, or listen on 127.0.0.1")
   })
 })
