@@ -1,7 +1,7 @@
 /**
  * What the page and `evenkeel top` are looked at with: a gateway over two models in five regions, under traffic.
  */
-import type { ConfigInput } from "@evenkeel/core"
+import { createHash } from "node:crypto"
 import OpenAI from "openai"
 import { gated } from "../support/Gated.ts"
 
@@ -37,8 +37,18 @@ const regions: Readonly<Record<string, string>> = {
   japan: "japaneast"
 }
 
+/** Who asks, and may look. */
+const holders = ["search", "support-chat"]
+export const operatorKey = "key-of-operator"
+
+const keyed = (name: string, more: object) => ({
+  name,
+  sha256: createHash("sha256").update(`key-of-${name}`).digest("hex"),
+  ...more
+})
+
 /** Starts it, with so many requests a second. */
-export const startScene = async (perSecond: number, config: Partial<ConfigInput> = {}) => {
+export const startScene = async (perSecond: number, port = 0) => {
   const gateway = await gated(
     [
       member("eastus", 160, 300_000, true),
@@ -47,7 +57,16 @@ export const startScene = async (perSecond: number, config: Partial<ConfigInput>
       member("france", 230, 160_000),
       member("japan", 280, 120_000)
     ],
-    config,
+    {
+      gateway: {
+        port,
+        keys: [
+          keyed("search", { tpm: 900_000, rpm: 3000 }),
+          keyed("support-chat", { tpm: 500_000 }),
+          keyed("operator", { operator: true })
+        ]
+      }
+    },
     undefined,
     (resource) => {
       const deployments = (resource.deployments ?? []).map((deployment) =>
@@ -67,12 +86,13 @@ export const startScene = async (perSecond: number, config: Partial<ConfigInput>
 const document = "A paragraph of a contract, to be read with care. ".repeat(120)
 
 /** Asks as callers do: two thirds streamed, half in sessions, and some of the smaller model. */
-export const startTraffic = (url: string, perSecond: number, apiKey = "any") => {
-  const client = new OpenAI({ apiKey, baseURL: `${url}/v1`, maxRetries: 0 })
+const startTraffic = (url: string, perSecond: number) => {
+  const clients = holders.map((name) => new OpenAI({ apiKey: `key-of-${name}`, baseURL: `${url}/v1`, maxRetries: 0 }))
   const running = new Set<Promise<unknown>>()
   let turn = 0
   const ask = async () => {
     const n = turn++
+    const client = clients[n % 3 === 0 ? 0 : 1]!
     const asked = {
       model: n % 4 === 0 ? "gpt-4o-mini" : "gpt-4o",
       messages: [

@@ -62,7 +62,7 @@ const askForKey = (why) => {
   sessionStorage.removeItem(KEY)
   complain(why)
   drawHealth("", "A key is asked for")
-  find("main").hidden = find("forget").hidden = true
+  for (const id of ["main", "forget", "pause"]) find(id).hidden = true
   find("ask").hidden = false
   find("key").focus()
 }
@@ -80,11 +80,14 @@ const poll = async () => {
     lastDecision = decisions[0]?.at ?? lastDecision
     complain("")
     find("ask").hidden = true
-    find("main").hidden = false
+    find("main").hidden = find("pause").hidden = false
     find("forget").hidden = key === ""
   } catch (error) {
     if (mine !== turn) return
     if (error instanceof Refused && error.isOfKey) return askForKey(key === "" ? "" : "This key is no operator's.")
+    // what was not refused may be a fault of this page
+    // oxlint-disable-next-line no-console -- whoever looks into it looks there
+    if (!(error instanceof Refused)) console.error(error)
     failures++
     const since = heardAt === 0 ? "" : ` since ${timeOf(heardAt)}`
     complain(
@@ -104,7 +107,7 @@ const tellAge = () => {
   const age = Date.now() - heardAt
   if (heardAt === 0) say(find("heard"), "")
   else if (isPaused) say(find("heard"), `paused at ${timeOf(heardAt)}`, "")
-  else if (age > OLD) say(find("heard"), `heard ${duration(age)} ago`, "warning")
+  else if (age > OLD || failures > 0) say(find("heard"), `heard ${duration(age)} ago`, "warning")
   else say(find("heard"), "live", "")
 }
 

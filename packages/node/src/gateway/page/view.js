@@ -19,10 +19,11 @@ export const timeOf = (at) => new Date(at).toLocaleTimeString([], { hourCycle: "
 /**
  * @param {number} used
  * @param {number | undefined} limit
+ * @param {string} [without] what is said where there is no limit
  * @returns {Shown}
  */
-const useOf = (used, limit) => {
-  if (limit === undefined) return { text: count(used), small: "no limit known" }
+const useOf = (used, limit, without = "no limit known") => {
+  if (limit === undefined) return { text: count(used), small: without }
   const share = limit === 0 ? 1 : used / limit
   return { text: percent(share), small: `${count(used)} of ${count(limit)}`, share }
 }
@@ -82,8 +83,8 @@ const columns = [
     by: ({ times }) => (times?.firstToken ?? times?.answer)?.p50 ?? 0,
     show: ({ times }) => {
       const shown = times?.firstToken ?? times?.answer
-      const of = times?.firstToken === undefined ? "whole, p95" : "p95"
-      return { text: millis(shown?.p50), small: shown === undefined ? "" : `${of} ${millis(shown.p95)}` }
+      const more = times?.firstToken === undefined ? "whole" : `p95 ${millis(shown?.p95)}`
+      return { text: millis(shown?.p50), small: shown === undefined ? "" : more }
     }
   },
   {
@@ -204,8 +205,8 @@ const modelColumns = [
 /** @type {ReadonlyArray<Column<TenantSnapshot>>} */
 const keyColumns = [
   { label: "Key", isName: true, show: ({ name }) => ({ text: name }) },
-  { label: "Tokens / min", kind: "use", show: ({ tokens: { limit, used } }) => useOf(used, limit) },
-  { label: "Requests / min", kind: "use", show: ({ requests: { limit, used } }) => useOf(used, limit) },
+  { label: "Tokens / min", kind: "use", show: ({ tokens: { limit, used } }) => useOf(used, limit, "no limit") },
+  { label: "Requests / min", kind: "use", show: ({ requests: { limit, used } }) => useOf(used, limit, "no limit") },
   { label: "Streams", kind: "number", show: ({ streams }) => ({ text: String(streams) }) }
 ]
 
@@ -281,14 +282,13 @@ export const drawHealth = (level, text) => {
 export const draw = (given) => {
   status = given
   const { fleet, gateway, retriesLeft, sessions } = given
-  const { connections, happenings, keys, requests, uptime } = gateway
+  const { happenings, keys, requests, uptime } = gateway
   const { level, text } = healthOf(given)
   drawHealth(level, text)
   const facts = [
     location.host,
     `up ${duration(uptime)}`,
     `${count(requests)} under way`,
-    `${count(connections)} connections`,
     `${count(sessions)} sessions`,
     `${count(Math.floor(retriesLeft))} retries left`
   ]
