@@ -9,7 +9,9 @@ export const deploymentNames = {
   /** A stream of 50 chunks, one every few milliseconds, as tokens come. */
   paced: "paced",
   /** The same stream at once: its first token in one packet, the rest in another. */
-  burst: "burst"
+  burst: "burst",
+  /** A stream of 64 chunks, one every 20 ms, of many at a time. */
+  steady: "steady"
 } as const
 
 export type DeploymentName = keyof typeof deploymentNames
@@ -99,10 +101,13 @@ const event = (choices: ReadonlyArray<unknown>, usage?: unknown): string => {
 
 const choiceOf = (delta: unknown, finish_reason: string | null) => ({ index: 0, delta, logprobs: null, finish_reason })
 
+/** Events of a stream of steady chunks. */
+export const STEADY_CHUNKS = 64
+
 /** Events of a stream; the last closes it, and is preceded by its usage where that was asked for. */
-export const streamEvents = (withUsage: boolean): ReadonlyArray<string> => [
+export const streamEvents = (withUsage: boolean, chunks = CHUNKS): ReadonlyArray<string> => [
   event([choiceOf({ role: "assistant", content: "", refusal: null }, null)]),
-  ...Array.from({ length: CHUNKS - 2 }, (_, i) => event([choiceOf({ content: ` word${i}` }, null)])),
+  ...Array.from({ length: chunks - 2 }, (_, i) => event([choiceOf({ content: ` word${i}` }, null)])),
   event([choiceOf({}, "stop")]),
   (withUsage ? event([], answerOf("").usage) : "") + "data: [DONE]\n\n"
 ]

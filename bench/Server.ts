@@ -4,10 +4,11 @@
  */
 import { createServer, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
-import { answerHeaders, answerText, deploymentNames, streamEvents } from "./Canned.ts"
+import { answerHeaders, answerText, deploymentNames, STEADY_CHUNKS, streamEvents } from "./Canned.ts"
 
-/** Milliseconds between two chunks of a paced stream. */
+/** Milliseconds between two chunks of a paced stream, and how many times as many of a steady one. */
 const PACE = 5
+const STEADY = 4
 
 const answer = Buffer.from(answerText)
 const wholeHeaders = { ...answerHeaders, "content-length": String(answer.length) }
@@ -16,16 +17,26 @@ const events = {
   plain: streamEvents(false).map((event) => Buffer.from(event)),
   withUsage: streamEvents(true).map((event) => Buffer.from(event))
 }
+const steady = {
+  plain: streamEvents(false, STEADY_CHUNKS).map((event) => Buffer.from(event)),
+  withUsage: streamEvents(true, STEADY_CHUNKS).map((event) => Buffer.from(event))
+}
 
 interface Paced {
   readonly response: ServerResponse
   readonly events: ReadonlyArray<Buffer>
   next: number
+  /** In which tick of how many the next one is written, so that streams that began apart stay apart. */
+  readonly phase: number
+  readonly every: number
 }
 
 const paced = new Set<Paced>()
+let tick = 0
 setInterval(() => {
+  tick++
   for (const stream of paced) {
+    if (tick % stream.every !== stream.phase) continue
     stream.response.write(stream.events[stream.next++])
     if (stream.next < stream.events.length) continue
     stream.response.end()
@@ -53,11 +64,18 @@ const server = createServer((request, response) => {
       response.end("{\"data\":[]}")
       return
     }
-    const sent = `${head} ${tail}`.includes("\"include_usage\":true") ? events.withUsage : events.plain
+    const isSteady = url.includes(`/${deploymentNames.steady}/`)
+    const kind = `${head} ${tail}`.includes("\"include_usage\":true") ? "withUsage" : "plain"
+    const sent = (isSteady ? steady : events)[kind]
     response.writeHead(200, streamHeaders)
     if (url.includes(`/${deploymentNames.paced}/`)) {
       response.write(sent[0])
-      paced.add({ response, events: sent, next: 1 })
+      paced.add({ response, events: sent, next: 1, phase: 0, every: 1 })
+      return
+    }
+    if (isSteady) {
+      response.write(sent[0])
+      paced.add({ response, events: sent, next: 1, phase: tick % STEADY, every: STEADY })
       return
     }
     response.write(Buffer.concat(sent.slice(0, 2)))

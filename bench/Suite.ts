@@ -6,6 +6,7 @@ import { fork } from "node:child_process"
 import { once } from "node:events"
 import { wholeAnswers } from "./Calls.ts"
 import { choices } from "./Choice.ts"
+import { gateway } from "./Gateway.ts"
 import { memory } from "./Memory.ts"
 import type { Section } from "./Report.ts"
 import { firstTokens, streams } from "./Streams.ts"
@@ -54,6 +55,13 @@ const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
   telemetryStreams: () => {
     const sizes = size({ rounds: 3, calls: 64, warmup: 192 }, { rounds: 9, calls: 256, warmup: 768 })
     return served((endpoint) => telemetry(endpoint, "burst", sizes))
+  },
+  gateway: () => {
+    const sizes = size(
+      { rounds: 3, calls: 2000, warmup: 4000, width: 512, streams: 2 },
+      { rounds: 7, calls: 6000, warmup: 15_000, width: 512, streams: 4 }
+    )
+    return served((endpoint) => gateway(endpoint, sizes))
   },
   stubbed1: () =>
     stubbed(1, size({ rounds: 3, calls: 1500, warmup: 4000 }, { rounds: 9, calls: 3000, warmup: 15_000 })),

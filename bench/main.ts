@@ -22,7 +22,8 @@ const suites = [
   "long",
   "telemetry",
   "telemetryStreams",
-  "memory"
+  "memory",
+  "gateway"
 ]
 
 const options = process.argv.slice(2).filter((option) => option !== "--")

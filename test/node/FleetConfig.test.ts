@@ -42,6 +42,9 @@ describe("the key `fleet`", () => {
       "fleet.auth: give either a password in `redis` or `auth`, not both"
     ])
     assert.include(mistakesOf({ redis: "redis://host", auth: "entra" }).join(), "rediss://")
+    assert.deepStrictEqual(mistakesOf({ redis: "rediss://host", auth: "key" }), [
+      "fleet.auth: expected \"entra\", found a text"
+    ])
     assert.include(mistakesOf({}).join(), "give the URL")
     assert.include(mistakesOf({ redis: "redis://host", prefix: "a{b}" }).join(), "braces")
     assert.include(mistakesOf({ redis: "redis://host", url: 1 }).join(), "unknown key")

@@ -34,6 +34,13 @@ describe("the options beside a configuration", () => {
     assert.match(issues["options.instrumentation"]!, /^expected a layer, such as `OtlpLive.* found an object$/)
   })
 
+  it("have the class of the official client, and not its module or an instance", () => {
+    for (const openai of [{ OpenAI: Array }, Array, () => {}]) {
+      const issues = issuesOf(() => createLoadBalancer(right, { openai } as never))
+      assert.match(issues["options.openai"]!, /^expected the class `OpenAI` of the package openai, found/)
+    }
+  })
+
   it("are an object", () => {
     assert.match(issuesOf(() => createLoadBalancer(right, "fast" as never))["options"]!, /^expected an object, found/)
   })

@@ -1,6 +1,7 @@
 import { EventHub } from "#core/EventHub"
 import { startSimulator } from "#node/simulator/SimulatorServer"
 import { assert, describe, it } from "@effect/vitest"
+import type { CheckResult } from "@evenkeel/core"
 import { type BalancerWarning, createLoadBalancer } from "@evenkeel/node"
 import { once } from "node:events"
 import { createServer } from "node:http"
@@ -105,6 +106,8 @@ describe("a fleet of which a part is wrong", () => {
   }
 })
 
+const stateOf = ({ limits, model, state }: CheckResult) => ({ limits, model, state })
+
 describe("lb.check()", () => {
   it("looks at every resource, busy ones too, and says what is wrong and what to do", async () => {
     await using served = await serve([resource("east"), resource("west")], {}, { warnings: false })
@@ -146,6 +149,51 @@ describe("lb.check()", () => {
     assert.match(results[1]!.cure!, /`name`/)
     // and what is known is told without asking
     assert.strictEqual((await served.lb.check()).results[1]!.problem, "missing")
+  })
+
+  it("tells what state each is in, what its headers told of its limits, and how long it took", async () => {
+    await using served = await serve(
+      [
+        resource("east", { tpm: 30_000, rpm: 180 }),
+        resource("west", { tpm: 30_000 }),
+        resource("gone")
+      ],
+      {},
+      { warnings: false }
+    )
+    served.service("west").fault("gpt", { kind: "throttle", retryAfterMs: 20_000 })
+    await served.simulator.down("gone")
+    const none = { tokens: undefined, requests: undefined }
+    const free = await served.lb.check()
+    assert.deepStrictEqual(free.results.slice(0, 2).map(stateOf), [
+      { limits: none, model: undefined, state: "ok" },
+      { limits: none, model: "gpt-4o", state: "not asked" }
+    ])
+    assert.isUndefined(free.results[1]!.duration)
+    const { results } = await served.lb.check({ completion: true })
+    assert.deepStrictEqual(results.map(stateOf), [
+      { limits: none, model: undefined, state: "ok" },
+      { limits: { tokens: 30_000, requests: 180 }, model: "gpt-4o", state: "ok" },
+      { limits: none, model: undefined, state: "ok" },
+      { limits: none, model: "gpt-4o", state: "throttled" },
+      { limits: none, model: undefined, state: "failed" },
+      { limits: none, model: "gpt-4o", state: "failed" }
+    ])
+    assert.isAbove(results[1]!.duration!, 0)
+    assert.isUndefined(results[5]!.duration, "whose resource cannot be reached is not asked")
+  })
+
+  it("asks a `*` for no model of others", async () => {
+    await using served = await serve([resource("east"), resource("any", { name: "o3", model: "o3" })], {
+      each: (given) => given.name === "any" ? { ...given, provider: "compatible", deployments: [{ name: "*" }] } : given
+    }, { warnings: false })
+    const { results } = await served.lb.check({ completion: true })
+    assert.deepStrictEqual(results.map(({ name, state }) => `${name} ${state}`), [
+      "east ok",
+      "east/gpt ok",
+      "any ok",
+      "any/* not asked"
+    ])
   })
 
   it("takes no option that there is not", async () => {

@@ -1,8 +1,8 @@
+import * as Yaml from "#core/config/Yaml"
 import { counted } from "#core/telemetry/Names"
 import { alerts, prometheusRules } from "#otel/Alerts"
 import { panelIds } from "#otel/Dashboard"
 import { any, literal, series } from "#otel/PromQl"
-import * as Yaml from "#otel/Yaml"
 import { assert, describe, it } from "@effect/vitest"
 import { parse } from "effect/encoding/Yaml"
 

@@ -1,7 +1,7 @@
 /**
  * What docs/observability.md must say: its queries, and its tables of alerts and instruments.
  */
-import { attributes, counted, genAi, genAiNext, type Instrument, observed } from "#core/telemetry/Names"
+import { attributes, counted, gateway, genAi, genAiNext, type Instrument, observed } from "#core/telemetry/Names"
 import { alerts } from "#otel/Alerts"
 
 /** A table as dprint leaves it: columns as wide as their widest cell. */
@@ -36,6 +36,8 @@ export const sections = (): Readonly<Record<string, string>> => ({
     instrumentTable(counted),
     "### State, as it is when someone looks",
     instrumentTable(observed),
+    "### The gateway",
+    instrumentTable(gateway),
     "### GenAI conventions 1.41.1",
     instrumentTable(genAi),
     "### GenAI conventions that will follow, with `genAi: \"latest\"` instead of those",

@@ -1,7 +1,7 @@
 /**
  * A program of its own, in a process of its own: for what an environment variable does, and for how a process ends.
  */
-import { spawn } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 
 export interface Ended {
@@ -12,25 +12,69 @@ export interface Ended {
   readonly stderr: string
 }
 
-/** Runs a program of `test/support/children` to its end, for at most 15 seconds. */
+/** How long a program may run: what takes longer hangs, on a busy machine too. */
+const MOST_MILLIS = 25_000
+
+/** A program that runs, until it is killed for it takes too long. */
+export interface Running {
+  readonly child: ChildProcess
+  readonly ended: Promise<Ended>
+  /** What it has printed, once that matches. */
+  readonly said: (pattern: RegExp) => Promise<string>
+}
+
+/** Runs a program of `test/support/children` to its end. */
 export const runChild = (
   name: string,
   args: ReadonlyArray<string>,
   environment: Readonly<Record<string, string>> = {}
-): Promise<Ended> =>
-  new Promise((resolve, reject) => {
-    const program = fileURLToPath(new URL(`./children/${name}.ts`, import.meta.url))
-    const child = spawn(process.execPath, [program, ...args], {
-      // nothing of the developer's own environment
-      env: { PATH: process.env["PATH"] ?? "", ...environment },
-      stdio: ["ignore", "pipe", "pipe"],
-      timeout: 15_000,
-      killSignal: "SIGKILL"
-    })
-    let stdout = ""
-    let stderr = ""
-    child.stdout.setEncoding("utf8").on("data", (text: string) => stdout += text)
-    child.stderr.setEncoding("utf8").on("data", (text: string) => stderr += text)
+): Promise<Ended> => start([pathOf(`./children/${name}.ts`), ...args], environment).ended
+
+const command = "../../packages/node/src/bin.ts"
+
+/** Starts the command `evenkeel`. */
+export const startEvenkeel = (
+  args: ReadonlyArray<string>,
+  environment: Readonly<Record<string, string>> = {},
+  cwd?: string
+): Running => start([pathOf(command), ...args], environment, cwd)
+
+/** Runs the command `evenkeel` to its end. */
+export const runEvenkeel = (
+  args: ReadonlyArray<string>,
+  environment: Readonly<Record<string, string>> = {},
+  cwd?: string
+): Promise<Ended> => startEvenkeel(args, environment, cwd).ended
+
+const pathOf = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
+
+const start = (
+  args: ReadonlyArray<string>,
+  environment: Readonly<Record<string, string>>,
+  cwd?: string
+): Running => {
+  const child = spawn(process.execPath, args, {
+    cwd,
+    // nothing of the developer's own environment
+    env: { PATH: process.env["PATH"] ?? "", ...environment },
+    stdio: ["ignore", "pipe", "pipe"],
+    timeout: MOST_MILLIS,
+    killSignal: "SIGKILL"
+  })
+  let stdout = ""
+  let stderr = ""
+  child.stdout.setEncoding("utf8").on("data", (text: string) => stdout += text)
+  child.stderr.setEncoding("utf8").on("data", (text: string) => stderr += text)
+  const ended = new Promise<Ended>((resolve, reject) => {
     child.on("error", reject)
     child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }))
   })
+  const said = (pattern: RegExp) =>
+    new Promise<string>((resolve, reject) => {
+      const look = () => pattern.test(stdout) && resolve(stdout)
+      child.stdout.on("data", look)
+      child.on("close", () => reject(new Error(`It never said ${pattern}: ${stdout}${stderr}`)))
+      look()
+    })
+  return { child, ended, said }
+}

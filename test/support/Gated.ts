@@ -4,16 +4,20 @@
 import { Gateway } from "#node/gateway/Gateway"
 import { layerDecoded } from "#node/LoadBalancerLive"
 import { type SimulatorOptions, startSimulator } from "#node/simulator/SimulatorServer"
-import { type ConfigInput, decodeConfig } from "@evenkeel/core"
+import { type ConfigInput, decodeConfig, Deployments, LoadBalancer } from "@evenkeel/core"
 import { Context, Effect, Exit, Layer, Result, Scope } from "effect"
 import { connect, type Socket } from "node:net"
 
 export type Gated = Awaited<ReturnType<typeof gated>>
 
-/** Starts both; resources need no more than their deployments. */
+/** Starts both; resources need no more than their deployments. `each` adds to how the gateway is told of them. */
 export const gated = async (
-  resources: ReadonlyArray<Omit<SimulatorOptions["resources"][number], "apiKey"> & { readonly apiKey?: string }>,
-  config: Partial<ConfigInput> = {}
+  resources: ReadonlyArray<
+    Omit<SimulatorOptions["resources"][number], "apiKey"> & { readonly apiKey?: string | undefined }
+  >,
+  config: Partial<ConfigInput> = {},
+  apiVersion?: string,
+  each = (resource: ConfigInput["resources"][number]) => resource
 ) => {
   const simulator = await startSimulator({
     resources: resources.map((resource) => ({
@@ -22,7 +26,7 @@ export const gated = async (
     })) as SimulatorOptions["resources"]
   })
   const input: ConfigInput = {
-    resources: simulator.resources.map((resource) => resource.config()),
+    resources: simulator.resources.map((resource) => each(resource.config(apiVersion))),
     ...config,
     gateway: { port: 0, ...config.gateway }
   }
@@ -38,6 +42,8 @@ export const gated = async (
     gateway,
     context,
     settings,
+    events: Context.get(context, Deployments).events,
+    snapshot: () => Effect.runSync(Context.get(context, LoadBalancer).snapshot),
     url: gateway.url,
     port: Number(new URL(gateway.url).port),
     close,

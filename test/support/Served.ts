@@ -84,9 +84,13 @@ export const inFlight = (lb: LoadBalancerClient): number =>
 
 export const pause = (millis: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, millis))
 
-/** Waits for something that a socket brings about, for at most three seconds. */
-export const eventually = async (holds: () => boolean, what = "It did not come about"): Promise<void> => {
-  const end = performance.now() + 3_000
+/** Waits for something that a socket brings about, for at most three seconds unless it is said. */
+export const eventually = async (
+  holds: () => boolean,
+  what = "It did not come about",
+  within = 3_000
+): Promise<void> => {
+  const end = performance.now() + within
   // oxlint-disable-next-line no-await-in-loop -- it is polled
   while (!holds() && performance.now() < end) await pause(5)
   assert.isTrue(holds(), what)

@@ -8,9 +8,13 @@ export { reasonWord } from "./attempt/ReasonWord.ts"
 export type { Batch, StreamEvent } from "./attempt/SseReader.ts"
 export { headersOf } from "./BalancedHttpClient.ts"
 export type { FleetConfig } from "./config/Config.ts"
-export { formatPath, looksSecret, type Path, type Reference } from "./config/ConfigErrors.ts"
+export { formatPath, looksSecret, type Path, type Reference, suggest } from "./config/ConfigErrors.ts"
+export { collect, type Fields, listAt, type Report, uniqueNames } from "./config/ConfigRules.ts"
+export * as ConfigValues from "./config/ConfigValues.ts"
+export { decodeBy, type DecodeOptions } from "./config/Decode.ts"
 export { isLoopback } from "./config/Endpoint.ts"
 export { aLayer, decodeBeside, issuesOf, layerRules } from "./config/OptionIssues.ts"
+export * as Yaml from "./config/Yaml.ts"
 export { Quota, type Reservation } from "./deployment/Quota.ts"
 export { invalidConfig } from "./Errors.ts"
 export type { EventHub } from "./EventHub.ts"
@@ -19,9 +23,11 @@ export { bytesOf, operationOf } from "./http/HttpRequest.ts"
 export * as InboundBody from "./http/InboundBody.ts"
 export * as InboundRequest from "./http/InboundRequest.ts"
 export * as LlmRequest from "./request/LlmRequest.ts"
+export { Meter } from "./telemetry/Meter.ts"
 export {
   type Attribute,
   counted,
+  gateway as gatewayInstruments,
   genAi,
   genAiNext,
   type Instrument,

@@ -7,7 +7,7 @@
  */
 import { InboundRequest, LlmRequest, operationOf } from "@evenkeel/core/internal"
 import { types } from "node:util"
-import OpenAI, { type ClientOptions } from "openai"
+import OpenAI, { type ClientOptions, OpenAIError } from "openai"
 import { type BalancedInit, type ClientFacts, factsKey, sessionKey, timeoutKey } from "./BalancedFetch.ts"
 import { eventStreams } from "./EventStreams.ts"
 
@@ -41,58 +41,64 @@ interface BalancedOptions extends ClientOptions {
   readonly [deadlineKey]: (model: string | undefined) => number
 }
 
-class BalancedOpenAI extends OpenAI {
-  readonly #deadlineOf: (model: string | undefined) => number
+/** A client's class, with what the balancer has to know read before a request is serialised. */
+const balanced = (Client: typeof OpenAI): new(options: BalancedOptions) => OpenAI => {
+  // of another copy of the client, whose streams throw errors of its own, we know no stream's class
+  const readsEvents = Client.OpenAIError === OpenAIError
+  return class BalancedOpenAI extends Client {
+    readonly #deadlineOf: (model: string | undefined) => number
 
-  constructor(options: BalancedOptions) {
-    super(options)
-    // without what OPENAI_CUSTOM_HEADERS adds: meant for another client, it would be sent to every resource
-    if (options.defaultHeaders === undefined) delete this._options.defaultHeaders
-    else this._options.defaultHeaders = options.defaultHeaders
-    this.#deadlineOf = options[deadlineKey]
-  }
-
-  protected override async prepareOptions(input: FinalRequestOptions): Promise<void> {
-    const options = input as unknown as Prepared
-    options.maxRetries = 0
-    const given = options.fetchOptions ?? {}
-    const own = options.timeout ?? (this.timeout === NO_TIMEOUT ? undefined : this.timeout)
-    // the next page copies the client's timer too
-    const timeout = timeoutKey in given ? given[timeoutKey] : own
-    // the next page of a list copies its options, and a caller may send its own again with another body
-    const facts = given[factsKey]?.body === options.body
-      ? given[factsKey]
-      : takeFacts(options, this._options.defaultQuery)
-    // one that is no number is the balancer's to understand, or to refuse
-    const timer = (timeout ?? this.#deadlineOf(facts?.facts.model)) + TIMER_MARGIN
-    options.timeout = timer < NO_TIMEOUT ? timer : NO_TIMEOUT
-    options.fetchOptions = facts === undefined
-      ? { ...given, [timeoutKey]: timeout }
-      : { ...given, [timeoutKey]: timeout, [factsKey]: facts }
-    // hidden from the client's log, which prints the options; a caller may have its own
-    if (facts?.facts.stream === true && !("__streamClass" in options)) {
-      Object.defineProperty(options, "__streamClass", { value: eventStreams })
+    constructor(options: BalancedOptions) {
+      super(options)
+      // without what OPENAI_CUSTOM_HEADERS adds: meant for another client, it would be sent to every resource
+      if (options.defaultHeaders === undefined) delete this._options.defaultHeaders
+      else this._options.defaultHeaders = options.defaultHeaders
+      this.#deadlineOf = options[deadlineKey]
     }
-  }
 
-  /**
-   * A request whose facts are known and whose body is written needs nothing more of the client: its credential and its
-   * telemetry headers never cross the border, and to build and check a dozen of them costs as much as a whole attempt.
-   */
-  override async buildRequest(input: FinalRequestOptions, more?: { readonly retryCount?: number }): Promise<Built> {
-    const options = input as unknown as Prepared
-    const isPlain = typeof options.body === "string" && options.fetchOptions?.[factsKey] !== undefined
-      && isOnlyContentType(options.headers) && options.query === undefined && this._options.defaultHeaders === undefined
-      && this._options.defaultQuery === undefined && this.fetchOptions === undefined
-    if (!isPlain) return super.buildRequest(input, more)
-    const request = {
-      method: options.method,
-      headers: options.headers,
-      body: options.body,
-      ...(options.signal === undefined || options.signal === null ? {} : { signal: options.signal }),
-      ...options.fetchOptions
+    protected override async prepareOptions(input: FinalRequestOptions): Promise<void> {
+      const options = input as unknown as Prepared
+      options.maxRetries = 0
+      const given = options.fetchOptions ?? {}
+      const own = options.timeout ?? (this.timeout === NO_TIMEOUT ? undefined : this.timeout)
+      // the next page copies the client's timer too
+      const timeout = timeoutKey in given ? given[timeoutKey] : own
+      // the next page of a list copies its options, and a caller may send its own again with another body
+      const facts = given[factsKey]?.body === options.body
+        ? given[factsKey]
+        : takeFacts(options, this._options.defaultQuery)
+      // one that is no number is the balancer's to understand, or to refuse
+      const timer = (timeout ?? this.#deadlineOf(facts?.facts.model)) + TIMER_MARGIN
+      options.timeout = timer < NO_TIMEOUT ? timer : NO_TIMEOUT
+      options.fetchOptions = facts === undefined
+        ? { ...given, [timeoutKey]: timeout }
+        : { ...given, [timeoutKey]: timeout, [factsKey]: facts }
+      // hidden from the client's log, which prints the options; a caller may have its own
+      if (readsEvents && facts?.facts.stream === true && !("__streamClass" in options)) {
+        Object.defineProperty(options, "__streamClass", { value: eventStreams })
+      }
     }
-    return { req: request as unknown as Built["req"], url: this.baseURL + options.path, timeout: options.timeout! }
+
+    /**
+     * A request whose facts are known and whose body is written needs nothing more of the client: its credential and its
+     * telemetry headers never cross the border, and to build and check a dozen of them costs as much as a whole attempt.
+     */
+    override async buildRequest(input: FinalRequestOptions, more?: { readonly retryCount?: number }): Promise<Built> {
+      const options = input as unknown as Prepared
+      const isPlain = typeof options.body === "string" && options.fetchOptions?.[factsKey] !== undefined
+        && isOnlyContentType(options.headers) && options.query === undefined
+        && this._options.defaultHeaders === undefined && this._options.defaultQuery === undefined
+        && this.fetchOptions === undefined
+      if (!isPlain) return super.buildRequest(input, more)
+      const request = {
+        method: options.method,
+        headers: options.headers,
+        body: options.body,
+        ...(options.signal === undefined || options.signal === null ? {} : { signal: options.signal }),
+        ...options.fetchOptions
+      }
+      return { req: request as unknown as Built["req"], url: this.baseURL + options.path, timeout: options.timeout! }
+    }
   }
 }
 
@@ -163,12 +169,20 @@ const isPlain = (value: unknown, depth: number): boolean => {
   return !types.isProxy(value) && value.every((inner) => isPlain(inner, depth + 1))
 }
 
+/** A class of the official client, whichever copy or version of it. */
+export type OpenAIClass<Client> = new(options: never) => Client
+
 /**
  * Makes the client.
  *
  * @param deadlineOf the total deadline of a model's requests, in milliseconds; the longest where the model is not known
+ * @param Client the caller's own class of it
  */
-export const make = (fetch: typeof globalThis.fetch, deadlineOf: (model: string | undefined) => number): OpenAI => {
+export const make = (
+  fetch: typeof globalThis.fetch,
+  deadlineOf: (model: string | undefined) => number,
+  Client: OpenAIClass<OpenAI> | undefined
+): OpenAI => {
   const options: BalancedOptions = {
     baseURL: InboundRequest.ownBase,
     // never sent: each attempt is authenticated with its resource's own credential
@@ -181,7 +195,7 @@ export const make = (fetch: typeof globalThis.fetch, deadlineOf: (model: string 
     fetch,
     [deadlineKey]: deadlineOf
   }
-  return new BalancedOpenAI(options)
+  return new (balanced((Client ?? OpenAI) as typeof OpenAI))(options)
 }
 
 /** Methods through which every resource of the client sends. The last argument is the options. */

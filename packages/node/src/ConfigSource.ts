@@ -9,10 +9,11 @@
  * show what is in them.
  */
 import { type Config, type ConfigInput, type ConfigIssue, decodeConfig } from "@evenkeel/core"
-import type { Reference } from "@evenkeel/core/internal"
+import type { DecodeOptions, Reference } from "@evenkeel/core/internal"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as Runtime from "effect/Runtime"
 import { readFileSync, statSync } from "node:fs"
 import * as ConfigText from "./config/ConfigText.ts"
 
@@ -33,13 +34,20 @@ export class ConfigSourceError extends Data.TaggedError("ConfigSourceError")<{
   readonly source: string
   readonly issues: ReadonlyArray<ConfigIssue>
 }> {
+  /** What a program that is started with it ends with. */
+  override get [Runtime.errorExitCode](): number {
+    return 2
+  }
+
   override get message(): string {
     const lines = this.issues.map(({ message, path }) => `  - ${path === "" ? message : `${path}: ${message}`}`)
     return `The configuration from ${this.source} is not valid:\n${lines.join("\n")}`
   }
 }
 
-type Loaded = Result.Result<Config, ConfigSourceError>
+type Loaded<A = Config> = Result.Result<A, ConfigSourceError>
+
+type Decode<A> = (input: unknown, options: DecodeOptions) => Result.Result<A, ReadonlyArray<ConfigIssue>>
 
 /**
  * Reads the configuration from the given variables, at once.
@@ -76,7 +84,20 @@ export const loadFrom = (environment: Environment): Effect.Effect<Config, Config
  */
 export const load: Effect.Effect<Config, ConfigSourceError> = Effect.suspend(() => loadFrom(process.env))
 
-const failed = (source: string, ...issues: ReadonlyArray<ConfigIssue>): Loaded =>
+/**
+ * Reads a YAML or JSON file, at once.
+ *
+ * @param decode what it is a file of, such as `decodeConfig`
+ * @category constructors
+ */
+export const readFile = <A>(path: string, environment: Environment, decode: Decode<A>): Loaded<A> => {
+  const text = textOf(path)
+  return "problem" in text
+    ? failed(path, { path: "", message: `${text.problem}, seen from ${process.cwd()}` })
+    : fromText(text.content, path, environment, decode)
+}
+
+const failed = (source: string, ...issues: ReadonlyArray<ConfigIssue>): Result.Result<never, ConfigSourceError> =>
   Result.fail(new ConfigSourceError({ source, issues }))
 
 // -----------------------------------------------------------------------------
@@ -85,34 +106,43 @@ const failed = (source: string, ...issues: ReadonlyArray<ConfigIssue>): Loaded =
 
 const fromVariable = (value: string, environment: Environment): Loaded => {
   const source = "EVENKEEL_CONFIG"
-  if (/[\n\r]/.test(value.trim()) || value.trimStart().startsWith("{")) return fromText(value, source, environment)
+  if (/[\n\r]/.test(value.trim()) || value.trimStart().startsWith("{")) {
+    return fromText(value, source, environment, decodeConfig)
+  }
 
   const path = value.trim()
   const isNamed = /^[^\s:]+\.(?:ya?ml|json)$/i.test(path.replace(/^[A-Za-z]:(?=[\\/])/, ""))
-  let problem = "no such file exists"
-  try {
-    if (statSync(path).isFile()) return fromText(readFileSync(path, "utf8"), path, environment)
-    problem = "it is not a file"
-  } catch (cause) {
-    const code = cause instanceof Error && "code" in cause ? String(cause.code) : ""
-    if (code !== "ENOENT" && code !== "ENOTDIR") problem = `the file cannot be read${code === "" ? "" : ` (${code})`}`
-    else if (/:\s/.test(path)) return fromText(value, source, environment)
-  }
+  const file = textOf(path)
+  if ("content" in file) return fromText(file.content, path, environment, decodeConfig)
+  if (file.isAbsent === true && /:\s/.test(path)) return fromText(value, source, environment, decodeConfig)
   const name = isNamed
     ? `the file ${JSON.stringify(path)}`
     : "a file, as its value has one line and does not begin with `{`"
   return failed(source, {
     path: "",
-    message: `was taken as the name of ${name}: ${problem}, seen from ${process.cwd()}; ` +
+    message: `was taken as the name of ${name}: ${file.problem}, seen from ${process.cwd()}; ` +
       "give the path of a YAML or JSON file, or the text of one"
   })
 }
 
-const fromText = (text: string, source: string, environment: Environment): Loaded => {
+/** The text of a file, or why there is none. */
+const textOf = (
+  path: string
+): { readonly content: string } | { readonly problem: string; readonly isAbsent?: boolean } => {
+  try {
+    return statSync(path).isFile() ? { content: readFileSync(path, "utf8") } : { problem: "it is not a file" }
+  } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? String(cause.code) : ""
+    if (code === "ENOENT" || code === "ENOTDIR") return { problem: "no such file exists", isAbsent: true }
+    return { problem: `the file cannot be read${code === "" ? "" : ` (${code})`}` }
+  }
+}
+
+const fromText = <A>(text: string, source: string, environment: Environment, decode: Decode<A>): Loaded<A> => {
   const parsed = ConfigText.parse(text)
   if (Result.isFailure(parsed)) return failed(source, { path: "", message: parsed.failure })
   const { input, issues: missing, references } = ConfigText.resolve(parsed.success, environment)
-  const decoded = decodeConfig(input, { references })
+  const decoded = decode(input, { references })
   if (Result.isSuccess(decoded) && missing.length === 0) return Result.succeed(decoded.success)
   // a value that could not be filled in has been reported already
   const reported = new Set(missing.map(({ path }) => path))
@@ -149,7 +179,7 @@ const fromAzureVariables = (environment: Environment): Loaded => {
   const list = required("AZURE_OPENAI_DEPLOYMENTS", "list the deployments as name or name=model, separated by commas")
   const apiKey = optional("AZURE_OPENAI_API_KEY", "give the resource's key, or unset it to use Entra ID")
   const apiVersion = optional("AZURE_OPENAI_API_VERSION", "give a date such as 2024-10-21, or unset it for the v1 API")
-  const deployments = list === undefined ? [] : readDeployments(list, issues)
+  const deployments = list === undefined ? [] : readDeployments(list, "AZURE_OPENAI_DEPLOYMENTS", issues)
   const unread = Object.keys(environment).filter((name) => name.startsWith("AZURE_OPENAI_") && !understood.has(name))
   const key = unread.find((name) => name.includes("KEY"))
   // without a key Entra ID would be used, which is not what this says
@@ -182,13 +212,18 @@ const fromAzureVariables = (environment: Environment): Loaded => {
     : failed("the environment", ...issues)
 }
 
-/** Reads `name[=model],…`. */
-const readDeployments = (
+/**
+ * Reads `name[=model],…`.
+ *
+ * @param path what mistakes are said to be in
+ */
+export const readDeployments = (
   list: string,
+  path: string,
   issues: Array<ConfigIssue>
 ): ReadonlyArray<{ readonly name: string; readonly model?: string }> => {
   const seen = new Set<string>()
-  const add = (message: string) => issues.push({ path: "AZURE_OPENAI_DEPLOYMENTS", message })
+  const add = (message: string) => issues.push({ path, message })
   const out = list.split(",").flatMap((entry, index) => {
     if (entry.trim() === "") return []
     const [name = "", model, ...rest] = entry.split("=").map((part) => part.trim())

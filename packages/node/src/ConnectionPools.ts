@@ -4,8 +4,8 @@
  * A pool is retired when its resource is removed or reached in another way, and when one of its connections turned out to
  * have ended unseen, as the others most likely have too: it serves what it was given, and what comes next gets another.
  */
-// oxlint-disable-next-line import/no-unassigned-import -- an old Node hears of itself before undici breaks on it
-import "./Runtime.ts"
+// oxlint-disable-next-line import/no-unassigned-import -- before undici: in a bundle it needs a `require`
+import "#require"
 
 import type { TransportRequest } from "@evenkeel/core"
 import { type Connection, isLoopback, type TlsOptions } from "@evenkeel/core/internal"

@@ -2,12 +2,19 @@
  * Tokens of Microsoft Entra ID, from `@azure/identity`: an optional peer that is loaded when the first token is asked
  * for, and not before.
  */
-import type * as AzureIdentity from "@azure/identity"
 import { EntraTokens, type TokenProvider } from "@evenkeel/core"
 import * as Layer from "effect/Layer"
 
-/** What is used of `@azure/identity`. */
-export type Identity = Pick<typeof AzureIdentity, "DefaultAzureCredential" | "getBearerTokenProvider">
+/** What is used of `@azure/identity`. Its own types are there only where it is installed. */
+export interface Identity {
+  readonly DefaultAzureCredential: new() => Credential
+  getBearerTokenProvider(credential: Credential, scope: string): () => Promise<string>
+}
+
+/** Its `TokenCredential`. */
+export interface Credential {
+  getToken(scopes: string | Array<string>): Promise<{ token: string; expiresOnTimestamp: number } | null>
+}
 
 const load = async (): Promise<Identity> => {
   try {
@@ -26,7 +33,7 @@ const RENEWED_LATELY = 10_000
  */
 export const makeTokens = (identity: () => Promise<Identity> = load): (scope: string) => TokenProvider => {
   const providers = new Map<string, TokenProvider>()
-  let credential: InstanceType<Identity["DefaultAzureCredential"]> | undefined
+  let credential: Credential | undefined
   const make = (scope: string): TokenProvider => {
     let made: Promise<() => Promise<string>> | undefined
     let renewedAt = -Infinity

@@ -122,7 +122,7 @@ for i, quota in ipairs(said.quotas) do
   local count = c + c0
   local mean = (n + n0) / math.max(1, count)
   local share = 0
-  if count >= 8 then share = mean + 0.2 * (math.max(x, x0) - mean) end
+  if count >= 8 then share = mean + 0.4 * (math.max(x, x0) - mean) end
   heard[i] = {
     record = id, sums = sums, share = share, told = { tokens = toldTokens, requests = toldRequests },
     granted = { tokens = 0, requests = 0 },

@@ -153,6 +153,15 @@ interface Openable {
 const sent = (send: () => Promise<unknown>): Effect.Effect<unknown, FleetError> =>
   Effect.tryPromise({ try: send, catch: (cause) => new FleetError({ message: wordsOf(cause) }) })
 
+const load = async () => {
+  // in a `try`, so that bundlers take it for optional
+  try {
+    return await import("redis")
+  } catch (cause) {
+    throw new Error("redis cannot be loaded", { cause })
+  }
+}
+
 const connect = (
   { auth, cluster, redis }: FleetConfig,
   tokens: (scope: string) => TokenProvider,
@@ -160,7 +169,7 @@ const connect = (
 ): Effect.Effect<Send, unknown> =>
   Effect.gen(function*() {
     const { createClient, createCluster } = yield* Effect.tryPromise({
-      try: () => import("redis"),
+      try: load,
       catch: () => new FleetError({ message: "`fleet` needs the package redis: install it beside @evenkeel/node" })
     })
     const credentials: Pick<ClientOptions, "credentialsProvider"> = auth === "entra"

@@ -1,5 +1,5 @@
 /**
- * What runs this package. Imported before undici, which breaks on an old Node in words of its own.
+ * What runs this package. Asked before undici is loaded, which breaks on an old Node in words of its own.
  */
 
 /** Node, or a runtime with its own network below its `fetch` in place of undici. */

@@ -16,11 +16,12 @@ import * as Layer from "effect/Layer"
 import type * as Pull from "effect/Pull"
 import type * as Scope from "effect/Scope"
 import type Undici from "undici"
-import {
-  type ConnectionHandler,
-  type ConnectionPool,
+import type {
+  ConnectionHandler,
+  ConnectionPool,
   ConnectionPools,
-  type PooledConnection
+  PooledConnection,
+  PoolSettings
 } from "./ConnectionPools.ts"
 import { errorOf } from "./NetworkError.ts"
 import * as ProxyVariables from "./ProxyVariables.ts"
@@ -83,24 +84,39 @@ export const make = (options: UndiciTransportOptions = {}): Effect.Effect<Transp
   Effect.gen(function*() {
     if (Runtime.current !== "node") return yield* Effect.die(new TypeError(notHere))
     const connectTimeout = options.connectTimeout ?? 10_000
-    const pools = new ConnectionPools({
+    const settings: PoolSettings = {
       connectTimeout,
       keepAlive: options.keepAlive ?? 60_000,
       maxAge: options.maxAge ?? 300_000,
       connections: options.connections ?? 10_000,
       tls: options.tls,
       proxies: ProxyVariables.read(options.environment ?? process.env)
-    })
-    yield* Effect.addFinalizer(() => Effect.promise(() => pools.destroy()))
+    }
+    let pools = Pools && new Pools(settings)
+    const opened = Effect.promise(async () => pools ??= new (await loadPools())(settings))
+    // a server is rarely asked at once; and whoever asks is told what failed
+    loadPools().catch(() => {})
+    yield* Effect.addFinalizer(() => Effect.promise(async () => pools?.destroy()))
+    const send = (request: TransportRequest, pools: ConnectionPools) =>
+      Effect.callback<TransportResponse, TransportError>((resume) => {
+        const sending = new Sending(request, pools, connectTimeout, resume)
+        sending.start()
+        return Effect.sync(() => sending.abort())
+      })
     return Transport.of({
       send: (request) =>
-        Effect.callback<TransportResponse, TransportError>((resume) => {
-          const sending = new Sending(request, pools, connectTimeout, resume)
-          sending.start()
-          return Effect.sync(() => sending.abort())
-        })
+        pools === undefined ? Effect.flatMap(opened, (pools) => send(request, pools)) : send(request, pools)
     })
   })
+
+/**
+ * undici takes as long to load as all of Evenkeel: it is loaded with the first transport, not where this package is only
+ * imported, nor on Bun and Deno.
+ */
+const loadPools = async (): Promise<typeof ConnectionPools> =>
+  Pools ??= (await import("./ConnectionPools.ts")).ConnectionPools
+
+let Pools: typeof ConnectionPools | undefined
 
 const notHere =
   `UndiciTransport runs on Node.js alone, and this is ${Runtime.current}: use HttpClientTransport.layer of `

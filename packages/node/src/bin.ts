@@ -11,17 +11,18 @@ import * as NodeTerminal from "@effect/platform-node-shared/NodeTerminal"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Runtime from "effect/Runtime"
 import { evenkeel } from "./cli/Evenkeel.ts"
-import { version } from "./cli/Version.ts"
+import { endWith, teardown } from "./cli/Exit.ts"
+import { version } from "./OwnPackage.ts"
 
 const services = NodeChildProcessSpawner.layer.pipe(
   Layer.provideMerge(Layer.mergeAll(NodeFileSystem.layer, NodePath.layer)),
   Layer.merge(Layer.mergeAll(NodeStdio.layer, NodeTerminal.layer))
 )
 
-/** With the code that a command has set, else by how it ended. */
-const teardown: Runtime.Teardown = (exit, onExit) =>
-  Runtime.defaultTeardown(exit, (code) => onExit(Number(process.exitCode ?? code)))
-
-Command.run(evenkeel, { version }).pipe(Effect.provide(services), NodeRuntime.runMain({ teardown }))
+Command.run(evenkeel, { version: version() }).pipe(
+  // what is wrong was told, with the help
+  Effect.catchTag("ShowHelp", ({ errors }) => endWith(errors.length > 0 ? 2 : 0)),
+  Effect.provide(services),
+  NodeRuntime.runMain({ teardown })
+)

@@ -53,11 +53,11 @@ import { type BalancerWarning, emitWarning, start as startWarnings } from "./War
 /**
  * A running load balancer.
  */
-export interface LoadBalancerClient extends AsyncDisposable {
+export interface LoadBalancerClient<Client = OpenAI> extends AsyncDisposable {
   /** The official OpenAI client; every call through it is balanced. */
-  readonly openai: OpenAI
+  readonly openai: Client
   /** The same client for the requests of one session, which should meet a warm prompt cache. */
-  readonly session: (id: string) => OpenAI
+  readonly session: (id: string) => Client
   /** A balanced fetch, for any client that accepts one. Of a URL only path and query count, whatever its host. */
   readonly fetch: typeof fetch
   /** Where a request with these parameters would go now, and why. `String` of it is a paragraph. Nothing is sent. */
@@ -88,7 +88,12 @@ export interface LoadBalancerClient extends AsyncDisposable {
 /**
  * Options besides the configuration. Their layers are built at once, so none may wait while it is built.
  */
-export interface LoadBalancerClientOptions extends LayerOptions {
+export interface LoadBalancerClientOptions<Client = OpenAI> extends LayerOptions {
+  /**
+   * The class `OpenAI` of your own copy of the official client, which `lb.openai` is an instance of then, and so are its
+   * errors. Needed in CommonJS, where `require("openai")` is another copy than `import` gives.
+   */
+  readonly openai?: BalancedOpenAI.OpenAIClass<Client> | undefined
   /** Replaces undici (on Bun and Deno: their own `fetch`), as for tests in memory. */
   readonly transport?: Layer.Layer<Transport> | undefined
   /**
@@ -105,6 +110,10 @@ export interface LoadBalancerClientOptions extends LayerOptions {
 
 const rules = {
   ...layerRules,
+  openai: {
+    expected: "the class `OpenAI` of the package openai",
+    holds: (value: unknown) => typeof value === "function" && "OpenAIError" in value
+  },
   transport: aLayer("UndiciTransport.layer()"),
   instrumentation: aLayer("OtlpLive of @evenkeel/otel"),
   warnings: {
@@ -118,10 +127,13 @@ const rules = {
  *
  * @throws LoadBalancerError with the reason `InvalidConfig`, which lists every mistake
  */
-export const createLoadBalancer = (
+export function createLoadBalancer<Client = OpenAI>(
   config: ConfigInput,
-  options: LoadBalancerClientOptions = {}
-): LoadBalancerClient => {
+  options?: LoadBalancerClientOptions<Client>
+): LoadBalancerClient<Client>
+// what `ReturnType` sees
+export function createLoadBalancer(config: ConfigInput, options?: LoadBalancerClientOptions): LoadBalancerClient
+export function createLoadBalancer(config: ConfigInput, options: LoadBalancerClientOptions = {}): LoadBalancerClient {
   const decoded = decodeBeside(config, options, rules)
   if (Result.isFailure(decoded)) throw invalidConfig("the given object", decoded.failure)
   return start(decoded.success, options)
@@ -133,7 +145,11 @@ export const createLoadBalancer = (
  *
  * @throws LoadBalancerError with the reason `InvalidConfig`, which lists every mistake
  */
-export const createLoadBalancerFromEnvironment = (options: LoadBalancerClientOptions = {}): LoadBalancerClient => {
+export function createLoadBalancerFromEnvironment<Client = OpenAI>(
+  options?: LoadBalancerClientOptions<Client>
+): LoadBalancerClient<Client>
+export function createLoadBalancerFromEnvironment(options?: LoadBalancerClientOptions): LoadBalancerClient
+export function createLoadBalancerFromEnvironment(options: LoadBalancerClientOptions = {}): LoadBalancerClient {
   const issues = issuesOf(options, rules)
   if (issues.length > 0) throw invalidConfig("the given options", issues)
   const read = ConfigSource.read(process.env)
@@ -189,7 +205,8 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
   const longest = Math.max(timeouts.total, ...Object.values(modelTimeouts).map(({ total }) => total))
   const openai = BalancedOpenAI.make(
     fetch,
-    (model) => model === undefined ? longest : (modelTimeouts[model] ?? timeouts).total
+    (model) => model === undefined ? longest : (modelTimeouts[model] ?? timeouts).total,
+    options.openai
   )
   const closers = new Set<() => void>()
   const close = () =>

@@ -4,7 +4,15 @@
  * Symptoms wake people, causes do not: `critical` is for what callers feel, or will within minutes; `warning` is for the
  * morning; `info` is for whoever looks. Each says which panel of the dashboard to look at next.
  */
-import { type Attribute, counted, type Instrument, observed, overflow, prometheusLabel } from "@evenkeel/core/internal"
+import {
+  type Attribute,
+  counted,
+  type Instrument,
+  observed,
+  overflow,
+  prometheusLabel,
+  Yaml
+} from "@evenkeel/core/internal"
 import { panelIds } from "./Dashboard.ts"
 import {
   answerableRate,
@@ -28,7 +36,6 @@ import {
   share,
   window
 } from "./PromQl.ts"
-import * as Yaml from "./Yaml.ts"
 
 /** When alerts are to be raised. */
 export interface AlertOptions {

@@ -1,9 +1,9 @@
 /**
  * OpenTelemetry through its own SDK for Node, over Effect's bridge.
  *
- * The SDK is made of packages that only its users install, so it is loaded when its layer is built, and not with this module.
+ * The SDK is made of packages that only its users install. So it is a door of its own, since a bundler looks for all that
+ * is behind one, and is loaded when its layer is built: then a package that is missing has a name.
  */
-import * as OtelTracer from "@effect/opentelemetry/OtelTracer"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Environment from "./Environment.ts"
@@ -17,6 +17,8 @@ import * as PrometheusServer from "./PrometheusServer.ts"
  * **Example** (A program that is configured by `OTEL_*`)
  *
  * ```ts
+ * import { OtelLive } from "@evenkeel/otel/OtelLive"
+ *
  * program.pipe(Effect.provide(LoadBalancerLive.pipe(Layer.provideMerge(OtelLive))), NodeRuntime.runMain)
  * ```
  */
@@ -32,19 +34,4 @@ export const OtelLive: Layer.Layer<never, MissingPackage | PrometheusServer.Prom
     )
     return layer
   })
-)
-
-/**
- * Gives spans to the SDK that the program has registered already, whatever it does with them. Its readers get metrics from
- * `metricProducer`, of `@evenkeel/otel/MetricProducer`.
- *
- * **Example** (A balancer in a program that is instrumented already)
- *
- * ```ts
- * const lb = createLoadBalancer(config, { instrumentation: OtelGlobal })
- * ```
- */
-export const OtelGlobal: Layer.Layer<never> = Layer.mergeAll(
-  OtelTracer.layerGlobal,
-  Environment.layerTelemetryDefaults
 )

@@ -77,8 +77,8 @@ describe("a URL of the API", () => {
     ["/openai/deployments/chat/completions", { path: "/completions", query: "", model: "chat" }],
     ["/openai/deployments/deployments/chat/completions", { ...chat, model: "deployments" }],
     // endpoints that nobody knows yet, below the bases that every service has
-    ["/v1/decisions/d_1", { ...chat, path: "/decisions/d_1" }],
-    ["/openai/v1/decisions", { ...chat, path: "/decisions" }],
+    ["/v1/novelties/n_1", { ...chat, path: "/novelties/n_1" }],
+    ["/openai/v1/novelties", { ...chat, path: "/novelties" }],
     [`/openai/deployments/chat-prod/extensions/chat?${version}`, {
       ...dated,
       path: "/extensions/chat",
@@ -100,7 +100,7 @@ describe("a URL of the API", () => {
     "/v2/chat/completions",
     "/xv1/chat/completions",
     "/v1x/chat/completions",
-    "/llm/v1/decisions",
+    "/llm/v1/novelties",
     "/llm/v1/chatter",
     "/api/projects/P/openai/v1",
     "/v1/../admin",
@@ -144,12 +144,12 @@ describe("a URL of the API", () => {
     )
     for (
       const [path, expected] of [
-        ["/aoai/openai/v1/decisions", "/decisions"],
-        ["/aoai/openai/decisions", "/decisions"],
+        ["/aoai/openai/v1/novelties", "/novelties"],
+        ["/aoai/openai/novelties", "/novelties"],
         ["/api/paas/v4/chat/completions", "/chat/completions"],
         ["/v1/proxy/chat/completions", "/chat/completions"],
-        ["/v1/proxy/decisions", "/decisions"],
-        ["/v1/decisions", "/decisions"]
+        ["/v1/proxy/novelties", "/novelties"],
+        ["/v1/novelties", "/novelties"]
       ] as const
     ) {
       assert.strictEqual(target(path, deployments)?.path, expected, path)

@@ -129,3 +129,23 @@ describe("keys of the gateway", () => {
     assert.strictEqual((await fetch(`${gateway.url}/readyz`)).status, 200)
   })
 })
+
+describe("metrics of the gateway", () => {
+  it("tell what each key asked for, and was answered", async () => {
+    await using gateway = await gated([east], { gateway: { keys: [keyed("a"), keyed("b", { operator: true })] } })
+    await ask(clientOf(gateway.url, "secret-of-a"))
+    await failureAs(ask(clientOf(gateway.url, "wrong")), AuthenticationError)
+    const headers = { authorization: "Bearer secret-of-b" }
+    const page = await (await fetch(`${gateway.url}/metrics`, { headers })).text()
+    assert.match(
+      page,
+      /^evenkeel_gateway_requests_total\{[^}]*evenkeel_key="a"[^}]*http_response_status_code="200"[^}]*\} [1-9]/m
+    )
+    assert.match(page, /^evenkeel_gateway_requests_total\{[^}]*http_response_status_code="401"[^}]*\} [1-9]/m)
+    assert.match(
+      page,
+      /^evenkeel_gateway_tokens_total\{[^}]*evenkeel_key="a"[^}]*gen_ai_token_type="output"[^}]*\} [1-9]/m
+    )
+    assert.notInclude(page, "secret")
+  })
+})

@@ -10,16 +10,16 @@ import * as Predicate from "effect/Predicate"
 import * as Record from "effect/Record"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import * as SchemaParser from "effect/SchemaParser"
 import * as Struct from "effect/Struct"
 import { type ConfigIssue, invalidConfig, type LoadBalancerError } from "../Errors.ts"
-import { type Context, formatPath, fromSchemaIssue, type Reference, valueAt } from "./ConfigErrors.ts"
 import * as ConfigRules from "./ConfigRules.ts"
 import { ConfigSchema } from "./ConfigSchema.ts"
+import { decodeBy, type DecodeOptions } from "./Decode.ts"
 import * as Endpoint from "./Endpoint.ts"
 
 export type { ConfigInput, DeploymentInput, DurationInput, ResourceInput } from "./ConfigInput.ts"
 export { defaults } from "./ConfigSchema.ts"
+export type { DecodeOptions } from "./Decode.ts"
 
 type Decoded = typeof ConfigSchema.Type
 type DecodedResource = Decoded["resources"][number]
@@ -95,19 +95,6 @@ export type GatewayConfig = Decoded["gateway"]
 export interface TimeoutsConfig extends Omit<Decoded["timeouts"], "models"> {}
 
 /**
- * Settings of `decode`, for sources that put values in from elsewhere.
- *
- * @category configuration
- */
-export interface DecodeOptions {
-  /**
-   * Values that came from variables, by path (`resources[0].apiKey`): messages show their labels, never their content,
-   * and one that is whole may be a number, `true` or `false` written as a text.
-   */
-  readonly references?: ReadonlyMap<string, Reference> | undefined
-}
-
-/**
  * Decodes what a user wrote. Never throws, and reports every mistake at once.
  *
  * **Example** (Reporting mistakes)
@@ -126,14 +113,9 @@ export interface DecodeOptions {
 export const decode = (
   input: unknown,
   options?: DecodeOptions
-): Result.Result<Config, ReadonlyArray<ConfigIssue>> => {
-  try {
-    return decodeWith({ input, references: options?.references ?? new Map() })
-  } catch {
-    // a getter, a proxy or a wiped key threw; what it said may hold a secret
-    return Result.fail([{ path: "", message: "cannot be read: reading one of its values failed" }])
-  }
-}
+): Result.Result<Config, ReadonlyArray<ConfigIssue>> => Result.map(decodeSettings(input, options), complete)
+
+const decodeSettings = decodeBy(ConfigSchema, ConfigRules.find)
 
 /**
  * The same as an effect that fails with `InvalidConfig`.
@@ -145,38 +127,6 @@ export const decodeEffect = (
   source = "the given object"
 ): Effect.Effect<Config, LoadBalancerError> =>
   Effect.suspend(() => Effect.mapError(Effect.fromResult(decode(input)), (issues) => invalidConfig(source, issues)))
-
-const decodeInput = SchemaParser.decodeUnknownResult(ConfigSchema, { errors: "all", onExcessProperty: "error" })
-
-const decodeWith = (context: Context): Result.Result<Config, ReadonlyArray<ConfigIssue>> => {
-  const decoded = decodeInput(context.input)
-  const misfits = Result.isFailure(decoded) ? fromSchemaIssue(decoded.failure, context) : []
-  let input = context.input
-  for (const { at } of misfits) {
-    const isWhole = context.references.get(formatPath(at))?.whole === true
-    const value = isWhole ? fromText(valueAt(input, at)) : undefined
-    if (value !== undefined) input = replaceAt(input, at, value)
-  }
-  if (!Object.is(input, context.input)) return decodeWith({ ...context, input })
-  const issues = [...misfits.map(({ issue }) => issue), ...ConfigRules.find(context)]
-  return Result.isFailure(decoded) || issues.length > 0
-    ? Result.fail(issues)
-    : Result.succeed(complete(decoded.success))
-}
-
-/** What a text stands for where a text is not accepted. */
-const fromText = (text: unknown): number | boolean | undefined => {
-  if (typeof text !== "string") return undefined
-  if (text === "true" || text === "false") return text === "true"
-  return /^\s*-?\d+(?:\.\d+)?(?:e[+-]?\d+)?\s*$/i.test(text) ? Number(text) : undefined
-}
-
-const replaceAt = (input: unknown, [key, ...rest]: ReadonlyArray<PropertyKey>, value: unknown): unknown => {
-  if (key === undefined) return value
-  const copy: any = Array.isArray(input) ? [...input] : { ...input as object }
-  copy[key] = replaceAt(copy[key], rest, value)
-  return copy
-}
 
 const complete = (decoded: Decoded): Config => {
   const { models, ...timeouts } = decoded.timeouts

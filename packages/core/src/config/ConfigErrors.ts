@@ -155,14 +155,33 @@ export const unknownKey = (path: Path, known: ReadonlyArray<string>): ConfigIssu
 
 const expectedOf = SchemaAST.resolveAt<string>("expected")
 
+/** `a, b or c`, each once. */
+const either = (words: ReadonlyArray<string>): string => {
+  const each = [...new Set(words)]
+  return each.length < 2 ? each.join("") : `${each.slice(0, -1).join(", ")} or ${each.at(-1)}`
+}
+
 const expectedBy = (ast: SchemaAST.AST): string => {
   const expected = expectedOf(ast)
   if (expected !== undefined) return expected
   // a value that may be left out is a union with undefined: what was expected is told by the other member
-  if (SchemaAST.isUnion(ast)) {
-    return ast.types.filter((type) => !SchemaAST.isUndefined(type)).map(expectedBy).join(" or ")
-  }
+  if (SchemaAST.isUnion(ast)) return either(ast.types.filter((type) => !SchemaAST.isUndefined(type)).map(expectedBy))
+  if (SchemaAST.isLiteral(ast)) return JSON.stringify(ast.literal)
+  if (SchemaAST.isString(ast)) return "a text"
+  if (SchemaAST.isNumber(ast)) return "a number"
+  if (SchemaAST.isBoolean(ast)) return "true or false"
   return SchemaAST.isArrays(ast) ? "a list" : SchemaAST.isObjects(ast) ? "an object" : "another value"
+}
+
+/** The key by which the objects of a union are told apart, and what it may be. */
+const tagOf = ({ types }: SchemaAST.Union): { readonly key: PropertyKey; readonly expected: string } | undefined => {
+  const tags = types.map((type) =>
+    SchemaAST.isObjects(type) ? type.propertySignatures.find(({ type }) => SchemaAST.isLiteral(type)) : undefined
+  )
+  const key = tags[0]?.name
+  return key !== undefined && tags.every((tag) => tag?.name === key)
+    ? { key, expected: either(tags.map((tag) => expectedBy(tag!.type))) }
+    : undefined
 }
 
 /** A mistake that a schema found, and where. */
@@ -199,6 +218,11 @@ export const fromSchemaIssue = (issue: SchemaIssue.Issue, context: Context, at: 
       return SchemaAST.isNever(issue.ast) ? unknown([]) : unlike(expectedBy(issue.ast))
     case "AnyOf": {
       const inner = issue.issues.filter((inner) => !(inner._tag === "InvalidType" && SchemaAST.isUndefined(inner.ast)))
+      const tag = isRecord(valueAt(context.input, at)) ? tagOf(issue.ast) : undefined
+      if (inner.length === 0 && tag !== undefined) {
+        const tagAt = [...at, tag.key]
+        return [{ at: tagAt, issue: mismatch(context, tagAt, tag.expected) }]
+      }
       const hasWords = expectedOf(issue.ast) !== undefined || inner.length === 0
       return hasWords ? unlike(expectedBy(issue.ast)) : inner.flatMap(inside)
     }

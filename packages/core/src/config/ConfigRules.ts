@@ -13,25 +13,37 @@ import { defaults } from "./ConfigSchema.ts"
 import { readDuration } from "./ConfigValues.ts"
 import * as Endpoint from "./Endpoint.ts"
 
-type Fields = Readonly<Record<PropertyKey, unknown>>
+export type Fields = Readonly<Record<PropertyKey, unknown>>
 
 /** Where the rules put what they find. */
-interface Report {
+export interface Report {
   readonly add: (path: Path, message: string) => void
   /** What is shown of a value that came from a variable. */
   readonly labelOf: (path: Path) => string | undefined
 }
 
 /**
- * Every mistake between values of a configuration.
+ * Every mistake that rules find in a configuration, of whatever kind it is.
  */
-export const find = ({ input, references }: Context): ReadonlyArray<ConfigIssue> => {
+export const collect = (
+  { input, references }: Context,
+  rules: (input: Fields, report: Report) => void
+): ReadonlyArray<ConfigIssue> => {
   if (!isRecord(input)) return []
   const issues: Array<ConfigIssue> = []
-  const report: Report = {
+  rules(input, {
     add: (path, message) => void issues.push({ path: formatPath(path), message }),
     labelOf: (path) => references.get(formatPath(path))?.label
-  }
+  })
+  return issues
+}
+
+/**
+ * Every mistake between values of a configuration.
+ */
+export const find = (context: Context): ReadonlyArray<ConfigIssue> => collect(context, between)
+
+const between = (input: Fields, report: Report): void => {
   const resources = listAt(input, "resources")
   uniqueNames(resources, ["resources"], report)
   resources.forEach((resource, index) => {
@@ -54,12 +66,12 @@ export const find = ({ input, references }: Context): ReadonlyArray<ConfigIssue>
   check(fieldsAt(fieldsAt(input, "health"), "check"), report)
   fleet(fieldsAt(input, "fleet"), report)
   gateway(fieldsAt(input, "gateway"), report)
-  return issues
 }
 
 const fieldsAt = (fields: Fields, key: string): Fields => isRecord(fields[key]) ? fields[key] : {}
 
-const listAt = (fields: Fields, key: string): ReadonlyArray<unknown> => {
+/** The list under a key; an empty one where there is none. */
+export const listAt = (fields: Fields, key: string): ReadonlyArray<unknown> => {
   const value = fields[key]
   return Array.isArray(value) ? value : []
 }
@@ -70,7 +82,8 @@ const nameOf = (item: unknown): string | undefined =>
 /** A value in quotes; the variable it came from instead, where it came from one. */
 const shown = (value: string, path: Path, { labelOf }: Report): string => labelOf(path) ?? showText(value)
 
-const uniqueNames = (list: ReadonlyArray<unknown>, at: Path, report: Report): void => {
+/** Finds names that are given twice. */
+export const uniqueNames = (list: ReadonlyArray<unknown>, at: Path, report: Report): void => {
   const names = list.map(nameOf)
   names.forEach((name, index) => {
     const first = names.indexOf(name)

@@ -46,7 +46,7 @@ const deployment = Schema.Struct({
   name: needed(Value.word("the deployment's name"), "give the deployment's name"),
   model: maybe(Value.word("the name of a model")),
   tier: or(Value.count, 1),
-  provisioned: or(Value.flag, false),
+  provisioned: or(Schema.Boolean, false),
   weight: or(Value.number("a number above 0, at most 1,000,000", (value) => value > 0 && value <= 1_000_000), 1),
   pool: maybe(Value.word("the name of a pool")),
   tpm: maybe(Value.aboveZero),
@@ -59,7 +59,7 @@ const resource = Schema.Struct({
     Value.text("a name without `/`, without spaces around it", /^(?!\s)[^\p{Cc}/]+(?<!\s)$/u),
     "give the resource a name, unique among the resources"
   ),
-  provider: needed(Value.oneOf(["azure", "openai", "compatible"]), "give \"azure\", \"openai\" or \"compatible\""),
+  provider: needed(Schema.Literals(["azure", "openai", "compatible"]), "give \"azure\", \"openai\" or \"compatible\""),
   endpoint: or(Schema.String.annotate({ expected: "a URL" }), openAiEndpoint),
   apiVersion: maybe(Value.text(
     "a date such as \"2024-10-21\" or \"2025-03-01-preview\", or no `apiVersion` for the v1 API",
@@ -72,8 +72,8 @@ const resource = Schema.Struct({
   headers: or(Schema.Record(Schema.String, Value.header), {}),
   proxy: maybe(Value.proxy),
   tls: maybe(tls),
-  allowInsecure: or(Value.flag, false),
-  streamUsage: or(Value.flag, true),
+  allowInsecure: or(Schema.Boolean, false),
+  streamUsage: or(Schema.Boolean, true),
   deployments: or(Value.atLeastOne(deployment, "deployment"), [{ name: "*" }])
 })
 
@@ -85,7 +85,7 @@ const session = Schema.Struct({
 })
 
 const check = Schema.Struct({
-  kind: or(Value.oneOf(["models", "path", "completion", "none"]), "models"),
+  kind: or(Schema.Literals(["models", "path", "completion", "none"]), "models"),
   path: maybe(Value.text("a path below the API's base, such as \"/models\"", /^(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)+$/)),
   interval: or(Value.duration, "30 seconds"),
   timeout: or(Value.duration, "10 seconds")
@@ -111,7 +111,7 @@ const failover = Schema.Struct({
   maxWaiting: or(Value.number("a whole number from 0 on", (value) => Number.isInteger(value) && value >= 0), 1_000),
   budgetRatio: or(Value.ratio, 0.2),
   budgetPerSecond: or(Value.notNegative, 1),
-  hedge: or(Value.flag, false),
+  hedge: or(Schema.Boolean, false),
   backoff: or(Value.durationOrNone, "500 millis"),
   maxBackoff: or(Value.durationOrNone, "8 seconds")
 })
@@ -143,19 +143,17 @@ const quota = Schema.Struct({
 const fleet = Schema.Struct({
   redis: needed(Value.redisUrl, "give the URL of a Redis or Valkey, such as \"redis://127.0.0.1:6379\""),
   prefix: or(Value.text("a prefix without spaces or braces", /^[^\s{}\p{Cc}]+$/u), "evenkeel"),
-  cluster: or(Value.flag, false),
-  auth: maybe(Value.oneOf(["entra"]))
+  cluster: or(Schema.Boolean, false),
+  auth: maybe(Schema.Literals(["entra"]))
 })
 
 const host = Value.text("the name or address of an interface, such as \"0.0.0.0\"", /^[\w.:[\]-]+$/)
-
-const port = Value.number("a port from 0 to 65535", (value) => Number.isInteger(value) && value >= 0 && value <= 65_535)
 
 const gatewayKey = Schema.Struct({
   name: needed(Value.word("the key's name"), "give the key a name, which logs and metrics show"),
   key: maybe(Value.key),
   sha256: maybe(Value.text("the SHA-256 of the key, as 64 hexadecimal digits", /^[0-9a-fA-F]{64}$/)),
-  operator: or(Value.flag, false),
+  operator: or(Schema.Boolean, false),
   models: maybe(Value.atLeastOne(Value.word("the name of a model"), "model")),
   tpm: maybe(Value.aboveZero),
   rpm: maybe(Value.aboveZero),
@@ -164,8 +162,10 @@ const gatewayKey = Schema.Struct({
 
 const gateway = Schema.Struct({
   host: or(host, "127.0.0.1"),
-  port: or(port, 4000),
-  operator: maybe(Schema.Struct({ host: or(host, "127.0.0.1"), port: needed(port, "give the operator pages a port") })),
+  port: or(Value.port, 4000),
+  operator: maybe(
+    Schema.Struct({ host: or(host, "127.0.0.1"), port: needed(Value.port, "give the operator pages a port") })
+  ),
   keys: or(Schema.Array(gatewayKey), []),
   maxBody: or(Value.count, 33_554_432),
   maxBodies: or(Value.count, 1_073_741_824),

@@ -60,17 +60,14 @@ export const number = (expected: string, holds: (value: number) => boolean) =>
   Schema.Number.check(Schema.makeFilter((value: number) => Number.isFinite(value) && holds(value), { expected }))
 
 export const count = number("a whole number of at least 1", (value) => Number.isSafeInteger(value) && value >= 1)
+export const port = number(
+  "a port from 0 to 65535",
+  (value) => Number.isInteger(value) && value >= 0 && value <= 65_535
+)
 export const ratio = number("a number from 0 to 1", (value) => value >= 0 && value <= 1)
 export const share = number("a number above 0, at most 1", (value) => value > 0 && value <= 1)
 export const aboveZero = number("a number above 0", (value) => value > 0)
 export const notNegative = number("a number of 0 or more", (value) => value >= 0)
-
-export const flag = Schema.Boolean.annotate({ expected: "true or false" })
-
-export const oneOf = <const L extends ReadonlyArray<string>>(literals: L) => {
-  const quoted = literals.map((literal) => JSON.stringify(literal))
-  return Schema.Literals(literals).annotate({ expected: `${quoted.slice(0, -1).join(", ")} or ${quoted.at(-1)}` })
-}
 
 export const atLeastOne = <S extends Schema.Constraint>(item: S, what: string) =>
   Schema.Array(item).check(Schema.isMinLength(1)).annotate({ expected: `a list with at least one ${what}` })

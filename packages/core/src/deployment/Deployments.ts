@@ -39,6 +39,8 @@ export interface Observation {
 export class Deployments extends Context.Service<Deployments, {
   /** Deployments of now, in the order in which they were added. */
   readonly all: () => ReadonlyArray<Deployment>
+  /** Whether a deployment is one that was named, and not what a `*` became for a model that somebody asked for. */
+  readonly isNamed: (id: string) => boolean
   readonly resources: () => ReadonlyArray<Resource>
   readonly resource: (name: string) => Resource | undefined
   /**
@@ -247,6 +249,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
 
     return Deployments.of({
       all: () => [...set.deployments.values()],
+      isNamed: (id) => set.deployments.has(id) && !wildcards.has(id),
       resources: () => [...set.resources.values()],
       resource: (name) => set.resources.get(name),
       group: (model) => set.served(model) ?? set.servedAs(model) ?? serve(model),

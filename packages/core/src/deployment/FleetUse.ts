@@ -7,6 +7,7 @@
  *
  * A word that is older than a few seconds says less and less, and sets nothing aside: then a member is as one alone.
  */
+import type { Ledger } from "./Ledger.ts"
 
 const WINDOW = 60_000
 
@@ -25,6 +26,13 @@ export interface FleetWord {
   /** What others may send before we hear again. */
   readonly spareTokens: number
   readonly spareRequests: number
+}
+
+/** Limits of a quota, a minute and in the shorter slice; `Infinity` where none is known. */
+export interface Limits {
+  readonly tokenLimit: number
+  readonly requestLimit: number
+  readonly sliceLimit: number
 }
 
 /** So many of what was heard last are remembered: some seconds' worth, within which most answers have begun. */
@@ -108,20 +116,50 @@ export class FleetUse {
     return Math.floor(this.word.requests * this.left(at))
   }
 
-  slice(at: number): number {
-    return this.isFresh(at) ? this.word.slice : 0
+  /**
+   * Tokens that others claim: what they used, and what they may send before we hear of it.
+   *
+   * @param seen what headers show that they used, which counts where it is more
+   */
+  tokensClaimed(at: number, seen: number): number {
+    return Math.max(seen, this.tokens(at)) + (this.isFresh(at) ? this.word.spareTokens : 0)
   }
 
-  spareTokens(at: number): number {
-    return this.isFresh(at) ? this.word.spareTokens : 0
+  requestsClaimed(at: number, seen: number): number {
+    return Math.max(seen, this.requests(at)) + (this.isFresh(at) ? this.word.spareRequests : 0)
   }
 
-  spareRequests(at: number): number {
-    return this.isFresh(at) ? this.word.spareRequests : 0
+  sliceClaimed(at: number): number {
+    return this.isFresh(at) ? this.word.slice + this.word.spareRequests : 0
+  }
+
+  /**
+   * Whether it fits beside what others claim, or into what is set aside.
+   *
+   * @param seen requests of others that headers show
+   */
+  fits(at: number, tokens: number, quota: Ledger & Limits, seen: number): boolean {
+    const charge = Math.min(tokens, quota.tokenLimit)
+    if (this.holds(at, charge)) return true
+    const used = quota.ownTokens.sumAt(at) + this.tokensClaimed(at, 0)
+    if (used > 0 && used + charge > quota.tokenLimit) return false
+    const requests = quota.ownRequests.sumAt(at) + this.requestsClaimed(at, seen)
+    return requests === 0 || (requests + 1 <= quota.requestLimit
+      && quota.ownSlice.sumAt(at) + this.sliceClaimed(at) + 1 <= quota.sliceLimit)
+  }
+
+  /**
+   * Milliseconds until as much has left the window of a full quota, in all of the fleet: the store knows no sooner. 0 where it
+   * is not heard.
+   */
+  timeUntilRoom(now: number, tokens: number, { requestLimit, tokenLimit }: Limits): number {
+    if (!this.isFresh(now)) return 0
+    const share = Math.max(Math.min(tokens, tokenLimit) / tokenLimit, 1 / requestLimit)
+    return Math.max(1, Math.ceil(share * WINDOW))
   }
 
   /** Whether so many tokens, and a request, are set aside. */
-  holds(at: number, tokens: number): boolean {
+  private holds(at: number, tokens: number): boolean {
     return tokens <= this.heldTokens && this.heldRequests >= 1 && this.isFresh(at)
   }
 

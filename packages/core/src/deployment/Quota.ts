@@ -1,10 +1,6 @@
 /**
- * The ledger of one deployment: what we sent in the last minute, against the limits in force.
- *
- * A request reserves its prompt and its possible output before it is sent. On a standard deployment the service adds
- * its estimate at admission and takes nothing back, so a sent charge stays in its second for the whole window and is
- * only ever corrected upward; it is refunded only when the service surely did not count it. A provisioned deployment
- * corrects both ways. (Azure quota documentation, September 2026.)
+ * The quota of one deployment: a ledger of what we sent, the limits in force, and what is believed of them and of other
+ * clients' use; so whether a request fits.
  *
  * The service's headers are truth where they say more: a lower limit lowers ours, and what its counter shows beyond
  * our own use is other clients' use, which counts as load until it fades from the window.
@@ -18,19 +14,12 @@ import { BucketForecast } from "./BucketForecast.ts"
 import { CountedShare } from "./CountedShare.ts"
 import { ExternalUse } from "./ExternalUse.ts"
 import { FleetUse, type FleetWord } from "./FleetUse.ts"
+import { Ledger, MAX_CHARGE, type Reservation } from "./Ledger.ts"
 import type { RateLimits } from "./RateLimitHeaders.ts"
-import { SlidingWindow } from "./SlidingWindow.ts"
+
+export type { Reservation }
 
 const WINDOW = 60_000
-
-/** Width of the minute's buckets: its window is then at most so much too long. */
-const BUCKET = 250
-
-/** Buckets of the shorter slice: its window is then at most a tenth too long. */
-const SLICE_BUCKETS = 10
-
-/** Most that one request is charged: no context is as long, and no sum of such overflows. */
-const MAX_CHARGE = 1e9
 
 /** How long, in milliseconds, the word of refusals is not believed once an answer has contradicted it. */
 const DOUBT = 60_000
@@ -39,31 +28,7 @@ const DOUBT = 60_000
 const TOKENS_PER_REQUEST = 1000 / 6
 
 /**
- * What one attempt holds. It belongs to the ledger that gave it and is ended once, by `settle` or `refund`.
- */
-export interface Reservation {
-  readonly tokens: number
-  /** 1, or 0 where the service does not count it. */
-  readonly requests: 0 | 1
-  /** Buckets that were charged, of the minute and of the slice. */
-  readonly bucket: number
-  readonly slice: number
-  readonly sentAt: number
-  /** Tokens sent ever, these included. */
-  readonly sent: number
-  /** The ledger as of this send, itself included, to tell other clients' use from our own. */
-  readonly ownTokens: number
-  readonly ownRequests: number
-  /** Whether it goes past what is believed of the limits, to see. */
-  readonly isTrial: boolean
-  /** Another deployment of the service took it over: this one counts nothing. */
-  spilled: boolean
-  /** Whether the service surely did not count it. */
-  isRefunded: boolean
-}
-
-/**
- * Options of a ledger. Limits are per minute; `undefined` is unknown, which gates nothing until the service tells.
+ * Options of a quota. Limits are per minute; `undefined` is unknown, which gates nothing until the service tells.
  */
 export interface QuotaOptions {
   readonly tpm?: number | undefined
@@ -78,14 +43,15 @@ export interface QuotaOptions {
 /**
  * Tokens and requests of one deployment over a sliding minute. Times are milliseconds of a monotonic clock.
  */
-export class Quota {
+export class Quota extends Ledger {
   /**
    * Tokens per minute in force: the lower of what was configured and what the service says. `Infinity` when neither is
    * known.
    */
   tokenLimit = Infinity
-  /** Requests per minute in force. */
+  /** Requests per minute in force, and those that it leaves for the shorter slice. */
   requestLimit = Infinity
+  sliceLimit = Infinity
   /**
    * What share of the traffic this deployment can carry, in tokens a minute, or `NaN` when neither limit is configured or told.
    * A limit in requests alone is converted at Azure's ratio of 6 requests to 1,000 tokens.
@@ -100,13 +66,8 @@ export class Quota {
    */
   private freeTokens = -1
   private freeRequests = 0
-  private readonly tokens = new SlidingWindow(WINDOW / BUCKET, BUCKET)
-  private readonly requests = new SlidingWindow(WINDOW / BUCKET, BUCKET)
-  private readonly slice: SlidingWindow
-  private readonly sliceMillis: number
   private readonly options: QuotaOptions
-  /** Tokens sent ever, as corrected so far; and what these make of a provisioned deployment. */
-  private sent = 0
+  /** How full what was sent makes a provisioned deployment. */
   private readonly bucket: BucketForecast | undefined
   private configuredTokens = Infinity
   private configuredRequests = Infinity
@@ -130,10 +91,9 @@ export class Quota {
   private lastApplied = -Infinity
 
   constructor(options: QuotaOptions) {
+    super(options.requestSlice, options.provisioned)
     this.options = options
     this.bucket = options.provisioned ? new BucketForecast() : undefined
-    this.sliceMillis = options.requestSlice
-    this.slice = new SlidingWindow(SLICE_BUCKETS, Math.max(1, options.requestSlice / SLICE_BUCKETS))
     if (options.tpm !== undefined || options.rpm !== undefined) this.configure(options.tpm, options.rpm)
   }
 
@@ -144,17 +104,14 @@ export class Quota {
     this.refresh()
   }
 
-  /** Takes over what is in use of another ledger that is found to be of the same quota. Others' use is told by the next answer. */
+  /** Takes over what is in use of another that is found to be of the same quota. Others' use is told by the next answer. */
   absorb(other: Quota, now: number): void {
-    this.tokens.absorb(other.tokens, now)
-    this.requests.absorb(other.requests, now)
-    this.slice.absorb(other.slice, now)
+    this.addUse(other, now)
     this.configuredTokens = Math.min(this.configuredTokens, other.configuredTokens)
     this.configuredRequests = Math.min(this.configuredRequests, other.configuredRequests)
     this.toldTokens = Math.min(this.toldTokens, other.toldTokens)
     this.toldRequests = Math.min(this.toldRequests, other.toldRequests)
-    this.othersTokens.observe(0, now)
-    this.othersRequests.observe(0, now)
+    this.observeOthers(now, 0, 0)
     // what was sent before did not know of the other's
     this.lastApplied = now
     this.refresh()
@@ -163,9 +120,7 @@ export class Quota {
   /** Another one of which as much is in use. */
   copy(now: number): Quota {
     const copy = new Quota(this.options)
-    copy.tokens.absorb(this.tokens, now)
-    copy.requests.absorb(this.requests, now)
-    copy.slice.absorb(this.slice, now)
+    copy.addUse(this, now)
     copy.toldTokens = this.toldTokens
     copy.toldRequests = this.toldRequests
     copy.refresh()
@@ -180,16 +135,6 @@ export class Quota {
   /** Requests of the last minute: ours, and what other clients were seen to send. */
   requestsUsed(now: number): number {
     return this.ownRequestsUsed(now) + this.othersRequestsUsed(now)
-  }
-
-  /** Tokens of the last minute that we sent. */
-  ownTokensUsed(now: number): number {
-    return this.tokens.sum(now)
-  }
-
-  /** Requests of the last minute that we sent. */
-  ownRequestsUsed(now: number): number {
-    return this.requests.sum(now)
   }
 
   /** Requests of the last minute that other clients were seen to send, or that the fleet says its others did. */
@@ -222,22 +167,15 @@ export class Quota {
   /** Whether so many tokens and one request may be sent without taking the last of it from others. */
   spares(now: number, tokens: number): boolean {
     return this.fits(now, 2 * tokens) && this.requestLimit - this.requestsUsed(now) >= 2 &&
-      this.sliceOf(this.requestLimit) - this.slice.sum(now) >= 2
+      this.sliceLimit - this.ownSlice.sum(now) >= 2
   }
 
   /** Milliseconds until `fits` holds, if nothing more is sent: 0 when it does now. */
   timeUntilFits(now: number, tokens: number): number {
     if (this.fits(now, tokens)) return 0
     const untilFree = this.bucket?.timeUntilFree(now, this.sent) ?? 0
-    const byFleet = this.fleet?.isFresh(now) === true ? this.timeUntilRoom(tokens) : 0
-    if (byFleet > 0 && this.fitsBelieved(now, tokens)) return Math.max(untilFree, byFleet)
-    return Math.max(untilFree, byFleet, this.timeUntilBelieved(now, tokens))
-  }
-
-  /** How long it takes for as much to leave the window of a full quota, in all of the fleet: the store knows no sooner. */
-  private timeUntilRoom(tokens: number): number {
-    const share = Math.max(Math.min(tokens, this.tokenLimit) / this.tokenLimit, 1 / this.requestLimit)
-    return Math.max(1, Math.ceil(share * WINDOW))
+    const untilRoom = this.fleet?.timeUntilRoom(now, tokens, this) ?? 0
+    return Math.max(untilFree, untilRoom, this.timeUntilBelieved(now, tokens))
   }
 
   private timeUntilBelieved(now: number, tokens: number): number {
@@ -262,28 +200,12 @@ export class Quota {
   reserve(now: number, tokens: number, requests: 0 | 1 = 1): Reservation {
     const isTrial = this.trialAt !== Infinity && !this.fitsBelieved(now, tokens)
     if (isTrial) this.trialAt = Math.max(this.trialAt, now + this.trialWait)
-    // whole tokens, so that sums are exact: an empty ledger has to be empty, whatever left it
     // what only the fleet says of a limit makes no charge smaller
     const charge = Math.floor(Math.min(Math.ceil(tokens), this.configuredTokens, this.toldTokens, MAX_CHARGE))
-    this.sent += charge
     this.fleet?.take(charge, requests)
     this.freeTokens -= charge
     this.freeRequests -= requests
-    const bucket = this.tokens.add(now, charge)
-    this.requests.add(now, requests)
-    return {
-      tokens: charge,
-      requests,
-      bucket,
-      slice: this.slice.add(now, requests),
-      sentAt: now,
-      sent: this.sent,
-      ownTokens: this.tokens.sum(now),
-      ownRequests: this.requests.sum(now),
-      isTrial,
-      spilled: false,
-      isRefunded: false
-    }
+    return this.charge(now, charge, requests, isTrial)
   }
 
   /**
@@ -292,22 +214,8 @@ export class Quota {
    */
   settle(reservation: Reservation, now: number, used: number | undefined): void {
     if (reservation.spilled) return this.refund(reservation, now)
-    if (used === undefined) return
-    const delta = Math.min(Math.ceil(used), MAX_CHARGE) - reservation.tokens
-    if (delta <= 0 && !this.options.provisioned) return
-    this.sent += delta
-    this.tokens.amend(now, reservation.bucket, delta)
     // a bound from below: what comes back may have left the window already
-    if (delta > 0) this.freeTokens -= delta
-  }
-
-  /** Ends a reservation that the service surely did not count: it never arrived, or was throttled. */
-  refund(reservation: Reservation, now: number): void {
-    reservation.isRefunded = true
-    this.sent -= reservation.tokens
-    this.tokens.amend(now, reservation.bucket, -reservation.tokens)
-    this.requests.amend(now, reservation.bucket, -reservation.requests)
-    this.slice.amend(now, reservation.slice, -reservation.requests)
+    if (used !== undefined) this.freeTokens -= Math.max(0, this.correct(reservation, now, used))
   }
 
   /** The service spilled a request over to another deployment: there was no more room here, unless it was too long. */
@@ -350,7 +258,6 @@ export class Quota {
       if (this.fleet !== undefined) this.fleet.show(reservation.sentAt, this.tokenLimit - remainingTokens, own)
       else if (limitTokens !== undefined) this.counted.show(now, limitTokens - remainingTokens, own, this.tokenLimit)
     }
-    this.freeTokens = -1
     if (limits.remainingRequests !== undefined) {
       this.othersRequests.observe(beyond(this.requestLimit, limits.remainingRequests, reservation.ownRequests), now)
     }
@@ -366,8 +273,7 @@ export class Quota {
     this.doubtedUntil = now + DOUBT
     this.toldTokens = Infinity
     this.toldRequests = Infinity
-    this.othersTokens.observe(0, now)
-    this.othersRequests.observe(0, now)
+    this.observeOthers(now, 0, 0)
     this.refresh()
   }
 
@@ -420,27 +326,9 @@ export class Quota {
     this.refresh()
   }
 
-  /**
-   * Up to where the fleet's store may set room aside for us.
-   *
-   * @param isScarce whether more is asked for than there is: then it goes by what the service counts, not the ledgers
-   */
-  roomFor(isScarce: boolean): { readonly tokens: number; readonly requests: number; readonly slice: number } {
-    const tokens = Math.floor(this.tokenLimit / (isScarce ? this.fleet?.share ?? 1 : 1))
-    return { tokens, requests: this.requestLimit, slice: this.sliceOf(this.requestLimit) }
-  }
-
   /** Whether it is for what the fleet says of others that a request does not fit. */
   isFullByFleet(now: number, tokens: number): boolean {
-    if (this.fleet === undefined || this.fits(now, tokens)) return false
-    return this.fitsTokens(now, tokens, this.tokenLimit, this.othersTokens.seen(now))
-      && this.fitsRequests(now, this.requestLimit, this.othersRequests.seen(now))
-  }
-
-  /** Tells of each 250 ms of the last minute in which we sent something: when it began, tokens and requests. */
-  eachUse(now: number, tell: (beganAt: number, tokens: number, requests: number) => void): void {
-    this.tokens.each(now, (beganAt, tokens) => tell(beganAt, tokens, 0))
-    this.requests.each(now, (beganAt, requests) => tell(beganAt, 0, requests))
+    return this.fleet !== undefined && !this.fits(now, tokens) && this.fitsBelieved(now, tokens)
   }
 
   /** Works out what follows from a change of limits, so that every choice need not. */
@@ -450,32 +338,30 @@ export class Quota {
     this.requestLimit = Math.min(this.configuredRequests, this.toldRequests)
     if (this.tokenLimit === Infinity) this.tokenLimit = this.heardTokens
     if (this.requestLimit === Infinity) this.requestLimit = this.heardRequests
+    this.sliceLimit = this.sliceOf(this.requestLimit)
     this.capacity = capacityOf(this.tokenLimit, this.requestLimit)
   }
 
   /** A full look, remembered. */
   private look(now: number, tokens: number): boolean {
     const { fleet } = this
-    let others = this.othersTokens.seen(now)
-    let otherRequests = this.othersRequests.seen(now)
-    let otherSlice = 0
-    if (fleet !== undefined) {
-      others = Math.max(others, fleet.tokens(now)) + fleet.spareTokens(now)
-      otherRequests = Math.max(otherRequests, fleet.requests(now)) + fleet.spareRequests(now)
-      otherSlice = fleet.slice(now) + fleet.spareRequests(now)
-    }
-    this.freeTokens = this.tokenRoom(now) - this.tokens.sum(now) - others
+    const others = this.othersTokens.seen(now)
+    const otherRequests = this.othersRequests.seen(now)
+    this.freeTokens = this.tokenRoom(now) - this.ownTokens.sum(now) - (fleet?.tokensClaimed(now, others) ?? others)
     this.freeRequests = Math.min(
-      this.requestLimit - this.requests.sum(now) - otherRequests,
-      this.sliceOf(this.requestLimit) - this.slice.sum(now) - otherSlice
+      this.requestLimit - this.ownRequests.sum(now) - (fleet?.requestsClaimed(now, otherRequests) ?? otherRequests),
+      this.sliceLimit - this.ownSlice.sum(now) - (fleet?.sliceClaimed(now) ?? 0)
     )
     return this.fitsAt(now, tokens)
   }
 
   private fitsAt(at: number, tokens: number): boolean {
-    if (this.fitsBelieved(at, tokens)) return this.fleet === undefined || this.fitsFleet(this.fleet, at, tokens)
+    const { fleet } = this
+    if (this.fitsBelieved(at, tokens)) {
+      return fleet === undefined || fleet.fits(at, tokens, this, this.othersRequests.seen(at))
+    }
     // while the fleet is heard, what its members are told they all hear of
-    return at >= this.trialAt && this.fleet?.isFresh(at) !== true
+    return at >= this.trialAt && fleet?.isFresh(at) !== true
       && this.fitsTokens(at, tokens, this.configuredTokens, 0) && this.fitsRequests(at, this.configuredRequests, 0)
   }
 
@@ -490,38 +376,22 @@ export class Quota {
     return this.fleet === undefined ? this.tokenLimit / this.counted.at(at) : this.tokenLimit
   }
 
-  /** Whether it fits beside what the fleet's others used, and may send before we hear of it, or into what is set aside. */
-  private fitsFleet(fleet: FleetUse, at: number, tokens: number): boolean {
-    const charge = Math.min(tokens, this.tokenLimit)
-    if (fleet.holds(at, charge)) return true
-    if (this.tokenLimit !== Infinity) {
-      const used = this.tokens.sumAt(at) + fleet.tokens(at) + fleet.spareTokens(at)
-      if (used > 0 && used + charge > this.tokenLimit) return false
-    }
-    if (this.requestLimit === Infinity) return true
-    const others = Math.max(this.othersRequests.seen(at), fleet.requests(at)) + fleet.spareRequests(at)
-    const own = this.requests.sumAt(at)
-    if (own + others === 0) return true
-    return own + others + 1 <= this.requestLimit
-      && this.slice.sumAt(at) + fleet.slice(at) + fleet.spareRequests(at) + 1 <= this.sliceOf(this.requestLimit)
-  }
-
   private fitsTokens(at: number, tokens: number, limit: number, others: number): boolean {
     if (limit === Infinity) return true
-    const own = this.tokens.sumAt(at)
+    const own = this.ownTokens.sumAt(at)
     // an empty ledger admits one, so that nothing starves; a request larger than the limit counts as the limit
     return own === 0 || own + others + Math.min(tokens, limit) <= limit
   }
 
   private fitsRequests(at: number, limit: number, others: number): boolean {
     if (limit === Infinity) return true
-    const own = this.requests.sumAt(at)
-    return own === 0 || (own + others + 1 <= limit && this.slice.sumAt(at) + 1 <= this.sliceOf(limit))
+    const own = this.ownRequests.sumAt(at)
+    return own === 0 || (own + others + 1 <= limit && this.ownSlice.sumAt(at) + 1 <= this.sliceOf(limit))
   }
 
   /** Requests that a limit leaves for the shorter slice. */
   private sliceOf(limit: number): number {
-    return Math.max(1, Math.ceil((limit * this.sliceMillis) / WINDOW))
+    return Math.max(1, Math.ceil((limit * this.options.requestSlice) / WINDOW))
   }
 }
 

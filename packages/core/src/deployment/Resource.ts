@@ -38,11 +38,15 @@ const deploymentScoped = new Set([
   "/images/edits"
 ])
 
+/** What most paths are: nothing to decode, and no segment that begins with a dot. */
+const plainPath = /^(?:\/[\w~-][\w.~-]*)+$/
+
 /**
  * Whether a path below the API's base is safe to append: absolute, with segments that no decoding turns into `..`, a
  * slash or a backslash, and with neither query nor fragment in it.
  */
 export const isSafePath = (path: string): boolean => {
+  if (plainPath.test(path)) return true
   if (!path.startsWith("/") || path.includes("?") || path.includes("#") || path.includes("\\")) return false
   for (const segment of path.slice(1).split("/")) {
     let decoded: string

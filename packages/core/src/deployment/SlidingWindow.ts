@@ -80,8 +80,12 @@ export class SlidingWindow {
     }
   }
 
+  /** So small that it is inlined, since nearly always there is nothing to do. */
   private advance(now: number): void {
-    if (now < this.headEnds) return
+    if (now >= this.headEnds) this.roll(now)
+  }
+
+  private roll(now: number): void {
     const at = Math.floor(now / this.width)
     const ahead = at - this.head
     const length = this.buckets.length

@@ -3,6 +3,7 @@
  */
 import type { Deployment } from "../deployment/Deployment.ts"
 import type { Model } from "../deployment/Model.ts"
+import type { Quota } from "../deployment/Quota.ts"
 import { quotaKey } from "./FleetKeys.ts"
 import type { Heard, OwnerSaid, QuotaSaid, Said } from "./FleetStore.ts"
 import { countOf, QuotaShare } from "./QuotaShare.ts"
@@ -108,7 +109,7 @@ export class Realm {
         key,
         record: again?.record ?? record,
         uses: again?.uses ?? (offset === undefined || record === "" ? [] : share.changes(now, offset)),
-        room: rankOf(share, now) < OUT ? roomOf(quota.roomFor(isScarce)) : NO_ROOM,
+        room: rankOf(share, now) < OUT ? roomOf(quota, isScarce) : NO_ROOM,
         told: quota.told,
         share: share.takeShown()
       }
@@ -206,10 +207,15 @@ const CLOCK_JUMP = 250
 
 const NO_ROOM = { tokens: 0, requests: 0, slice: 0 } as const
 
-const roomOf = ({ requests, slice, tokens }: { readonly [Key in "tokens" | "requests" | "slice"]: number }) => ({
-  tokens: finite(tokens),
-  requests: finite(requests),
-  slice: finite(slice)
+/**
+ * Up to where the store may set room aside for us.
+ *
+ * @param isScarce whether more is asked for than there is: then it goes by what the service counts, not the ledgers
+ */
+const roomOf = ({ fleetUse, requestLimit, sliceLimit, tokenLimit }: Quota, isScarce: boolean): QuotaSaid["room"] => ({
+  tokens: finite(Math.floor(tokenLimit / (isScarce ? fleetUse.share : 1))),
+  requests: finite(requestLimit),
+  slice: finite(sliceLimit)
 })
 
 const finite = (limit: number): number | null => limit === Infinity ? null : limit

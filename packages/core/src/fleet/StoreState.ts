@@ -16,7 +16,7 @@ const AHEAD = 4
 const SHARE_STEPS = 10_000 / STEP
 /** Answers that say enough of a share together, and how far towards the highest of them it is taken. */
 export const ENOUGH_SHOWN = 8
-export const ABOVE_MEAN = 0.2
+export const ABOVE_MEAN = 0.4
 /** Milliseconds for which what nobody speaks of any more is kept. */
 export const KEPT = 62_000
 /** Milliseconds within which a member has spoken that counts as one. */

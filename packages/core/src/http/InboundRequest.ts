@@ -52,8 +52,8 @@ export const targetOfPath = (path: string, query: string, deployments: Deploymen
 
 /** First segments of the API's endpoints. */
 const endpoints = [
-  "agents|assistants|audio|batches|chat|completions|containers|conversations|embeddings|evals|files|fine_tuning|images",
-  "models|moderations|organization|realtime|responses|skills|threads|uploads|vector_stores|videos"
+  "agents|assistants|audio|batches|chat|completions|containers|conversations|decisions|embeddings|evals|files",
+  "fine_tuning|images|models|moderations|organization|realtime|responses|skills|threads|uploads|vector_stores|videos"
 ].join("|")
 
 /** The first of these is the base: what follows an endpoint may be an id, in whatever words. */
@@ -137,9 +137,11 @@ const ofForm = async (
     : passOn(method, { ...target, model }, await InboundBody.writeModelForm(form, model), options)
 }
 
+const decoder = new TextDecoder()
+
 const parse = (body: string | Uint8Array): unknown => {
   try {
-    return JSON.parse(typeof body === "string" ? body : new TextDecoder().decode(body))
+    return JSON.parse(typeof body === "string" ? body : decoder.decode(body))
   } catch {
     return undefined
   }

@@ -47,6 +47,8 @@ export interface DeploymentOptions extends Limiter.LimiterOptions {
   readonly asyncFilter?: boolean | undefined
   /** Calls the first tool it is offered, also when it need not. Default: only when `tool_choice` demands it. */
   readonly callsTools?: boolean | undefined
+  /** What goes wrong from the start. */
+  readonly faults?: ReadonlyArray<Fault.SimulatedFault> | undefined
   /** What to say instead of prose; nothing for prose. */
   readonly reply?: ((call: SimulatedCall) => SimulatedReply | undefined) | undefined
 }
@@ -131,7 +133,7 @@ export const make = (
     limiter: options.pool?.limiter
       ?? Limiter.make({ ...options, phaseMs: options.phaseMs ?? hash(`${resource}/${options.name}`) % 60_000 }),
     cache: cache ?? Cache.make({ idleMs: options.cacheIdleMs }),
-    faults: Fault.makeSet(),
+    faults: Fault.makeSet(options.faults),
     counters: {
       requests: 0,
       admitted: 0,

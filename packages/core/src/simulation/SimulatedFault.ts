@@ -34,7 +34,10 @@ const fault = <const Kind extends string, Fields extends Schema.Struct.Fields>(k
     ...fields
   })
 
-const errorName = Schema.Literals(Object.keys(Errors.bodies) as Array<Errors.ErrorName>)
+/**
+ * Schema for the documented bodies of errors, by name.
+ */
+export const ErrorName = Schema.Literals(Object.keys(Errors.bodies) as Array<Errors.ErrorName>)
 const headers = Schema.Record(Schema.String, Schema.String)
 const count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 const factor = Schema.Number.check(Schema.isGreaterThan(0))
@@ -59,14 +62,14 @@ const factor = Schema.Number.check(Schema.isGreaterThan(0))
 export const SimulatedFault = Schema.Union([
   fault("status", {
     status: Schema.optional(Schema.Int.check(Schema.isBetween({ minimum: 200, maximum: 599 }))),
-    error: Schema.optional(errorName),
+    error: Schema.optional(ErrorName),
     body: Schema.optional(Schema.String),
     contentType: Schema.optional(Schema.String),
     headers: Schema.optional(headers)
   }),
   fault("throttle", {
     retryAfterMs: Schema.optional(Schema.Number),
-    error: Schema.optional(errorName),
+    error: Schema.optional(ErrorName),
     headers: Schema.optional(headers)
   }),
   fault("slow", { factor }),
@@ -129,12 +132,13 @@ export interface FaultSet {
 const check = Schema.decodeUnknownSync(SimulatedFault, { onExcessProperty: "error" })
 
 /**
- * Creates a set without faults.
+ * Creates a set of faults that are on from the start.
  */
-export const makeSet = (): FaultSet => {
-  let on: Array<{ readonly fault: SimulatedFault; left: number }> = []
+export const makeSet = (faults: ReadonlyArray<SimulatedFault> = []): FaultSet => {
+  const entryOf = (fault: SimulatedFault) => ({ fault: check(fault), left: fault.times ?? Infinity })
+  let on: Array<{ readonly fault: SimulatedFault; left: number }> = faults.map(entryOf)
   return {
-    add: (fault) => void on.push({ fault: check(fault), left: fault.times ?? Infinity }),
+    add: (fault) => void on.push(entryOf(fault)),
     clear: () => void (on = []),
     list: () => on.map(({ fault, left }) => left === Infinity ? fault : { ...fault, times: left }),
     draw: (request, random) => {

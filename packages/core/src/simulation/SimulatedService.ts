@@ -56,6 +56,8 @@ export interface SimulatedServiceOptions {
   readonly blockedPrompt?: string | undefined
   /** A prompt with this in it gets an answer that the filter cuts short. Default `[blocked answer]`. */
   readonly blockedAnswer?: string | undefined
+  /** What goes wrong with all of it from the start. */
+  readonly faults?: ReadonlyArray<Fault.SimulatedFault> | undefined
   readonly deployments: ReadonlyArray<Deployment.DeploymentOptions>
 }
 
@@ -140,7 +142,7 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
     counters: { requests: 0, unauthorized: 0, finished: 0, abandoned: 0, inFlight: 0 }
   }
   const { counters } = resource
-  const faults = Fault.makeSet()
+  const faults = Fault.makeSet(options.faults)
   const credentials = new Set<string>()
   const sharedCache = options.cacheScope === "resource" ? Cache.make({ idleMs: options.cacheIdleMs }) : undefined
   const deployments = new Map(

@@ -3,7 +3,7 @@
  */
 export * as SeededRandom from "./SeededRandom.ts"
 export type { SimulatedAnswer } from "./SimulatedAnswer.ts"
-export { SimulatedFault } from "./SimulatedFault.ts"
+export { ErrorName, SimulatedFault } from "./SimulatedFault.ts"
 export * as SimulatedHttpClient from "./SimulatedHttpClient.ts"
 export * as SimulatedPool from "./SimulatedPool.ts"
 export * as SimulatedService from "./SimulatedService.ts"

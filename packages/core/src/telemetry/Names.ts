@@ -34,7 +34,9 @@ export const attributes = {
   state: "evenkeel.state",
   reason: "evenkeel.reason",
   stage: "evenkeel.timeout.stage",
-  client: "evenkeel.client"
+  client: "evenkeel.client",
+  key: "evenkeel.key",
+  status: "http.response.status_code"
 } as const
 
 /** One of them, by its key above. */
@@ -541,12 +543,31 @@ export const observed = {
   sessions: gauge("evenkeel.sessions", "{session}", "Sessions whose warm place is remembered.", [])
 } satisfies Record<string, Instrument>
 
+/** What the gateway counts. */
+export const gateway = {
+  requests: counter(
+    "evenkeel.gateway.requests",
+    "{request}",
+    "Requests to the gateway, by the key that they came with and the status of their answer; those that their client gave up have none.",
+    ["key", "status"]
+  ),
+  tokens: counter(
+    "evenkeel.gateway.tokens",
+    "{token}",
+    "Tokens that were billed to the holder of a key.",
+    ["key", "model", "tokenType"]
+  ),
+  underWay: gauge("evenkeel.gateway.active_requests", "{request}", "Requests under way at the gateway.", []),
+  connections: gauge("evenkeel.gateway.connections", "{connection}", "Connections open to the gateway.", [])
+} satisfies Record<string, Instrument>
+
 /** Every instrument. Of `genAi` and `genAiNext` one is in use. */
 export const instruments: ReadonlyArray<Instrument> = [
   ...Object.values(genAi),
   ...Object.values(genAiNext),
   ...Object.values(counted),
-  ...Object.values(observed)
+  ...Object.values(observed),
+  ...Object.values(gateway)
 ]
 
 /**

@@ -1,17 +1,15 @@
 /**
  * `evenkeel key`: makes a key of the gateway's own, or the hash of one.
  */
-import * as Command from "effect/cli/Command"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { createHash, randomBytes } from "node:crypto"
-import { jsonFlag } from "./Source.ts"
 
 /** Bytes of a key, which nobody guesses. */
 const LENGTH = 32
 
 /** Makes a key. */
-export const key = Command.make("key", { json: jsonFlag }, ({ json }) =>
+export const run = ({ json }: { readonly json: boolean }): Effect.Effect<void> =>
   Effect.suspend(() => {
     const made = `ek-${randomBytes(LENGTH).toString("base64url")}`
     const sha256 = createHash("sha256").update(made).digest("hex")
@@ -26,4 +24,4 @@ export const key = Command.make("key", { json: jsonFlag }, ({ json }) =>
         `      sha256: ${sha256}`
       ].join("\n")
     )
-  })).pipe(Command.withDescription("Makes a key for the gateway, and its hash for the configuration"))
+  })

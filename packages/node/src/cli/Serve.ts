@@ -3,8 +3,6 @@
  */
 import type { Config } from "@evenkeel/core"
 import { isLoopback } from "@evenkeel/core/internal"
-import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -13,21 +11,33 @@ import { ConfigSourceError } from "../ConfigSource.ts"
 import { Gateway } from "../gateway/Gateway.ts"
 import * as Reload from "../gateway/Reload.ts"
 import { layerDecoded } from "../LoadBalancerLive.ts"
-import { configFlag, environmentOf, plainly, readConfig } from "./Source.ts"
+import { untilStopped } from "./Exit.ts"
+import { readConfig } from "./Source.ts"
 
-const flags = {
-  config: configFlag,
-  host: Flag.String("host").pipe(
-    Flag.withMetavar("address"),
-    Flag.withDescription("Interface to listen on (default: gateway.host, else 127.0.0.1)"),
-    Flag.optional
-  ),
-  port: Flag.Int("port").pipe(
-    Flag.withAlias("p"),
-    Flag.withMetavar("number"),
-    Flag.withDescription("Port to listen on (default: gateway.port, else 4000)"),
-    Flag.optional
-  )
+/** Whether the environment says where spans and metrics go. */
+const namesExporter = (): boolean =>
+  Object.keys(process.env).some((name) => name === "OTEL_TRACES_EXPORTER" || name.startsWith("OTEL_EXPORTER_OTLP_"))
+
+/** Spans, metrics and logs by OTLP, where the environment says where to, and `@evenkeel/otel` is installed. */
+const exported: Layer.Layer<never, Error> = Layer.unwrap(Effect.suspend(() =>
+  namesExporter()
+    ? Effect.promise(() => import("@evenkeel/otel")).pipe(
+      Effect.map(({ OtlpLive }) => OtlpLive),
+      Effect.catchDefect(() =>
+        Effect.as(
+          Effect.logWarning("OTEL_… names an exporter, and @evenkeel/otel is not installed: nothing is exported."),
+          Layer.empty
+        )
+      )
+    )
+    : Effect.succeed(Layer.empty)
+))
+
+/** What it is given. */
+export interface ServeInput {
+  readonly config: Option.Option<string>
+  readonly host: Option.Option<string>
+  readonly port: Option.Option<number>
 }
 
 /** What of the flags contradicts the configuration, whose own rules know nothing of them. */
@@ -38,42 +48,27 @@ const allowed = (config: Config): Effect.Effect<Config, ConfigSourceError> => {
   return Effect.fail(new ConfigSourceError({ source: "--host", issues: [{ path: "gateway.keys", message }] }))
 }
 
-/** To be told to stop is how a gateway ends; to be told so again is to stop at once. */
-const stopping = Effect.sync(() => {
-  process.exitCode = 0
-  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(STOPPED))
-})
-
-/** What a shell makes of a process that was interrupted. */
-const STOPPED = 130
-
 /** Serves until it is told to stop: SIGTERM or SIGINT. */
-export const serve = Command.make("serve", flags, ({ config: file, host, port }) =>
-  plainly(Effect.gen(function*() {
-    const read = Effect.flatMap(readConfig(file), (config) =>
-      allowed({
-        ...config,
-        gateway: {
-          ...config.gateway,
-          host: Option.getOrElse(host, () => config.gateway.host),
-          port: Option.getOrElse(port, () => config.gateway.port)
-        }
-      }))
-    const config = yield* read
-    const path = environmentOf(file)["EVENKEEL_CONFIG"]
-    const running = Effect.gen(function*() {
-      const { operatorUrl, url } = yield* Gateway
-      yield* Console.log(`Evenkeel listens at ${url}; base URL for clients: ${url}/v1`)
-      if (operatorUrl !== url) yield* Console.log(`The operator's pages are at ${operatorUrl}`)
-      return yield* Reload.watch(config, read, path)
-    }).pipe(Effect.onInterrupt(() => stopping))
-    return yield* Effect.provide(
-      running,
-      Gateway.layer(config.gateway).pipe(Layer.provideMerge(layerDecoded(config)))
-    )
-  }))).pipe(
-    Command.withDescription("Serves the API of OpenAI and Azure OpenAI, balanced over the configured deployments"),
-    Command.withExamples([
-      { command: "evenkeel serve --config evenkeel.yaml", description: "Serve at 127.0.0.1:4000" }
-    ])
+export const run = Effect.fnUntraced(function*({ config: file, host, port }: ServeInput) {
+  const read = Effect.flatMap(readConfig(file), (config) =>
+    allowed({
+      ...config,
+      gateway: {
+        ...config.gateway,
+        host: Option.getOrElse(host, () => config.gateway.host),
+        port: Option.getOrElse(port, () => config.gateway.port)
+      }
+    }))
+  const config = yield* read
+  const path = Option.getOrElse(file, () => process.env["EVENKEEL_CONFIG"])
+  const running = Effect.gen(function*() {
+    const { operatorUrl, url } = yield* Gateway
+    yield* Console.log(`Evenkeel listens at ${url}; base URL for clients: ${url}/v1`)
+    if (operatorUrl !== url) yield* Console.log(`The operator's pages are at ${operatorUrl}`)
+    return yield* Reload.watch(config, read, path)
+  }).pipe(untilStopped)
+  return yield* Effect.provide(
+    running,
+    Gateway.layer(config.gateway).pipe(Layer.provideMerge(layerDecoded(config)), Layer.provideMerge(exported))
   )
+})

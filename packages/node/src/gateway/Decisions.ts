@@ -16,6 +16,21 @@ export interface Decision {
   readonly text: string
 }
 
+/** A decision in short: of many deployments an explanation is long. */
+export interface BriefDecision
+  extends Pick<Explanation, "model" | "attempt" | "winner" | "because">, Omit<Decision, "explanation">
+{}
+
+/** What whoever looks all the time wants of a decision. */
+export const brief = ({ at, explanation: { attempt, because, model, winner }, text }: Decision): BriefDecision => ({
+  at,
+  model,
+  attempt,
+  winner,
+  because,
+  text
+})
+
 /**
  * The last decisions.
  */
@@ -33,8 +48,8 @@ export class Decisions {
     }
   }
 
-  /** The newest first. */
-  latest(): ReadonlyArray<Decision> {
-    return this.kept
+  /** The newest first: all that are kept, or those made later than a time. */
+  latest(after = -Infinity): ReadonlyArray<Decision> {
+    return this.kept.filter(({ at }) => at > after)
   }
 }

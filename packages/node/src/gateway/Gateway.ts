@@ -20,7 +20,9 @@ import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type * as Http from "node:http"
+import * as Activity from "./Activity.ts"
 import * as ApiRequest from "./ApiRequest.ts"
+import { GatewayMetrics } from "./GatewayMetrics.ts"
 import { OperatorPages } from "./OperatorPages.ts"
 import { type GatewayError, Port } from "./Port.ts"
 import * as Refusals from "./Refusals.ts"
@@ -55,10 +57,12 @@ const make = (config: GatewayConfig): Effect.Effect<
   Effect.gen(function*() {
     const context = yield* Effect.context<LoadBalancer | Deployments>()
     const { host, operator, port } = config
+    const activity = yield* Activity.listen(Context.get(context, Deployments).events)
     const edge = yield* Effect.acquireRelease(
-      Effect.sync(() => new Edge(config, context)),
+      Effect.sync(() => new Edge(config, context, activity)),
       (edge) => edge.drain()
     )
+    yield* edge.metrics.observe(() => edge.connections, () => edge.underWay)
     const url = yield* edge.open(host, false).listen(port)
     const operatorUrl = operator === undefined ? url : yield* edge.open(operator.host, true).listen(operator.port)
     return Gateway.of({ url, operatorUrl, configure: (changed) => edge.configure(changed) })
@@ -78,23 +82,34 @@ class Edge {
   private readonly deployments: Deployments["Service"]
   private readonly pages: OperatorPages
   private readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
-  private underWay = 0
+  readonly metrics: GatewayMetrics
+  /** Requests to the API that are not answered to their end. */
+  underWay = 0
   /** Bytes of the bodies of what is under way. */
   private held = 0
   private isDraining = false
 
-  constructor(config: GatewayConfig, context: Context.Context<LoadBalancer | Deployments>) {
+  constructor(
+    config: GatewayConfig,
+    context: Context.Context<LoadBalancer | Deployments>,
+    activity: Activity.Activity
+  ) {
     this.config = config
     this.tenants = new Tenants(config.keys)
     this.balancer = Context.get(context, LoadBalancer)
     this.deployments = Context.get(context, Deployments)
     this.fork = Effect.runForkWith(context)
-    this.pages = new OperatorPages(context, () => ({
+    this.metrics = new GatewayMetrics(context)
+    this.pages = new OperatorPages(context, activity, () => ({
       isDraining: this.isDraining,
-      connections: this.ports.reduce((sum, { size }) => sum + size, 0),
+      connections: this.connections,
       requests: this.underWay,
       keys: this.tenants.snapshot(performance.now())
     }))
+  }
+
+  get connections(): number {
+    return this.ports.reduce((sum, { size }) => sum + size, 0)
   }
 
   open(host: string, isForOperators: boolean): Port {
@@ -138,6 +153,9 @@ class Edge {
     }
     const target = port.isForOperators ? undefined : InboundRequest.targetOfPath(path, query, this.deployments)
     if (target === undefined) return refuse(Refusals.noSuchPath)
+    response.once("close", () => {
+      this.metrics.answered(tenant?.name, response.headersSent ? response.statusCode : undefined)
+    })
     if (tenant === undefined) return refuse(Refusals.unauthorized)
     if (this.underWay >= this.config.maxRequests) return refuse(Refusals.busy)
     const encoding = headers["content-encoding"]
@@ -210,6 +228,7 @@ class Edge {
     const fiber = this.fork(
       ApiRequest.serve(this.balancer, request, options, response, ({ usage }) => {
         tenant.settle(admission, performance.now(), usage)
+        if (typeof usage === "object") this.metrics.billed(tenant.name, request.model, usage)
       })
     )
     response.once("close", () => fiber.interruptUnsafe())

@@ -1,9 +1,11 @@
 /**
- * Pages for the operator, for Prometheus and for whoever probes the gateway. Data only; what people look at is made of it.
+ * Pages for the operator, for Prometheus and for whoever probes the gateway.
  *
+ * - `/`: what people look at, made in the browser of `/status` and `/decisions`. It and its assets hold no data, and need no key.
  * - `/healthz`: alive. `/readyz`: a usable deployment for each model, else 503 and which have none. Both without a key;
  *   whoever has none is told nothing but yes or no.
- * - `/status`: the balancer's snapshot, and the gateway's own. `/metrics`: for Prometheus. `/decisions`: the last ones, and why.
+ * - `/status`: the balancer's snapshot, and the gateway's own. `/metrics`: for Prometheus. `/decisions`: the last ones, and why;
+ *   `?after=…` those made later than that, `?brief` without the explanation as data.
  * - `/explain?model=…&session=…`, or `POST` with a request's parameters: where such a request would go now, and why.
  */
 import { type Deployments, LoadBalancer, type Snapshot } from "@evenkeel/core"
@@ -14,7 +16,9 @@ import * as Exit from "effect/Exit"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Result from "effect/Result"
 import type { IncomingMessage, ServerResponse } from "node:http"
-import { Decisions } from "./Decisions.ts"
+import type { Activity, ActivitySnapshot } from "./Activity.ts"
+import { brief, Decisions } from "./Decisions.ts"
+import * as Page from "./Page.ts"
 import * as Refusals from "./Refusals.ts"
 import * as RequestBody from "./RequestBody.ts"
 import type { TenantSnapshot } from "./Tenants.ts"
@@ -29,7 +33,7 @@ export interface GatewaySnapshot {
 
 /** What `/status` answers. */
 export interface Status extends Snapshot {
-  readonly gateway: GatewaySnapshot & { readonly at: number; readonly uptime: number }
+  readonly gateway: GatewaySnapshot & ActivitySnapshot & { readonly at: number; readonly uptime: number }
 }
 
 /** A model without a usable deployment, and why each of its own is none. */
@@ -50,17 +54,23 @@ export class OperatorPages {
   readonly decisions = new Decisions()
   private readonly context: Context.Context<LoadBalancer | Deployments>
   private readonly balancer: LoadBalancer["Service"]
+  private readonly activity: Activity
   private readonly gateway: () => GatewaySnapshot
   private readonly startedAt = performance.now()
 
-  constructor(context: Context.Context<LoadBalancer | Deployments>, gateway: () => GatewaySnapshot) {
+  constructor(
+    context: Context.Context<LoadBalancer | Deployments>,
+    activity: Activity,
+    gateway: () => GatewaySnapshot
+  ) {
     this.context = context
+    this.activity = activity
     this.balancer = Context.get(context, LoadBalancer)
     this.gateway = gateway
   }
 
   static has(path: string): boolean {
-    return paths.has(path)
+    return paths.has(path) || Page.has(path)
   }
 
   /** @param isOpen whether an operator asks */
@@ -71,6 +81,7 @@ export class OperatorPages {
       response.setHeader("allow", path === "/explain" ? "GET, POST" : "GET")
       return Refusals.answer(response, Refusals.badMethod)
     }
+    if (Page.has(path)) return Page.give(response, path)
     if (path === "/healthz") return give(response, 200, { status: "alive" })
     if (path === "/readyz") return this.giveReadiness(response, isOpen)
     if (!isOpen) return Refusals.answer(response, Refusals.notForOperators)
@@ -78,7 +89,7 @@ export class OperatorPages {
       case "/status":
         return give(response, 200, this.status())
       case "/decisions":
-        return give(response, 200, this.decisions.latest())
+        return this.giveDecisions(response, new URLSearchParams(query))
       case "/metrics":
         return giveText(
           response,
@@ -92,15 +103,24 @@ export class OperatorPages {
   }
 
   status(): Status {
+    const at = Date.now()
     const uptime = performance.now() - this.startedAt
-    return { ...Effect.runSync(this.balancer.snapshot), gateway: { ...this.gateway(), at: Date.now(), uptime } }
+    const snapshot = Effect.runSync(this.balancer.snapshot)
+    const activity = this.activity.snapshot(snapshot.deployments, at)
+    return { ...snapshot, gateway: { ...this.gateway(), ...activity, at, uptime } }
+  }
+
+  private giveDecisions(response: ServerResponse, query: URLSearchParams): void {
+    const after = query.get("after")
+    const decisions = this.decisions.latest(after === null ? undefined : Number(after))
+    give(response, 200, query.has("brief") ? decisions.map(brief) : decisions)
   }
 
   private giveReadiness(response: ServerResponse, isOpen: boolean): void {
-    const snapshot = this.status()
-    const unready = unreadyIn(snapshot)
-    const isReady = unready.length === 0 && !snapshot.gateway.isDraining
-    const reasons = isOpen ? { draining: snapshot.gateway.isDraining, unready } : {}
+    const { isDraining } = this.gateway()
+    const unready = unreadyIn(Effect.runSync(this.balancer.snapshot))
+    const isReady = unready.length === 0 && !isDraining
+    const reasons = isOpen ? { draining: isDraining, unready } : {}
     give(response, isReady ? 200 : 503, { status: isReady ? "ready" : "not ready", ...reasons })
   }
 

@@ -62,6 +62,32 @@ const routes: Readonly<Record<string, (service: SimulatedService.SimulatedServic
   }
 }
 
+const data = (body: object): string => `-d '${JSON.stringify(body).replaceAll("'", "'\\''")}'`
+
+/** How a resource is asked, and a command line for each route. */
+export const examples = ({ apiKey, baseUrl, deployments, url }: {
+  readonly apiKey: string
+  readonly baseUrl: string
+  readonly deployments: ReadonlyArray<string>
+  readonly url: string
+}): ReadonlyArray<{ readonly what: string; readonly curl: string }> => {
+  const deployment = deployments[0]!
+  const chat = data({ model: deployment, messages: [{ role: "user", content: "Hello" }] })
+  const faults = `curl -X PATCH ${url}/++/faults`
+  return [
+    { what: "an answer", curl: `curl ${baseUrl}/chat/completions -H 'authorization: Bearer ${apiKey}' ${chat}` },
+    { what: "what it did so far", curl: `curl ${url}/++/stats` },
+    { what: "its faults", curl: `curl ${url}/++/faults` },
+    { what: "everything takes five times as long", curl: `${faults} ${data({ "*": [{ kind: "slow", factor: 5 }] })}` },
+    { what: "no fault any more", curl: `${faults} ${data({ "*": null })}` },
+    {
+      what: "other limits",
+      curl: `curl -X PATCH ${url}/++/limits ${data({ [deployment]: { tpm: 10_000, rpm: 60 } })}`
+    },
+    { what: "use by other clients", curl: `curl ${url}/++/consume ${data({ deployment, tokens: 5_000, requests: 3 })}` }
+  ]
+}
+
 const send = (response: ServerResponse, status: number, value: unknown): void => {
   response.writeHead(status, { "content-type": "application/json" })
   response.end(JSON.stringify(value))

@@ -75,6 +75,8 @@ export interface SimulatorResource {
   readonly name: string
   /** Scheme, host and port, such as `http://127.0.0.1:40123`. */
   readonly url: string
+  /** Base URL for clients of OpenAI, such as `http://127.0.0.1:40123/openai/v1`. */
+  readonly baseUrl: string
   readonly provider: "azure" | "openai"
   readonly apiKey: string
   /** Names of its deployments. */
@@ -133,6 +135,7 @@ export const startSimulator = async (options: SimulatorOptions): Promise<Simulat
       return {
         name: service.name,
         url,
+        baseUrl: `${url}${service.provider === "azure" ? "/openai" : ""}/v1`,
         provider: service.provider,
         apiKey: service.apiKey,
         deployments: service.deployments,

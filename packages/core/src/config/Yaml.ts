@@ -58,7 +58,7 @@ const fold = (text: string, indent: number): ReadonlyArray<string> => {
 }
 
 /** A text stands as it is where it can be nothing else; JSON's quotes are YAML's too. */
-const scalar = (value: string | number | boolean): string => {
+export const scalar = (value: string | number | boolean): string => {
   if (typeof value !== "string") return String(value)
   const isPlain = /^[A-Za-z][\w /().,%-]*$/.test(value) && !/^(?:true|false|yes|no|on|off|null|y|n)$/i.test(value) &&
     !value.endsWith(" ")

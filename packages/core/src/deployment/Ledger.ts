@@ -1,0 +1,126 @@
+/**
+ * What we sent to one quota ourselves: tokens and requests of the last minute, and requests of the shorter slice in which
+ * the service enforces its request limit.
+ *
+ * A request is charged its prompt and its possible output before it is sent. On a standard deployment the service adds
+ * its estimate at admission and takes nothing back, so a sent charge stays in its bucket for the whole window and is
+ * only ever corrected upward; it is refunded only when the service surely did not count it. A provisioned deployment
+ * corrects both ways. (Azure quota documentation, September 2026.)
+ */
+import { SlidingWindow } from "./SlidingWindow.ts"
+
+const WINDOW = 60_000
+
+/** Width of the minute's buckets: its window is then at most so much too long. */
+const BUCKET = 250
+
+/** Buckets of the shorter slice: its window is then at most a tenth too long. */
+const SLICE_BUCKETS = 10
+
+/** Most that one request is charged: no context is as long, and no sum of such overflows. */
+export const MAX_CHARGE = 1e9
+
+/**
+ * What one attempt holds. It belongs to the quota that gave it and is ended once, by `settle` or `refund`.
+ */
+export interface Reservation {
+  readonly tokens: number
+  /** 1, or 0 where the service does not count it. */
+  readonly requests: 0 | 1
+  /** Buckets that were charged, of the minute and of the slice. */
+  readonly bucket: number
+  readonly slice: number
+  readonly sentAt: number
+  /** Tokens sent ever, these included. */
+  readonly sent: number
+  /** The ledger as of this send, itself included, to tell other clients' use from our own. */
+  readonly ownTokens: number
+  readonly ownRequests: number
+  /** Whether it goes past what is believed of the limits, to see. */
+  readonly isTrial: boolean
+  /** Another deployment of the service took it over: this one counts nothing. */
+  spilled: boolean
+  /** Whether the service surely did not count it. */
+  isRefunded: boolean
+}
+
+/**
+ * Our own use of one quota. Times are milliseconds of a monotonic clock.
+ *
+ * A `Quota` is one rather than has one: a choice among many looks at each, and an object more would slow it.
+ */
+export class Ledger {
+  readonly ownTokens = new SlidingWindow(WINDOW / BUCKET, BUCKET)
+  readonly ownRequests = new SlidingWindow(WINDOW / BUCKET, BUCKET)
+  readonly ownSlice: SlidingWindow
+  /** Tokens sent ever, as corrected so far. */
+  protected sent = 0
+  private readonly isProvisioned: boolean
+
+  /** @param slice length, in milliseconds, of the shorter slice */
+  constructor(slice: number, isProvisioned: boolean) {
+    this.ownSlice = new SlidingWindow(SLICE_BUCKETS, Math.max(1, slice / SLICE_BUCKETS))
+    this.isProvisioned = isProvisioned
+  }
+
+  /** Tokens of the last minute that we sent. */
+  ownTokensUsed(now: number): number {
+    return this.ownTokens.sum(now)
+  }
+
+  /** Requests of the last minute that we sent. */
+  ownRequestsUsed(now: number): number {
+    return this.ownRequests.sum(now)
+  }
+
+  /** Charges whole tokens, so that sums are exact: an empty ledger has to be empty, whatever left it. */
+  protected charge(now: number, tokens: number, requests: 0 | 1, isTrial: boolean): Reservation {
+    this.sent += tokens
+    const bucket = this.ownTokens.add(now, tokens)
+    this.ownRequests.add(now, requests)
+    return {
+      tokens,
+      requests,
+      bucket,
+      slice: this.ownSlice.add(now, requests),
+      sentAt: now,
+      sent: this.sent,
+      ownTokens: this.ownTokens.sum(now),
+      ownRequests: this.ownRequests.sum(now),
+      isTrial,
+      spilled: false,
+      isRefunded: false
+    }
+  }
+
+  /** Corrects a charge by what the answer billed, and returns by how much. */
+  protected correct(reservation: Reservation, now: number, used: number): number {
+    const delta = Math.min(Math.ceil(used), MAX_CHARGE) - reservation.tokens
+    if (delta <= 0 && !this.isProvisioned) return 0
+    this.sent += delta
+    this.ownTokens.amend(now, reservation.bucket, delta)
+    return delta
+  }
+
+  /** Ends a reservation that the service surely did not count: it never arrived, or was throttled. */
+  refund(reservation: Reservation, now: number): void {
+    reservation.isRefunded = true
+    this.sent -= reservation.tokens
+    this.ownTokens.amend(now, reservation.bucket, -reservation.tokens)
+    this.ownRequests.amend(now, reservation.bucket, -reservation.requests)
+    this.ownSlice.amend(now, reservation.slice, -reservation.requests)
+  }
+
+  /** Adds what another ledger has in use. */
+  protected addUse(other: Ledger, now: number): void {
+    this.ownTokens.absorb(other.ownTokens, now)
+    this.ownRequests.absorb(other.ownRequests, now)
+    this.ownSlice.absorb(other.ownSlice, now)
+  }
+
+  /** Tells of each bucket of the last minute in which something was sent: when it began, tokens and requests. */
+  eachUse(now: number, tell: (beganAt: number, tokens: number, requests: number) => void): void {
+    this.ownTokens.each(now, (beganAt, tokens) => tell(beganAt, tokens, 0))
+    this.ownRequests.each(now, (beganAt, requests) => tell(beganAt, 0, requests))
+  }
+}

@@ -1,0 +1,11 @@
+import { defineConfig } from "vitest/config"
+
+export default defineConfig({
+  test: {
+    include: ["test/clients/**/*.test.ts"],
+    sequence: { concurrent: true },
+    isolate: false,
+    testTimeout: 30_000,
+    silent: "passed-only"
+  }
+})
