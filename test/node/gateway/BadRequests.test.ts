@@ -1,4 +1,6 @@
+import * as Refusals from "#node/gateway/Refusals"
 import { assert, describe, it } from "@effect/vitest"
+import { readFile } from "node:fs/promises"
 import {
   ask,
   atRest,
@@ -571,5 +573,23 @@ describe("the operator's pages", () => {
     const answer = await ask(gateway, { path: "/explain", body: " ".repeat(2_000_000), method: "POST" })
     assert.strictEqual(answer.status, 413)
     await goesOn(gateway)
+  })
+})
+
+describe("docs/gateway.md", () => {
+  it("lists every refusal of the gateway's own", async () => {
+    const page = await readFile(new URL("../../../docs/gateway.md", import.meta.url), "utf8")
+    const rows = [...page.matchAll(/^\| (\d{3}) +\| `(\w+)`/gm)].map(([, status, code]) => `${status} ${code}`)
+    const all = [
+      ...Object.values(Refusals).filter((value) => typeof value === "object"),
+      ...["HPE_HEADER_OVERFLOW", "HPE_CHUNK_EXTENSIONS_OVERFLOW", "ERR_HTTP_REQUEST_TIMEOUT", ""].map(
+        Refusals.unreadable
+      ),
+      Refusals.wrongModel("m"),
+      Refusals.tooLarge(1),
+      Refusals.throttled("tokens", 1)
+    ].map(({ code, status }) => `${status} ${code}`)
+    // what the balancer says of what it cannot read
+    assert.deepStrictEqual(rows.toSorted(), [...new Set(all), "400 invalid_request"].toSorted())
   })
 })

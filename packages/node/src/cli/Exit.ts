@@ -11,9 +11,14 @@ export const endWith = (code: 0 | 1 | 2): Effect.Effect<void> =>
     process.exitCode = code
   })
 
+/** What is told to stop twice stops at once, however much is under way. */
+const stopAtOnce = Effect.sync(() => {
+  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(130))
+})
+
 /** For what is meant to run until it is told to stop, by SIGINT or SIGTERM: that is no failure. */
 export const untilStopped = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.onInterrupt(effect, () => endWith(0))
+  Effect.onInterrupt(effect, () => Effect.andThen(endWith(0), stopAtOnce))
 
 /** Ends the process. */
 export const teardown: Runtime.Teardown = (exit, onExit) =>

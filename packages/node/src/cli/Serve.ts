@@ -48,14 +48,6 @@ const allowed = (config: Config): Effect.Effect<Config, ConfigSourceError> => {
   return Effect.fail(new ConfigSourceError({ source: "--host", issues: [{ path: "gateway.keys", message }] }))
 }
 
-/** To be told to stop again is to stop at once. */
-const stopping = Effect.sync(() => {
-  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(STOPPED))
-})
-
-/** What a shell makes of a process that was interrupted. */
-const STOPPED = 130
-
 /** Serves until it is told to stop: SIGTERM or SIGINT. */
 export const run = Effect.fnUntraced(function*({ config: file, host, port }: ServeInput) {
   const read = Effect.flatMap(readConfig(file), (config) =>
@@ -74,9 +66,9 @@ export const run = Effect.fnUntraced(function*({ config: file, host, port }: Ser
     yield* Console.log(`Evenkeel listens at ${url}; base URL for clients: ${url}/v1`)
     if (operatorUrl !== url) yield* Console.log(`The operator's pages are at ${operatorUrl}`)
     return yield* Reload.watch(config, read, path)
-  }).pipe(Effect.onInterrupt(() => stopping))
+  }).pipe(untilStopped)
   return yield* Effect.provide(
     running,
     Gateway.layer(config.gateway).pipe(Layer.provideMerge(layerDecoded(config)), Layer.provideMerge(exported))
   )
-}, untilStopped)
+})
