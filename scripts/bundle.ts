@@ -31,8 +31,8 @@ const bundle = async (folder: URL): Promise<void> => {
   await bundled.write({
     dir: fileURLToPath(new URL("dist/", folder)),
     format: "esm",
-    chunkFileNames: "[name].js",
-    codeSplitting: { groups: [{ name: "shared", minShareCount: 2 }] },
+    // one for each set of doors that share it, so that none loads what only others need
+    chunkFileNames: ({ isDynamicEntry }) => isDynamicEntry ? "[name].js" : "shared-[hash].js",
     sourcemap: true,
     // the sources are there
     sourcemapExcludeSources: true
