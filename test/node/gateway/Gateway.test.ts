@@ -99,6 +99,15 @@ describe("keys of the gateway", () => {
     await client.chat.completions.create({ model: "gpt-4o", messages })
     assert.deepStrictEqual((await client.models.list()).data.map(({ id }) => id), ["gpt-4o"])
     await failureAs(client.embeddings.create({ model: "text-embedding-3-small", input: "a" }), PermissionDeniedError)
+    const form = new FormData()
+    for (const model of ["gpt-4o", "text-embedding-3-small"]) form.append("model", model)
+    const authorization = "Bearer secret-of-a"
+    const two = await fetch(`${gateway.url}/v1/images/edits`, {
+      method: "POST",
+      body: form,
+      headers: { authorization }
+    })
+    assert.strictEqual(two.status, 400)
     await failureAs(client.files.list().then((page) => page.data), PermissionDeniedError)
   })
 

@@ -83,9 +83,7 @@ export const writeModelForm = async (form: FormData, model: string): Promise<Req
   const marked = new FormData()
   let hasModel = false
   for (const [name, value] of form) {
-    // one alone: which of several counts, the service might see otherwise
-    if (name === "model" && hasModel) continue
-    marked.append(name, name === "model" ? mark : value)
+    marked.append(name, name === "model" && !hasModel ? mark : value)
     hasModel ||= name === "model"
   }
   // a model that the URL named

@@ -93,6 +93,8 @@ export interface Foreign {
   readonly body: string | Uint8Array<ArrayBuffer> | FormData | undefined
   readonly contentType: string | undefined
   readonly session: string | undefined
+  /** Whether it is held to one model, for who may not use all: a service might see another of several. */
+  readonly isHeldToModel?: boolean | undefined
 }
 
 /** What `x-stainless-timeout` of an OpenAI client says of its deadline, in milliseconds. */
@@ -120,6 +122,8 @@ export const read = async (foreign: Foreign): Promise<LlmRequest.LlmRequest | Lo
   const form = type.startsWith("multipart/form-data") ? await InboundBody.parseForm(body, contentType!) : undefined
   return form === undefined
     ? passOn(method, target, LlmRequest.rawBody(body, contentType), options)
+    : foreign.isHeldToModel === true && form.getAll("model").length > 1
+    ? LlmRequest.invalidRequest("The form names more than one model; nothing was sent.")
     : ofForm(method, target, form, options)
 }
 

@@ -198,7 +198,9 @@ class Edge {
   ): Promise<void> {
     const contentType = headers["content-type"]
     const given = headers as Readonly<Record<string, string>>
-    const asked = await InboundRequest.read({ method, target, headers: given, body, contentType, session: undefined })
+    const isHeldToModel = tenant.models !== undefined
+    const foreign = { method, target, headers: given, body, contentType, session: undefined, isHeldToModel }
+    const asked = await InboundRequest.read(foreign)
     if (response.destroyed) return
     if (asked instanceof LoadBalancerError) return ApiRequest.giveError(asked, response)
     const problem = LlmRequest.problemOf(asked)
