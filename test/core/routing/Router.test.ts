@@ -162,9 +162,9 @@ describe("no candidate", () => {
       isMissing: false,
       bestBet: undefined,
       refusals: [
-        { deployment: "r0/gpt", refusal: "cooling-down" },
-        { deployment: "r1/gpt", refusal: "cooling-down" },
-        { deployment: "r2/gpt", refusal: "draining" }
+        { deployment: a, refusal: "cooling-down" },
+        { deployment: b, refusal: "cooling-down" },
+        { deployment: c, refusal: "draining" }
       ]
     })
   })

@@ -218,6 +218,8 @@ export class Retry {
       if (call.drawsOnBudget && this.state.budget.left(now) < 1) return this.ending.finalReason(call, last, "budget")
     }
     const isToldToWait = wait > 0 && bestBet === undefined
+    // even where it cannot wait for so long: the room is there for whoever comes next
+    if (isToldToWait) this.waiting.look(call)
     if (delay > 0) {
       const isTooLong = isToldToWait && call.waited + delay > this.state.settings.failover.maxWait
       if (isTooLong || now + delay >= call.deadline) {

@@ -2,7 +2,9 @@
  * Waiting in line where every deployment is throttled, within a request's patience.
  */
 import * as Effect from "effect/Effect"
+import { isFull } from "../deployment/Gate.ts"
 import type * as Errors from "../Errors.ts"
+import type { NoCandidate, Ready } from "../routing/Router.ts"
 import type { BalancerState } from "./BalancerState.ts"
 import type { Call } from "./Call.ts"
 import type { Choice } from "./Choice.ts"
@@ -66,14 +68,22 @@ export class Waiting {
   /** Whether a deployment can be asked before it was told to be: any, or after a failure one that was not asked yet. */
   private isBackSooner(call: Call): boolean {
     call.group.hurry()
-    const next = this.choice.ask(call)
+    const next = this.look(call)
     return next._tag === "Ready" && (call.last === undefined || !next.isRepeat)
+  }
+
+  /** Whether it could go anywhere now. Where only room is missing, the fleet is asked for it, until its next exchange. */
+  look(call: Call): Ready | NoCandidate {
+    const next = this.choice.ask(call)
+    if (next._tag === "Ready") return next
+    for (const { deployment, refusal } of next.refusals) if (isFull(refusal)) deployment.quota.want(call.tokens)
+    return next
   }
 
   /** It can wait no longer. Where those before it wait for more than it needs, it goes ahead of them; else it ends. */
   private overtake(call: Call): Errors.LoadBalancerErrorReason | undefined {
     call.skipsQueue = true
-    const next = this.choice.ask(call)
+    const next = this.look(call)
     if (next._tag === "Ready") return undefined
     if (next.isMissing) return call.unavailable("missing")
     return call.last?.outcome._tag === "Failed"

@@ -76,6 +76,9 @@ export const refusalOf = (deployment: Deployment, demand: Demand, now: number): 
   return undefined
 }
 
+/** Whether a refusal means that nothing but room in the quota is missing. */
+export const isFull = (refusal: Refusal): boolean => refusal === "over-quota" || refusal === "pool-over-quota"
+
 /** Whether a refusal means that the deployment is failing, rather than full or told to wait. */
 export const isFailing = (refusal: Refusal): boolean => refusal === "breaker-open" || refusal === "resource-open"
 
@@ -99,7 +102,6 @@ export const opensAt = (deployment: Deployment, refusal: Refusal, demand: Demand
     }
     case "over-quota":
     case "pool-over-quota":
-      deployment.quota.want(demand.tokens)
       return now + deployment.quota.timeUntilFits(now, demand.tokens)
     // while its probe is out, nobody knows
     case "breaker-open":

@@ -63,7 +63,7 @@ export interface NoCandidate {
   readonly isMissing: boolean
   /** The failing one that is most likely to be back, for when there is nothing better. */
   readonly bestBet: Deployment | undefined
-  readonly refusals: ReadonlyArray<{ readonly deployment: string; readonly refusal: Refusal }>
+  readonly refusals: ReadonlyArray<{ readonly deployment: Deployment; readonly refusal: Refusal }>
 }
 
 const FRESH: Ready = { _tag: "Ready", isRepeat: false }
@@ -253,7 +253,7 @@ const fillUtilisations = (candidates: ReadonlyArray<Candidate>): number => {
 }
 
 const explainNone = (query: Query, now: number): NoCandidate => {
-  const refusals: Array<{ deployment: string; refusal: Refusal }> = []
+  const refusals: Array<{ deployment: Deployment; refusal: Refusal }> = []
   let soonest = Infinity
   let possible = 0
   let failing = 0
@@ -264,7 +264,7 @@ const explainNone = (query: Query, now: number): NoCandidate => {
   for (const deployment of query.group.deployments) {
     const refusal = refusalOf(deployment, query.demand, now)
     if (refusal === undefined) continue
-    refusals.push({ deployment: deployment.id, refusal })
+    refusals.push({ deployment, refusal })
     const opens = opensAt(deployment, refusal, query.demand, now)
     if (opens === Infinity && !isFailing(refusal)) continue
     possible++
