@@ -186,7 +186,7 @@ describe.skipIf(executable === undefined)("the page, in a browser", { timeout: 6
       name,
       sha256: createHash("sha256").update(`secret-of-${name}`).digest("hex"),
       operator: name === "b",
-      rpm: 60
+      rpm: name === "b" ? 60 : undefined
     }))
     await using gateway = await gated(resources, { health, gateway: { keys } })
     await using opened = await open(gateway.url)
@@ -204,6 +204,8 @@ describe.skipIf(executable === undefined)("the page, in a browser", { timeout: 6
     await page.keyboard.press("Enter")
     await says(page.getByRole("status"), "All 4 deployments healthy")
     await says(page.getByRole("table", { name: "Keys" }), "of 60")
+    // what is counted for nothing is not said to be 0
+    await says(page.getByRole("row", { name: "a –" }), "no limit")
     assert.isFalse(await input.isVisible())
     const kept = await page.evaluate(() => [sessionStorage.length, localStorage.length, document.cookie, location.href])
     assert.deepStrictEqual(kept, [1, 0, "", `${gateway.url}/`])

@@ -202,11 +202,24 @@ const modelColumns = [
   { label: "In line", kind: "number", show: ({ waiting }) => ({ text: String(waiting) }) }
 ]
 
+/**
+ * What a key used: it is counted for its limits alone.
+ *
+ * @param {TenantSnapshot} key
+ * @param {"tokens" | "requests"} what
+ * @returns {Shown}
+ */
+const useOfKey = ({ requests, tokens }, what) => {
+  const { limit, used } = what === "tokens" ? tokens : requests
+  const isCounted = tokens.limit !== undefined || requests.limit !== undefined
+  return isCounted ? useOf(used, limit, "no limit") : { text: "–", small: "no limit" }
+}
+
 /** @type {ReadonlyArray<Column<TenantSnapshot>>} */
 const keyColumns = [
   { label: "Key", isName: true, show: ({ name }) => ({ text: name }) },
-  { label: "Tokens / min", kind: "use", show: ({ tokens: { limit, used } }) => useOf(used, limit, "no limit") },
-  { label: "Requests / min", kind: "use", show: ({ requests: { limit, used } }) => useOf(used, limit, "no limit") },
+  { label: "Tokens / min", kind: "use", show: (key) => useOfKey(key, "tokens") },
+  { label: "Requests / min", kind: "use", show: (key) => useOfKey(key, "requests") },
   { label: "Streams", kind: "number", show: ({ streams }) => ({ text: String(streams) }) }
 ]
 
