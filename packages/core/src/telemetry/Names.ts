@@ -561,13 +561,12 @@ export const gateway = {
   connections: gauge("evenkeel.gateway.connections", "{connection}", "Connections open to the gateway.", [])
 } satisfies Record<string, Instrument>
 
-/** Every instrument. Of `genAi` and `genAiNext` one is in use. */
+/** Every instrument of a balancer. Of `genAi` and `genAiNext` one is in use. */
 export const instruments: ReadonlyArray<Instrument> = [
   ...Object.values(genAi),
   ...Object.values(genAiNext),
   ...Object.values(counted),
-  ...Object.values(observed),
-  ...Object.values(gateway)
+  ...Object.values(observed)
 ]
 
 /**
