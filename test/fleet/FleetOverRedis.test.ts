@@ -3,6 +3,9 @@
  * Processes that share a real Redis, while that dies, hangs, fills up and moves. Whatever happens to it, every request is
  * answered, and as soon as without it.
  */
+// loaded beforehand: how long a process takes to begin is none of its store's doing
+// oxlint-disable-next-line no-unassigned-import -- it is there to be loaded
+import "#node/ConnectionPools"
 import { startSimulator } from "#node/simulator/SimulatorServer"
 import { assert, describe, it } from "@effect/vitest"
 import { createLoadBalancer, type LoadBalancerClient } from "@evenkeel/node"
