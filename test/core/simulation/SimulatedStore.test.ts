@@ -31,6 +31,27 @@ describe("what a simulated resource stores", () => {
     })
   }
 
+  it("of a file is its name, its size and its purpose, which clients insist on", () => {
+    const { east } = pair()
+    const form = [
+      "--edge",
+      "Content-Disposition: form-data; name=\"purpose\"",
+      "",
+      "batch",
+      "--edge",
+      "Content-Disposition: form-data; name=\"file\"; filename=\"lines.jsonl\"",
+      "Content-Type: application/octet-stream",
+      "",
+      "{\"a\":\r\n\"ä\"}",
+      "--edge--",
+      ""
+    ].join("\r\n")
+    const made = json(east("POST", "/files", form))
+    const told = { object: "file", filename: "lines.jsonl", bytes: 12, purpose: "batch", status: "processed" }
+    assert.deepInclude(made, told)
+    assert.deepInclude(json(east("GET", `/files/${made.id}`)), told)
+  })
+
   it("must be here where a request refers to it", () => {
     const { east, west } = pair()
     const file = json(east("POST", "/files")).id

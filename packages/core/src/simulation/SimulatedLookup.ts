@@ -51,7 +51,9 @@ const stored = (exchange: SimulatedExchange): SimulatedAnswer => {
 
   const make = ({ object, prefix }: Store.Kind, own = `${prefix}${exchange.id}`) => {
     const { metadata = {}, model, purpose } = fields
-    const made = { id: own, object, created_at: Math.floor(exchange.now / 1_000), model, purpose, metadata }
+    const created = Math.floor(exchange.now / 1_000)
+    const file = object === "file" ? uploaded(exchange.request.body) : undefined
+    const made = { id: own, object, created_at: created, model, purpose, metadata, ...file }
     store.put(own, { object: made })
     return answer(made)
   }
@@ -84,6 +86,24 @@ const stored = (exchange: SimulatedExchange): SimulatedAnswer => {
     return answer({ id, object: `${kind.object}.deleted`, deleted: true })
   }
   return answer(isReady ? found.object : found.pending)
+}
+
+/** What is told of a file, by the form in which it came. */
+const uploaded = (form: string): Prompt.Json => {
+  const told = { filename: "file", bytes: 0, purpose: undefined as string | undefined, status: "processed" }
+  const edge = form.slice(0, form.indexOf("\r\n"))
+  if (!edge.startsWith("--")) return told
+  for (const part of `\r\n${form}`.split(`\r\n${edge}`)) {
+    const end = part.indexOf("\r\n\r\n")
+    const head = part.slice(0, end)
+    const content = part.slice(end + 4)
+    const filename = /; filename="([^"]*)"/i.exec(head)?.[1]
+    if (filename !== undefined) {
+      told.filename = filename
+      told.bytes = new TextEncoder().encode(content).length
+    } else if (/; name="purpose"/i.test(head)) told.purpose = content
+  }
+  return told
 }
 
 const describeModel = (model: string): unknown => ({
