@@ -70,3 +70,57 @@ describe("a waiting line", () => {
       }
     }), check())
 })
+
+describe("a waiting line of several tenants", () => {
+  it.effect.prop("lets each through as much, to one largest request, while all of them wait", {
+    sizes: Schema.Array(integer(1, 9)).check(Schema.isMinLength(12))
+  }, ({ sizes }) =>
+    Effect.sync(() => {
+      const line = new WaitingLine()
+      const tenants = ["a", "b", "c"]
+      const letThrough = new Map(tenants.map((name) => [name, 0]))
+      let at = 0
+      const enter = (name: string) => {
+        const tokens = sizes[at++ % sizes.length]!
+        return { name, tokens, place: line.enter(0, 1, name, tokens) }
+      }
+      // two of each wait all the time
+      const waiting = tenants.flatMap((name) => [enter(name), enter(name)])
+      for (let turn = 0; turn < 60; turn++) {
+        const index = waiting.findIndex(({ place }) => isFirst(place))
+        const { name, place, tokens } = waiting[index]!
+        letThrough.set(name, letThrough.get(name)! + tokens)
+        waiting.splice(index, 1)
+        waiting.push(enter(name))
+        place.leave(0)
+        const all = [...letThrough.values()]
+        assert.isAtMost(Math.max(...all) - Math.min(...all), 2 * Math.max(...sizes))
+      }
+    }), check({ size: 30 }))
+
+  it("stands for those who have their share of it, and not for who comes to it", () => {
+    const line = new WaitingLine()
+    for (let i = 0; i < 9; i++) line.enter(0, 10_000, "flood")
+    assert.deepStrictEqual(["flood", "modest"].map((name) => line.isStanding(15_000, name)), [true, false])
+    for (let i = 0; i < 8; i++) line.enter(15_000, 10_000, "other")
+    assert.deepStrictEqual(["flood", "other", "modest"].map((name) => line.isStanding(20_000, name)), [
+      true,
+      true,
+      false
+    ])
+  })
+
+  it("remembers nobody once it is empty", () => {
+    const line = new WaitingLine()
+    for (let i = 0; i < 1000; i++) line.enter(i, 10_000, `tenant-${i}`).leave(i)
+    assert.isAtMost(line.tenantsKnown, 1)
+  })
+})
+
+/** Whether it is somebody's turn. */
+const isFirst = ({ turn }: Place): boolean => {
+  let hasTurn = false
+  const fiber = Effect.runFork(Effect.andThen(turn, Effect.sync(() => hasTurn = true)))
+  fiber.interruptUnsafe()
+  return hasTurn
+}

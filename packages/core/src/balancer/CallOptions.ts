@@ -28,6 +28,11 @@ export interface CallOptions extends RequestOptions {
   readonly hedge?: boolean | undefined
   /** Replaces the schedule of failover and retry for this call. */
   readonly schedule?: Schedule<unknown, RetryContext> | undefined
+  /**
+   * Whom this call is for, where one balancer serves several: while everything is throttled, they take turns by the tokens
+   * that each was let through, and one that floods the line holds nobody else up. Calls without are of one together.
+   */
+  readonly tenant?: string | undefined
   /** Told why each attempt of this call goes where it goes. */
   readonly explain?: ((explanation: Explanation) => void) | undefined
 }
@@ -41,6 +46,7 @@ const callOptions: Readonly<Record<keyof CallOptions, true>> = {
   hedge: true,
   schedule: true,
   explain: true,
+  tenant: true,
   headers: true
 }
 
@@ -82,7 +88,10 @@ export const problemOf = (options: CallOptions): LoadBalancerError | undefined =
       : `did you mean \`${meant}\`?`
     return invalidRequest(`${showKey(unknownOption)} is no option of a call; ${hint}; nothing was sent.`)
   }
-  const { attempts, timeout } = options
+  const { attempts, tenant, timeout } = options
+  if (tenant !== undefined && !(typeof tenant === "string" && tenant.length >= 1 && tenant.length <= 256)) {
+    return invalidRequest("`tenant` is no text of 1 to 256 characters; nothing was sent.")
+  }
   if (timeout !== undefined && !isPositive(millisOf(timeout))) return noDuration("timeout")
   const timeouts = options.timeouts === undefined ? undefined : limitsOf(options.timeouts)
   for (const stage in timeouts) {

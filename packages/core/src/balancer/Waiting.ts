@@ -40,15 +40,20 @@ export class Waiting {
       yield* this.state.pause(delay)
       return undefined
     }
-    if (call.place === undefined && line.length >= maxWaiting) return this.overtake(call)
+    const tenant = call.options?.tenant
+    if (call.place === undefined && !line.makeRoom(began, maxWaiting, tenant)) return this.overtake(call)
     if (call.place === undefined) {
-      const isStanding = line.isStanding(began)
+      const isStanding = line.isStanding(began, tenant)
       call.longestWait = isStanding ? Math.min(maxWait, call.waited + STANDING_PATIENCE * maxWait) : maxWait
-      call.place = line.enter(began, maxWait)
+      call.place = line.enter(began, maxWait, tenant, call.tokens)
     }
     const patience = Math.max(0, Math.min(call.longestWait - call.waited, call.deadline - began))
     const isFirst = yield* this.state.waitFor(call.place.turn, patience)
     let now = this.state.now
+    if (call.place.isTaken) {
+      call.leaveLine(now)
+      return this.overtake(call)
+    }
     if (isPinned) {
       call.leaveLine(now)
       call.skipsQueue = true

@@ -1,18 +1,45 @@
 /**
- * Where a model's requests wait when every deployment is throttled: first come, first served.
+ * Where a model's requests wait when every deployment is throttled: fair among tenants, and first come, first served within
+ * each.
  *
  * Only the first in line looks whether a deployment is back; it leaves the line in the same moment in which it takes its
  * reservation, so that nobody overtakes it, and whoever is interrupted leaves at once. (A fair queue in front of a
  * throttled backend, in place of retries that race each other.)
+ *
+ * Whose turn is next goes by start-time fair queuing (Goyal, Vin and Cheng, 1996): a tenant's `start` grows by the tokens of
+ * each request that had its turn, and the one with the least comes next. The virtual time is the start of the last that had
+ * its turn; one that comes anew begins there, so that nobody saves up credit. Calls that name no tenant are one together.
  */
 import * as Effect from "effect/Effect"
 
 /** A place in the line. */
 export interface Place {
-  /** Ends when everyone before it has left. */
+  /** Ends when it is its turn, or when the place was taken. */
   readonly turn: Effect.Effect<void>
+  /** Whether a request of another tenant, which has less than its share of the places, took it. */
+  readonly isTaken: boolean
   /** Idempotent. */
   readonly leave: (now: number) => void
+}
+
+/** Somebody whose requests wait. */
+interface Tenant {
+  start: number
+  /** Requests that wait. */
+  places: number
+}
+
+class Waiter {
+  readonly tenant: Tenant
+  readonly tokens: number
+  isTaken = false
+  /** Called when the place becomes the first, or was taken, if someone waits for that. */
+  onTurn: (() => void) | undefined
+
+  constructor(tenant: Tenant, tokens: number) {
+    this.tenant = tenant
+    this.tokens = tokens
+  }
 }
 
 /**
@@ -21,6 +48,10 @@ export interface Place {
 export class WaitingLine {
   /** In the order in which they came. */
   private readonly waiting = new Set<Waiter>()
+  private first: Waiter | undefined
+  /** Those that wait, or are ahead of the virtual time. */
+  private readonly tenants = new Map<string | undefined, Tenant>()
+  private virtualTime = 0
   /** Share of the time in which someone waited, of which the past fades. */
   private share = 0
   private countedAt = -Infinity
@@ -31,41 +62,99 @@ export class WaitingLine {
     return this.waiting.size
   }
 
-  /**
-   * Whether someone is waiting more often than not. Then there is no peak to sit out: more is asked for than there is, and
-   * whoever waits makes those after it wait as long.
-   */
-  isStanding(now: number): boolean {
-    this.count(now)
-    return this.share > STANDING
+  /** Tenants that are remembered. */
+  get tenantsKnown(): number {
+    return this.tenants.size
   }
 
   /**
-   * Takes the last place.
+   * Whether someone is waiting more often than not. Then there is no peak to sit out: more is asked for than there is, and
+   * whoever waits makes those after it wait as long. For a tenant that waits for less than its share it does not stand: its
+   * turn comes soon, and the line is the doing of others.
+   */
+  isStanding(now: number, name?: string): boolean {
+    this.count(now)
+    return this.share > STANDING && !this.isBelowShare(name, this.length)
+  }
+
+  /**
+   * Takes the last place of a tenant.
    *
    * @param patience for how long one waits at most, in milliseconds: a line that always has somebody stands after as long
+   * @param tokens what the request needs
    */
-  enter(now: number, patience: number): Place {
-    const waiter: Waiter = { onTurn: undefined }
+  enter(now: number, patience: number, name?: string, tokens = 1): Place {
     this.memory = Math.max(1, MEMORY * patience)
     this.count(now)
+    let tenant = this.tenants.get(name)
+    if (tenant === undefined) this.tenants.set(name, tenant = { start: this.virtualTime, places: 0 })
+    if (tenant.places++ === 0) tenant.start = Math.max(tenant.start, this.virtualTime)
+    const waiter = new Waiter(tenant, tokens)
     this.waiting.add(waiter)
+    this.first ??= waiter
+    const isFirst = () => this.first === waiter || waiter.isTaken
     return {
       turn: Effect.callback<void>((resume) => {
-        if (this.first === waiter) return resume(Effect.void)
+        if (isFirst()) return resume(Effect.void)
         // not before the one that leaves has done what it is about
         waiter.onTurn = () => resume(Effect.yieldNow)
         return Effect.sync(() => {
           waiter.onTurn = undefined
         })
       }),
-      leave: (now) => {
-        const wasFirst = this.first === waiter
-        this.count(now)
-        this.waiting.delete(waiter)
-        if (wasFirst) this.first?.onTurn?.()
-      }
+      get isTaken() {
+        return waiter.isTaken
+      },
+      leave: (now) => this.leave(waiter, now)
     }
+  }
+
+  /**
+   * Whether there is a place among so many. Where there is none, a tenant that has less than its share of them takes the
+   * newest of the tenant that has most.
+   */
+  makeRoom(now: number, most: number, name?: string): boolean {
+    if (this.length < most) return true
+    if (!this.isBelowShare(name, most)) return false
+    const [largest] = [...this.tenants.values()].toSorted((a, b) => b.places - a.places)
+    const newest = [...this.waiting].findLast(({ tenant }) => tenant === largest)
+    if (newest === undefined) return false
+    newest.isTaken = true
+    this.leave(newest, now)
+    newest.onTurn?.()
+    return true
+  }
+
+  /** Whether a tenant has, with one more, at most its equal share of so many places, where others wait. */
+  private isBelowShare(name: string | undefined, places: number): boolean {
+    const own = this.tenants.get(name)?.places ?? 0
+    let waiting = own === 0 ? 1 : 0
+    for (const tenant of this.tenants.values()) if (tenant.places > 0) waiting++
+    return waiting > 1 && (own + 1) * waiting <= places
+  }
+
+  private leave(waiter: Waiter, now: number): void {
+    this.count(now)
+    if (!this.waiting.delete(waiter)) return
+    const { tenant } = waiter
+    tenant.places--
+    if (this.first !== waiter) return
+    this.virtualTime = tenant.start
+    tenant.start += waiter.tokens
+    this.first = this.next()
+    this.first?.onTurn?.()
+  }
+
+  /** The first of the tenant that had least. Forgets those that do not wait and are behind. */
+  private next(): Waiter | undefined {
+    let next: Tenant | undefined
+    for (const [name, tenant] of this.tenants) {
+      if (tenant.places === 0) {
+        if (tenant.start <= this.virtualTime || this.length === 0) this.tenants.delete(name)
+      } else if (next === undefined || tenant.start < next.start) next = tenant
+    }
+    for (const waiter of this.waiting) if (waiter.tenant === next) return waiter
+    return undefined
   }
 
   private count(now: number): void {
@@ -75,17 +164,8 @@ export class WaitingLine {
       this.share += ((this.waiting.size > 0 ? 1 : 0) - this.share) * (1 - Math.exp(-elapsed / this.memory))
     }
   }
-
-  private get first(): Waiter | undefined {
-    return this.waiting.values().next().value
-  }
 }
 
 /** Share of the time above which a line stands, and over how many times the longest wait it is taken: `-1 / ln(1 - share)`. */
 const STANDING = 0.4
 const MEMORY = 1.96
-
-interface Waiter {
-  /** Called when the place becomes the first, if someone waits for that. */
-  onTurn: (() => void) | undefined
-}

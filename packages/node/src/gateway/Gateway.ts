@@ -226,7 +226,7 @@ class Edge {
     response: Http.ServerResponse,
     timeout: number | undefined
   ): void {
-    const options = { timeout, explain: this.pages.decisions.listener() }
+    const options = { timeout, tenant: tenant.name, explain: this.pages.decisions.listener() }
     const fiber = this.fork(
       ApiRequest.serve(this.balancer, request, options, response, ({ usage }) => {
         tenant.settle(admission, performance.now(), usage)
