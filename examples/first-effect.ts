@@ -10,7 +10,7 @@ const program = Effect.gen(function*() {
   const answer = yield* lb.chat({ model: "gpt-4o", messages }, { session: "user-42" })
   yield* Console.log(answer.choices[0]?.message.content)
   yield* lb.chatStream({ model: "gpt-4o", messages }).pipe(
-    Stream.runForEach((chunk) => Console.log(chunk.choices[0]?.delta.content ?? ""))
+    Stream.runForEach((chunk) => Effect.sync(() => process.stdout.write(chunk.choices[0]?.delta.content ?? "")))
   )
 })
 

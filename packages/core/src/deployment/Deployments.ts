@@ -7,6 +7,7 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Config from "../config/Config.ts"
@@ -193,6 +194,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
         } else {
           // named explicitly, it no longer comes and goes with a wildcard
           wildcards.forget(known.id)
+          const before = [set.configs.get(known.id), known.draining]
           for (const id of [known.id, ...wildcards.ownOf(known.id)]) {
             const { model, name, rpm, tpm } = set.configs.get(id)!
             // of a pool, what one member leaves out another has given
@@ -202,7 +204,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
             set.configure(id, { ...deployment, ...limits, name, model })
             set.deployments.get(id)!.draining = false
           }
-          emitChange(known.id, "updated")
+          if (!Equal.equals(before, [set.configs.get(known.id), known.draining])) emitChange(known.id, "updated")
         }
         // what the resource's wildcard became for the model gives way too
         for (const other of set.serversOf(deployment.model)) {

@@ -4,7 +4,19 @@
 import { type Config, decodeConfig } from "@evenkeel/core"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import { existsSync } from "node:fs"
 import * as ConfigSource from "../ConfigSource.ts"
+
+/** What `evenkeel init` writes. */
+const USUAL = "evenkeel.yaml"
+
+/** A file that is here, and that nobody named. */
+const withHint = (error: ConfigSource.ConfigSourceError): ConfigSource.ConfigSourceError => {
+  if (error.source !== "the environment" || !existsSync(USUAL)) return error
+  const hint = { path: "", message: `${USUAL} is here, and is read where it is named: --config ${USUAL}` }
+  return new ConfigSource.ConfigSourceError({ source: error.source, issues: [hint, ...error.issues] })
+}
 
 /** Reads it. Fails with every mistake. */
 export const readConfig = (file: Option.Option<string>): Effect.Effect<Config, ConfigSource.ConfigSourceError> =>
@@ -12,6 +24,6 @@ export const readConfig = (file: Option.Option<string>): Effect.Effect<Config, C
     Effect.fromResult(
       Option.isSome(file)
         ? ConfigSource.readFile(file.value, process.env, decodeConfig)
-        : ConfigSource.read(process.env)
+        : Result.mapError(ConfigSource.read(process.env), withHint)
     )
   )

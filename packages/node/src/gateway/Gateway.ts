@@ -125,10 +125,14 @@ class Edge {
 
   drain(): Effect.Effect<void> {
     this.isDraining = true
-    return Effect.forEach(this.ports, (port) => port.drain(this.config.grace), {
-      concurrency: "unbounded",
-      discard: true
-    })
+    const told = Effect.logInfo(`Stopping: ${this.underWay} under way, for ${this.config.grace / 1000} s at most.`)
+    return Effect.andThen(
+      told,
+      Effect.forEach(this.ports, (port) => port.drain(this.config.grace), {
+        concurrency: "unbounded",
+        discard: true
+      })
+    )
   }
 
   private readonly take = (request: Http.IncomingMessage, response: Http.ServerResponse, port: Port): void => {
@@ -207,6 +211,10 @@ class Edge {
     if (problem !== undefined) return ApiRequest.giveError(problem, response)
     if (asked.model === undefined) {
       if (method !== "POST" && target.path === "/models") return giveModels(response, this.modelsFor(tenant))
+      const known = method === "GET"
+        ? this.modelsFor(tenant).find((model) => target.path === `/models/${encodeURIComponent(model)}`)
+        : undefined
+      if (known !== undefined) return giveJson(response, modelOf(known))
       const isOfResponse = target.path.startsWith("/responses/")
       if (tenant.models !== undefined && !isOfResponse) return Refusals.answer(response, Refusals.noModel)
     } else if (tenant.models !== undefined && !tenant.models.has(asked.model)) {
@@ -251,8 +259,13 @@ const single = (header: string | ReadonlyArray<string> | undefined): string | un
   typeof header === "string" ? header : header?.[0]
 
 const giveModels = (response: Http.ServerResponse, models: ReadonlyArray<string>): void => {
-  const data = models.map((id) => ({ id, object: "model", created: 0, owned_by: "evenkeel" }))
-  const body = JSON.stringify({ object: "list", data })
+  giveJson(response, { object: "list", data: models.map(modelOf) })
+}
+
+const modelOf = (id: string) => ({ id, object: "model", created: 0, owned_by: "evenkeel" })
+
+const giveJson = (response: Http.ServerResponse, value: unknown): void => {
+  const body = JSON.stringify(value)
   response.writeHead(200, { "content-type": "application/json", "content-length": String(Buffer.byteLength(body)) })
   response.end(body)
 }

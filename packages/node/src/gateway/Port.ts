@@ -17,15 +17,17 @@ export class GatewayError extends Data.TaggedError("GatewayError")<{
   readonly port: number
   /** The system's word for it, such as `EADDRINUSE`. */
   readonly code: string
+  readonly isForOperators: boolean
 }> {
   override get message(): string {
-    const { code, host, port } = this
+    const { code, host, isForOperators, port } = this
+    const own = isForOperators ? "gateway.operator" : "gateway"
     const hint = code === "EADDRINUSE"
-      ? ": something else listens there; give another port as `gateway.port`, or 0 for any"
+      ? `: something else listens there; give another port as \`${own}.port\`, or 0 for any`
       : code === "EACCES"
-      ? ": ports below 1024 are for root; give another as `gateway.port`"
+      ? `: ports below 1024 are for root; give another as \`${own}.port\``
       : code === "EADDRNOTAVAIL" || code === "ENOTFOUND"
-      ? ": this machine has no such address; give one of its own as `gateway.host`"
+      ? `: this machine has no such address; give one of its own as \`${own}.host\``
       : ""
     return `The gateway cannot listen at ${host}:${port} (${code})${hint}.`
   }
@@ -112,7 +114,7 @@ export class Port {
       server.on("connect", (_request, socket: Socket) => refuse(socket, Refusals.badMethod))
       server.on("checkExpectation", (_request, response) => Refusals.answer(response, Refusals.unknownExpectation))
       const fail = ({ code = "unknown" }: NodeJS.ErrnoException) =>
-        resume(Effect.fail(new GatewayError({ host, port, code })))
+        resume(Effect.fail(new GatewayError({ host, port, code, isForOperators: this.isForOperators })))
       server.once("error", fail)
       server.listen({ port, host, backlog: BACKLOG }, () => {
         server.off("error", fail)

@@ -2,7 +2,7 @@
  * Takes over a configuration that changed while the gateway runs: its deployments, and the gateway's keys and limits. One that
  * is wrong is refused with all its mistakes, and the one in use stays. What else differs needs a restart, and is named.
  */
-import { type Config, Deployments, type LoadBalancerError } from "@evenkeel/core"
+import { type Config, Deployments, type GatewayConfig, type LoadBalancerError } from "@evenkeel/core"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import { statSync } from "node:fs"
@@ -37,27 +37,46 @@ export const unchangeable = (before: Config, after: Config): ReadonlyArray<strin
  * Reads the configuration again, and takes it over.
  *
  * @param began the one that it began with
+ * @param keysBefore those in use
  */
 const reload = (
   began: Config,
+  keysBefore: Keys,
   read: Effect.Effect<Config, ConfigSourceError>
-): Effect.Effect<void, never, Gateway | Deployments> =>
+): Effect.Effect<Keys, never, Gateway | Deployments> =>
   Effect.gen(function*() {
     const config = yield* read
     const { configure } = yield* Gateway
     yield* (yield* Deployments).replace(config)
     configure(config.gateway)
     const rest = unchangeable(began, config)
+    const { keys } = config.gateway
+    const changed = changesOf(keysBefore, keys)
+    if (changed !== "") yield* Effect.logInfo(`Keys of the gateway: ${changed}.`)
+    if (keys.length === 0 && keysBefore.length > 0) {
+      yield* Effect.logWarning("The gateway has no keys any more: it is open to this machine, and to no other.")
+    }
     yield* Effect.logInfo(
       rest.length === 0
         ? "The configuration was read again."
-        : `The configuration was read again; ${rest.join(", ")} need a restart.`
+        : `The configuration was read again; ${rest.join(", ")} ${rest.length === 1 ? "needs" : "need"} a restart.`
     )
+    return keys
   }).pipe(
     Effect.catch((error: ConfigSourceError | LoadBalancerError) =>
-      Effect.logError(`${error.message}\nThe configuration in use stays.`)
+      Effect.as(Effect.logError(`${error.message}\nThe configuration in use stays.`), keysBefore)
     )
   )
+
+type Keys = GatewayConfig["keys"]
+
+/** Names of keys that others lack. */
+const beyond = (keys: Keys, others: Keys): ReadonlyArray<string> =>
+  keys.map(({ name }) => name).filter((name) => !others.some((other) => other.name === name))
+
+/** Which came and which went. */
+const changesOf = (before: Keys, after: Keys): string =>
+  [...beyond(after, before).map((name) => `+${name}`), ...beyond(before, after).map((name) => `-${name}`)].join(", ")
 
 /** What tells a file from the one before: a link may lead to another. */
 const stampOf = (file: string): string => {
@@ -81,6 +100,7 @@ export const watch = (
 ): Effect.Effect<never, never, Gateway | Deployments> =>
   Effect.suspend(() => {
     let isAsked = false
+    let { keys } = config.gateway
     let stamp = file === undefined ? "" : stampOf(file)
     const ask = () => {
       isAsked = true
@@ -92,7 +112,9 @@ export const watch = (
       if (!isOther && !isAsked) return Effect.void
       isAsked = false
       stamp = now
-      return reload(config, read)
+      return Effect.map(reload(config, keys, read), (inUse) => {
+        keys = inUse
+      })
     })
     process.on("SIGHUP", ask)
     return Effect.forever(Effect.andThen(Effect.sleep(LOOK_EVERY), look)).pipe(
