@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments, LoadBalancer } from "@evenkeel/core"
+import { type ConfigInput, decodeConfig, Deployments, LoadBalancer } from "@evenkeel/core"
 import { Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import {
@@ -22,6 +22,9 @@ const knowingFirst = (...names: ReadonlyArray<string>) => {
   const [first] = Object.values(fleet(services).services)
   return fleet(services, { resources: [first!.config()] })
 }
+
+/** What a configuration of these resources says. */
+const decoded = (resources: ConfigInput["resources"]) => Effect.fromResult(decodeConfig({ resources }))
 
 const askTimes = (times: number) =>
   Effect.gen(function*() {
@@ -251,6 +254,33 @@ describe("LoadBalancer live set", () => {
         assert.deepStrictEqual(
           heard(events, "MembershipChanged").map(({ change, deployment }) => [deployment, change]),
           ["added", "updated", "draining", "removed"].map((change) => ["west/gpt-4o", change])
+        )
+      })
+    )
+  })
+
+  it.effect("another configuration takes its place in one step, and what is in both is told of only where it differs", () => {
+    const two = knowingFirst("east", "west")
+    return run(
+      two,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        const deployments = yield* Deployments
+        yield* askTimes(2)
+        const before = yield* stateOf("east")
+        const events = yield* listen
+        const resources = (tpm: number) =>
+          decoded([{ ...two.services["east"]!.config(), deployments: [{ name: "gpt-4o", tpm }] }])
+        yield* deployments.replace(yield* resources(5000))
+        yield* deployments.replace(yield* resources(5000))
+        assert.deepStrictEqual((yield* stateOf("east")).totals, before.totals)
+        yield* deployments.replace(yield* decoded([two.services["west"]!.config()]))
+        assert.deepStrictEqual((yield* lb.snapshot).resources.map(({ name }) => name), ["west"])
+        yield* askTimes(2)
+        assert.deepStrictEqual(sent(two), { east: 2, west: 2 })
+        assert.deepStrictEqual(
+          heard(events, "MembershipChanged").map(({ change, deployment }) => `${deployment} ${change}`),
+          ["east/gpt-4o updated", "east/gpt-4o removed", "west/gpt-4o added"]
         )
       })
     )
