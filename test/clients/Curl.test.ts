@@ -145,6 +145,14 @@ describe.skipIf(!isThere)("curl, over the gateway", () => {
     assert.deepStrictEqual([answer.status, answer.headers["retry-after"]], [429, "60"])
   })
 
+  it("asks again if it has --retry, whatever it is told", async () => {
+    await using reached = await open()
+    reached.fault({ kind: "status", status: 500 })
+    const asked = ["--retry", "1", ...bearer, ...chat()]
+    await curl(reached, "/v1/chat/completions", ...asked)
+    await eventually(() => reached.sessions.length === 2)
+  })
+
   it("is told what was wrong with it", async () => {
     await using reached = await open()
     const path = "/v1/chat/completions"

@@ -87,6 +87,13 @@ def responses_stream():
     return pieces(event.delta for event in respond(stream=True) if event.type == "response.output_text.delta")
 
 
+def responses_unknown():
+    """Of a model that it has no price of, it makes a stream itself, once all is there."""
+    events = respond(model=SLOW, stream=True)
+    next(iter(events))
+    return in_flight()
+
+
 def stored():
     made = respond()
     found = text_of(litellm.get_responses(response_id=made.id, **of_things))
@@ -128,6 +135,7 @@ run({
     "cancelled": cancelled,
     "responses": lambda: text_of(respond()),
     "responses_stream": responses_stream,
+    "responses_unknown": responses_unknown,
     "stored": stored,
     "background": background,
     "files": files,

@@ -75,6 +75,31 @@ def abort():
     return left(before, seconds_to_end())
 
 
+def left_by_with():
+    with client.chat.completions.create(model=SLOW, messages=user(), stream=True) as chunks:
+        for chunk in chunks:
+            break
+        before = in_flight()
+    return left(before, seconds_to_end())
+
+
+def left_loop():
+    """Without `with` it goes on after the loop, until the stream is closed."""
+    chunks = client.chat.completions.create(model=SLOW, messages=user(), stream=True)
+    for chunk in chunks:
+        break
+    time.sleep(0.5)
+    before = in_flight()
+    chunks.close()
+    return left(before, seconds_to_end())
+
+
+def timeout_repeated():
+    return make(KEY).with_options(timeout=0.3, max_retries=1).chat.completions.create(
+        model=SLOW, messages=user(), extra_headers=session("timeout_repeated")
+    )
+
+
 def timeout():
     return make(KEY).with_options(timeout=0.3, max_retries=0).chat.completions.create(model=SLOW, messages=user())
 
@@ -166,6 +191,9 @@ of_chat = {
 more = {
     "embeddings": embeddings,
     "abort": abort,
+    "left_by_with": left_by_with,
+    "left_loop": left_loop,
+    "timeout_repeated": timeout_repeated,
     "timeout": timeout,
     "after_timeout": after_timeout,
     "responses": responses,
