@@ -13,7 +13,12 @@ import { reach, report, said, ways, weather } from "./Reach.ts"
 const python = inject("python")
 const folder = fileURLToPath(new URL("python/", import.meta.url))
 const key = "ek-of-the-client"
-const keys = [{ name: "client", sha256: createHash("sha256").update(key).digest("hex") }]
+const oneStreamKey = "ek-for-one-stream"
+const hashOf = (text: string): string => createHash("sha256").update(text).digest("hex")
+const keys = [
+  { name: "client", sha256: hashOf(key) },
+  { name: "one stream", sha256: hashOf(oneStreamKey), streams: 1 }
+]
 
 interface Failed {
   readonly classes: ReadonlyArray<string>
@@ -52,6 +57,7 @@ const runProgram = async (name: string, argument: string): Promise<Outcome> => {
       LITELLM_LOCAL_MODEL_COST_MAP: "True",
       EVENKEEL_URL: reached.origin,
       EVENKEEL_KEY: key,
+      EVENKEEL_ONE_STREAM_KEY: oneStreamKey,
       EVENKEEL_SERVICES: reached.simulator.resources.map(({ url }) => url).join(" ")
     },
     timeout: 100_000
@@ -113,6 +119,7 @@ const expected: Readonly<Record<string, Check>> = {
   "timeout": raises("APITimeoutError"),
   "after_timeout": endsAtOnce,
   "headers": gives(["1", said]),
+  "comes_again": gives([true, said]),
   "responses": gives(said),
   "responses_stream": inPieces,
   "responses_unknown": gives(0),
@@ -155,7 +162,7 @@ const official = [
   "responses_tools",
   "responses_abort"
 ]
-const asynchronous = [...chatting, ...storing, "cancelled", "responses_stream"]
+const asynchronous = [...chatting, ...storing, "cancelled", "comes_again", "responses_stream"]
 const langChain = [
   ...chatting,
   "chat_async",

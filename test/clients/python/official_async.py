@@ -1,5 +1,7 @@
 """The official client with `async`: `official_async.py openai` and `official_async.py azure`."""
 
+import asyncio
+import os
 import sys
 
 from openai import AsyncAzureOpenAI, AsyncOpenAI, NotFoundError
@@ -71,6 +73,17 @@ async def main():
         await asyncio.gather(task, return_exceptions=True)
         return left(1, await asyncio.to_thread(seconds_to_end))
 
+    async def comes_again():
+        """Its key may have one stream at a time: it waits as it is told to, and asks again."""
+        by = make(os.environ["EVENKEEL_ONE_STREAM_KEY"])
+        first = await by.chat.completions.create(model=SLOW, messages=user(), stream=True)
+        second = asyncio.create_task(by.chat.completions.create(model=CHAT, messages=user(), stream=True))
+        await asyncio.sleep(0.3)
+        waits = not second.done()
+        await first.close()
+        text = pieces([chunk.choices[0].delta.content async for chunk in await second if chunk.choices])["text"]
+        return [waits, text]
+
     async def responses_stream():
         async with client.responses.stream(model=CHAT, input=HELLO) as events:
             return pieces([event.delta async for event in events if event.type == "response.output_text.delta"])
@@ -108,6 +121,7 @@ async def main():
         "embeddings": embeddings,
         "abort": abort,
         "cancelled": cancelled,
+        "comes_again": comes_again,
         "responses_stream": responses_stream,
         "stored": stored,
         "background": background,
