@@ -15,6 +15,7 @@ export interface Reach {
 }
 
 interface Opened extends Reach, AsyncDisposable {
+  /** The resources that the balancer is before. */
   readonly simulator: Simulator
   readonly snapshot: () => Snapshot
 }
@@ -95,7 +96,7 @@ const tokenByToken = { baseMs: 20, perPromptTokenMs: 0, perOutputTokenMs: 40, ji
 const names = ["east", "west"]
 
 /** A client's way to two resources. */
-export interface Reached extends Reach, AsyncDisposable {
+export interface Reached extends Opened {
   /** What each resource did. */
   readonly stats: () => ReadonlyArray<ReturnType<ReturnType<Simulator["service"]>["stats"]>>
   /** What each resource does to every request from now on. */
@@ -106,8 +107,8 @@ export interface Reached extends Reach, AsyncDisposable {
   readonly inFlight: () => number
 }
 
-/** Starts two resources, a balancer over them, and a way to it. */
-export const reach = async (way: Way, apiVersion?: string): Promise<Reached> => {
+/** Starts two resources, a balancer over them, and a way to it, which keys may be needed for. */
+export const reach = async (way: Way, apiVersion?: string, gateway?: ConfigInput["gateway"]): Promise<Reached> => {
   const resources = names.map((name) => ({
     name,
     apiKey: `${name}-key`,
@@ -117,7 +118,11 @@ export const reach = async (way: Way, apiVersion?: string): Promise<Reached> => 
       { name: "embed", model: models.embedding, latency: fast, dimensions: 8 }
     ]
   }))
-  const config = { failover: { backoff: 1, maxBackoff: 1, maxWait: 0 }, health: { check: { kind: "none" } } } as const
+  const config = {
+    failover: { backoff: 1, maxBackoff: 1, maxWait: 0 },
+    health: { check: { kind: "none" } },
+    ...(gateway && { gateway })
+  } as const
   const sessions: Array<string | undefined> = []
   const opened = await way.open(
     resources,

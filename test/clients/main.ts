@@ -19,7 +19,7 @@ const install = spawnSync(
 const said = `${install.stdout}${install.stderr}`
 if (install.status === 0) {
   const passed = run("tsc", "-b", folder) && run("node", "scripts/bundle.ts")
-    && run("vitest", "run", "--config", `${folder}vitest.config.ts`)
+    && run("vitest", "run", "--config", `${folder}vitest.config.ts`, ...process.argv.slice(2))
   process.exitCode = passed ? 0 : 1
 } else if (/FETCH|NO_OFFLINE|ENOTFOUND|ECONN|EAI_AGAIN|TIMEDOUT/.test(said)) {
   console.log("SKIPPED: the clients cannot be fetched here, so none of them was tested.")
