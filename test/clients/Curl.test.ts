@@ -1,16 +1,14 @@
 /**
- * curl, unchanged, against the gateway. Where there is none, it says so.
+ * curl, unchanged, against the gateway.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { execFile, spawn, spawnSync } from "node:child_process"
+import { execFile, spawn } from "node:child_process"
 import { createHash } from "node:crypto"
 import { once } from "node:events"
 import { promisify } from "node:util"
+import { inject } from "vitest"
 import { eventually } from "../support/Served.ts"
 import { models, reach, type Reached, report, said, ways, weather } from "./Reach.ts"
-
-const isThere = spawnSync("curl", ["--version"]).status === 0
-if (!isThere) console.log("SKIPPED: there is no curl here.")
 
 const key = "ek-of-curl"
 const keys = [{ name: "curl", sha256: createHash("sha256").update(key).digest("hex") }]
@@ -47,7 +45,7 @@ const chat = (more: object = {}): ReadonlyArray<string> => json({ model: models.
 
 const errorOf = ({ json }: Answered) => json().error as { readonly code: string; readonly message: string }
 
-describe.skipIf(!isThere)("curl, over the gateway", () => {
+describe.skipIf(!inject("curl"))("curl, over the gateway", () => {
   const ways: Readonly<Record<string, ReadonlyArray<string>>> = {
     "as Bearer": bearer,
     "as api-key": ["-H", `api-key: ${key}`]

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { execFile, spawnSync } from "node:child_process"
+import { execFile } from "node:child_process"
 import { createHash } from "node:crypto"
 import { readdir, readFile } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
@@ -19,7 +19,7 @@ const cache = fileURLToPath(new URL("../../node_modules/.cache/clients/", import
 /** What asks the gateway, by how its name ends: how it is run, and whether it can be. */
 const outside = [
   { ending: ".py", command: inject("python"), isThere: inject("python") !== "", flag: "-c" },
-  { ending: ".sh", command: "sh", isThere: spawnSync("curl", ["--version"]).status === 0, flag: "-c" }
+  { ending: ".sh", command: "sh", isThere: inject("curl"), flag: "-c" }
 ]
 const runOutside = (name: string) => outside.find(({ ending }) => name.endsWith(ending))
 

@@ -1,6 +1,6 @@
 /**
- * A Python with the clients of `requirements.txt`, in a temporary folder. Where there is none, or they cannot be fetched,
- * it says so, and that is no failure. `EVENKEEL_PYTHON` names one that has them.
+ * Whether there is a curl, and a Python with the clients of `requirements.txt`, in a temporary folder. Where there is
+ * none, or they cannot be fetched, it says so, and that is no failure. `EVENKEEL_PYTHON` names one that has them.
  */
 import { spawnSync } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
@@ -13,6 +13,8 @@ declare module "vitest" {
   interface ProvidedContext {
     /** Command of a Python that has the clients, or nothing. */
     readonly python: string
+    /** Whether there is a curl. */
+    readonly curl: boolean
   }
 }
 
@@ -47,6 +49,9 @@ const skipped = (why: string): string => {
 }
 
 export default (project: TestProject): () => void => {
+  const hasCurl = spawnSync("curl", ["--version"]).status === 0
+  if (!hasCurl) console.log("SKIPPED: curl was not tested: there is none.")
+  project.provide("curl", hasCurl)
   const given = process.env["EVENKEEL_PYTHON"]
   const environment = mkdtempSync(join(tmpdir(), "evenkeel-python-"))
   const remove = () => rmSync(environment, { recursive: true, force: true })
