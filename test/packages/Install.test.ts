@@ -1,10 +1,13 @@
 import type { Simulator } from "@evenkeel/node"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
 import { existsSync } from "node:fs"
 import { readdir } from "node:fs/promises"
 import { join } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { evenkeelConfig, startTwo, variables } from "../examples/support.ts"
 import { commonJs, greeting, makeProject, npmInstall, programOf, type Project } from "./support/Project.ts"
+import { said } from "./support/Run.ts"
 import { tool } from "./support/Tools.ts"
 
 describe("npm install @evenkeel/node", () => {
@@ -43,6 +46,28 @@ describe("npm install @evenkeel/node", () => {
       })
     }
   }
+
+  it("has a command that serves, with its page", async () => {
+    const serving = spawn(process.execPath, ["node_modules/.bin/evenkeel", "serve", "--port", "0"], {
+      cwd: project.folder,
+      env: { ...process.env, ...evenkeelConfig(simulator) },
+      stdio: ["ignore", "pipe", "inherit"]
+    })
+    const ended = once(serving, "exit")
+    try {
+      const url = await said(serving.stdout, /base URL for clients: (\S+)/)
+      const response = await fetch(`${url}/chat/completions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ model: "gpt-4o", messages: [{ role: "user", content: "Hi." }] })
+      })
+      assert.match(await response.text(), /Hello from (?:eastus|sweden)\./)
+      assert.include(await (await fetch(new URL("/", url))).text(), "<html")
+    } finally {
+      serving.kill("SIGTERM")
+    }
+    assert.deepStrictEqual(await ended, [0, null])
+  })
 
   it("runs with tsx", async (test) => {
     const tsx = await tool("tsx", test)

@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "vitest"
 import { evenkeelConfig, startTwo } from "../examples/support.ts"
 import { makeProject, npmInstall, type Project } from "./support/Project.ts"
+import { said } from "./support/Run.ts"
 
 const layout = `
 export default function Layout({ children }) {
@@ -31,14 +32,8 @@ const ask = async (project: Project, env: Readonly<Record<string, string>>): Pro
     stdio: ["ignore", "pipe", "inherit"]
   })
   try {
-    let out = ""
-    for await (const text of server.stdout.setEncoding("utf8")) {
-      out += text
-      const url = /http:\/\/localhost:\d+/.exec(out)?.[0]
-      // oxlint-disable-next-line no-await-in-loop -- once
-      if (url !== undefined && out.includes("Ready")) return await (await fetch(url)).text()
-    }
-    return out
+    const url = await said(server.stdout, /(http:\/\/localhost:\d+)[^]*Ready/)
+    return await (await fetch(url)).text()
   } finally {
     server.kill("SIGKILL")
   }

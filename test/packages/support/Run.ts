@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process"
+import type { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
 
 export const root = fileURLToPath(new URL("../../../", import.meta.url))
@@ -47,3 +48,16 @@ export const run = (command: string, args: ReadonlyArray<string>, { cwd, env }: 
 /** The package manager of this workspace. */
 export const pnpm = (args: ReadonlyArray<string>, options: RunOptions): Promise<Finished> =>
   run("npx", ["-y", "pnpm@12.21.0", ...args], options)
+
+/** What a program prints in the first brackets of a pattern, as soon as it does. */
+export const said = async (stdout: Readable, pattern: RegExp): Promise<string> => {
+  let out = ""
+  return new Promise((resolve, reject) => {
+    stdout.setEncoding("utf8").on("data", (text: string) => {
+      out += text
+      const found = pattern.exec(out)
+      if (found !== null) resolve(found[1]!)
+    })
+    stdout.on("end", () => reject(new Error(`it never said ${pattern}: ${out}`)))
+  })
+}
