@@ -128,7 +128,7 @@ export class Balancer {
     if (breaker.epoch !== epoch) narrator.halfOpened("deployment", deployment.id)
     if (resource.breaker.epoch !== resourceEpoch) narrator.halfOpened("resource", resource.name)
     // in the same moment, so that nobody overtakes
-    call.leaveLine(now)
+    call.passLine(now)
     const isAgain = call.tried.has(deployment)
     const again = isAgain ? "retry" : "failover"
     const role = target === "hedge" ? "hedge" : call.tried.size === 0 ? "first" : again

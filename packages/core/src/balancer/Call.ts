@@ -88,7 +88,7 @@ export class Call {
   readonly renewed = new Set<string>()
   /** Its place in the line of those who wait. */
   place: Place | undefined
-  /** Whether its patience is over, so that it need not queue where it fits. */
+  /** Whether its turn came or its patience is over, so that it need not queue where it fits and no other tenant is due. */
   skipsQueue = false
   /** Milliseconds for which it backed off. */
   backedOff = 0
@@ -281,6 +281,19 @@ export class Call {
   /** It waits no more. */
   leaveLine(now: number): void {
     this.place?.leave(now)
+    this.place = undefined
+  }
+
+  /** It waits elsewhere. */
+  stepAside(now: number): void {
+    this.place?.stepAside(now)
+    this.place = undefined
+  }
+
+  /** It is sent, and waits no more. */
+  passLine(now: number): void {
+    if (this.place === undefined) this.group.line.pass(this.options?.tenant, this.tokens)
+    else this.place.pass(now)
     this.place = undefined
   }
 

@@ -66,9 +66,9 @@ export class Choice {
   }
 
   /** Whether others came before and still wait. A request that was sent already does not go to the end of the line. */
-  mustQueue({ group, skipsQueue, place, request, tried }: Call): boolean {
-    return group.line.length > 0 && place === undefined && !skipsQueue && tried.size === 0
-      && request.model !== undefined
+  mustQueue({ group: { line }, options, place, request, skipsQueue, tried }: Call): boolean {
+    return line.length > 0 && place === undefined && tried.size === 0 && request.model !== undefined
+      && !(skipsQueue && line.isDue(options?.tenant))
   }
 
   /** Whoever wants to know why: the caller, or telemetry. What they throw is their own affair. */

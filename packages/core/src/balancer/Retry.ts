@@ -221,7 +221,7 @@ export class Retry {
     // even where it cannot wait for so long: the room is there for whoever comes next
     if (isToldToWait) this.waiting.look(call)
     if (delay > 0) {
-      const isTooLong = isToldToWait && call.waited + delay > this.state.settings.failover.maxWait
+      const isTooLong = isToldToWait && next !== queued && call.waited + delay > this.state.settings.failover.maxWait
       if (isTooLong || now + delay >= call.deadline) {
         if (!isToldToWait || next === queued) return call.deadlinePassed
         if (next._tag === "NoCandidate" && next.isMissing) return call.unavailable("missing")

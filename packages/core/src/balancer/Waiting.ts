@@ -36,7 +36,7 @@ export class Waiting {
     const isAside = isPinned || this.choice.standsAside(call)
     if (isAside && !this.choice.mustQueue(call)) {
       // nobody else waits for just this resource, or was told just this, so it holds nobody up
-      call.leaveLine(began)
+      call.stepAside(began)
       yield* this.state.pause(delay)
       return undefined
     }
@@ -54,15 +54,15 @@ export class Waiting {
       call.leaveLine(now)
       return this.overtake(call)
     }
-    if (isPinned) {
-      call.leaveLine(now)
+    if (isPinned && (isFirst || line.isDue(tenant))) {
+      call.stepAside(now)
       call.skipsQueue = true
       return undefined
     }
     if (isFirst) {
       while (!this.state.isClosed && now < began + delay && !this.isBackSooner(call)) {
         // what others may use is not what it waits for
-        if (this.choice.standsAside(call)) call.leaveLine(now)
+        if (this.choice.standsAside(call)) call.stepAside(now)
         yield* this.state.pause(Math.min(LOOK_EVERY, began + delay - now))
         now = this.state.now
       }
@@ -86,12 +86,16 @@ export class Waiting {
     return next
   }
 
-  /** It can wait no longer. Where those before it wait for more than it needs, it goes ahead of them; else it ends. */
+  /**
+   * It can wait no longer. Where those before it wait for more than it needs, it goes ahead of them, if none is of a tenant
+   * that was let through less; else it ends.
+   */
   private overtake(call: Call): Errors.LoadBalancerErrorReason | undefined {
     call.skipsQueue = true
     const next = this.look(call)
-    if (next._tag === "Ready") return undefined
-    if (next.isMissing) return call.unavailable("missing")
+    if (next._tag === "Ready") {
+      if (call.group.line.isDue(call.options?.tenant)) return undefined
+    } else if (next.isMissing) return call.unavailable("missing")
     return call.last?.outcome._tag === "Failed"
       ? this.ending.finalReason(call, call.last, this.ending.ownLimit(call) ?? "waiting")
       : this.ending.throttled(call)

@@ -334,7 +334,7 @@ export interface FailoverInput {
   readonly attempts?: number | undefined
   /** Longest wait for a throttled deployment; 0 for none. Default: 10 seconds. */
   readonly maxWait?: DurationInput | undefined
-  /** Requests to one model that may wait at a time, first come, first served; those beyond fail at once. Default: 1000. */
+  /** Requests to one model that may wait at a time, where tenants take turns; those beyond fail at once. Default: 1000. */
   readonly maxWaiting?: number | undefined
   /** Retries as a share of requests, 0 to 1. Default: 0.2. */
   readonly budgetRatio?: number | undefined

@@ -7,8 +7,9 @@
  * throttled backend, in place of retries that race each other.)
  *
  * Whose turn is next goes by start-time fair queuing (Goyal, Vin and Cheng, 1996): a tenant's `start` grows by the tokens of
- * each request that had its turn, and the one with the least comes next. The virtual time is the start of the last that had
- * its turn; one that comes anew begins there, so that nobody saves up credit. Calls that name no tenant are one together.
+ * each request that had its turn, or was sent before its turn while others wait, and the one with the least comes next. The
+ * virtual time is the start of the last that had its turn; one that comes anew begins there, so that nobody saves up credit.
+ * Calls that name no tenant are one together.
  */
 import * as Effect from "effect/Effect"
 
@@ -18,8 +19,12 @@ export interface Place {
   readonly turn: Effect.Effect<void>
   /** Whether a request of another tenant, which has less than its share of the places, took it. */
   readonly isTaken: boolean
-  /** Idempotent. */
+  /** Is sent, which counts. Idempotent. */
+  readonly pass: (now: number) => void
+  /** Gives it up. A turn counts whether it is used or not, else it could be held for nothing. Idempotent. */
   readonly leave: (now: number) => void
+  /** Leaves to wait elsewhere, which holds nobody up and counts for nothing. Idempotent. */
+  readonly stepAside: (now: number) => void
 }
 
 /** Somebody whose requests wait. */
@@ -52,6 +57,8 @@ export class WaitingLine {
   /** Those that wait, or are ahead of the virtual time. */
   private readonly tenants = new Map<string | undefined, Tenant>()
   private virtualTime = 0
+  /** Of whose turn it is, the start with which that began. */
+  private turnStart = 0
   /** Share of the time in which someone waited, of which the past fades. */
   private share = 0
   private countedAt = -Infinity
@@ -86,12 +93,11 @@ export class WaitingLine {
   enter(now: number, patience: number, name?: string, tokens = 1): Place {
     this.memory = Math.max(1, MEMORY * patience)
     this.count(now)
-    let tenant = this.tenants.get(name)
-    if (tenant === undefined) this.tenants.set(name, tenant = { start: this.virtualTime, places: 0 })
+    const tenant = this.meet(name)
     if (tenant.places++ === 0) tenant.start = Math.max(tenant.start, this.virtualTime)
     const waiter = new Waiter(tenant, tokens)
     this.waiting.add(waiter)
-    this.first ??= waiter
+    if (this.first === undefined) this.begin()
     const isFirst = () => this.first === waiter || waiter.isTaken
     return {
       turn: Effect.callback<void>((resume) => {
@@ -105,8 +111,22 @@ export class WaitingLine {
       get isTaken() {
         return waiter.isTaken
       },
-      leave: (now) => this.leave(waiter, now)
+      pass: (now) => this.leave(waiter, now, true),
+      leave: (now) => this.leave(waiter, now, this.first === waiter),
+      stepAside: (now) => this.leave(waiter, now, false)
     }
+  }
+
+  /** A request without a place is sent, which counts while others wait. */
+  pass(name: string | undefined, tokens: number): void {
+    if (this.length > 0) this.charge(this.meet(name), tokens)
+  }
+
+  /** Whether no tenant waits that was let through less than this one. */
+  isDue(name?: string): boolean {
+    const own = Math.max(this.tenants.get(name)?.start ?? 0, this.virtualTime)
+    for (const { places, start } of this.tenants.values()) if (places > 0 && start < own) return false
+    return true
   }
 
   /**
@@ -120,7 +140,7 @@ export class WaitingLine {
     const newest = [...this.waiting].findLast(({ tenant }) => tenant === largest)
     if (newest === undefined) return false
     newest.isTaken = true
-    this.leave(newest, now)
+    this.leave(newest, now, false)
     newest.onTurn?.()
     return true
   }
@@ -133,28 +153,58 @@ export class WaitingLine {
     return waiting > 1 && (own + 1) * waiting <= places
   }
 
-  private leave(waiter: Waiter, now: number): void {
+  private leave(waiter: Waiter, now: number, counts: boolean): void {
     this.count(now)
     if (!this.waiting.delete(waiter)) return
     const { tenant } = waiter
     tenant.places--
+    if (counts) this.charge(tenant, waiter.tokens)
     if (this.first !== waiter) return
-    this.virtualTime = tenant.start
-    tenant.start += waiter.tokens
-    this.first = this.next()
+    const { turnStart } = this
+    this.begin()
+    // one that came during the turn may be behind that
+    const least = this.first?.tenant.start ?? turnStart
+    if (counts) this.virtualTime = Math.max(this.virtualTime, Math.min(turnStart, least))
     this.first?.onTurn?.()
   }
 
-  /** The first of the tenant that had least. Forgets those that do not wait and are behind. */
-  private next(): Waiter | undefined {
-    let next: Tenant | undefined
-    for (const [name, tenant] of this.tenants) {
-      if (tenant.places === 0) {
-        if (tenant.start <= this.virtualTime || this.length === 0) this.tenants.delete(name)
-      } else if (next === undefined || tenant.start < next.start) next = tenant
+  private charge(tenant: Tenant, tokens: number): void {
+    // where the size is not known, a request is one; and what none can have would end all differences
+    const cost = Math.min(tokens >= 1 ? tokens : 1, MOST_TOKENS)
+    tenant.start = Math.max(tenant.start, this.virtualTime) + cost
+  }
+
+  /** The turn begins of the first of the tenant that had least. Forgets those that do not wait and are behind. */
+  private begin(): void {
+    let several = -1
+    for (const [name, { places, start }] of this.tenants) {
+      if (places > 0) several++
+      else if (start <= this.virtualTime || this.length === 0) this.tenants.delete(name)
     }
-    for (const waiter of this.waiting) if (waiter.tenant === next) return waiter
-    return undefined
+    this.first = undefined
+    for (const waiter of this.waiting) {
+      if (this.first === undefined || waiter.tenant.start < this.first.tenant.start) this.first = waiter
+      if (several === 0) break
+    }
+    if (this.first !== undefined) this.turnStart = this.first.tenant.start
+  }
+
+  private meet(name: string | undefined): Tenant {
+    let tenant = this.tenants.get(name)
+    if (tenant !== undefined) return tenant
+    if (this.tenants.size >= MOST_IDLE) this.forgetOne()
+    this.tenants.set(name, tenant = { start: this.virtualTime, places: 0 })
+    return tenant
+  }
+
+  /** Of many who do not wait, the one that is known for longest. */
+  private forgetOne(): void {
+    for (const [name, { places }] of this.tenants) {
+      if (places === 0) {
+        this.tenants.delete(name)
+        return
+      }
+    }
   }
 
   private count(now: number): void {
@@ -169,3 +219,9 @@ export class WaitingLine {
 /** Share of the time above which a line stands, and over how many times the longest wait it is taken: `-1 / ln(1 - share)`. */
 const STANDING = 0.4
 const MEMORY = 1.96
+
+/** Most that a request counts: no context is as long, and sums of it stay exact. */
+const MOST_TOKENS = 1e7
+
+/** Tenants from which on one that does not wait is forgotten for each that comes. */
+const MOST_IDLE = 1000

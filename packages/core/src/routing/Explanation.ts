@@ -68,7 +68,7 @@ export class Explanation {
   /** `undefined` when no deployment passed. */
   readonly winner: string | undefined
   readonly because: Because | undefined
-  /** Requests that wait in line, and come first. */
+  /** Requests that wait in line, of all tenants. */
   readonly ahead: number
   /** Milliseconds until the first deployment may pass, where none does now and waiting helps. */
   readonly opensIn: number | undefined
