@@ -36,6 +36,9 @@ export class GatewayError extends Data.TaggedError("GatewayError")<{
 /** Connections that may wait to be taken; the system's own limit holds as well. */
 const BACKLOG = 4096
 
+/** Milliseconds of silence after which a connection is probed; the system's own default is two hours. */
+const PROBE_AFTER = 60_000
+
 /** How often it is looked for requests that are late, in milliseconds. */
 const LOOK_EVERY = 1000
 
@@ -102,6 +105,7 @@ export class Port {
         noDelay: true,
         // finds out about clients that are gone without a word
         keepAlive: true,
+        keepAliveInitialDelay: PROBE_AFTER,
         // the second of a kind is seen, and not left out
         joinDuplicateHeaders: true,
         // refused like everything else
