@@ -21,6 +21,25 @@ const full = (wants: Array<ReadonlyArray<number>>) => {
 }
 
 describe("room", () => {
+  it.effect("that the fleet says a pool lacks is told as the fleet's word", () => {
+    const two = fleet([service("a", { tpm: 6000 }), service("b", { tpm: 6000 })])
+    const deployments = [{ name: "gpt-4o", tpm: 6000, pool: "shared" }]
+    const resources = Object.values(two.services).map((one) => Object.assign(one.config(), { deployments }))
+    const pooled = fleet([service("a", { tpm: 6000 }), service("b", { tpm: 6000 })], { resources }, { fleet: full([]) })
+    return run(
+      pooled,
+      Effect.gen(function*() {
+        const lb = yield* LoadBalancer
+        yield* TestClock.adjust(3000)
+        const explanation = yield* lb.explain(hello)
+        for (const deployment of explanation.deployments) {
+          assert.deepInclude(deployment, { refusal: "pool-over-quota", isFleetWord: true })
+        }
+        assert.include(String(explanation), "by the fleet's word")
+      })
+    )
+  })
+
   it.effect("is asked of the fleet for what waits, as long as it does, and for no question", () => {
     const wants: Array<ReadonlyArray<number>> = []
     return run(

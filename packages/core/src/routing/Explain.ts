@@ -80,10 +80,13 @@ const stateOf = (
 const isFleetWord = (deployment: Deployment, refusal: Refusal | undefined, query: Query, now: number): boolean => {
   switch (refusal) {
     case "over-quota":
+    case "pool-over-quota":
       return deployment.quota.isFullByFleet(now, query.demand.tokens)
     case "cooling-down":
     case "missing":
       return deployment.cooldown.isHeard(now)
+    case "pool-cooling-down":
+      return deployment.pool?.cooldown.isHeard(now) === true
     case "breaker-open":
       return deployment.breaker.isHeard
     case "resource-open":
