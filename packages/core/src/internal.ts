@@ -38,5 +38,5 @@ export {
   prometheusName
 } from "./telemetry/Names.ts"
 export * as PrometheusPage from "./telemetry/PrometheusPage.ts"
-export { WatchClock, watching } from "./Time.ts"
+export { monotonicMillis, WatchClock, watching } from "./Time.ts"
 export { type Connection, isLocalTrouble, type TlsOptions, type TransportErrorKind } from "./transport/Transport.ts"

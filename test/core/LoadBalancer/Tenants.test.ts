@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type CallOptions, Deployments, LoadBalancer, Telemetry } from "@evenkeel/core"
-import { Clock, Effect, Exit, Fiber, Logger, Metric, Schema } from "effect"
+import { Clock, Effect, Exit, Fiber, Layer, Logger, Metric, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
 import { answer, failure, hello, listen, reasonOf, settle } from "../../support/Balanced.ts"
@@ -368,7 +368,7 @@ describe("in any interleaving, at every single step", () => {
         }
         yield* TestClock.adjust("3 minutes")
         return [...lbs.sent(), ...seen]
-      }).pipe(Effect.provide(lbs.layer), Effect.provide(TestClock.layer()))
+      }).pipe(Effect.provide(Layer.provideMerge(lbs.layer, TestClock.layer())))
     }
     return Effect.gen(function*() {
       assert.deepStrictEqual(yield* play("a"), yield* play(undefined))
@@ -418,8 +418,7 @@ describe("the name of a tenant", () => {
         assert.isAbove(recorder.spans.length, 0)
         assert.notInclude(said, name)
       }).pipe(
-        Effect.provide(lbs.layer),
-        Effect.provide(Logger.layer([logger])),
+        Effect.provide(Layer.provideMerge(lbs.layer, Logger.layer([logger]))),
         Effect.provideService(Metric.MetricRegistry, new Map())
       )
     )

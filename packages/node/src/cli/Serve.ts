@@ -16,7 +16,7 @@ import { readConfig } from "./Source.ts"
 
 /** Whether the environment says where spans and metrics go. */
 const namesExporter = (): boolean =>
-  Object.keys(process.env).some((name) => name === "OTEL_TRACES_EXPORTER" || name.startsWith("OTEL_EXPORTER_OTLP_"))
+  Object.keys(process.env).some((name) => /^OTEL_(?:EXPORTER_OTLP_|(?:TRACES|METRICS|LOGS)_EXPORTER$)/.test(name))
 
 /** Spans, metrics and logs by OTLP, where the environment says where to, and `@evenkeel/otel` is installed. */
 const exported: Layer.Layer<never, Error> = Layer.unwrap(Effect.suspend(() =>

@@ -4,6 +4,7 @@
  */
 import type { Event } from "@evenkeel/core"
 import type { EventHub } from "@evenkeel/core/internal"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
@@ -97,12 +98,12 @@ const unanswered: ReadonlySet<string> = new Set(["Throttled", "Unavailable", "Ti
 /** Listens until its scope ends. */
 export const listen = (events: EventHub): Effect.Effect<Activity, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const activity = new Activity(Date.now())
+    const activity = new Activity(yield* Clock.currentTimeMillis)
     yield* Effect.acquireRelease(
       Effect.sync(() => events.listen((event: Event) => activity.take(event))),
       (stop) => Effect.sync(stop)
     )
-    const mark = Effect.sync(() => activity.mark(Date.now()))
+    const mark = Effect.map(Clock.currentTimeMillis, (now) => activity.mark(now))
     yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(MARK_EVERY), mark)))
     return activity
   })

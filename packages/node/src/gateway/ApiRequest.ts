@@ -11,19 +11,17 @@ import * as Effect from "effect/Effect"
 import type { ServerResponse } from "node:http"
 import * as Refusals from "./Refusals.ts"
 
-/** How a request ended: its status and what it billed; `aborted` where its client went away, `unsent` where nothing was sent. */
-export interface Ended {
-  readonly status: number | "aborted"
-  readonly usage: Usage | "unsent" | undefined
-}
-
-/** Dispatches a request, and writes its answer. Interrupted where its client goes away. */
+/**
+ * Dispatches a request, and writes its answer. Interrupted where its client goes away.
+ *
+ * @param onEnd told what it billed, as far as that is known; `unsent` where nothing was sent
+ */
 export const serve = (
   balancer: LoadBalancer["Service"],
   request: LlmRequest.LlmRequest,
   options: CallOptions,
   response: ServerResponse,
-  onEnd: (ended: Ended) => void
+  onEnd: (usage: Usage | "unsent" | undefined) => void
 ): Effect.Effect<void> => {
   // known before it is handed over, so that no interruption falls between
   let opened: { readonly close: () => void } | undefined
@@ -46,10 +44,7 @@ export const serve = (
     Effect.suspend(() => {
       opened?.close()
       if (exit._tag === "Failure") Refusals.giveUp(response)
-      onEnd({
-        status: exit._tag === "Failure" ? "aborted" : response.statusCode,
-        usage: error === undefined ? usageOf(answer) : error.attempts.length === 0 ? "unsent" : undefined
-      })
+      onEnd(error === undefined ? usageOf(answer) : error.attempts.length === 0 ? "unsent" : undefined)
       return exit._tag === "Failure" && Cause.hasDies(exit.cause) ? logFailure(exit.cause) : Effect.void
     }))
 }

@@ -38,13 +38,17 @@ export class Decisions {
   private kept: ReadonlyArray<Decision> = []
   private takenAt = -Infinity
 
-  /** Told why the next request goes where it goes; `undefined` where that is not asked. */
-  listener(): ((explanation: Explanation) => void) | undefined {
-    const now = performance.now()
+  /**
+   * Told why the next request goes where it goes; `undefined` where that is not asked.
+   *
+   * @param now milliseconds of a monotonic clock
+   * @param at milliseconds since 1970
+   */
+  listener(now: number, at: number): ((explanation: Explanation) => void) | undefined {
     if (now - this.takenAt < EVERY) return undefined
     this.takenAt = now
     return (explanation) => {
-      this.kept = [{ at: Date.now(), explanation, text: String(explanation) }, ...this.kept.slice(0, KEPT - 1)]
+      this.kept = [{ at, explanation, text: String(explanation) }, ...this.kept.slice(0, KEPT - 1)]
     }
   }
 

@@ -13,7 +13,8 @@
  * ```
  */
 import { Deployments, type GatewayConfig, LoadBalancer, LoadBalancerError } from "@evenkeel/core"
-import { InboundRequest, isLoopback, LlmRequest } from "@evenkeel/core/internal"
+import { InboundRequest, isLoopback, LlmRequest, monotonicMillis } from "@evenkeel/core/internal"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -81,6 +82,7 @@ class Edge {
   private readonly balancer: LoadBalancer["Service"]
   private readonly deployments: Deployments["Service"]
   private readonly pages: OperatorPages
+  private readonly clock: Clock.Clock
   private readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   readonly metrics: GatewayMetrics
   /** Requests to the API that are not answered to their end. */
@@ -98,14 +100,20 @@ class Edge {
     this.tenants = new Tenants(config.keys)
     this.balancer = Context.get(context, LoadBalancer)
     this.deployments = Context.get(context, Deployments)
+    this.clock = Context.get(context, Clock.Clock)
     this.fork = Effect.runForkWith(context)
     this.metrics = new GatewayMetrics(context)
     this.pages = new OperatorPages(context, activity, () => ({
       isDraining: this.isDraining,
       connections: this.connections,
       requests: this.underWay,
-      keys: this.tenants.snapshot(performance.now())
+      keys: this.tenants.snapshot(this.now)
     }))
+  }
+
+  /** Milliseconds of the monotonic clock. */
+  private get now(): number {
+    return monotonicMillis(this.clock)
   }
 
   get connections(): number {
@@ -220,7 +228,7 @@ class Edge {
     } else if (tenant.models !== undefined && !tenant.models.has(asked.model)) {
       return Refusals.answer(response, Refusals.wrongModel(asked.model))
     }
-    const admission = tenant.admit(performance.now(), this.tokensOf(asked), asked.stream)
+    const admission = tenant.admit(this.now, this.tokensOf(asked), asked.stream)
     if ("limit" in admission) {
       return Refusals.answer(response, Refusals.throttled(admission.limit, admission.retryAfter))
     }
@@ -234,10 +242,14 @@ class Edge {
     response: Http.ServerResponse,
     timeout: number | undefined
   ): void {
-    const options = { timeout, tenant: tenant.name, explain: this.pages.decisions.listener() }
+    const options = {
+      timeout,
+      tenant: tenant.name,
+      explain: this.pages.decisions.listener(this.now, this.clock.currentTimeMillisUnsafe())
+    }
     const fiber = this.fork(
-      ApiRequest.serve(this.balancer, request, options, response, ({ usage }) => {
-        tenant.settle(admission, performance.now(), usage)
+      ApiRequest.serve(this.balancer, request, options, response, (usage) => {
+        tenant.settle(admission, this.now, usage)
         if (typeof usage === "object") this.metrics.billed(tenant.name, request.model, usage)
       })
     )

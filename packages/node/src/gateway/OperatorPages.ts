@@ -9,7 +9,8 @@
  * - `/explain?model=…&session=…`, or `POST` with a request's parameters: where such a request would go now, and why.
  */
 import { type Deployments, LoadBalancer, type Snapshot } from "@evenkeel/core"
-import { ErrorResponse, PrometheusPage } from "@evenkeel/core/internal"
+import { ErrorResponse, monotonicMillis, PrometheusPage } from "@evenkeel/core/internal"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -56,7 +57,8 @@ export class OperatorPages {
   private readonly balancer: LoadBalancer["Service"]
   private readonly activity: Activity
   private readonly gateway: () => GatewaySnapshot
-  private readonly startedAt = performance.now()
+  private readonly clock: Clock.Clock
+  private readonly startedAt: number
 
   constructor(
     context: Context.Context<LoadBalancer | Deployments>,
@@ -67,6 +69,8 @@ export class OperatorPages {
     this.activity = activity
     this.balancer = Context.get(context, LoadBalancer)
     this.gateway = gateway
+    this.clock = Context.get(context, Clock.Clock)
+    this.startedAt = monotonicMillis(this.clock)
   }
 
   static has(path: string): boolean {
@@ -103,8 +107,8 @@ export class OperatorPages {
   }
 
   status(): Status {
-    const at = Date.now()
-    const uptime = performance.now() - this.startedAt
+    const at = this.clock.currentTimeMillisUnsafe()
+    const uptime = monotonicMillis(this.clock) - this.startedAt
     const snapshot = Effect.runSync(this.balancer.snapshot)
     const activity = this.activity.snapshot(snapshot.deployments, at)
     return { ...snapshot, gateway: { ...this.gateway(), ...activity, at, uptime } }

@@ -187,25 +187,24 @@ export class Port {
 
   /** Takes no new connection, and ends once what is under way has, or the grace time is over. */
   drain(grace: number): Effect.Effect<void> {
-    return Effect.callback((resume) => {
+    return Effect.suspend(() => {
       const { server } = this
-      if (server === undefined) return resume(Effect.void)
+      if (server === undefined) return Effect.void
       this.isDraining = true
       for (const { latest } of this.connections.values()) if (latest !== undefined) latest.shouldKeepAlive = false
-      const closeIdle = setTimeout(() => {
-        this.isClosing = true
-        while (this.closeOne(isIdle));
-      }, Math.min(LINGER, grace))
-      const closeAll = setTimeout(() => {
-        for (const socket of this.connections.keys()) socket.destroy()
-      }, grace)
       // Node's own would break off answers that are still being written
       server.closeIdleConnections = () => {}
-      server.close(() => {
-        clearTimeout(closeIdle)
-        clearTimeout(closeAll)
-        resume(Effect.void)
+      const closed = Effect.callback<void>((resume) => void server.close(() => resume(Effect.void)))
+      const linger = Math.min(LINGER, grace)
+      const closing = Effect.gen({ self: this }, function*() {
+        yield* Effect.sleep(linger)
+        this.isClosing = true
+        while (this.closeOne(isIdle));
+        yield* Effect.sleep(grace - linger)
+        for (const socket of this.connections.keys()) socket.destroy()
+        return yield* Effect.never
       })
+      return Effect.raceFirst(closed, closing)
     })
   }
 }

@@ -63,7 +63,7 @@ export const throttled = (limit: string, retryAfter: number | undefined): Gatewa
   code: "rate_limit_exceeded",
   message: retryAfter === undefined
     ? `This request needs more ${limit} than its key may use in a minute.`
-    : `This key has used all of its ${limit} for now; try again in ${Math.ceil(retryAfter / 1000)} s.`,
+    : `This key has no ${limit} left; try again in ${Math.ceil(retryAfter / 1000)} s.`,
   retryAfter
 })
 

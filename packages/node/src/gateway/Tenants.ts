@@ -20,7 +20,6 @@ export interface Refusal {
 
 /** What a request that was let in holds, until it is settled, once. */
 export interface Admission {
-  readonly tenant: Tenant
   /** What it reserved of its limits, where it has any. */
   readonly reserved: { readonly quota: Quota; readonly reservation: Reservation } | undefined
   readonly isStream: boolean
@@ -90,7 +89,7 @@ export class Tenant {
     }
     if (isStream) this.streams++
     const reserved = quota === undefined ? undefined : { quota, reservation: quota.reserve(now, tokens) }
-    return { tenant: this, reserved, isStream }
+    return { reserved, isStream }
   }
 
   /** A request that was let in has ended: with what it billed, where that is known; or nothing of it was sent. */
