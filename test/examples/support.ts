@@ -2,14 +2,10 @@
  * Runs a program of `examples/` as a user would: in a process of its own, unchanged, against the simulated service.
  */
 import { type Simulator, startSimulator } from "@evenkeel/node"
-import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { type Finished, finished, spawned } from "../support/Child.ts"
 
-export interface Finished {
-  readonly code: number | null
-  readonly out: string
-  readonly errors: string
-}
+export { type Finished } from "../support/Child.ts"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 
@@ -25,27 +21,11 @@ export const run = (
   environment: Readonly<Record<string, string>> = {},
   args: ReadonlyArray<string> = []
 ): Promise<Finished> =>
-  new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [`examples/${name}`, ...args], {
-      cwd: root,
-      env: { PATH: process.env["PATH"], NODE_COMPILE_CACHE: cache, ...environment },
-      stdio: ["ignore", "pipe", "pipe"]
-    })
-    const limit = setTimeout(() => child.kill("SIGKILL"), AT_MOST)
-    let out = ""
-    let errors = ""
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      out += text
-    })
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      errors += text
-    })
-    child.on("error", reject)
-    child.on("close", (code) => {
-      clearTimeout(limit)
-      resolve({ code, out, errors })
-    })
-  })
+  finished(spawned(process.execPath, [`examples/${name}`, ...args], {
+    cwd: root,
+    env: { PATH: process.env["PATH"], NODE_COMPILE_CACHE: cache, ...environment },
+    most: AT_MOST
+  }))
 
 const latency = { baseMs: 30, perPromptTokenMs: 0, perOutputTokenMs: 1, jitter: 0 }
 

@@ -48,17 +48,31 @@ export const runEvenkeel = (
 
 const pathOf = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
 
+/** Nothing of the developer's own environment. */
 const start = (
   args: ReadonlyArray<string>,
   environment: Readonly<Record<string, string>>,
   cwd?: string
+): Running => spawned(process.execPath, args, { cwd, env: { PATH: process.env["PATH"] ?? "", ...environment } })
+
+export interface SpawnedOptions {
+  readonly cwd?: string | undefined
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Milliseconds after which it is killed. */
+  readonly most?: number | undefined
+}
+
+/** Starts any program. */
+export const spawned = (
+  program: string,
+  args: ReadonlyArray<string>,
+  { cwd, env, most = MOST_MILLIS }: SpawnedOptions
 ): Running => {
-  const child = spawn(process.execPath, args, {
+  const child = spawn(program, args, {
     cwd,
-    // nothing of the developer's own environment
-    env: { PATH: process.env["PATH"] ?? "", ...environment },
+    env,
     stdio: ["ignore", "pipe", "pipe"],
-    timeout: MOST_MILLIS,
+    timeout: most,
     killSignal: "SIGKILL"
   })
   let stdout = ""
@@ -77,4 +91,17 @@ const start = (
       look()
     })
   return { child, ended, said }
+}
+
+/** How a program ended, in short. */
+export interface Finished {
+  readonly code: number | null
+  readonly out: string
+  readonly errors: string
+}
+
+/** How a program ends. */
+export const finished = async ({ ended }: Running): Promise<Finished> => {
+  const { code, stderr, stdout } = await ended
+  return { code, out: stdout, errors: stderr }
 }

@@ -1,14 +1,10 @@
-import { spawn } from "node:child_process"
 import type { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
+import { type Finished, finished, spawned } from "../../support/Child.ts"
 
 export const root = fileURLToPath(new URL("../../../", import.meta.url))
 
-export interface Finished {
-  readonly code: number | null
-  readonly out: string
-  readonly errors: string
-}
+export { type Finished } from "../../support/Child.ts"
 
 export interface RunOptions {
   readonly cwd: string
@@ -19,31 +15,12 @@ export interface RunOptions {
 const AT_MOST = 170_000
 
 /** Runs a command to its end. The environment of the test's own run is not a user's. */
-export const run = (command: string, args: ReadonlyArray<string>, { cwd, env }: RunOptions): Promise<Finished> =>
-  new Promise((resolve, reject) => {
-    const inherited = Object.entries(process.env).filter(([key]) =>
-      !/^(?:npm_package_|npm_lifecycle_|VITEST|NODE_ENV$|NODE_OPTIONS$|TEST$)/i.test(key)
-    )
-    const child = spawn(command, args, {
-      cwd,
-      env: { ...Object.fromEntries(inherited), ...env },
-      stdio: ["ignore", "pipe", "pipe"]
-    })
-    const limit = setTimeout(() => child.kill("SIGKILL"), AT_MOST)
-    let out = ""
-    let errors = ""
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      out += text
-    })
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      errors += text
-    })
-    child.on("error", reject)
-    child.on("close", (code) => {
-      clearTimeout(limit)
-      resolve({ code, out, errors })
-    })
-  })
+export const run = (command: string, args: ReadonlyArray<string>, { cwd, env }: RunOptions): Promise<Finished> => {
+  const inherited = Object.entries(process.env).filter(([key]) =>
+    !/^(?:npm_package_|npm_lifecycle_|VITEST|NODE_ENV$|NODE_OPTIONS$|TEST$)/i.test(key)
+  )
+  return finished(spawned(command, args, { cwd, env: { ...Object.fromEntries(inherited), ...env }, most: AT_MOST }))
+}
 
 /** The package manager of this workspace. */
 export const pnpm = (args: ReadonlyArray<string>, options: RunOptions): Promise<Finished> =>
