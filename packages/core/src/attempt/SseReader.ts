@@ -149,6 +149,8 @@ export class SseReader {
 
   /** Bytes up to the end of the last event that has ended, from the end of those before; `undefined` where there are none. */
   private wholeBytes(bytes: Uint8Array, text: string): Uint8Array | undefined {
+    // as nearly all come
+    if (this.isAligned && this.begun?.length === 0) return bytes
     // of lines that may end in three ways only the ends of whole events are looked for
     const end = this.isAligned ? bytes.length : text.includes("\r") ? undefined : endOfEvents(bytes, this.begun?.at(-1))
     const { begun } = this
