@@ -32,6 +32,19 @@ describe("a selector that throws", () => {
     })
   }
 
+  it("does not keep a call that it aborts", async () => {
+    await using server = await listen(completion)
+    const controller = new AbortController()
+    const aborting = Selector.layer((candidates) => {
+      controller.abort(boom)
+      return candidates[0]!
+    })
+    await using lb = createLoadBalancer(balancing(service("r", server.url)), { selector: aborting })
+    const call = lb.fetch(chatUrl, { ...post(hello), signal: controller.signal })
+    assert.strictEqual(await failureOf(call), boom)
+    assert.strictEqual(inFlight(lb), 0)
+  })
+
   it("does not end the balancer", async () => {
     await using server = await listen(completion)
     let isBroken = true

@@ -10,6 +10,9 @@ const stand = (millis: number): void => {
   while (performance.now() < until);
 }
 
+/** In no list yet. */
+const unlinked = { list: undefined, previous: undefined, next: undefined }
+
 describe("a process that stood still", () => {
   it("takes what arrived meanwhile for being in time", () =>
     Effect.gen(function*() {
@@ -23,6 +26,7 @@ describe("a process that stood still", () => {
       const seen = { hasListeners: false, isExpired: false }
       let endsAt = Infinity
       const answer = {
+        ...unlinked,
         endsAt: () => endsAt,
         expire: () => {
           seen.isExpired = true
@@ -51,7 +55,7 @@ describe("a process that stood still", () => {
       const deadlines = yield* Deadlines.make(() => performance.now())
       const endsAt = performance.now() + 20
       const expired = Effect.callback<void>((resume) =>
-        deadlines.watch({ endsAt: () => endsAt, expire: () => resume(Effect.void), close: () => {} })
+        deadlines.watch({ ...unlinked, endsAt: () => endsAt, expire: () => resume(Effect.void), close: () => {} })
       )
       yield* Effect.sleep(1)
       setImmediate(() => stand(200))

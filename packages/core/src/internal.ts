@@ -22,6 +22,7 @@ export * as ErrorResponse from "./http/ErrorResponse.ts"
 export { bytesOf, operationOf } from "./http/HttpRequest.ts"
 export * as InboundBody from "./http/InboundBody.ts"
 export * as InboundRequest from "./http/InboundRequest.ts"
+export { type Linked, LinkedList } from "./LinkedList.ts"
 export * as LlmRequest from "./request/LlmRequest.ts"
 export { Meter } from "./telemetry/Meter.ts"
 export {

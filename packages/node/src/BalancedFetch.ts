@@ -43,7 +43,11 @@ export interface BalancedInit extends RequestInit {
 export interface FetchOptions {
   readonly balancer: LoadBalancer["Service"]
   readonly deployments: Deployments["Service"]
-  readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+  /** Runs a call, and tells how it ended. */
+  readonly fork: <A, E>(
+    effect: Effect.Effect<A, E>,
+    onExit: (exit: Exit.Exit<A, E>) => void
+  ) => Fiber.Fiber<A, E>
   /** Aborted when the balancer closes. */
   readonly closing: AbortSignal
 }
@@ -73,17 +77,18 @@ export const make = (options: FetchOptions): typeof fetch => {
     const timeout = timeoutOf(asked ?? init)
     return new Promise<Response>((resolve, reject) => {
       let opened: { readonly close: () => void } | undefined
-      const fiber = fork(balancer.dispatch(request, { timeout }, (stream) => {
-        opened = stream
-      }))
+      let fiber: Fiber.Fiber<unknown, unknown> | undefined
       const abort = () => {
         // before the fiber ends: what its end would resolve with comes too late then
         reject(reasonOf(signal!))
-        fiber.interruptUnsafe()
+        fiber?.interruptUnsafe()
         opened?.close()
       }
       signal?.addEventListener("abort", abort, { once: true })
-      fiber.addObserver((exit) => {
+      const onOpen = (stream: { readonly close: () => void }) => {
+        opened = stream
+      }
+      fiber = fork(balancer.dispatch(request, { timeout }, onOpen), (exit) => {
         signal?.removeEventListener("abort", abort)
         try {
           resolve(responseOfExit(exit, request, method, signal, isForeign))
@@ -92,6 +97,8 @@ export const make = (options: FetchOptions): typeof fetch => {
           reject(cause)
         }
       })
+      // code of the caller's own may have aborted it while it began
+      if (signal?.aborted === true) abort()
     })
   }
 }

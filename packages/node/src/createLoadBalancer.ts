@@ -29,7 +29,15 @@ import {
   Telemetry,
   type Transport
 } from "@evenkeel/core"
-import { aLayer, decodeBeside, invalidConfig, issuesOf, layerRules } from "@evenkeel/core/internal"
+import {
+  aLayer,
+  decodeBeside,
+  invalidConfig,
+  issuesOf,
+  layerRules,
+  type Linked,
+  LinkedList
+} from "@evenkeel/core/internal"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -170,6 +178,14 @@ const buildNow = <A>(layer: Layer.Layer<A, Error>, scope: Scope.Closeable): Cont
   )
 }
 
+/** A call that is under way. */
+class Running implements Linked<Running> {
+  fiber: Fiber.Fiber<unknown, unknown> | undefined
+  list: LinkedList<Running> | undefined
+  previous: Running | undefined
+  next: Running | undefined
+}
+
 const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalancerClient => {
   const scope = Effect.runSync(Scope.make())
   const transport = options.transport ?? DefaultTransport.layer(settings)
@@ -193,12 +209,16 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
   const stopWarnings = warnings === false ? undefined : startWarnings(deployments, warnings)
   let closing: Promise<void> | undefined
   const closingSignal = new AbortController()
-  const running = new Set<Fiber.Fiber<unknown, unknown>>()
-  const fork = <A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> => {
-    const fiber = closing === undefined ? run(effect) : run(Effect.interrupt)
-    running.add(fiber)
-    fiber.addObserver(() => running.delete(fiber))
-    return fiber
+  const running = new LinkedList<Running>()
+  const fork: BalancedFetch.FetchOptions["fork"] = (effect, onExit) => {
+    const call = new Running()
+    const ended = Effect.onExit(closing === undefined ? effect : Effect.interrupt, (exit) =>
+      Effect.sync(() => {
+        running.delete(call)
+        onExit(exit)
+      }))
+    running.add(call)
+    return call.fiber = run(ended)
   }
   const fetch = BalancedFetch.make({ balancer, deployments, fork, closing: closingSignal.signal })
   const { modelTimeouts, timeouts } = settings
@@ -212,7 +232,7 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
   const close = () =>
     closing ??= (async () => {
       closingSignal.abort()
-      for (const fiber of running) fiber.interruptUnsafe()
+      for (const { fiber } of running) fiber?.interruptUnsafe()
       for (const stop of closers) stop()
       stopWarnings?.()
       await Effect.runPromise(Scope.close(scope, Exit.void))

@@ -8,6 +8,7 @@ import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import type { TimeoutsConfig } from "../config/Config.ts"
 import type { TimeoutStage } from "../Errors.ts"
+import { type Linked, LinkedList } from "../LinkedList.ts"
 import type { Operation } from "../request/LlmRequest.ts"
 import { watching } from "../Time.ts"
 
@@ -34,7 +35,7 @@ const limits: Readonly<Record<Exclude<TimeoutStage, "first-event">, Exclude<keyo
 }
 
 /** Something with a time limit that may move. */
-export interface Limited {
+export interface Limited extends Linked<Limited> {
   /** When its time is over: milliseconds of the monotonic clock, `Infinity` for never. */
   readonly endsAt: () => number
   /** Its time is over. It is no longer watched. */
@@ -53,7 +54,7 @@ const CATCH_UP = 10
  * Keeper of time limits.
  */
 export class Deadlines {
-  private readonly live = new Set<Limited>()
+  private readonly live = new LinkedList<Limited>()
   private readonly now: () => number
   private readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   private sleeper: Fiber.Fiber<void> | undefined
@@ -103,6 +104,8 @@ export class Deadlines {
     this.wakesAt = Infinity
     let next = Infinity
     for (const limited of this.live) {
+      // what expired before may have ended this one
+      if (limited.list === undefined) continue
       const endsAt = limited.endsAt()
       if (endsAt > now) {
         next = Math.min(next, endsAt)
@@ -122,8 +125,9 @@ export class Deadlines {
   private stop(): void {
     this.wakesAt = -Infinity
     this.sleeper?.interruptUnsafe()
-    const live = [...this.live]
-    this.live.clear()
-    for (const limited of live) limited.close()
+    for (const limited of this.live) {
+      this.live.delete(limited)
+      limited.close()
+    }
   }
 }

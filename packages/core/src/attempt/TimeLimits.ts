@@ -3,6 +3,7 @@
  */
 import { FAR_SLOWER } from "../deployment/Latency.ts"
 import type { TimeoutStage } from "../Errors.ts"
+import type { LinkedList } from "../LinkedList.ts"
 import type { AttemptEnvironment, AttemptPlan } from "./AttemptRecord.ts"
 import { type Limited, limitOf } from "./Deadlines.ts"
 import * as Outcome from "./Outcome.ts"
@@ -26,6 +27,9 @@ interface Timed {
  * Time limits, of which the earliest holds. Times are milliseconds of the monotonic clock.
  */
 export class TimeLimits implements Limited {
+  list: LinkedList<Limited> | undefined
+  previous: Limited | undefined
+  next: Limited | undefined
   private readonly timed: Timed
   private readonly plan: AttemptPlan
   private readonly deadlines: AttemptEnvironment["deadlines"]

@@ -8,6 +8,7 @@
 import type { Config, DeploymentConfig } from "../config/Config.ts"
 import type { PriceList } from "../config/Prices.ts"
 import type { Usage } from "../Errors.ts"
+import { type Linked, LinkedList } from "../LinkedList.ts"
 import { isEndpoint } from "../request/Scope.ts"
 import { Breaker } from "./Breaker.ts"
 import { Cooldown } from "./Cooldown.ts"
@@ -19,7 +20,7 @@ import { ScopedCooldowns } from "./ScopedCooldowns.ts"
 import { Witnesses } from "./Witnesses.ts"
 
 /** What an attempt holds of a deployment while it runs. */
-export interface Permit {
+export interface Permit extends Linked<Permit> {
   readonly deployment: Deployment
   readonly reservation: Reservation
   readonly startedAt: number
@@ -128,7 +129,10 @@ export class Deployment {
    * Attempts that wait for their first byte though one is expected, the longest waiting first, but for those that a later
    * one of their kind overtook.
    */
-  private readonly awaitingFirstByte = { "first-token": new Set<Permit>(), answer: new Set<Permit>() }
+  private readonly awaitingFirstByte = {
+    "first-token": new LinkedList<Permit>(),
+    answer: new LinkedList<Permit>()
+  }
   private readonly slowStart: number
   private readonly slowStartFloor: number
   private readonly addedAt: number
@@ -272,7 +276,10 @@ export class Deployment {
       epoch: isOwn ? this.breaker.enter(now) : -1,
       resourceEpoch: this.resource.breaker.enter(now),
       firstByteAt: undefined,
-      left: false
+      left: false,
+      list: undefined,
+      previous: undefined,
+      next: undefined
     }
     if (expected !== Infinity) this.awaitingFirstByte[kind].add(permit)
     return permit
@@ -298,9 +305,9 @@ export class Deployment {
     return areOverdue(this.waitsOf("first-token", now), now) || areOverdue(this.waitsOf("answer", now), now)
   }
 
-  /** What waits and may say that it hangs. */
-  private waitsOf(kind: Permit["kind"], now: number): ReadonlySet<Permit> {
-    return now < this.waitsDoubtedUntil[kind] ? NONE : this.awaitingFirstByte[kind]
+  /** The longest waiting of those whose waits may say that it hangs. */
+  private waitsOf(kind: Permit["kind"], now: number): Permit | undefined {
+    return now < this.waitsDoubtedUntil[kind] ? undefined : this.awaitingFirstByte[kind].first
   }
 
   /** Whether a prompt of so many tokens is longer than it takes. */
@@ -334,10 +341,9 @@ export class Deployment {
   clearOverdue(permit: Permit, now: number): boolean {
     const silent = this.awaitingFirstByte[permit.kind]
     let isAnyOverdue = false
-    for (const earlier of silent) {
-      if (earlier.startedAt > permit.startedAt) break
-      silent.delete(earlier)
-      isAnyOverdue ||= earlier !== permit && isOverdue(earlier, now)
+    for (let { first } = silent; first !== undefined && first.startedAt <= permit.startedAt; { first } = silent) {
+      silent.delete(first)
+      isAnyOverdue ||= first !== permit && isOverdue(first, now)
     }
     return isAnyOverdue
   }
@@ -399,12 +405,11 @@ const CONTEXT_LIMIT_REMEMBERED = 600_000
 const EVENTS_MEMORY = 10
 
 /** How long the longest waiting have waited, as a ratio to what was expected of them: the worst. */
-const overdue = (silent: ReadonlySet<Permit>, now: number): number => {
+const overdue = (longest: Permit | undefined, now: number): number => {
   let worst = 0
   let looked = 0
-  for (const { expected, startedAt } of silent) {
-    worst = Math.max(worst, (now - startedAt) / expected)
-    if (++looked === LONGEST_WAITING) break
+  for (let permit = longest; permit !== undefined && looked < LONGEST_WAITING; permit = permit.next, looked++) {
+    worst = Math.max(worst, (now - permit.startedAt) / permit.expected)
   }
   return worst
 }
@@ -412,17 +417,14 @@ const overdue = (silent: ReadonlySet<Permit>, now: number): number => {
 /** So many waits at once are no accident. */
 const OVERDUE_AT_ONCE = 3
 
-const NONE: ReadonlySet<Permit> = new Set()
-
 /** Whether it waits for far longer than expected. */
 const isOverdue = ({ expected, startedAt }: Permit, now: number): boolean => now - startedAt > FAR_SLOWER * expected
 
-const areOverdue = (silent: ReadonlySet<Permit>, now: number): boolean => {
+const areOverdue = (longest: Permit | undefined, now: number): boolean => {
   let overdue = 0
   let looked = 0
-  for (const permit of silent) {
+  for (let permit = longest; permit !== undefined && looked < LONGEST_WAITING; permit = permit.next, looked++) {
     if (isOverdue(permit, now) && ++overdue === OVERDUE_AT_ONCE) return true
-    if (++looked === LONGEST_WAITING) return false
   }
   return false
 }

@@ -5,6 +5,7 @@
  * room for another one. And one without a request holds up nobody who wants to stop.
  */
 import type { GatewayConfig } from "@evenkeel/core"
+import { type Linked, LinkedList } from "@evenkeel/core/internal"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Http from "node:http"
@@ -49,16 +50,24 @@ const LOOK_EVERY = 1000
 const LINGER = 1000
 
 /** A connection. */
-interface Connection {
+class Connection implements Linked<Connection> {
+  readonly socket: Socket
   /** Answers that have not ended, in their order. */
-  readonly answers: Set<Http.ServerResponse>
+  readonly answers: Array<Http.ServerResponse> = []
   latest: Http.ServerResponse | undefined
+  list: LinkedList<Connection> | undefined
+  previous: Connection | undefined
+  next: Connection | undefined
+
+  constructor(socket: Socket) {
+    this.socket = socket
+  }
 }
 
-const isIdle = ({ answers }: Connection): boolean => answers.size === 0
+const isIdle = ({ answers }: Connection): boolean => answers.length === 0
 
 const isReceiving = ({ answers, latest }: Connection): boolean =>
-  answers.size === 0 || (answers.size === 1 && latest?.req.complete === false)
+  answers.length === 0 || (answers.length === 1 && latest?.req.complete === false)
 
 /** What is told of each request, once its headers are there. */
 export type Take = (request: Http.IncomingMessage, response: Http.ServerResponse, port: Port) => void
@@ -72,8 +81,9 @@ export class Port {
   readonly isForOperators: boolean
   private readonly config: () => GatewayConfig
   private readonly take: Take
-  /** The one that was used the longest ago first. */
   private readonly connections = new Map<Socket, Connection>()
+  /** The same, the one that was used the longest ago first. */
+  private readonly byUse = new LinkedList<Connection>()
   private server: Http.Server | undefined
   private isDraining = false
   private isClosing = false
@@ -133,21 +143,27 @@ export class Port {
     if (this.connections.size >= this.config().maxConnections && !this.closeOne(isReceiving)) {
       return refuse(socket, Refusals.busy)
     }
-    const answers = new Set<Http.ServerResponse>()
-    this.connections.set(socket, { answers, latest: undefined })
+    const connection = new Connection(socket)
+    this.connections.set(socket, connection)
+    this.byUse.add(connection)
     socket.once("close", () => {
-      this.connections.delete(socket)
+      this.forget(connection)
       // Node tells it only of the answer that is being written, and not of those behind it
-      for (const response of answers) response.destroy().emit("close")
+      for (const response of connection.answers.slice()) response.destroy().emit("close")
     })
+  }
+
+  private forget(connection: Connection): void {
+    this.connections.delete(connection.socket)
+    this.byUse.delete(connection)
   }
 
   /** Closes the connection that was used the longest ago of those that may be. */
   private closeOne(may: (connection: Connection) => boolean): boolean {
-    for (const [socket, connection] of this.connections) {
+    for (let connection = this.byUse.first; connection !== undefined; connection = connection.next) {
       if (!may(connection)) continue
-      this.connections.delete(socket)
-      socket.destroy()
+      this.forget(connection)
+      connection.socket.destroy()
       return true
     }
     return false
@@ -158,7 +174,7 @@ export class Port {
     const connection = this.connections.get(socket)
     if (connection === undefined) return void socket.destroy()
     const { answers } = connection
-    answers.add(response)
+    answers.push(response)
     connection.latest = response
     if (this.isDraining) response.shouldKeepAlive = false
     // a client has to read something of what is there; that nothing is there for long is not its fault
@@ -166,9 +182,10 @@ export class Port {
       if (socket.writableLength > 0) socket.destroy()
     })
     response.once("close", () => {
-      answers.delete(response)
-      if (answers.size > 0 || !this.connections.delete(socket)) return
-      this.connections.set(socket, connection)
+      answers.splice(answers.indexOf(response), 1)
+      if (answers.length > 0 || connection.list === undefined) return
+      this.byUse.delete(connection)
+      this.byUse.add(connection)
       if (this.isClosing) socket.destroySoon()
     })
     this.take(request, response, this)
@@ -179,8 +196,8 @@ export class Port {
     const { answers, latest } = this.connections.get(socket) ?? {}
     // what comes after an answer, or before another, is no answer to this
     const isAnswered = latest?.req.complete === false
-      ? latest.headersSent || answers!.size > 1
-      : answers === undefined || answers.size > 0
+      ? latest.headersSent || answers!.length > 1
+      : answers === undefined || answers.length > 0
     if (!socket.writable || code === "ECONNRESET" || isAnswered) socket.destroy()
     else refuse(socket, Refusals.unreadable(code))
   }

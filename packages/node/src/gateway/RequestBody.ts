@@ -9,7 +9,7 @@ import type { IncomingMessage } from "node:http"
 /** Why there is none: it is larger than the limit, there is no room for it now, or its client went away. */
 export type Unread = "too-large" | "no-room" | "aborted"
 
-/** Bytes to begin with; doubled as more come. */
+/** Bytes to begin with, where more are told of or nothing is; doubled as more come. */
 const FIRST = 16_384
 
 /**
@@ -35,7 +35,7 @@ export const read = (
     return done("too-large")
   }
   // in one piece: of a body in parts of a byte each, the parts would take a hundred times its room
-  let bytes = Buffer.allocUnsafe(FIRST)
+  let bytes = Buffer.allocUnsafe(length === undefined ? FIRST : Math.min(Number(length), FIRST))
   let size = 0
   let isDone = false
   const finish = (body: Buffer<ArrayBuffer> | Unread): void => {
