@@ -79,13 +79,14 @@ export const sourceOf = (
   const settleRest = (): void => {
     if (reader !== undefined && stream.isOver && !isPulling) settle(Effect.runSyncExit(next))
   }
-  const pull = (): void => {
-    isPulling = true
-    fiber = Effect.runFork(next)
-    fiber.addObserver((exit) => {
+  const pulled = Effect.onExit(next, (exit) =>
+    Effect.sync(() => {
       isPulling = false
       settle(exit)
-    })
+    }))
+  const pull = (): void => {
+    isPulling = true
+    fiber = Effect.runFork(pulled)
   }
   const stop = (): void => {
     fiber?.interruptUnsafe()
@@ -96,27 +97,26 @@ export const sourceOf = (
     takeReader()?.reject(reasonOf(signal!))
     stop()
   }
+  const onOver = (): void => {
+    unfollow()
+    settleRest()
+  }
+  const read = (): Promise<Batch | undefined> =>
+    new Promise((resolve, reject) => {
+      if (signal?.aborted === true) return reject(reasonOf(signal))
+      if (isOver) return resolve(undefined)
+      reader = { resolve, reject }
+      if (stream.isOver) settleRest()
+      else pull()
+    })
+  const cancel = (): void => {
+    finish()
+    takeReader()?.resolve(undefined)
+    stop()
+  }
   if (!stream.isOver) {
     signal?.addEventListener("abort", abort, { once: true })
-    stream.onOver = () => {
-      unfollow()
-      settleRest()
-    }
+    stream.onOver = onOver
   }
-  return {
-    hasEvents: answer._tag === "Stream",
-    next: () =>
-      new Promise((resolve, reject) => {
-        if (signal?.aborted === true) return reject(reasonOf(signal))
-        if (isOver) return resolve(undefined)
-        reader = { resolve, reject }
-        if (stream.isOver) settleRest()
-        else pull()
-      }),
-    cancel: () => {
-      finish()
-      takeReader()?.resolve(undefined)
-      stop()
-    }
-  }
+  return { hasEvents: answer._tag === "Stream", next: read, cancel }
 }

@@ -4,6 +4,7 @@
  * An attempt ends exactly once, however it ends: by its answer, by a failure, by a time limit, or because its caller was
  * interrupted. A streamed one succeeds when its content begins, and is settled when its stream ends.
  */
+import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -17,7 +18,7 @@ import { parseRateLimits } from "../deployment/RateLimitHeaders.ts"
 import { isRecord, type LlmRequest } from "../request/LlmRequest.ts"
 import { isEndpoint } from "../request/Scope.ts"
 import { idsOfAnswer } from "../request/StoredIds.ts"
-import type { TransportRequest, TransportResponse } from "../transport/Transport.ts"
+import type { TransportError, TransportRequest, TransportResponse } from "../transport/Transport.ts"
 import type { Answer, AnswerBase, RawAnswer, StreamAnswer } from "./Answer.ts"
 import type { Source } from "./AnswerBody.ts"
 import { AnswerReader, isEmpty, readUsage, withoutCookies } from "./AnswerFacts.ts"
@@ -106,6 +107,9 @@ export class Attempt extends AttemptRecord implements Source {
     const { name: own } = this.deployment
     // a wildcard serves every model under the model's own name
     const name = request.model === undefined || own === "*" ? request.model : own
+    const onResponse = (response: Pick<TransportResponse, "abort">) => {
+      this.open = response
+    }
     const sent: TransportRequest = {
       resource: resource.name,
       origin: resource.origin,
@@ -115,9 +119,7 @@ export class Attempt extends AttemptRecord implements Source {
       body: request.body.withModel(name, this.plan.asksUsage),
       connection: resource.connection,
       isRepeatable: !request.hasSideEffects,
-      onResponse: (response) => {
-        this.open = response
-      }
+      onResponse
     }
     return Effect.mapError(this.environment.transport.send(sent), Outcome.fromTransport)
   }
@@ -214,20 +216,20 @@ export class Attempt extends AttemptRecord implements Source {
     )
     this.facts = reader.facts
     const held: Array<Batch> = []
-    const untilCommit: Effect.Effect<Answer, Outcome.Unanswered> = Effect.suspend(() =>
-      Effect.matchEffect(response.pull, {
-        onSuccess: (bytes) => {
-          this.time.heard(this.now)
-          held.push(reader.feed(bytes))
-          return decide()
-        },
-        onFailure: (error) => {
-          if (error._tag === "TransportError") return Effect.fail(Outcome.fromTransport(error))
-          held.push(reader.end())
-          return decide()
-        }
-      })
-    )
+    const onSuccess = (bytes: Uint8Array) => {
+      this.time.heard(this.now)
+      held.push(reader.feed(bytes))
+      return decide()
+    }
+    const onFailure = (error: TransportError | Cause.Done) => {
+      if (error._tag === "TransportError") return Effect.fail(Outcome.fromTransport(error))
+      held.push(reader.end())
+      return decide()
+    }
+    const untilCommit: Effect.Effect<Answer, Outcome.Unanswered> = Effect.matchEffect(response.pull, {
+      onSuccess,
+      onFailure
+    })
     const decide = (): Effect.Effect<Answer, Outcome.Unanswered> => {
       this.usage = reader.usage
       if (reader.isCommitted) return this.commitStream(response, reader, held)
@@ -294,14 +296,15 @@ export class Attempt extends AttemptRecord implements Source {
   private withinTime<A>(effect: Effect.Effect<A, Outcome.Unanswered>): Effect.Effect<A, Outcome.Unanswered> {
     return Effect.withFiber((caller) =>
       Effect.callback((resume) => {
-        const worker = Effect.runForkWith(this.contextOf(caller.context))(effect)
+        const heard = Effect.onExit(effect, (exit) =>
+          Effect.sync(() => {
+            const { over } = this.time
+            resume(Exit.isSuccess(exit) || over === undefined ? exit : Effect.fail(over))
+          }))
+        const worker = Effect.runForkWith(this.contextOf(caller.context))(heard)
         this.worker = worker
         // an answer that came at once has ended it already
         if (this.endedAt === undefined) this.time.begin()
-        worker.addObserver((exit) => {
-          const { over } = this.time
-          resume(Exit.isSuccess(exit) || over === undefined ? exit : Effect.fail(over))
-        })
         return Fiber.interrupt(worker)
       })
     )

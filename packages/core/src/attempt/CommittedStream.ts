@@ -5,7 +5,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { Usage } from "../Errors.ts"
-import type { TransportResponse } from "../transport/Transport.ts"
+import type { TransportError, TransportResponse } from "../transport/Transport.ts"
 import { AnswerBody, type Source, StreamBreak } from "./AnswerBody.ts"
 import type { Pace } from "./AttemptRecord.ts"
 import * as Outcome from "./Outcome.ts"
@@ -26,11 +26,21 @@ export class CommittedStream extends AnswerBody {
   private readonly pace: Pace = { waited: 0, spoken: 0, events: 0 }
   private pulledAt = 0
   private lookAt = LOOK_EVERY
+  /** Whether the service may be silent while the next events are awaited. */
+  private isSilent = false
+  private readonly fromNetwork: Pulled
 
   constructor(source: Source, response: TransportResponse, reader: SseReader, held: ReadonlyArray<Batch>) {
     super(source, response)
     this.reader = reader
     this.held = held
+    const onSuccess = (bytes: Uint8Array) => this.take(this.reader.feed(bytes))
+    const onFailure = (error: TransportError | Cause.Done) => {
+      if (error._tag !== "TransportError") return this.take(this.reader.end())
+      this.expire(Outcome.fromTransport(error))
+      return this.pull()
+    }
+    this.fromNetwork = Effect.matchEffect(response.pull, { onSuccess, onFailure })
     this.pace.events = reader.events
     source.pace = this.pace
     for (const batch of held) source.story.given(batch)
@@ -71,24 +81,17 @@ export class CommittedStream extends AnswerBody {
     if (this.isOver) return Cause.done()
     // silence counts only while someone listens
     this.pulledAt = this.source.now
-    const isSilent = this.reader.openItems > 0
-    if (isSilent) this.source.time.pause()
+    this.isSilent = this.reader.openItems > 0
+    if (this.isSilent) this.source.time.pause()
     else this.source.time.awaitMore(this.pulledAt)
-    return Effect.matchEffect(this.response.pull, {
-      onSuccess: (bytes) => this.take(this.reader.feed(bytes), isSilent),
-      onFailure: (error) => {
-        if (error._tag !== "TransportError") return this.take(this.reader.end(), isSilent)
-        this.expire(Outcome.fromTransport(error))
-        return this.pull()
-      }
-    })
+    return this.fromNetwork
   }
 
-  private take(batch: Batch, isSilent: boolean): Pulled {
+  private take(batch: Batch): Pulled {
     const { pace, source: { now } } = this
     this.source.time.pause()
     pace.waited += now - this.pulledAt
-    if (!isSilent) pace.spoken += now - this.pulledAt
+    if (!this.isSilent) pace.spoken += now - this.pulledAt
     pace.events = this.reader.events
     if (pace.spoken >= this.lookAt) {
       this.lookAt = pace.spoken + LOOK_EVERY

@@ -135,6 +135,7 @@ export class Balancer {
     call.tried.add(deployment)
     call.counted++
     call.enterAttempt(now)
+    const onEnd = (attempt: AttemptRecord) => this.settled(call, attempt)
     return new Attempt({
       request,
       permit,
@@ -155,7 +156,7 @@ export class Balancer {
       placement: call.placement,
       selection: now - choosingSince,
       trace: narrator.trace(call, deployment, role),
-      onEnd: (attempt) => this.settled(call, attempt)
+      onEnd
     }, this.state.environment)
   }
 

@@ -268,16 +268,14 @@ export class Retry {
     const least = timeouts.firstEvent ?? (group.reasons ? silence.reasoning : silence.usual)
     const millis = Math.max(least, HANG_FACTOR * slowest * permit.expected)
     if (millis === Infinity) return undefined
-    return {
-      millis,
-      hasAnother: () => {
-        if (call.timedOut > 0 || call.counted >= maxAttempts || !call.isAlone) return false
-        const isFree = call.counted === 1 && healthyShare(group) >= 0.5
-        if (!isFree && this.state.budget.left(this.state.now) < 1) return false
-        const next = this.choice.ask(call)
-        return next._tag === "Ready" && !next.isRepeat
-      }
+    const hasAnother = () => {
+      if (call.timedOut > 0 || call.counted >= maxAttempts || !call.isAlone) return false
+      const isFree = call.counted === 1 && healthyShare(group) >= 0.5
+      if (!isFree && this.state.budget.left(this.state.now) < 1) return false
+      const next = this.choice.ask(call)
+      return next._tag === "Ready" && !next.isRepeat
     }
+    return { millis, hasAnother }
   }
 }
 

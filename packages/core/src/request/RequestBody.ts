@@ -26,17 +26,15 @@ export const rawBody = (content: string | Uint8Array, contentType: string | unde
  */
 export const jsonBody = (written: string, openStreamOptions?: Readonly<Record<string, unknown>>): RequestBody => {
   const rest = written === "{}" ? "}" : `,${written.slice(1)}`
-  return {
-    contentType: "application/json",
-    withModel: (name, asksUsage = false) => {
-      const model = name === undefined ? "" : `"model":${JSON.stringify(name)}`
-      const options = openStreamOptions === undefined
-        ? ""
-        : writtenOptions(asksUsage ? { ...openStreamOptions, include_usage: true } : openStreamOptions)
-      if (options === "") return model === "" ? written : `{${model}${rest}`
-      return `{${model}${model === "" ? "" : ","}${options}${rest}`
-    }
+  const withModel = (name: string | undefined, asksUsage = false) => {
+    const model = name === undefined ? "" : `"model":${JSON.stringify(name)}`
+    const options = openStreamOptions === undefined
+      ? ""
+      : writtenOptions(asksUsage ? { ...openStreamOptions, include_usage: true } : openStreamOptions)
+    if (options === "") return model === "" ? written : `{${model}${rest}`
+    return `{${model}${model === "" ? "" : ","}${options}${rest}`
   }
+  return { contentType: "application/json", withModel }
 }
 
 const writtenOptions = (options: Readonly<Record<string, unknown>>): string =>
