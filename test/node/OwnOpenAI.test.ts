@@ -3,6 +3,7 @@ import { createLoadBalancer, type LoadBalancerClient, startSimulator } from "@ev
 import { createRequire } from "node:module"
 import OpenAI, { NotFoundError } from "openai"
 import type { OpenAI as CommonOpenAI } from "openai" with { "resolution-mode": "require" }
+import Newest from "openai-newest"
 import { balancing, chunk, service, streaming } from "../support/PlainBalancer.ts"
 import { json, listen } from "../support/PlainServer.ts"
 import { collect, failureAs, failureOf, hello, messages, resource } from "../support/Served.ts"
@@ -10,13 +11,31 @@ import { collect, failureAs, failureOf, hello, messages, resource } from "../sup
 /** What a CommonJS program has: another copy of the client than ours, in another file, with classes of its own. */
 const Common: typeof CommonOpenAI = createRequire(import.meta.url)("openai")
 
+type Client = typeof CommonOpenAI
+
+const copies: ReadonlyArray<readonly [string, Client]> = [
+  ["a CommonJS program's", Common],
+  ["the newest that was tried", Newest as unknown as Client]
+]
+
 const unknown = { model: "gpt-unknown", messages }
 
 /** Over a resource that answers. */
-const answering = async (use: (lb: LoadBalancerClient<CommonOpenAI>) => Promise<void>) => {
+const answering = async (openai: Client, use: (lb: LoadBalancerClient<CommonOpenAI>) => Promise<void>) => {
   await using simulator = await startSimulator({ resources: [resource("east")] })
-  await using lb = createLoadBalancer(balancing(simulator.resources[0]!.config()), { openai: Common })
+  await using lb = createLoadBalancer(balancing(simulator.resources[0]!.config()), { openai })
   await use(lb)
+}
+
+/** Counts the requests that a client builds in its own way. */
+const watch = (client: CommonOpenAI): { requests: number } => {
+  const built = { requests: 0 }
+  const buildRequest = client.buildRequest.bind(client)
+  client.buildRequest = (options, more) => {
+    built.requests++
+    return buildRequest(options, more)
+  }
+  return built
 }
 
 describe("the caller's own class of the official client", () => {
@@ -25,56 +44,93 @@ describe("the caller's own class of the official client", () => {
     assert.notStrictEqual<unknown>(Common.NotFoundError, NotFoundError)
   })
 
-  it("is what `lb.openai` is an instance of, and so are its views, its streams and its pages", () =>
-    answering(async (lb) => {
-      const clients: ReadonlyArray<CommonOpenAI> = [
-        lb.openai,
-        lb.session("a"),
-        lb.openai.withOptions({ timeout: 5_000 }),
-        lb.session("a").withOptions({ timeout: 5_000 })
-      ]
-      for (const client of clients) {
-        assert.instanceOf(client, Common)
-        // oxlint-disable no-await-in-loop -- one after the other
-        const { choices } = await client.chat.completions.create(hello)
-        assert.strictEqual(choices[0]!.message.content, "Hello from here.")
-        const chunks = await collect(await client.chat.completions.create({ ...hello, stream: true }))
-        const streamed = chunks.map(({ choices }) => choices[0]?.delta.content ?? "").join("")
-        assert.strictEqual(streamed, "Hello from here.")
-        assert.strictEqual((await client.models.list()).data.length, 1)
-        // oxlint-enable no-await-in-loop
-      }
-    }))
+  for (const [whose, Copy] of copies) {
+    it(`is what \`lb.openai\` is an instance of, and so are its views, its streams and its pages: ${whose}`, () =>
+      answering(Copy, async (lb) => {
+        const clients: ReadonlyArray<CommonOpenAI> = [
+          lb.openai,
+          lb.session("a"),
+          lb.openai.withOptions({ timeout: 5_000 }),
+          lb.session("a").withOptions({ timeout: 5_000 })
+        ]
+        for (const client of clients) {
+          assert.instanceOf(client, Copy)
+          // oxlint-disable no-await-in-loop -- one after the other
+          const { choices } = await client.chat.completions.create(hello)
+          assert.strictEqual(choices[0]!.message.content, "Hello from here.")
+          const chunks = await collect(await client.chat.completions.create({ ...hello, stream: true }))
+          const streamed = chunks.map(({ choices }) => choices[0]?.delta.content ?? "").join("")
+          assert.strictEqual(streamed, "Hello from here.")
+          assert.strictEqual((await client.models.list()).data.length, 1)
+          const { data, response } = await client.responses.create({ model: "gpt-4o", input: "Hello" }).withResponse()
+          assert.strictEqual(data.output_text, "Hello from here.")
+          assert.isString(response.headers.get("x-request-id"))
+          // oxlint-enable no-await-in-loop
+        }
+      }))
 
-  it("has the errors that come out", () =>
-    answering(async (lb) => {
-      for (const client of [lb.openai, lb.session("a")]) {
-        // oxlint-disable no-await-in-loop -- one after the other
-        const error = await failureAs(client.chat.completions.create(unknown), Common.NotFoundError)
-        assert.strictEqual(error.code, "model_not_found")
-        assert.notInstanceOf(error, NotFoundError)
-        await failureAs(client.chat.completions.create({ ...unknown, stream: true }), Common.NotFoundError)
-        const aborted = client.chat.completions.create(hello, { signal: AbortSignal.abort() })
-        await failureAs(aborted, Common.APIUserAbortError)
-        // oxlint-enable no-await-in-loop
-      }
-    }))
+    it(`has the errors that come out: ${whose}`, () =>
+      answering(Copy, async (lb) => {
+        for (const client of [lb.openai, lb.session("a")]) {
+          // oxlint-disable no-await-in-loop -- one after the other
+          const error = await failureAs(client.chat.completions.create(unknown), Copy.NotFoundError)
+          assert.strictEqual(error.code, "model_not_found")
+          assert.notInstanceOf(error, NotFoundError)
+          await failureAs(client.chat.completions.create({ ...unknown, stream: true }), Copy.NotFoundError)
+          const aborted = client.chat.completions.create(hello, { signal: AbortSignal.abort() })
+          await failureAs(aborted, Copy.APIUserAbortError)
+          // oxlint-enable no-await-in-loop
+        }
+      }))
 
-  it("has the errors that streams break with", async () => {
-    await using server = await listen(streaming([chunk("Hel"), "data: {\"error\":{\"message\":\"Broken.\"}}\n\n"]))
-    await using lb = createLoadBalancer(balancing(service("a", server.url)), { openai: Common })
-    const stream = await lb.openai.chat.completions.create({ model: "m", messages, stream: true })
-    await failureAs(collect(stream), Common.APIError)
-  })
+    it(`has the errors that streams break with: ${whose}`, async () => {
+      await using server = await listen(streaming([chunk("Hel"), "data: {\"error\":{\"message\":\"Broken.\"}}\n\n"]))
+      await using lb = createLoadBalancer(balancing(service("a", server.url)), { openai: Copy })
+      const stream = await lb.openai.chat.completions.create({ model: "m", messages, stream: true })
+      await failureAs(collect(stream), Copy.APIError)
+    })
+
+    it(`makes a request in its own way only where somebody would notice: ${whose}`, () =>
+      answering(Copy, async (lb) => {
+        const { openai } = lb
+        const logged: Array<unknown> = []
+        const log = (...words: ReadonlyArray<unknown>) => void logged.push(...words)
+        const logging = openai.withOptions({
+          logger: { debug: log, info: log, warn: log, error: log },
+          logLevel: "debug"
+        })
+        const [own, ofLogging] = [watch(openai), watch(logging)]
+        await openai.chat.completions.create(hello)
+        await lb.session("a").chat.completions.create(hello, { timeout: 5_000 })
+        await collect(await openai.chat.completions.create({ ...hello, stream: true }))
+        const { signal } = new AbortController()
+        await openai.chat.completions.create(hello, { signal })
+        assert.strictEqual(own.requests, 0)
+        await collect(await openai.chat.completions.create({ ...hello, stream: true }, { signal }))
+        await openai.chat.completions.create(hello, { maxRetries: 2 })
+        await openai.chat.completions.create(hello, { headers: { "x-session-id": "a" } })
+        await failureOf(openai.chat.completions.create(unknown))
+        assert.strictEqual(own.requests, 4)
+        await logging.chat.completions.create(hello)
+        assert.strictEqual(ofLogging.requests, 1)
+        assert.isNotEmpty(logged)
+      }))
+  }
 
   it("may be a class of one's own", async () => {
     await using server = await listen((_, response) => json(response, { error: { message: "No." } }, 404))
     class Traced extends OpenAI {
       readonly isTraced = true
+      readonly seen: Array<string> = []
+      protected override async prepareRequest(_: RequestInit, { url }: { url: string }): Promise<void> {
+        this.seen.push(new URL(url).pathname)
+      }
     }
     await using lb = createLoadBalancer(balancing(service("a", server.url)), { openai: Traced })
     assert.isTrue(lb.openai.isTraced)
     assert.instanceOf(await failureOf(lb.openai.models.list()), NotFoundError)
+    assert.instanceOf(await failureOf(lb.openai.chat.completions.create({ model: "m", messages })), NotFoundError)
+    assert.deepStrictEqual(lb.openai.seen, ["/v1/models", "/v1/chat/completions"])
   })
 
   it("is ours where none is given", async () => {

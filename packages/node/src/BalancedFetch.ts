@@ -31,12 +31,15 @@ export const factsKey: unique symbol = Symbol("evenkeel/facts")
 export const sessionKey: unique symbol = Symbol("evenkeel/session")
 /** The caller's own deadline in milliseconds, or none: what the client's timer is set to is not it. */
 export const timeoutKey: unique symbol = Symbol("evenkeel/timeout")
+/** What the same request was answered already. */
+export const answeredKey: unique symbol = Symbol("evenkeel/answered")
 
 /** `init` of a call, with what our own client adds. */
 export interface BalancedInit extends RequestInit {
   readonly [factsKey]?: ClientFacts
   readonly [sessionKey]?: string
   readonly [timeoutKey]?: number | undefined
+  readonly [answeredKey]?: Promise<Response>
 }
 
 /** What the door needs of a running balancer. */
@@ -58,6 +61,8 @@ export interface FetchOptions {
 export const make = (options: FetchOptions): typeof fetch => {
   const { balancer, closing, deployments, fork } = options
   return async (input, init: BalancedInit = {}) => {
+    const answered = init[answeredKey]
+    if (answered !== undefined) return answered
     const asked = input instanceof Request ? new Request(input, init) : undefined
     const url = asked?.url ?? String(input)
     // the caller's own: a signal that only follows it may be collected before it fires

@@ -8,7 +8,7 @@
 import { InboundRequest, LlmRequest, operationOf } from "@evenkeel/core/internal"
 import { types } from "node:util"
 import OpenAI, { type ClientOptions, OpenAIError } from "openai"
-import { type BalancedInit, type ClientFacts, factsKey, sessionKey, timeoutKey } from "./BalancedFetch.ts"
+import { answeredKey, type BalancedInit, type ClientFacts, factsKey, sessionKey, timeoutKey } from "./BalancedFetch.ts"
 import { eventStreams } from "./EventStreams.ts"
 
 type Options = Parameters<OpenAI["post"]>[1] extends infer O ? Exclude<Awaited<O>, undefined> : never
@@ -45,7 +45,7 @@ interface BalancedOptions extends ClientOptions {
 const balanced = (Client: typeof OpenAI): new(options: BalancedOptions) => OpenAI => {
   // of another copy of the client, whose streams throw errors of its own, we know no stream's class
   const readsEvents = Client.OpenAIError === OpenAIError
-  return class BalancedOpenAI extends Client {
+  class BalancedOpenAI extends Client {
     readonly #deadlineOf: (model: string | undefined) => number
 
     constructor(options: BalancedOptions) {
@@ -85,22 +85,79 @@ const balanced = (Client: typeof OpenAI): new(options: BalancedOptions) => OpenA
      */
     override async buildRequest(input: FinalRequestOptions, more?: { readonly retryCount?: number }): Promise<Built> {
       const options = input as unknown as Prepared
-      const isPlain = typeof options.body === "string" && options.fetchOptions?.[factsKey] !== undefined
-        && isOnlyContentType(options.headers) && options.query === undefined
-        && this._options.defaultHeaders === undefined && this._options.defaultQuery === undefined
-        && this.fetchOptions === undefined
-      if (!isPlain) return super.buildRequest(input, more)
-      const request = {
-        method: options.method,
-        headers: options.headers,
-        body: options.body,
-        ...(options.signal === undefined || options.signal === null ? {} : { signal: options.signal }),
-        ...options.fetchOptions
-      }
-      return { req: request as unknown as Built["req"], url: this.baseURL + options.path, timeout: options.timeout! }
+      if (!isPlainRequest(this as unknown as Inside, options)) return super.buildRequest(input, more)
+      const { timeout } = options
+      return { req: initOf(options) as unknown as Built["req"], url: this.baseURL + options.path, timeout: timeout! }
     }
   }
+  // a class that somebody made of the client's own may have to see each request
+  const isOwn = Object.getPrototypeOf(Client.prototype) === Object.prototype
+  const inside = BalancedOpenAI.prototype as unknown as Partial<Inside>
+  if (isOwn && inside.makeRequest?.length === 3) inside.makeRequest = asking(inside.makeRequest)
+  return BalancedOpenAI
 }
+
+/** What a client has for itself alone. */
+interface Inside {
+  readonly baseURL: string
+  readonly logLevel: unknown
+  readonly fetch: typeof globalThis.fetch
+  readonly fetchOptions: unknown
+  readonly _options: ClientOptions
+  readonly prepareOptions: (options: Prepared) => Promise<void>
+  makeRequest: (
+    this: Inside,
+    options: Prepared | PromiseLike<Prepared>,
+    retries: number | null,
+    log: string | undefined
+  ) => Promise<unknown>
+}
+
+const quiet: ReadonlySet<unknown> = new Set(["warn", "error", "off"])
+
+/**
+ * A plain request is asked for at once. What the client does around it costs as much as balancing it twice over: a log that
+ * nobody reads, and a timer and signals that never tell of anything before the balancer does. Of a failure it is told, to
+ * make its error of that; and where it has no such method any more, it asks as it always did.
+ */
+const asking = (makeRequest: Inside["makeRequest"]): Inside["makeRequest"] =>
+  async function(input, retries, log) {
+    const options = await input
+    const isFirst = retries === null && options.maxRetries === undefined
+    // a stream that is given out goes on to follow the caller's signal
+    const follows = options.stream === true && (options.signal ?? undefined) !== undefined
+    if (!isFirst || follows || !quiet.has(this.logLevel)) return makeRequest.call(this, options, retries, log)
+    await this.prepareOptions(options)
+    if (!isPlainRequest(this, options)) return makeRequest.call(this, options, retries, log)
+    const startTime = Date.now()
+    const controller = new AbortController()
+    const init = initOf(options)
+    // nobody has the controller of a whole answer
+    const answered = this.fetch.call(
+      undefined,
+      this.baseURL + options.path,
+      options.stream === true ? { ...init, signal: controller.signal } : init
+    )
+    const response = await answered.catch(() => undefined)
+    if (response?.ok === true) return { response, options, controller, requestLogID: "", startTime }
+    options.fetchOptions = { ...options.fetchOptions, [answeredKey]: answered }
+    return makeRequest.call(this, options, retries, log)
+  }
+
+/** Whether the facts of a request are known and its body is written, and nobody gave headers or a query besides. */
+const isPlainRequest = (client: Inside, { body, fetchOptions, headers, query }: Prepared): boolean => {
+  const { _options: { defaultHeaders, defaultQuery }, fetchOptions: ofAll } = client
+  return typeof body === "string" && fetchOptions?.[factsKey] !== undefined && isOnlyContentType(headers)
+    && query === undefined && defaultHeaders === undefined && defaultQuery === undefined && ofAll === undefined
+}
+
+const initOf = ({ body, fetchOptions, headers, method, signal }: Prepared): BalancedInit => ({
+  method,
+  headers: headers as Record<string, string>,
+  body: body as string,
+  ...(signal === undefined || signal === null ? {} : { signal }),
+  ...fetchOptions
+})
 
 /** Whether the caller gave no headers of its own, which the client would check. */
 const isOnlyContentType = (headers: unknown): boolean =>
