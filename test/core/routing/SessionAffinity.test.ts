@@ -177,6 +177,32 @@ describe("the memory of sessions", () => {
     assert.strictEqual(affinity.recall("first", 4), a)
   })
 
+  it("leaves a place that answered slowly three times in a row, once, until it is answered faster elsewhere", () => {
+    const affinity = memory()
+    let now = 0
+    const answer = (place: Deployment, isSlow: boolean) => {
+      affinity.commit("s", place, ++now, now, isSlow)
+      return affinity.leaves("s")
+    }
+    assert.isFalse(affinity.leaves("s"))
+    const slow = [true, true, false, true, true, true]
+    assert.deepStrictEqual(slow.map((isSlow) => answer(a, isSlow)), [false, false, false, false, false, true])
+    // slow there too: it is for its own sake
+    assert.deepStrictEqual([b, b, b, b].map((place) => answer(place, true)), [false, false, false, false])
+    // it is not, after all
+    assert.deepStrictEqual([false, true, true, true].map((isSlow) => answer(b, isSlow)), [false, false, false, true])
+    // for another reason it went elsewhere, as it was answered well
+    assert.isFalse(answer(c, false))
+  })
+
+  it("leaves no place for what was slow all at once", () => {
+    const affinity = memory()
+    for (let i = 0; i < 5; i++) affinity.commit("s", a, 100, 200 + i, true)
+    assert.isFalse(affinity.leaves("s"))
+    for (const startedAt of [300, 500]) affinity.commit("s", a, startedAt, startedAt + 100, true)
+    assert.isTrue(affinity.leaves("s"))
+  })
+
   it("takes in no deployment that is going (F4)", () => {
     const [going] = makeDeployments([{}])
     const affinity = memory()

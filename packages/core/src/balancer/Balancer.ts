@@ -93,7 +93,7 @@ export class Balancer {
       (attempt): Effect.Effect<Answer, Trouble> =>
         typeof attempt === "string"
           ? Effect.fail(attempt)
-          : Effect.map(attempt.run(), (answer) => this.answered(call, answer, attempt.plan.permit.startedAt)),
+          : Effect.map(attempt.run(), (answer) => this.answered(call, answer, attempt)),
       (attempt, exit) => Effect.sync(() => typeof attempt === "string" ? undefined : attempt.release(exit))
     )
   }
@@ -171,14 +171,14 @@ export class Balancer {
   }
 
   /** An attempt answered, or its stream begins: what follows from that. */
-  private answered(call: Call, answer: Answer, startedAt: number): Answer {
+  private answered(call: Call, answer: Answer, attempt: AttemptRecord): Answer {
     const { affinity, narrator, now, owners } = this.state
     const { deployment, ids } = answer
     call.judge(deployment, this.state)
     if (ids.length > 0) owners.remember(ids, deployment.resource.name)
     // found: what else it refers to is there too
     if (call.isSearching) owners.remember(call.request.pin!.ids, deployment.resource.name)
-    const from = rememberPlacement(call, deployment, affinity, startedAt, now)
+    const from = rememberPlacement(call, deployment, affinity, attempt, now)
     if (from !== undefined) narrator.sessionMoved(call, from, deployment, call.moveReason ?? "other")
     return answer
   }

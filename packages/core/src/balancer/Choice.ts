@@ -117,7 +117,9 @@ export class Choice {
   queryOf(call: Call, tried: ReadonlySet<Deployment>, now: number): Query {
     // its last deployment may be gone meanwhile, and a wildcard serve the model that was asked for
     if (call.group.deployments.length === 0) this.state.deployments.group(call.group.model)
-    const warm = call.sessionKey === undefined ? undefined : this.state.affinity.recall(call.sessionKey, now)
+    const { affinity } = this.state
+    const key = call.sessionKey
+    const warm = key === undefined ? undefined : affinity.recall(key, now)
     call.warm = warm
     return {
       group: call.group,
@@ -133,16 +135,18 @@ export class Choice {
       tried,
       session: call.request.session,
       shard: call.shard,
-      warm
+      warm,
+      isWarmSlow: key !== undefined && affinity.leaves(key)
     }
   }
 
   /** Why a session does not go where its cache is warm, but to the chosen one. */
   whyNot(call: Call, warm: Deployment, chosen: Deployment, now: number): SessionMoveReason {
     if (call.tried.has(warm)) return "failed"
-    const refusal = refusalOf(warm, this.queryOf(call, call.tried, now).demand, now)
+    const { demand, isWarmSlow } = this.queryOf(call, call.tried, now)
+    const refusal = refusalOf(warm, demand, now)
     if (refusal !== undefined) return refusal
-    if (warm.isFarSlower(now)) return "slow"
+    if (isWarmSlow === true || warm.isFarSlower(now)) return "slow"
     return chosen.tier < warm.tier ? "returned" : "busy"
   }
 }

@@ -1,6 +1,7 @@
 /**
  * Where a request of a session goes, by where its cache is warm, and what is remembered of it.
  */
+import type { AttemptRecord } from "../attempt/AttemptRecord.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import type { SessionAffinity } from "../routing/SessionAffinity.ts"
 import type { SessionMoveReason, SessionPlacement } from "../routing/SessionPlacement.ts"
@@ -26,11 +27,11 @@ export const rememberPlacement = (
   { group, sessionKey, warm }: Call,
   deployment: Deployment,
   affinity: SessionAffinity,
-  startedAt: number,
+  { isSlow, plan: { permit: { startedAt } } }: AttemptRecord,
   now: number
 ): Deployment | undefined => {
   if (sessionKey === undefined || isAwayInDoubt(group.deployments, warm, deployment, now)) return undefined
-  return affinity.commit(sessionKey, deployment, startedAt, now)
+  return affinity.commit(sessionKey, deployment, startedAt, now, isSlow)
 }
 
 /** Whether its place is closed by a word that is in doubt: it is away for a moment, and has not moved. */

@@ -28,6 +28,8 @@ export interface Query {
   readonly shard: number
   /** Where the session's cache is warm. */
   readonly warm: Deployment | undefined
+  /** Whether that was slower by far for this session, again and again, whatever it is for others. Default: false. */
+  readonly isWarmSlow?: boolean
 }
 
 /** Settings of the choice. */
@@ -109,8 +111,10 @@ export const decide = (
 }
 
 /** Where the session's cache is warm, where nothing that the others do could change that. */
-const pickAtHome = ({ demand, group, tried, warm }: Query, now: number): Deployment | undefined => {
-  if (warm === undefined || warm.tier !== group.deployments[0]?.tier || tried.has(warm)) return undefined
+const pickAtHome = ({ demand, group, isWarmSlow, tried, warm }: Query, now: number): Deployment | undefined => {
+  if (warm === undefined || isWarmSlow === true || warm.tier !== group.deployments[0]?.tier || tried.has(warm)) {
+    return undefined
+  }
   const isAtEase = refusalOf(warm, demand, now) === undefined && !warm.isFarSlower(now)
     && warm.quota.utilisation(now) <= MIN_LOAD_BOUND
   return isAtEase ? warm : undefined
@@ -190,13 +194,15 @@ const pickWarm = (
   now: number
 ): Deployment => {
   const bound = Math.max(MIN_LOAD_BOUND, options.loadBound * fillUtilisations(candidates))
-  const { warm } = query
+  const { isWarmSlow, warm } = query
+  const isSlowHere = (candidate: Candidate): boolean =>
+    (isWarmSlow === true && candidate.deployment === warm) || isSlow(candidate)
   if (warm !== undefined) {
     for (let i = 0; i < candidates.length; i++) {
       const candidate = candidates[i]!
       if (candidate.deployment !== warm || utilisations[i]! > bound) continue
       // a warm cache is not worth an answer that is slower by far, where others are not
-      if (!isSlow(candidate) || candidates.every(isSlow)) return warm
+      if (!isSlowHere(candidate) || candidates.every(isSlowHere)) return warm
     }
   }
   const hash = hashSession(session)
@@ -217,7 +223,7 @@ const pickWarm = (
         firstScore = score
         first = candidate
       }
-      if (score > calmScore && utilisations[i]! <= bound && !isSlow(candidate)) {
+      if (score > calmScore && utilisations[i]! <= bound && !isSlowHere(candidate)) {
         calmScore = score
         calm = candidate
       }

@@ -65,11 +65,20 @@ export interface SessionAffinityOptions {
 }
 
 interface Warm {
-  deployment: Deployment
+  readonly deployment: Deployment
   /** Start of the attempt that wrote this: an older one that commits later does not overwrite it. */
-  startedAt: number
-  seenAt: number
+  readonly startedAt: number
+  readonly seenAt: number
+  /** How many answers in a row were slower by far there, one after the other. */
+  readonly slow: number
+  /** Whether it left another place for that, and was not answered faster since: then it is for its own sake. */
+  readonly hasLeft: boolean
 }
+
+/** So many slow answers in a row are worth a warm cache. */
+const LEAVES_AFTER = 3
+
+const leaves = ({ hasLeft, slow }: Warm): boolean => slow >= LEAVES_AFTER && !hasLeft
 
 /**
  * Memory of where sessions are warm: bounded, the longest unused forgotten first. Times are milliseconds of a monotonic
@@ -99,17 +108,37 @@ export class SessionAffinity {
     return entry.deployment
   }
 
+  /** Whether a session leaves its place, as that is slow for it, whatever it is for others. */
+  leaves(key: string): boolean {
+    const entry = this.warm.get(key)
+    return entry !== undefined && leaves(entry)
+  }
+
   /**
    * An attempt that began at `startedAt` committed at a deployment. An attempt that began before the one remembered
    * changes nothing, and a deployment that is leaving the set is not remembered. Returns where the session was before,
    * when it has moved.
+   *
+   * @param isSlow whether the answer was slower by far than what others answer
    */
-  commit(key: string, deployment: Deployment, startedAt: number, now: number): Deployment | undefined {
+  commit(
+    key: string,
+    deployment: Deployment,
+    startedAt: number,
+    now: number,
+    isSlow = false
+  ): Deployment | undefined {
     const known = this.warm.get(key)
     if (known !== undefined && known.startedAt > startedAt) return undefined
     this.warm.delete(key)
     if (deployment.draining) return undefined
-    this.warm.set(key, { deployment, startedAt, seenAt: now })
+    const before = known?.deployment === deployment ? known.slow : 0
+    const hasLeft = isSlow && known !== undefined
+      && (known.hasLeft || (known.deployment !== deployment && leaves(known)))
+    // what is slow together is so for one reason
+    const isNews = known === undefined || startedAt >= known.seenAt
+    const slow = !isSlow ? 0 : before === 0 || isNews ? before + 1 : before
+    this.warm.set(key, { deployment, startedAt, seenAt: now, slow, hasLeft })
     if (this.warm.size > this.options.capacity) {
       const oldest = this.warm.keys().next().value
       if (oldest !== undefined) this.warm.delete(oldest)
