@@ -129,12 +129,12 @@ export class Attempt extends AttemptRecord implements Source {
   private receive(response: TransportResponse): Effect.Effect<Answer, Outcome.Unanswered> {
     this.open = response
     this.response = response
-    const { permit, request } = this.plan
+    const { now, plan: { permit, request } } = this
     // an endpoint's limits are its own, and so are those that refuse a service tier
     if (request.scope === undefined || (!isEndpoint(request.scope) && response.status !== 429)) {
       this.limits = parseRateLimits(response.headers)
-      this.deployment.quota.observe(this.limits, permit.reservation, this.now, response.status === 429)
-      const pools = this.plan.group.pools.heard(permit, this.limits, this.now)
+      this.deployment.quota.observe(this.limits, permit.reservation, now, response.status === 429)
+      const pools = this.plan.group.pools.heard(permit, this.limits, now)
       if (pools !== undefined) tellPool(this, pools)
     }
     if (response.status < 200 || response.status > 299) return this.receiveError(response)

@@ -162,8 +162,8 @@ export class Balancer {
 
   /** An attempt was settled, which for a stream is long after it answered. */
   private settled(call: Call, attempt: AttemptRecord): void {
-    const { deployment, ids, plan: { request } } = attempt
-    call.leaveAttempt(this.state.now)
+    const { deployment, endedAt, ids, plan: { request } } = attempt
+    call.leaveAttempt(endedAt!)
     if (attempt.isAccusing) call.accuse(attempt as Accusation)
     if (!request.stream && request.operation !== "other") return
     if (ids.length > 0) this.state.owners.remember(ids, deployment.resource.name)
