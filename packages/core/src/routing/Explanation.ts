@@ -117,7 +117,7 @@ const reasons: Readonly<Record<Because, string>> = {
   "only-candidate": "no other passed",
   warm: "the session's cache is warm there",
   home: "it is the session's home",
-  displaced: "the session's own place does not pass or is too busy",
+  displaced: "the session's own place does not pass, is too busy, or is slow for it",
   panic: "all are failing, and it is the likeliest to be back",
   renewed: "its credential was renewed, or it refused to tell a stream's usage",
   hedge: "the attempt before is slow to begin"
