@@ -161,7 +161,12 @@ class Edge {
     const isOpen = this.tenants.isClosed || isLoopback(port.host)
     const tenant = isOpen ? this.tenants.find(headers.authorization, single(headers["api-key"])) : undefined
     if (OperatorPages.has(path)) {
-      return this.pages.answer(request, response, path, query, port.isForOperators || tenant?.isOperator === true)
+      const refusal = port.isForOperators || tenant?.isOperator === true
+        ? undefined
+        : tenant === undefined
+        ? Refusals.nobodysPage
+        : Refusals.notForOperators
+      return this.pages.answer(request, response, path, query, refusal)
     }
     const target = port.isForOperators ? undefined : InboundRequest.targetOfPath(path, query, this.deployments)
     if (target === undefined) return refuse(Refusals.noSuchPath)

@@ -77,8 +77,14 @@ export class OperatorPages {
     return paths.has(path) || Page.has(path)
   }
 
-  /** @param isOpen whether an operator asks */
-  answer(request: IncomingMessage, response: ServerResponse, path: string, query: string, isOpen: boolean): void {
+  /** @param refusal why it is closed to whoever asks; `undefined` for an operator */
+  answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    path: string,
+    query: string,
+    refusal: Refusals.GatewayRefusal | undefined
+  ): void {
     const { method } = request
     const isRead = method === "GET" || method === "HEAD"
     if (!isRead && !(path === "/explain" && method === "POST")) {
@@ -87,8 +93,8 @@ export class OperatorPages {
     }
     if (Page.has(path)) return Page.give(response, path)
     if (path === "/healthz") return give(response, 200, { status: "alive" })
-    if (path === "/readyz") return this.giveReadiness(response, isOpen)
-    if (!isOpen) return Refusals.answer(response, Refusals.notForOperators)
+    if (path === "/readyz") return this.giveReadiness(response, refusal === undefined)
+    if (refusal !== undefined) return Refusals.answer(response, refusal)
     switch (path) {
       case "/status":
         return give(response, 200, this.status())
