@@ -34,6 +34,11 @@ const serve = Command.make("serve", {
   port: Flags.port.pipe(
     Flag.withDescription("Port to listen on (default: gateway.port, else 4000)"),
     Flag.optional
+  ),
+  logFormat: Flag.Literals("log-format", ["text", "json"]).pipe(
+    Flag.withMetavar("format"),
+    Flag.withDescription("How it logs, json as a line for each entry (default: text)"),
+    Flag.withDefault("text")
   )
 }, runs(() => import("./Serve.ts"))).pipe(
   Command.withDescription("Serves the API of OpenAI and Azure OpenAI, balanced over the configured deployments"),
