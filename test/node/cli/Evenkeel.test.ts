@@ -1,6 +1,6 @@
 import { evenkeel } from "#node/cli/Evenkeel"
 import { assert, describe, it } from "@effect/vitest"
-import { runEvenkeel, startEvenkeel } from "../../support/Child.ts"
+import { nowhere, runEvenkeel, startEvenkeel } from "../../support/Child.ts"
 
 /** Names every module that is loaded. */
 const naming = `import { registerHooks } from "node:module"
@@ -35,7 +35,7 @@ describe("the command evenkeel", { concurrent: false }, () => {
   })
 
   it("ends with 0 when what serves is told to stop", async () => {
-    const serving = startEvenkeel(["serve", "--port", "0"], { OPENAI_API_KEY: "any" })
+    const serving = startEvenkeel(["serve", "--port", "0"], nowhere)
     await serving.said(/Evenkeel listens at/)
     serving.child.kill("SIGTERM")
     assert.deepInclude(await serving.ended, { code: 0, signal: null })

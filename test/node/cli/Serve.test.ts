@@ -1,13 +1,13 @@
 import { startSimulator } from "#node/simulator/SimulatorServer"
 import { assert, describe, it } from "@effect/vitest"
-import { startEvenkeel } from "../../support/Child.ts"
+import { nowhere, startEvenkeel } from "../../support/Child.ts"
 import { startCollector } from "../../support/Collector.ts"
 
 describe("evenkeel serve", { concurrent: false }, () => {
   it("exports what it counts to where the environment says", async () => {
     await using collector = await startCollector()
     const serving = startEvenkeel(["serve", "--port", "0"], {
-      OPENAI_API_KEY: "any",
+      ...nowhere,
       OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
       OTEL_METRIC_EXPORT_INTERVAL: "200"
     })

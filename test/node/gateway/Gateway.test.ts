@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { createHash } from "node:crypto"
 import OpenAI, { AuthenticationError, AzureOpenAI, NotFoundError, PermissionDeniedError, RateLimitError } from "openai"
+import { until } from "../../support/Edge.ts"
 import { gated } from "../../support/Gated.ts"
 import { failureAs, fast } from "../../support/Served.ts"
 
@@ -143,7 +144,7 @@ describe("keys of the gateway", () => {
       }))
     }
     assert.strictEqual((await fetch(`${gateway.url}/healthz`)).status, 200)
-    assert.strictEqual((await fetch(`${gateway.url}/readyz`)).status, 200)
+    await until(async () => (await fetch(`${gateway.url}/readyz`)).status === 200)
   })
 })
 
