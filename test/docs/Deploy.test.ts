@@ -229,7 +229,10 @@ describe("the manifests", limit, () => {
     assert.strictEqual((await ask("other")).status, 429)
     const statusOf = async (path: string) => (await fetch(gateway.url + path)).status
     assert.strictEqual(await statusOf("/readyz"), 503)
-    assert.strictEqual(await statusOf(container.readinessProbe.httpGet.path), 200)
+    for (const probe of ["startupProbe", "readinessProbe"]) {
+      // oxlint-disable-next-line no-await-in-loop -- two of them
+      assert.strictEqual(await statusOf(container[probe].httpGet.path), 200, probe)
+    }
     assert.strictEqual((await ask("chat")).status, 200)
   })
 

@@ -1,7 +1,7 @@
 import { EventHub } from "#core/EventHub"
 import { startSimulator } from "#node/simulator/SimulatorServer"
 import { assert, describe, it } from "@effect/vitest"
-import type { CheckResult } from "@evenkeel/core"
+import type { CheckReport, CheckResult, ConfigInput } from "@evenkeel/core"
 import { type BalancerWarning, createLoadBalancer } from "@evenkeel/node"
 import { once } from "node:events"
 import { createServer } from "node:http"
@@ -106,6 +106,9 @@ describe("a fleet of which a part is wrong", () => {
   }
 })
 
+const warningsOf = ({ results }: CheckReport) =>
+  Object.fromEntries(results.filter(({ kind }) => kind === "deployment").map(({ name, warnings }) => [name, warnings]))
+
 const stateOf = ({ limits, model, state }: CheckResult) => ({ limits, model, state })
 
 describe("lb.check()", () => {
@@ -181,6 +184,95 @@ describe("lb.check()", () => {
     ])
     assert.isAbove(results[1]!.duration!, 0)
     assert.isUndefined(results[5]!.duration, "whose resource cannot be reached is not asked")
+  })
+
+  it("fails a resource whose list of models is answered with a 5xx, and asks its deployments all the same", async () => {
+    await using served = await serve([resource("east")], {}, { warnings: false })
+    served.service("east").fault("*", { kind: "status", status: 503, when: { path: "/models" } })
+    const free = await served.lb.check()
+    assert.isFalse(free.ok)
+    assert.deepInclude(free.results[0], { ok: false, state: "failed", problem: "http 503", warnings: [] })
+    assert.match(free.results[0]!.cure!, /status page/)
+    assert.deepInclude(free.results[1], { ok: true, state: "not asked" })
+    const { results } = await served.lb.check({ completion: true })
+    assert.deepStrictEqual(results.map(({ state }) => state), ["failed", "ok"])
+    const { resources } = await served.lb.snapshot()
+    assert.strictEqual(resources[0]!.state, "healthy")
+  })
+
+  it("warns where the list of models is not there, until a request has shown that all is right", async () => {
+    await using served = await serve([resource("east")], {}, { warnings: false })
+    for (const status of [404, 405, 501, 302]) {
+      served.service("east").clear()
+      served.service("east").fault("*", { kind: "status", status, when: { path: "/models" } })
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      const report = await served.lb.check()
+      assert.isTrue(report.ok)
+      assert.deepInclude(report.results[0], { ok: true, state: "ok", problem: undefined })
+      assert.deepStrictEqual(report.results[0]!.warnings, [
+        `http ${status} for /models. It knows no such path: check \`endpoint\` and \`apiVersion\`.`
+      ])
+      assert.match(String(report), /^east \(127\.0\.0\.1\): ok; http \d+ for \/models\. It knows no such path/)
+    }
+    const { results } = await served.lb.check({ completion: true })
+    assert.deepStrictEqual(results.map(({ state, warnings }) => [state, warnings]), [["ok", []], ["ok", []]])
+  })
+
+  it("only hints at it for a service that need not have one, and names a path of yours", async () => {
+    const none = createServer((_, response) => response.writeHead(404).end())
+    const { port, server } = await listening(none)
+    try {
+      const warningsWith = async (health: ConfigInput["health"]) => {
+        const endpoint = `http://127.0.0.1:${port}/v1`
+        const deployments = [{ name: "m" }]
+        const lb = createLoadBalancer({
+          resources: [{ name: "r", provider: "compatible", endpoint, deployments }],
+          health
+        })
+        const { ok, results } = await lb.check()
+        await lb.close()
+        assert.isTrue(ok)
+        return results[0]!.warnings
+      }
+      assert.deepStrictEqual(await warningsWith({}), [
+        "http 404 for /models, which not every service has: check `endpoint` if requests fail too."
+      ])
+      assert.deepStrictEqual(await warningsWith({ check: { kind: "path", path: "/ping" } }), [
+        "http 404 for /ping. It knows no such path: check `endpoint` and `health.check.path`."
+      ])
+    } finally {
+      server.close()
+    }
+  })
+
+  it("warns where the service's headers tell of other limits than are configured", async () => {
+    const limits = { tpm: 30_000, rpm: 180 }
+    await using served = await serve(
+      [resource("more", limits), resource("less", limits), resource("same", limits), resource("none", limits)],
+      {
+        each: (given) => {
+          const own = { more: { tpm: 60_000, rpm: 200 }, less: { tpm: 10_000 }, same: limits, none: {} }
+          return { ...given, deployments: [{ name: "gpt", model: "gpt-4o", ...own[given.name as keyof typeof own] }] }
+        }
+      },
+      { warnings: false }
+    )
+    const nothing = { "more/gpt": [], "less/gpt": [], "same/gpt": [], "none/gpt": [] }
+    assert.deepStrictEqual(warningsOf(await served.lb.check()), nothing)
+    const asked = await served.lb.check({ completion: true })
+    assert.isTrue(asked.ok)
+    const found = {
+      ...nothing,
+      "more/gpt": [
+        "The service allows less: 30,000 tokens a minute, where `tpm` is 60,000. Its limit is kept to.",
+        "The service allows less: 180 requests a minute, where `rpm` is 200. Its limit is kept to."
+      ],
+      "less/gpt": [
+        "You use less than you have: the service allows 30,000 tokens a minute, where `tpm` is 10,000."
+      ]
+    }
+    assert.deepStrictEqual(warningsOf(asked), found)
+    assert.deepStrictEqual(warningsOf(await served.lb.check()), found)
   })
 
   it("asks a `*` for no model of others", async () => {

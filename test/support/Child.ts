@@ -48,6 +48,18 @@ export const runEvenkeel = (
 
 const pathOf = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
 
+/** A configuration whose one resource is on this machine, where nobody listens. */
+export const nowhere = {
+  EVENKEEL_CONFIG: JSON.stringify({
+    resources: [{
+      name: "nowhere",
+      provider: "compatible",
+      endpoint: "http://127.0.0.1:9/v1",
+      deployments: [{ name: "gpt-4o" }]
+    }]
+  })
+}
+
 /** Nothing of the developer's own environment. */
 const start = (
   args: ReadonlyArray<string>,

@@ -13,11 +13,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { evenkeel } from "./cli/Evenkeel.ts"
 import { endWith, teardown } from "./cli/Exit.ts"
+import * as Help from "./cli/Help.ts"
 import { version } from "./OwnPackage.ts"
 
 const services = NodeChildProcessSpawner.layer.pipe(
   Layer.provideMerge(Layer.mergeAll(NodeFileSystem.layer, NodePath.layer)),
-  Layer.merge(Layer.mergeAll(NodeStdio.layer, NodeTerminal.layer))
+  Layer.merge(Layer.mergeAll(NodeStdio.layer, NodeTerminal.layer, Help.layer))
 )
 
 Command.run(evenkeel, { version: version() }).pipe(

@@ -141,6 +141,21 @@ describe("HealthMonitor", () => {
     )
   })
 
+  for (const status of [404, 500, 503]) {
+    it.effect(`a free check that is answered with ${status} takes nothing out`, () => {
+      const one = monitored([service("east")], { interval: "5 seconds" })
+      return run(
+        one,
+        Effect.gen(function*() {
+          one.services["east"]!.fault("*", { kind: "status", status })
+          yield* TestClock.adjust("2 minutes")
+          assert.isAbove(checks(one).length, 10)
+          assert.strictEqual(yield* stateOfResource("east"), "healthy")
+        })
+      )
+    })
+  }
+
   it.effect("asks for a path of yours where you say so", () => {
     const one = monitored([service("east")], { kind: "path", path: "/models/gpt-4o" })
     return run(

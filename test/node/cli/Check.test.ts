@@ -17,6 +17,7 @@ const found = (name: string, change: Partial<CheckResult> = {}): CheckResult => 
   isAsked: true,
   problem: undefined,
   cure: undefined,
+  warnings: [],
   limits: none,
   duration: 12.4,
   ...change
@@ -70,6 +71,27 @@ describe("the table of a check", () => {
     assert.notInclude(render(report, plain), "\u001B")
   })
 
+  it("tells what is worth a look under its line, in how many places, and that all is well", () => {
+    const warned = new CheckReport([
+      found("east", { warnings: ["http 404 for /models \u001B[2J."] }),
+      found("east/gpt-4o", { warnings: ["One.", "Another."] })
+    ])
+    assert.isTrue(warned.ok)
+    assert.strictEqual(
+      render(warned, plain),
+      [
+        "DEPLOYMENT        MODEL   STATE  LIMITS  TOOK",
+        "east (127.0.0.1)          ok             12 ms",
+        "    Warning: http 404 for /models  [2J.",
+        "  gpt-4o          gpt-4o  ok             12 ms",
+        "    Warning: One.",
+        "    Warning: Another.",
+        "",
+        "All is well: 1 resource and 1 deployment. Warnings: 3."
+      ].join("\n")
+    )
+  })
+
   it("says what only a completion finds out", () => {
     assert.match(unasked("a"), /All is well: 0 resources and 1 deployment\. Not asked: 1 deployment; --completion asks/)
     assert.notInclude(unasked("*"), "Not asked")
@@ -88,6 +110,16 @@ describe("evenkeel check", { concurrent: false }, () => {
     assert.deepStrictEqual({ code, stderr }, { code: 0, stderr: "" })
     assert.match(stdout, /^ {2}gpt-4o +gpt-4o {2}ok {5}30,000 tpm, 180 rpm {2}\d+ ms$/m)
     assert.match(stdout, /\nAll is well: 1 resource and 1 deployment\.\n$/)
+  })
+
+  it("ends with 0 where there is but something to be warned of", async () => {
+    await using simulator = await startSimulator({ resources: [{ name: "east", deployments }] })
+    const config = simulator.resources[0]!.config()
+    const EVENKEEL_CONFIG = configured([{ ...config, deployments: [{ name: "gpt-4o", tpm: 60_000 }] }])
+    const { code, stdout } = await runEvenkeel(["check", "--completion"], { EVENKEEL_CONFIG })
+    assert.strictEqual(code, 0)
+    assert.match(stdout, /^ {4}Warning: The service allows less: 30,000 tokens a minute, where `tpm` is 60,000\. .*$/m)
+    assert.match(stdout, /\nAll is well: 1 resource and 1 deployment\. Warnings: 1\.\n$/)
   })
 
   it("ends with 1 where something is wrong, says what to do, and shows no key", async () => {

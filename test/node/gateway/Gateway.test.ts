@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { createHash } from "node:crypto"
 import OpenAI, { AuthenticationError, AzureOpenAI, NotFoundError, PermissionDeniedError, RateLimitError } from "openai"
+import { until } from "../../support/Edge.ts"
 import { gated } from "../../support/Gated.ts"
 import { failureAs, fast } from "../../support/Served.ts"
 
@@ -90,7 +91,8 @@ describe("keys of the gateway", () => {
       const error = await failureAs(ask(clientOf(gateway.url, wrong)), AuthenticationError)
       assert.notInclude(error.message, wrong)
     }
-    assert.strictEqual((await fetch(`${gateway.url}/v1/models`)).status, 401)
+    const refused = await fetch(`${gateway.url}/v1/models`)
+    assert.deepStrictEqual([refused.status, refused.headers.get("www-authenticate")], [401, "Bearer"])
   })
 
   it("open no more than the models that they name", async () => {
@@ -128,14 +130,21 @@ describe("keys of the gateway", () => {
       (await fetch(gateway.url + path, { headers: { authorization: `Bearer secret-of-${key}` } })).status
     for (const path of ["/status", "/metrics", "/decisions", "/explain?model=gpt-4o"]) {
       // oxlint-disable-next-line no-await-in-loop -- one after the other
-      assert.deepStrictEqual([await statusOf(path, "a"), await statusOf(path, "b"), await statusOf(path, "c")], [
-        403,
-        200,
-        403
-      ])
+      assert.deepStrictEqual([await statusOf(path, "a"), await statusOf(path, "b")], [403, 200])
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      await Promise.all([{}, { authorization: "Bearer secret-of-c" }].map(async (headers) => {
+        const refused = await fetch(gateway.url + path, { headers: headers as Record<string, string> })
+        assert.strictEqual(refused.status, 401)
+        assert.strictEqual(refused.headers.get("www-authenticate"), "Bearer")
+        const { error } = await refused.json() as {
+          readonly error: { readonly code: string; readonly message: string }
+        }
+        assert.strictEqual(error.code, "invalid_api_key")
+        assert.include(error.message, "This page is for operators")
+      }))
     }
     assert.strictEqual((await fetch(`${gateway.url}/healthz`)).status, 200)
-    assert.strictEqual((await fetch(`${gateway.url}/readyz`)).status, 200)
+    await until(async () => (await fetch(`${gateway.url}/readyz`)).status === 200)
   })
 })
 

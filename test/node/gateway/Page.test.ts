@@ -69,7 +69,7 @@ describe("the page", () => {
     for (const path of ["/status", "/decisions", "/decisions?brief&after=0"]) {
       // oxlint-disable-next-line no-await-in-loop -- a handful
       const seen = await Promise.all([statusOf(path), statusOf(path, "a"), statusOf(path, "b")])
-      assert.deepStrictEqual(seen, [403, 403, 200], path)
+      assert.deepStrictEqual(seen, [401, 403, 200], path)
     }
   })
 

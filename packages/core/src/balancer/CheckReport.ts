@@ -13,7 +13,7 @@ import type { Resource } from "../deployment/Resource.ts"
 import { stateOf } from "../deployment/Snapshot.ts"
 import { invalidConfig, type LoadBalancerError } from "../Errors.ts"
 import { monotonicMillis } from "../Time.ts"
-import { askOneToken, probe } from "./HealthMonitor.ts"
+import { askOneToken, MODELS, probe, unanswered } from "./HealthMonitor.ts"
 
 /** Options of a check. */
 export interface CheckOptions {
@@ -41,6 +41,8 @@ export interface CheckResult {
   readonly problem: string | undefined
   /** What to do about it. */
   readonly cure: string | undefined
+  /** What is worth a look though nothing fails, in sentences: it is `ok` all the same. */
+  readonly warnings: ReadonlyArray<string>
   /** Tokens and requests a minute, as far as the service's own headers told them. */
   readonly limits: { readonly tokens: number | undefined; readonly requests: number | undefined }
   /** Milliseconds that the answer took, where this check asked. */
@@ -60,10 +62,11 @@ export class CheckReport {
   }
 
   toString(): string {
-    return this.results.map(({ cure, host, isAsked, kind, name, problem }) => {
+    return this.results.map(({ cure, host, isAsked, kind, name, problem, warnings }) => {
       const what = `${kind === "resource" ? "" : "  "}${name} (${host})`
-      if (problem !== undefined) return `${what}: ${problem}. ${cure}`
-      return isAsked ? `${what}: ok` : `${what}: not asked yet; \`completion: true\` asks it for one token`
+      if (problem !== undefined) return [`${what}: ${problem}. ${cure}`, ...warnings].join(" ")
+      const state = isAsked ? "ok" : "not asked yet; `completion: true` asks it for one token"
+      return `${what}: ${[state, ...warnings].join("; ")}`
     }).join("\n")
   }
 }
@@ -91,6 +94,7 @@ const rules: Readonly<Record<keyof CheckOptions, OptionRule>> = {
 /** What was found of one, and how long it took. */
 interface Finding {
   readonly problem: string | undefined
+  readonly warnings?: ReadonlyArray<string>
   readonly duration?: number
 }
 
@@ -101,32 +105,80 @@ const ofResource = Effect.fnUntraced(function*(
   { completion = false }: CheckOptions
 ) {
   const { path, timeout } = deployments.settings.health.check
-  const answered = Effect.catch(probe(resource, environment.transport, path), ({ message }) => Effect.succeed(message))
-  const whole = yield* timed(Effect.timeoutOrElse(answered, {
-    duration: timeout,
-    orElse: () => Effect.succeed("timeout")
-  }))
+  const [took, { problem, status }] = yield* probe(resource, environment.transport, path).pipe(
+    Effect.catch(({ message }) => Effect.succeed(unanswered(message))),
+    Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.succeed(unanswered("timeout")) }),
+    Effect.timed
+  )
   // what a `*` may become is nobody's claim
   const own = deployments.all().filter(({ id, resource: of, totals }) =>
     of === resource && (deployments.isNamed(id) || totals.attempts > 0)
   )
   const found = yield* Effect.forEach(own, (deployment) => {
-    if (whole.problem !== undefined) return Effect.succeed<Finding>({ problem: whole.problem })
+    // one whose list of models fails may answer all the same
+    if (problem !== undefined) return Effect.succeed<Finding>({ problem })
     return completion && deployment.model !== "*"
       ? timed(askOneToken(deployment, deployments, environment))
       : Effect.map(Clock.Clock, (clock): Finding => ({ problem: knownProblem(deployment, monotonicMillis(clock)) }))
   }, { concurrency: "unbounded" })
   const now = monotonicMillis(yield* Clock.Clock)
+  const whole: Finding = {
+    problem: problem ?? (isFailing(status) ? `http ${status}` : undefined),
+    warnings: isUnknown(status) ? doubtsOf(resource, status, path) : [],
+    duration: Duration.toMillis(took)
+  }
   return [
     resultOf(resource, resource.name, whole, undefined, now),
     ...own.map((deployment, i) => resultOf(resource, deployment.id, found[i]!, deployment, now))
   ]
 })
 
+/** The service itself fails. */
+const isFailing = (status: number | undefined): boolean => status !== undefined && status >= 500 && !isUnknown(status)
+
+/** It knows no such path, or sends elsewhere: a server is there, with TLS, and perhaps another one than was meant. */
+const isUnknown = (status: number | undefined): status is number =>
+  status !== undefined && (status === 404 || status === 405 || status === 501 || (status >= 300 && status < 400))
+
+const doubtsOf = (
+  { lastSuccessAt, provider }: Resource,
+  status: number,
+  path: string | undefined
+): ReadonlyArray<string> => {
+  const told = `http ${status} for ${path ?? MODELS}`
+  if (path !== undefined) return [`${told}. It knows no such path: check \`endpoint\` and \`health.check.path\`.`]
+  // where a request was answered, its base is right
+  if (lastSuccessAt > -Infinity) return []
+  return provider === "compatible"
+    ? [`${told}, which not every service has: check \`endpoint\` if requests fail too.`]
+    : [`${told}. ${cureOf("http 404")}`]
+}
+
+/** Where limits are known from both sides, and differ. */
+const differencesOf = ({ limits: { rpm, tpm }, quota: { told } }: Deployment): ReadonlyArray<string> => [
+  ...differenceOf("tpm", "tokens", tpm, told.tokens),
+  ...differenceOf("rpm", "requests", rpm, told.requests)
+]
+
+const differenceOf = (
+  name: string,
+  what: string,
+  configured: number | undefined,
+  told: number
+): ReadonlyArray<string> => {
+  if (configured === undefined || told === 0 || told === configured) return []
+  const both = `${told.toLocaleString("en")} ${what} a minute, where \`${name}\` is ${configured.toLocaleString("en")}.`
+  return [
+    told < configured
+      ? `The service allows less: ${both} Its limit is kept to.`
+      : `You use less than you have: the service allows ${both}`
+  ]
+}
+
 const resultOf = (
   { place }: Resource,
   name: string,
-  { duration, problem }: Finding,
+  { duration, problem, warnings = [] }: Finding,
   deployment: Deployment | undefined,
   now: number
 ): CheckResult => {
@@ -148,6 +200,7 @@ const resultOf = (
     isAsked,
     problem,
     cure: problem === undefined ? undefined : cureOf(problem),
+    warnings: deployment === undefined ? warnings : differencesOf(deployment),
     limits: { tokens: told?.tokens || undefined, requests: told?.requests || undefined },
     duration
   }

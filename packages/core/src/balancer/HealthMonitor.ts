@@ -110,8 +110,8 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
           }
         }
         return probe(resource, transport, settings.path).pipe(
-          Effect.timeoutOrElse({ duration: settings.timeout, orElse: () => Effect.succeed("timeout") }),
-          Effect.map(settle),
+          Effect.timeoutOrElse({ duration: settings.timeout, orElse: () => Effect.succeed(unanswered("timeout")) }),
+          Effect.map(({ problem }) => settle(problem)),
           // what is nobody's fault is no finding
           Effect.ignore,
           Effect.onExit(() => Effect.sync(() => isSettled ? undefined : breaker.release(epoch)))
@@ -218,18 +218,29 @@ const checked = {
   }
 }
 
-/** Asks for the list of models, or for the configured path. Returns what is wrong, or nothing. */
+/** What a free check found. */
+export interface Probed {
+  /** What is wrong with name, TLS or key. */
+  readonly problem: string | undefined
+  /** Of the answer, where there was one. */
+  readonly status: number | undefined
+}
+
+/** Where it asks, unless a path is configured. */
+export const MODELS = "/models"
+
+/** Asks for the list of models, or for the configured path. */
 export const probe = (
   resource: Resource,
   transport: Transport["Service"],
   path: string | undefined
-): Effect.Effect<string | undefined, TransportError> =>
+): Effect.Effect<Probed, TransportError> =>
   Effect.gen(function*() {
     const headers = yield* resource.credential.headers
     const response = yield* transport.send({
       resource: resource.name,
       origin: resource.origin,
-      path: resource.pathOf(path ?? "/models", "", undefined),
+      path: resource.pathOf(path ?? MODELS, "", undefined),
       method: "GET",
       headers: { accept: "application/json", "user-agent": "evenkeel", ...headers },
       body: undefined,
@@ -237,13 +248,17 @@ export const probe = (
       isRepeatable: true
     })
     response.discard()
-    return response.status === 401 || response.status === 403 ? `http ${response.status}` : undefined
+    const { status } = response
+    return { problem: status === 401 || status === 403 ? `http ${status}` : undefined, status }
   }).pipe(
     Effect.catch((error) => {
-      if (error._tag === "CredentialError") return Effect.succeed(noCredential(error.message).reason)
-      return error.blameless ? Effect.fail(error) : Effect.succeed(error.message)
+      if (error._tag === "CredentialError") return Effect.succeed(unanswered(noCredential(error.message).reason))
+      return error.blameless ? Effect.fail(error) : Effect.succeed(unanswered(error.message))
     })
   )
+
+/** A check without an answer. */
+export const unanswered = (problem: string): Probed => ({ problem, status: undefined })
 
 const oneToken = (model: string): LlmRequest.LlmRequest => {
   const parameters = { model, messages: [{ role: "user", content: "." }], max_completion_tokens: 1 }

@@ -26,12 +26,13 @@ export const render = (report: CheckReport, { hasColor, width }: Screen): string
   })
   const shown = [lines[0]!]
   let ofResource: string | undefined
-  results.forEach(({ cure, kind, problem }, i) => {
+  results.forEach(({ cure, kind, problem, warnings }, i) => {
     shown.push(lines[i + 1]!)
     // what is wrong with a resource is wrong with all its deployments, and said once
     if (problem !== undefined && (kind === "resource" || problem !== ofResource)) {
       shown.push(...wrap(plain(`${problem}. ${cure}`), width, 4))
     }
+    for (const warning of warnings) shown.push(...wrap(plain(`Warning: ${warning}`), width, 4))
     if (kind === "resource") ofResource = problem
   })
   return [...shown, "", ...wrap(summaryOf(report), width, 0)].join("\n")
@@ -62,10 +63,12 @@ const summaryOf = ({ ok, results }: CheckReport): string => {
   }
   const both = (holds: (result: CheckResult) => boolean) =>
     `${counted("resource", holds)} and ${counted("deployment", holds)}`
+  const warnings = results.reduce((count, result) => count + result.warnings.length, 0)
+  const warned = warnings === 0 ? "" : ` Warnings: ${warnings}.`
   const unasked = results.some(isUnasked)
     ? ` Not asked: ${counted("deployment", isUnasked)}; --completion asks each for a token.`
     : ""
   return `${
     ok ? `All is well: ${both(() => true)}.` : `Something is wrong with ${both((result) => !result.ok)}.`
-  }${unasked}`
+  }${warned}${unasked}`
 }

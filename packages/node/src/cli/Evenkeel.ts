@@ -34,9 +34,14 @@ const serve = Command.make("serve", {
   port: Flags.port.pipe(
     Flag.withDescription("Port to listen on (default: gateway.port, else 4000)"),
     Flag.optional
+  ),
+  logFormat: Flag.Literals("log-format", ["text", "json"]).pipe(
+    Flag.withMetavar("format"),
+    Flag.withDescription("How it logs; json is one entry a line (default: text)"),
+    Flag.withDefault("text")
   )
 }, runs(() => import("./Serve.ts"))).pipe(
-  Command.withDescription("Serves the API of OpenAI and Azure OpenAI, balanced over the configured deployments"),
+  Command.withDescription("Serves the API of OpenAI and Azure OpenAI, balanced"),
   Command.withExamples([
     { command: "evenkeel serve --config evenkeel.yaml", description: "Serve at 127.0.0.1:4000" }
   ])
@@ -45,12 +50,12 @@ const serve = Command.make("serve", {
 const check = Command.make("check", {
   config: Flags.config,
   completion: Flag.Boolean("completion").pipe(
-    Flag.withDescription("Ask each deployment for a token, which costs a little, and tells its limits"),
+    Flag.withDescription("Ask each deployment for a token, which costs a little"),
     Flag.withDefault(false)
   ),
   json: Flags.json
 }, runs(() => import("./Check.ts"))).pipe(
-  Command.withDescription("Tells what is wrong with the configuration, and with each resource and deployment"),
+  Command.withDescription("Tells what is wrong with the configuration and all that it names"),
   Command.withExamples([
     { command: "evenkeel check --config evenkeel.yaml", description: "Ask each resource, for nothing" },
     { command: "evenkeel check --completion", description: "Ask each deployment for a token" },
@@ -62,12 +67,12 @@ const simulate = Command.make("simulate", {
   file: Flag.String("file").pipe(
     Flag.withAlias("f"),
     Flag.withMetavar("file"),
-    Flag.withDescription("YAML or JSON file of what to simulate, in place of the flags below"),
+    Flag.withDescription("YAML or JSON file of it all, in place of the other flags"),
     Flag.optional
   ),
   deployments: Flag.String("deployments").pipe(
     Flag.withMetavar("list"),
-    Flag.withDescription("Deployments of each resource: name or name=model, separated by commas (default: gpt-4o)"),
+    Flag.withDescription("name or name=model, with commas (default: gpt-4o)"),
     Flag.optional
   ),
   resources: Flag.Int("resources").pipe(
@@ -77,7 +82,7 @@ const simulate = Command.make("simulate", {
     Flag.optional
   ),
   port: Flags.port.pipe(
-    Flag.withDescription("Port of the first resource, which the others follow; 0 for any (default: 5001)"),
+    Flag.withDescription("First port; the others follow; 0 for any (default: 5001)"),
     Flag.optional
   ),
   tpm: Flags.aboveZero("tpm").pipe(
@@ -89,17 +94,16 @@ const simulate = Command.make("simulate", {
     Flag.optional
   ),
   printConfig: Flag.Boolean("print-config").pipe(
-    Flag.withDescription("Print nothing but a configuration of Evenkeel for it, while it runs"),
+    Flag.withDescription("Print nothing but a configuration of Evenkeel for it"),
     Flag.withDefault(false)
   )
 }, runs(() => import("./Simulate.ts"))).pipe(
-  Command.withDescription("Simulates Azure OpenAI and OpenAI, with quotas and faults, for tests in any language"),
+  Command.withDescription("Simulates Azure OpenAI and OpenAI, with quotas and faults"),
   Command.withExamples([
     {
-      command: "evenkeel simulate --deployments gpt-4o,gpt-4o-mini --resources 3 --tpm 30000 --rpm 180",
+      command: "evenkeel simulate --resources 3 --deployments gpt-4o,gpt-4o-mini --tpm 30000",
       description: "Three resources, at ports 5001 to 5003"
     },
-    { command: "evenkeel simulate --file sim.yaml", description: "What a file says" },
     {
       command: "evenkeel simulate --print-config > evenkeel.yaml",
       description: "And, in another terminal: evenkeel serve --config evenkeel.yaml"
@@ -124,7 +128,7 @@ const init = Command.make("init", {
     Flag.withDefault(false)
   )
 }, runs(() => import("./Init.ts"))).pipe(
-  Command.withDescription("Writes a first configuration, with comments: asks, or reads the environment"),
+  Command.withDescription("Writes a first configuration: asks, or reads the environment"),
   Command.withExamples([
     { command: "evenkeel init", description: "Ask, and write evenkeel.yaml" },
     {
@@ -159,7 +163,7 @@ const top = Command.make("top", {
   ),
   json: Flags.json
 }, runs(() => import("./Top.ts"))).pipe(
-  Command.withDescription("Shows a running gateway: what it does, how its deployments are, and what changed"),
+  Command.withDescription("Shows a running gateway: how its deployments are, what changed"),
   Command.withExamples([
     { command: "evenkeel top", description: "The gateway at 127.0.0.1:4000, live" },
     { command: "evenkeel top --url http://10.0.0.4:4000 --once", description: "Another, once" }

@@ -6,6 +6,7 @@ import { isLoopback } from "@evenkeel/core/internal"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import { ConfigSourceError } from "../ConfigSource.ts"
 import { Gateway } from "../gateway/Gateway.ts"
@@ -38,7 +39,11 @@ export interface ServeInput {
   readonly config: Option.Option<string>
   readonly host: Option.Option<string>
   readonly port: Option.Option<number>
+  readonly logFormat: "text" | "json"
 }
+
+/** A line of JSON for each entry, for whoever collects the output; spans have theirs as ever. */
+const jsonLines = Logger.layer([Logger.consoleJson, Logger.tracerLogger])
 
 /** What of the flags contradicts the configuration, whose own rules know nothing of them. */
 const allowed = (config: Config): Effect.Effect<Config, ConfigSourceError> => {
@@ -49,7 +54,7 @@ const allowed = (config: Config): Effect.Effect<Config, ConfigSourceError> => {
 }
 
 /** Serves until it is told to stop: SIGTERM or SIGINT. */
-export const run = Effect.fnUntraced(function*({ config: file, host, port }: ServeInput) {
+export const run = Effect.fnUntraced(function*({ config: file, host, logFormat, port }: ServeInput) {
   const read = Effect.flatMap(readConfig(file), (config) =>
     allowed({
       ...config,
@@ -63,12 +68,13 @@ export const run = Effect.fnUntraced(function*({ config: file, host, port }: Ser
   const path = Option.getOrElse(file, () => process.env["EVENKEEL_CONFIG"])
   const running = Effect.gen(function*() {
     const { operatorUrl, url } = yield* Gateway
-    yield* Console.log(`Evenkeel listens at ${url}; base URL for clients: ${url}/v1`)
-    if (operatorUrl !== url) yield* Console.log(`The operator's pages are at ${operatorUrl}`)
+    const say = logFormat === "json" ? Effect.logInfo : Console.log
+    yield* say(`Evenkeel listens at ${url}; base URL for clients: ${url}/v1`)
+    if (operatorUrl !== url) yield* say(`The operator's pages are at ${operatorUrl}`)
     return yield* Reload.watch(config, read, path)
   }).pipe(untilStopped)
   return yield* Effect.provide(
     running,
     Gateway.layer(config.gateway).pipe(Layer.provideMerge(layerDecoded(config)), Layer.provideMerge(exported))
-  )
+  ).pipe(Effect.provide(logFormat === "json" ? jsonLines : Layer.empty))
 })

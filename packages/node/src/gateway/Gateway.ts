@@ -23,6 +23,7 @@ import type * as Scope from "effect/Scope"
 import type * as Http from "node:http"
 import * as Activity from "./Activity.ts"
 import * as ApiRequest from "./ApiRequest.ts"
+import * as Doubts from "./Doubts.ts"
 import { GatewayMetrics } from "./GatewayMetrics.ts"
 import { OperatorPages } from "./OperatorPages.ts"
 import { type GatewayError, Port } from "./Port.ts"
@@ -59,8 +60,9 @@ const make = (config: GatewayConfig): Effect.Effect<
     const context = yield* Effect.context<LoadBalancer | Deployments>()
     const { host, operator, port } = config
     const activity = yield* Activity.listen(Context.get(context, Deployments).events)
+    const doubts = yield* Doubts.watch(Context.get(context, LoadBalancer), Context.get(context, Deployments))
     const edge = yield* Effect.acquireRelease(
-      Effect.sync(() => new Edge(config, context, activity)),
+      Effect.sync(() => new Edge(config, context, activity, doubts)),
       (edge) => edge.drain()
     )
     yield* edge.metrics.observe(() => edge.connections, () => edge.underWay)
@@ -94,7 +96,8 @@ class Edge {
   constructor(
     config: GatewayConfig,
     context: Context.Context<LoadBalancer | Deployments>,
-    activity: Activity.Activity
+    activity: Activity.Activity,
+    doubts: Doubts.Doubts
   ) {
     this.config = config
     this.tenants = new Tenants(config.keys)
@@ -103,7 +106,7 @@ class Edge {
     this.clock = Context.get(context, Clock.Clock)
     this.fork = Effect.runForkWith(context)
     this.metrics = new GatewayMetrics(context)
-    this.pages = new OperatorPages(context, activity, () => ({
+    this.pages = new OperatorPages(context, activity, doubts, () => ({
       isDraining: this.isDraining,
       connections: this.connections,
       requests: this.underWay,
@@ -161,7 +164,12 @@ class Edge {
     const isOpen = this.tenants.isClosed || isLoopback(port.host)
     const tenant = isOpen ? this.tenants.find(headers.authorization, single(headers["api-key"])) : undefined
     if (OperatorPages.has(path)) {
-      return this.pages.answer(request, response, path, query, port.isForOperators || tenant?.isOperator === true)
+      const refusal = port.isForOperators || tenant?.isOperator === true
+        ? undefined
+        : tenant === undefined
+        ? Refusals.nobodysPage
+        : Refusals.notForOperators
+      return this.pages.answer(request, response, path, query, refusal)
     }
     const target = port.isForOperators ? undefined : InboundRequest.targetOfPath(path, query, this.deployments)
     if (target === undefined) return refuse(Refusals.noSuchPath)

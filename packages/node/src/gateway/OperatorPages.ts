@@ -2,8 +2,8 @@
  * Pages for the operator, for Prometheus and for whoever probes the gateway.
  *
  * - `/`: what people look at, made in the browser of `/status` and `/decisions`. It and its assets hold no data, and need no key.
- * - `/healthz`: alive. `/readyz`: a usable deployment for each model, else 503 and which have none. Both without a key;
- *   whoever has none is told nothing but yes or no.
+ * - `/healthz`: alive. `/readyz`: a usable deployment for each model, as far as is known, else 503 and which have none. Both
+ *   without a key; whoever has none is told nothing but yes or no.
  * - `/status`: the balancer's snapshot, and the gateway's own. `/metrics`: for Prometheus. `/decisions`: the last ones, and why;
  *   `?after=…` those made later than that, `?brief` without the explanation as data.
  * - `/explain?model=…&session=…`, or `POST` with a request's parameters: where such a request would go now, and why.
@@ -19,6 +19,7 @@ import * as Result from "effect/Result"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Activity, ActivitySnapshot } from "./Activity.ts"
 import { brief, Decisions } from "./Decisions.ts"
+import type { Doubts } from "./Doubts.ts"
 import * as Page from "./Page.ts"
 import * as Refusals from "./Refusals.ts"
 import * as RequestBody from "./RequestBody.ts"
@@ -56,6 +57,7 @@ export class OperatorPages {
   private readonly context: Context.Context<LoadBalancer | Deployments>
   private readonly balancer: LoadBalancer["Service"]
   private readonly activity: Activity
+  private readonly doubts: Doubts
   private readonly gateway: () => GatewaySnapshot
   private readonly clock: Clock.Clock
   private readonly startedAt: number
@@ -63,10 +65,12 @@ export class OperatorPages {
   constructor(
     context: Context.Context<LoadBalancer | Deployments>,
     activity: Activity,
+    doubts: Doubts,
     gateway: () => GatewaySnapshot
   ) {
     this.context = context
     this.activity = activity
+    this.doubts = doubts
     this.balancer = Context.get(context, LoadBalancer)
     this.gateway = gateway
     this.clock = Context.get(context, Clock.Clock)
@@ -77,8 +81,14 @@ export class OperatorPages {
     return paths.has(path) || Page.has(path)
   }
 
-  /** @param isOpen whether an operator asks */
-  answer(request: IncomingMessage, response: ServerResponse, path: string, query: string, isOpen: boolean): void {
+  /** @param refusal why it is closed to whoever asks; `undefined` for an operator */
+  answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    path: string,
+    query: string,
+    refusal: Refusals.GatewayRefusal | undefined
+  ): void {
     const { method } = request
     const isRead = method === "GET" || method === "HEAD"
     if (!isRead && !(path === "/explain" && method === "POST")) {
@@ -87,8 +97,8 @@ export class OperatorPages {
     }
     if (Page.has(path)) return Page.give(response, path)
     if (path === "/healthz") return give(response, 200, { status: "alive" })
-    if (path === "/readyz") return this.giveReadiness(response, isOpen)
-    if (!isOpen) return Refusals.answer(response, Refusals.notForOperators)
+    if (path === "/readyz") return this.giveReadiness(response, refusal === undefined)
+    if (refusal !== undefined) return Refusals.answer(response, refusal)
     switch (path) {
       case "/status":
         return give(response, 200, this.status())
@@ -122,7 +132,7 @@ export class OperatorPages {
 
   private giveReadiness(response: ServerResponse, isOpen: boolean): void {
     const { isDraining } = this.gateway()
-    const unready = unreadyIn(Effect.runSync(this.balancer.snapshot))
+    const unready = unreadyIn(Effect.runSync(this.balancer.snapshot), this.doubts)
     const isReady = unready.length === 0 && !isDraining
     const reasons = isOpen ? { draining: isDraining, unready } : {}
     give(response, isReady ? 200 : 503, { status: isReady ? "ready" : "not ready", ...reasons })
@@ -152,12 +162,17 @@ export class OperatorPages {
 }
 
 /** Models that have no deployment to send to now. */
-export const unreadyIn = ({ deployments, models }: Snapshot): ReadonlyArray<Unready> =>
-  models.flatMap(({ name }) => {
+export const unreadyIn = ({ deployments, models }: Snapshot, doubts: Doubts): ReadonlyArray<Unready> => {
+  const answered = new Set(deployments.filter(({ totals }) => totals.succeeded > 0).map(({ resource }) => resource))
+  return models.flatMap(({ name }) => {
     const own = deployments.filter(({ model }) => model === name)
-    if (own.length === 0 || own.some(({ state }) => state === "healthy")) return []
-    return [{ model: name, deployments: Object.fromEntries(own.map(({ id, reason, state }) => [id, reason ?? state])) }]
+    const reasons = own.map(({ reason, resource, state }) =>
+      state !== "healthy" ? reason ?? state : answered.has(resource) ? undefined : doubts.get(resource)
+    )
+    if (own.length === 0 || reasons.includes(undefined)) return []
+    return [{ model: name, deployments: Object.fromEntries(own.map(({ id }, i) => [id, reasons[i]!])) }]
   })
+}
 
 const parse = (body: Uint8Array): unknown => {
   try {

@@ -43,6 +43,9 @@ export const notForOperators: GatewayRefusal = {
   message: "This page is for operators: give the key of one, or ask on the operators' own port."
 }
 
+/** A page for operators, with no key that anybody has. */
+export const nobodysPage: GatewayRefusal = { ...unauthorized, message: notForOperators.message }
+
 export const wrongModel = (model: string): GatewayRefusal => ({
   status: 403,
   type: "permission_error",
@@ -151,13 +154,19 @@ export const unreadable = (code: string | undefined): GatewayRefusal => {
 const write = (
   refusal: GatewayRefusal
 ): { readonly headers: Readonly<Record<string, string>>; readonly body: string } => {
-  const { code, message, retryAfter, type } = refusal
+  const { code, message, retryAfter, status, type } = refusal
   const body = JSON.stringify({ error: { message, type, code, param: null } })
   const again: Record<string, string> = retryAfter === undefined
     ? { "x-should-retry": "false" }
     : { "retry-after": String(Math.ceil(retryAfter / 1000)), "retry-after-ms": String(Math.ceil(retryAfter)) }
+  const wanted: Record<string, string> = status === 401 ? { "www-authenticate": "Bearer" } : {}
   return {
-    headers: { "content-type": "application/json", "content-length": String(Buffer.byteLength(body)), ...again },
+    headers: {
+      "content-type": "application/json",
+      "content-length": String(Buffer.byteLength(body)),
+      ...again,
+      ...wanted
+    },
     body
   }
 }
