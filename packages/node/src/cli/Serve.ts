@@ -75,6 +75,10 @@ export const run = Effect.fnUntraced(function*({ config: file, host, logFormat, 
   }).pipe(untilStopped)
   return yield* Effect.provide(
     running,
-    Gateway.layer(config.gateway).pipe(Layer.provideMerge(layerDecoded(config)), Layer.provideMerge(exported))
-  ).pipe(Effect.provide(logFormat === "json" ? jsonLines : Layer.empty))
+    Gateway.layer(config.gateway).pipe(
+      Layer.provideMerge(layerDecoded(config)),
+      Layer.provideMerge(exported),
+      Layer.provideMerge(logFormat === "json" ? jsonLines : Layer.empty)
+    )
+  )
 })
