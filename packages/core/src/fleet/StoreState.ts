@@ -21,9 +21,8 @@ export const ABOVE_MEAN = 0.4
 export const KEPT = 62_000
 /** Milliseconds within which a member has spoken that counts as one. */
 export const PRESENT = 10_000
-/** Owners kept, and milliseconds for which the list is kept where nothing is added. */
+/** Owners kept; a store may forget them all where none was added for an hour. */
 export const OWNERS_KEPT = 10_000
-export const OWNERS_KEPT_FOR = 3_600_000
 /** The longest that a time may hold, in milliseconds: a day. */
 export const LONGEST_MARK = 86_400_000
 /** Most of any number that is said, so that no sum of such overflows. */
