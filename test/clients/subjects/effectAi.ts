@@ -57,8 +57,10 @@ export const effectAi: ReadonlyArray<Subject> = [{
       yield* chat.generateText({ prompt: "How is Rome?", toolkit: weatherTools })
       return (yield* chat.generateText({ prompt: [], toolkit: weatherTools })).text
     }).pipe(
-      Effect.provide(weatherTools.toLayer({ weather: ({ city }) => Effect.sync(() => weather(city)) })),
-      Effect.provide(language(reach, models.chat)),
+      Effect.provide(Layer.merge(
+        weatherTools.toLayer({ weather: ({ city }) => Effect.sync(() => weather(city)) }),
+        language(reach, models.chat)
+      )),
       Effect.runPromise
     ),
   structured: (reach) =>
