@@ -187,7 +187,7 @@ describe("PoolFinder", () => {
 
   it("limits that were given for each member stay each one's own", () => {
     const [a, b] = makeDeployments([{ tpm: 100_000 }, {}])
-    const pool = new Pool(a!.id, a!.quota, a!.cooldown.options, true)
+    const pool = new Pool<Deployment>(a!.id, a!.quota, a!.cooldown.options, true)
     pool.quota.absorb(b!.quota, 0)
     a!.join(pool)
     b!.join(pool)

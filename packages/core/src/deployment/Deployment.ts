@@ -72,7 +72,7 @@ export class Deployment {
   readonly resource: Resource
   /** Its own, or that of its pool. */
   quota: Quota
-  pool: Pool | undefined
+  pool: Pool<Deployment> | undefined
   readonly breaker: Breaker
   readonly cooldown: Cooldown
   /** Of its service tiers with a capacity of their own. */
@@ -143,7 +143,7 @@ export class Deployment {
     settings: Config,
     addedAt: number,
     id = `${resource.name}/${config.name}`,
-    pool?: Pool
+    pool?: Pool<Deployment>
   ) {
     this.id = id
     this.name = config.name
@@ -177,7 +177,7 @@ export class Deployment {
   }
 
   /** From now on it draws on a pool's quota. */
-  join(pool: Pool): void {
+  join(pool: Pool<Deployment>): void {
     this.pool?.members.delete(this)
     this.pool = pool
     this.quota = pool.quota

@@ -25,7 +25,7 @@ export class LiveSet {
   /** A model outlives its last deployment: a request that waits meanwhile finds the one that is added next. */
   readonly models = new Map<string, Model>()
   /** By name and model. */
-  readonly pools = new Map<string, Pool>()
+  readonly pools = new Map<string, Pool<Deployment>>()
   private readonly everywhere = new Model(EVERY_MODEL)
 
   constructor(settings: Config) {
@@ -66,7 +66,7 @@ export class LiveSet {
   }
 
   /** Pools of one name are one for each model. */
-  private poolOf({ model, pool: name }: DeploymentConfig): Pool | undefined {
+  private poolOf({ model, pool: name }: DeploymentConfig): Pool<Deployment> | undefined {
     if (name === undefined) return undefined
     const key = keyOf(name, model)
     let pool = this.pools.get(key)

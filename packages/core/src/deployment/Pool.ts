@@ -5,23 +5,26 @@
  * A 429 of a member may be of the pool or of that deployment alone. What words and headers do not tell is tried, as any
  * time to wait in doubt is: where another member answers, it was that deployment's own.
  */
+import type { DeploymentConfig } from "../config/Config.ts"
 import { Cooldown, type CooldownOptions } from "./Cooldown.ts"
-import type { Deployment } from "./Deployment.ts"
 import type { Quota } from "./Quota.ts"
 
+/** Limits of tokens and requests a minute. */
+type Limits = Pick<DeploymentConfig, "tpm" | "rpm">
+
 /**
- * Live state of a pool. Times are milliseconds of a monotonic clock.
+ * Live state of a pool of deployments. Times are milliseconds of a monotonic clock.
  */
-export class Pool {
+export class Pool<Member extends { readonly limits: Limits }> {
   readonly name: string
   readonly quota: Quota
   readonly cooldown: Cooldown
-  readonly members = new Set<Deployment>()
+  readonly members = new Set<Member>()
   /** Whether nobody configured it: its members' counters were seen to fall together. */
   readonly isFound: boolean
 
   /** The least of its members' own limits, for one that was found: those were given for each. */
-  get leastLimits(): Deployment["limits"] {
+  get leastLimits(): Limits {
     const least = (key: "tpm" | "rpm") => {
       const known = [...this.members].map(({ limits }) => limits[key]).filter((limit) => limit !== undefined)
       return known.length === 0 ? undefined : Math.min(...known)

@@ -57,7 +57,7 @@ const TOLERANCE = 0.3
 
 /** What became of a pool that nobody configured. */
 export interface PoolChange {
-  readonly pool: Pool
+  readonly pool: Pool<Deployment>
   /** Those that were found to belong to it, or not to. */
   readonly joined: ReadonlyArray<Deployment>
   readonly left: ReadonlyArray<Deployment>
@@ -293,7 +293,7 @@ const join = (sharers: ReadonlyArray<Deployment>, now: number): PoolChange => {
 }
 
 /** Gives a member a quota of its own again, and the last one that would be left too. */
-const leave = (member: Deployment, pool: Pool, now: number): PoolChange => {
+const leave = (member: Deployment, pool: Pool<Deployment>, now: number): PoolChange => {
   const left = pool.members.size > 2 ? [member] : [...pool.members]
   for (const one of left) one.leavePool(now)
   return { pool, joined: [], left }
