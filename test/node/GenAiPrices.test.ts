@@ -15,7 +15,7 @@ const query = (fields: Partial<PriceQuery>): PriceQuery => ({
   ...fields
 })
 
-const { find } = GenAiPrices.make()
+const { find } = GenAiPrices.make(calcPrice)
 
 const table = (provider: string) => findProvider({ providerId: provider })!.models
 

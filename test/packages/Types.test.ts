@@ -8,10 +8,12 @@ import { root } from "./support/Run.ts"
 /** Every door, by its types, with nothing that is optional. */
 const doors = `
 import * as Core from "@evenkeel/core"
+import * as Errors from "@evenkeel/core/Errors"
 import * as Internal from "@evenkeel/core/internal"
 import * as Simulation from "@evenkeel/core/simulation"
 import * as Node from "@evenkeel/node"
 import { createLoadBalancer, LoadBalancerError, type ConfigInput } from "@evenkeel/node"
+import * as Promises from "@evenkeel/node/promises"
 import * as Otel from "@evenkeel/otel"
 import { OtelLive } from "@evenkeel/otel/OtelLive"
 
@@ -20,7 +22,10 @@ const lb = createLoadBalancer(config, { instrumentation: Otel.OtlpLive })
 export const answer: string = await lb.openai.models.retrieve("gpt-4o").then(({ id }) => id)
 // @ts-expect-error -- it is no any
 export const never: number = await lb.openai.models.retrieve("gpt-4o").then(({ id }) => id)
-export { Core, Internal, LoadBalancerError, Node, OtelLive, Simulation }
+export const same: Node.LoadBalancerClient = Promises.createLoadBalancer(config, { warnings: false })
+// @ts-expect-error -- it takes no layer
+export const other = Promises.createLoadBalancer(config, { instrumentation: Otel.OtlpLive })
+export { Core, Errors, Internal, LoadBalancerError, Node, OtelLive, Promises, Simulation }
 `
 
 const commonJs = `

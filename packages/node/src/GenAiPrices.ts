@@ -5,7 +5,8 @@
  * those of a region or a data zone are often a little higher, and belong in the configuration as `price`.
  */
 import { type PriceList, Prices, type TokenPrices } from "@evenkeel/core"
-import { calcPrice, type ModelPrice } from "@pydantic/genai-prices"
+import type { calcPrice, ModelPrice } from "@pydantic/genai-prices"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
 const DAY = 86_400_000
@@ -21,7 +22,7 @@ const LONGEST_NAME = 200
  *
  * @param calculate `calcPrice` of `@pydantic/genai-prices`; 46 µs, so it is asked once for a provider, model and UTC day
  */
-export const make = (calculate: typeof calcPrice = calcPrice): Prices["Service"] => {
+export const make = (calculate: typeof calcPrice): Prices["Service"] => {
   const lookUp = (provider: string, model: string, day: number): PriceList | undefined => {
     try {
       const found = calculate({}, model, { providerId: provider, timestamp: new Date(day * DAY) })
@@ -51,8 +52,27 @@ export const make = (calculate: typeof calcPrice = calcPrice): Prices["Service"]
   }
 }
 
-/** Layer that provides the prices. */
-export const layer: Layer.Layer<Prices> = Layer.sync(Prices, () => make())
+/**
+ * The table takes twice as long to load as all of Evenkeel: it is loaded with the first balancer, not where this package is
+ * only imported.
+ */
+const load = async (): Promise<Prices["Service"]> => table ??= make((await import("@pydantic/genai-prices")).calcPrice)
+
+let table: Prices["Service"] | undefined
+
+/** Layer that provides the prices, as soon as they are loaded. */
+export const layer: Layer.Layer<Prices> = Layer.effect(Prices, Effect.promise(load))
+
+/** Layer for what cannot wait while it is built: it knows no price until the table is loaded. */
+export const layerLater: Layer.Layer<Prices> = Layer.sync(Prices, () => {
+  // whoever asks is told what failed
+  load().catch(() => {})
+  return { find: (query) => table?.find(query) }
+})
+
+/** Lets an effect begin when there are prices. */
+export const whenLoaded = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  table === undefined ? Effect.andThen(Effect.promise(load), effect) : effect
 
 type Price = ModelPrice[string]
 

@@ -33,8 +33,6 @@ const CONNECT_TIMEOUT = 5000
 const FIRST_RETRY = 250
 const LONGEST_RETRY = 10_000
 
-const sha = createHash("sha1").update(script).digest("hex")
-
 /** Sends one command whose first key is given. */
 type Send = (firstKey: string, command: string, args: ReadonlyArray<string>) => Effect.Effect<unknown, FleetError>
 
@@ -57,6 +55,8 @@ export const layerOf = ({ fleet }: Pick<Config, "fleet">): Layer.Layer<FleetStor
 
 const make = (options: FleetConfig): Effect.Effect<FleetStore["Service"], never, Scope.Scope> =>
   Effect.gen(function*() {
+    // not where this file is imported: Node's first hash takes 5 ms
+    const sha = createHash("sha1").update(script).digest("hex")
     const tokens = yield* EntraTokens
     let connection: Send | undefined
     /** The connection that is being made, or why there is none. */

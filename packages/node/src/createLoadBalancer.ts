@@ -43,6 +43,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
@@ -191,7 +192,8 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
   const transport = options.transport ?? DefaultTransport.layer(settings)
   // nobody has chosen a logger here
   const telemetry = options.telemetry ?? Telemetry.layer({ logs: false })
-  const prices = options.prices ?? GenAiPrices.layer
+  const prices = options.prices ?? GenAiPrices.layerLater
+  const whenReady: typeof GenAiPrices.whenLoaded = options.prices === undefined ? GenAiPrices.whenLoaded : identity
   const fleet = options.fleet ?? RedisFleetStore.layerOf(settings)
   const layer = LoadBalancer.layerDecoded(settings, { ...options, telemetry, prices, fleet }).pipe(
     Layer.provide(transport),
@@ -212,7 +214,8 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
   const running = new LinkedList<Running>()
   const fork: BalancedFetch.FetchOptions["fork"] = (effect, onExit) => {
     const call = new Running()
-    const ended = Effect.onExit(closing === undefined ? effect : Effect.interrupt, (exit) =>
+    const begun = closing === undefined ? whenReady(effect) : Effect.interrupt
+    const ended = Effect.onExit(begun, (exit) =>
       Effect.sync(() => {
         running.delete(call)
         onExit(exit)
@@ -244,7 +247,7 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
     explain: (params, options) => Effect.runSync(balancer.explain(params, options)),
     check: async (options) => {
       if (closing !== undefined) throw BalancedFetch.closed()
-      return Effect.runPromise(balancer.check(options))
+      return Effect.runPromise(whenReady(balancer.check(options)))
     },
     snapshot: () => Effect.runSync(balancer.snapshot),
     events: () => eventsOf(deployments.events, closers, closing !== undefined),
