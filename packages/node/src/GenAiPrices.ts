@@ -65,14 +65,14 @@ export const layer: Layer.Layer<Prices> = Layer.effect(Prices, Effect.promise(lo
 
 /** Layer for what cannot wait while it is built: it knows no price until the table is loaded. */
 export const layerLater: Layer.Layer<Prices> = Layer.sync(Prices, () => {
-  // whoever asks is told what failed
+  // what it costs is unknown then, and nothing else
   load().catch(() => {})
   return { find: (query) => table?.find(query) }
 })
 
-/** Lets an effect begin when there are prices. */
+/** Lets an effect begin when there are prices; without them, where a bundler left the table out. */
 export const whenLoaded = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  table === undefined ? Effect.andThen(Effect.promise(load), effect) : effect
+  table === undefined ? Effect.andThen(Effect.ignore(Effect.tryPromise(load)), effect) : effect
 
 type Price = ModelPrice[string]
 
