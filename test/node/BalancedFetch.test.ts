@@ -59,7 +59,7 @@ describe("lb.fetch by itself", () => {
   }
 
   it("gives a stream as bytes while they come", async () => {
-    await using served = await serve([resource("east", { latency: { ...fast, perOutputTokenMs: 10 } })])
+    await using served = await serve([resource("east", { latency: { ...fast, perOutputTokenMs: 80 } })])
     const streamed = JSON.stringify({ ...hello, stream: true })
     const response = await served.lb.fetch(url, { method: "POST", headers: jsonHeaders, body: streamed })
     const parts = await collect(response.body!.pipeThrough(new TextDecoderStream()))
