@@ -3,35 +3,48 @@
  * What the gateway costs: CPU of its process per request beside a plain proxy's, and what it adds to the first token of many
  * streams at a time.
  */
-import { type ChildProcess, fork } from "node:child_process"
+import { fork } from "node:child_process"
 import { once } from "node:events"
 import { Agent, request as httpRequest } from "node:http"
 import { apiVersion, type DeploymentName, question } from "./Canned.ts"
-import { figureOf, quantile } from "./Measure.ts"
+import { figureOf, type Measured, quantile, ratioOf, type Rounds, RUN_IN } from "./Measure.ts"
 import type { Section } from "./Report.ts"
 
 /** A process before the service, or the service itself. */
-interface Door {
+export interface Door {
   readonly name: string
   readonly port: number
   readonly pathOf: (name: DeploymentName) => string
-  readonly process: ChildProcess | undefined
   readonly agent: Agent
+  /** Headers that it asks for besides those of any client. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
-const start = async (kind: "gateway" | "proxy", endpoint: string): Promise<Door> => {
-  const process = fork(new URL("./Edge.ts", import.meta.url), [kind, endpoint], { stdio: "inherit" })
-  const [port] = await once(process, "message") as [number]
-  return { name: kind, port, pathOf: () => "/v1/chat/completions", process, agent: agentOf() }
+/** A process before the service, whose CPU is measured. */
+export interface Edge extends Door {
+  /** Microseconds of CPU that it has taken. */
+  readonly cpu: () => Promise<number> | number
+  readonly end: () => void
+  /** Share of the answers that it is asked for: less than one where each takes it long, so that turns are of like length. */
+  readonly share: number
 }
 
-const agentOf = () => new Agent({ keepAlive: true, maxSockets: Infinity })
-
-const cpuOf = async ({ process }: Door): Promise<number> => {
-  process!.send("cpu")
-  const [micros] = await once(process!, "message") as [number]
-  return micros
+export const start = async (kind: "gateway" | "proxy", endpoint: string): Promise<Edge> => {
+  // what it logs is none of the figures
+  const stdio = ["ignore", 2, 2, "ipc"] as const
+  const child = fork(new URL("./Edge.ts", import.meta.url), [kind, endpoint], { stdio: [...stdio] })
+  const [port] = await once(child, "message") as [number]
+  const cpu = async () => {
+    child.send("cpu")
+    const [micros] = await once(child, "message") as [number]
+    return micros
+  }
+  return { name: kind, port, pathOf: v1Path, agent: agentOf(), cpu, end: () => child.disconnect(), share: 1 }
 }
+
+export const v1Path = () => "/v1/chat/completions"
+
+export const agentOf = () => new Agent({ keepAlive: true, maxSockets: Infinity })
 
 /** One answer: when its first byte came, and the longest pause after that. */
 interface Timed {
@@ -39,7 +52,7 @@ interface Timed {
   readonly longestPause: number
 }
 
-const ask = ({ agent, pathOf, port }: Door, model: DeploymentName, stream: boolean): Promise<Timed> =>
+const ask = ({ agent, headers, pathOf, port }: Door, model: DeploymentName, stream: boolean): Promise<Timed> =>
   new Promise((resolve, reject) => {
     const body = JSON.stringify({
       ...question(model),
@@ -55,7 +68,12 @@ const ask = ({ agent, pathOf, port }: Door, model: DeploymentName, stream: boole
       agent,
       method: "POST",
       path: pathOf(model),
-      headers: { "content-type": "application/json", "content-length": String(Buffer.byteLength(body)), "api-key": "x" }
+      headers: {
+        "content-type": "application/json",
+        "content-length": String(Buffer.byteLength(body)),
+        "api-key": "x",
+        ...headers
+      }
     }, (answer) => {
       if (answer.statusCode !== 200) reject(new Error(`status ${answer.statusCode}`))
       answer.on("data", () => {
@@ -79,6 +97,27 @@ const load = async (count: number, width: number, one: (i: number) => Promise<vo
   }))
 }
 
+/** Microseconds of CPU per whole answer, 64 at a time and by turns: one figure for each round. */
+export const wholeAnswersOf = async (edges: ReadonlyArray<Edge>, sizes: Rounds): Promise<Measured> => {
+  const answers = (edge: Edge, count: number) => load(count, 64, async () => void await ask(edge, "whole", false))
+  const measured = new Map<string, Array<number>>()
+  for (const edge of edges) {
+    measured.set(edge.name, [])
+    await answers(edge, sizes.warmup * edge.share)
+  }
+  for (let round = 0; round < sizes.rounds; round++) {
+    for (let turn = 0; turn < edges.length; turn++) {
+      const edge = edges[(round + turn) % edges.length]!
+      const calls = sizes.calls * edge.share
+      await answers(edge, calls * RUN_IN)
+      const before = await edge.cpu()
+      await answers(edge, calls)
+      measured.get(edge.name)!.push((await edge.cpu() - before) / calls)
+    }
+  }
+  return measured
+}
+
 /** Milliseconds that a steady stream lasts. */
 const STREAM_LASTS = 1280
 
@@ -97,10 +136,7 @@ const manyStreams = async (door: Door, width: number, each: number) => {
 
 const one = (value: number) => figureOf([value])
 
-export interface GatewaySizes {
-  readonly rounds: number
-  readonly calls: number
-  readonly warmup: number
+export interface GatewaySizes extends Rounds {
   readonly width: number
   readonly streams: number
 }
@@ -110,27 +146,16 @@ export const gateway = async (endpoint: string, sizes: GatewaySizes): Promise<Se
     name: "direct",
     port: Number(new URL(endpoint).port),
     pathOf: (name) => `/openai/deployments/${name}/chat/completions?api-version=${apiVersion}`,
-    process: undefined,
     agent: agentOf()
   }
-  const doors = [await start("gateway", endpoint), await start("proxy", endpoint)]
-  const cpu = new Map(doors.map(({ name }) => [name, [] as Array<number>]))
-  for (const door of doors) await load(sizes.warmup, 64, async () => void await ask(door, "whole", false))
-  for (let round = 0; round < sizes.rounds; round++) {
-    for (let turn = 0; turn < doors.length; turn++) {
-      const door = doors[(round + turn) % doors.length]!
-      const before = await cpuOf(door)
-      await load(sizes.calls, 64, async () => void await ask(door, "whole", false))
-      cpu.get(door.name)!.push((await cpuOf(door) - before) / sizes.calls)
-    }
-  }
-  const [ours, plain] = [cpu.get("gateway")!, cpu.get("proxy")!]
+  const edges = [await start("gateway", endpoint), await start("proxy", endpoint)]
+  const measured = await wholeAnswersOf(edges, sizes)
   const streamed = new Map<string, Awaited<ReturnType<typeof manyStreams>>>()
-  for (const door of [direct, ...doors]) {
+  for (const door of [direct, ...edges]) {
     await manyStreams(door, sizes.width, 1)
     streamed.set(door.name, await manyStreams(door, sizes.width, sizes.streams))
   }
-  for (const { process } of doors) process!.disconnect()
+  for (const { end } of edges) end()
   const added = (name: string, share: number) =>
     one(1000 * (quantile(streamed.get(name)!.firsts, share) - quantile(streamed.get("direct")!.firsts, share)))
   const longest = (name: string) => one(1000 * quantile(streamed.get(name)!.pauses, 1))
@@ -141,11 +166,11 @@ export const gateway = async (endpoint: string, sizes: GatewaySizes): Promise<Se
       {
         what: "a whole answer",
         unit: "x",
-        figure: figureOf(ours.map((value, i) => value / plain[i]!)),
+        figure: ratioOf(measured, "gateway", "proxy"),
         goal: 1.3,
-        cpu: figureOf(ours)
+        cpu: figureOf(measured.get("gateway")!)
       },
-      { what: "the plain proxy", unit: "x", figure: one(1), cpu: figureOf(plain) },
+      { what: "the plain proxy", unit: "x", figure: one(1), cpu: figureOf(measured.get("proxy")!) },
       { what: "added to the first token, p50", unit: "us", figure: added("gateway", 0.5) },
       { what: "added to the first token, p99", unit: "us", figure: added("gateway", 0.99), goal: 1000 },
       { what: "the plain proxy, p99", unit: "us", figure: added("proxy", 0.99) },

@@ -27,7 +27,7 @@ export interface Rounds {
 }
 
 /** Calls before each turn, as a share of those that are measured. */
-const RUN_IN = 0.25
+export const RUN_IN = 0.25
 
 /** Microseconds of CPU per call, one figure for each round. */
 export type Measured = ReadonlyMap<string, ReadonlyArray<number>>

@@ -10,6 +10,8 @@ export interface Row {
   readonly figure: Figure
   /** Largest median that is good enough; rows without one are there to compare with. */
   readonly goal?: number | undefined
+  /** Smallest median that is good enough, where more is better. */
+  readonly least?: number | undefined
   /** CPU per call in microseconds, where the figure is a ratio. */
   readonly cpu?: Figure | undefined
 }
@@ -19,18 +21,23 @@ export interface Section {
   readonly rows: ReadonlyArray<Row>
 }
 
-const verdictOf = ({ figure, goal }: Row): "pass" | "miss" | "" =>
-  goal === undefined ? "" : figure.median <= goal ? "pass" : "miss"
+const verdictOf = ({ figure: { median }, goal, least }: Row): "pass" | "miss" | "" => {
+  if (goal === undefined && least === undefined) return ""
+  return median <= (goal ?? Infinity) && median >= (least ?? 0) ? "pass" : "miss"
+}
+
+const goalOf = ({ goal, least, unit }: Row): string =>
+  goal !== undefined ? `<= ${withUnit(goal, unit)}` : least !== undefined ? `>= ${withUnit(least, unit)}` : ""
 
 const digits = (value: number, unit: Row["unit"]): string => value.toFixed(unit === "x" ? 2 : unit === "ns" ? 0 : 1)
 
 const withUnit = (value: number, unit: Row["unit"]): string => `${digits(value, unit)} ${unit}`
 
 const cellsOf = (row: Row): ReadonlyArray<string> => {
-  const { cpu, figure, goal, unit, what } = row
+  const { cpu, figure, unit, what } = row
   return [
     what,
-    goal === undefined ? "" : `<= ${withUnit(goal, unit)}`,
+    goalOf(row),
     withUnit(figure.median, unit),
     `${digits(figure.min, unit)} - ${digits(figure.max, unit)}`,
     cpu === undefined ? "" : `${cpu.median.toFixed(1)} us`,

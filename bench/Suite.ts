@@ -8,6 +8,7 @@ import { wholeAnswers } from "./Calls.ts"
 import { choices } from "./Choice.ts"
 import { gateway } from "./Gateway.ts"
 import { memory } from "./Memory.ts"
+import { peers } from "./Peers.ts"
 import type { Section } from "./Report.ts"
 import { firstTokens, streams } from "./Streams.ts"
 import { stubbed } from "./Stubbed.ts"
@@ -62,6 +63,10 @@ const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
       { rounds: 7, calls: 6000, warmup: 15_000, width: 512, streams: 4 }
     )
     return served((endpoint) => gateway(endpoint, sizes))
+  },
+  peers: () => {
+    const sizes = size({ rounds: 3, calls: 4000, warmup: 8000 }, { rounds: 11, calls: 8000, warmup: 16_000 })
+    return served((endpoint) => peers(endpoint, sizes))
   },
   stubbed1: () =>
     stubbed(1, size({ rounds: 3, calls: 1500, warmup: 4000 }, { rounds: 9, calls: 3000, warmup: 15_000 })),

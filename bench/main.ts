@@ -5,6 +5,7 @@
  *     pnpm bench                       some minutes
  *     pnpm bench --quick               a minute
  *     pnpm bench --only=calls,choice   some of the suites
+ *     pnpm bench --only=peers          other gateways beside ours: they are fetched first, so only when it is asked for
  *     pnpm bench --json                the figures as JSON
  */
 import { fork } from "node:child_process"
@@ -25,16 +26,18 @@ const suites = [
   "memory",
   "gateway"
 ]
+/** What runs only when it is asked for. */
+const named = [...suites, "peers"]
 
 const options = process.argv.slice(2).filter((option) => option !== "--")
 const isJson = options.includes("--json")
 const only = options.find((option) => option.startsWith("--only="))?.slice("--only=".length).split(",")
 const unknown = [
   ...options.filter((option) => !["--quick", "--json"].includes(option) && !option.startsWith("--only=")),
-  ...(only ?? []).filter((name) => !suites.includes(name))
+  ...(only ?? []).filter((name) => !named.includes(name))
 ]
 if (unknown.length > 0) {
-  console.error(`Unknown: ${unknown.join(", ")}. Options are --quick, --json and --only=${suites.join(",")}`)
+  console.error(`Unknown: ${unknown.join(", ")}. Options are --quick, --json and --only=${named.join(",")}`)
   process.exit(1)
 }
 
@@ -50,8 +53,7 @@ const run = async (name: string): Promise<Section> => {
 }
 
 const sections: Array<Section> = []
-for (const name of suites) {
-  if (only !== undefined && !only.includes(name)) continue
+for (const name of only === undefined ? suites : named.filter((name) => only.includes(name))) {
   const section = await run(name)
   sections.push(section)
   if (!isJson) print(section)
