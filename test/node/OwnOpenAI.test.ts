@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { createLoadBalancer, type LoadBalancerClient, startSimulator } from "@evenkeel/node"
 import { createRequire } from "node:module"
-import OpenAI, { NotFoundError } from "openai"
+import OpenAI, { APIUserAbortError, InternalServerError, NotFoundError } from "openai"
 import type { OpenAI as CommonOpenAI } from "openai" with { "resolution-mode": "require" }
 import Newest from "openai-newest"
 import { balancing, chunk, service, streaming } from "../support/PlainBalancer.ts"
@@ -103,10 +103,8 @@ describe("the caller's own class of the official client", () => {
         await openai.chat.completions.create(hello)
         await lb.session("a").chat.completions.create(hello, { timeout: 5_000 })
         await collect(await openai.chat.completions.create({ ...hello, stream: true }))
-        const { signal } = new AbortController()
-        await openai.chat.completions.create(hello, { signal })
         assert.strictEqual(own.requests, 0)
-        await collect(await openai.chat.completions.create({ ...hello, stream: true }, { signal }))
+        await openai.chat.completions.create(hello, { signal: new AbortController().signal })
         await openai.chat.completions.create(hello, { maxRetries: 2 })
         await openai.chat.completions.create(hello, { headers: { "x-session-id": "a" } })
         await failureOf(openai.chat.completions.create(unknown))
@@ -116,6 +114,38 @@ describe("the caller's own class of the official client", () => {
         assert.isNotEmpty(logged)
       }))
   }
+
+  it("asks a fetch of the caller's own once, in the client's way", async () => {
+    await using server = await listen(streaming([chunk("Hel")]))
+    await using lb = createLoadBalancer(balancing(service("a", server.url)))
+    const seen: Array<readonly [string | undefined, boolean]> = []
+    const answer = new Response("{}", { status: 500, headers: { "x-should-retry": "false" } })
+    const client = lb.openai.withOptions({
+      fetch: async (_, init) => {
+        seen.push([init?.method, init?.signal instanceof AbortSignal])
+        return answer
+      }
+    })
+    await failureAs(client.chat.completions.create(hello), InternalServerError)
+    assert.deepStrictEqual(seen, [["POST", true]])
+  })
+
+  it("sends options again that failed before", async () => {
+    await using simulator = await startSimulator({ resources: [resource("east")] })
+    await using lb = createLoadBalancer(balancing(simulator.resources[0]!.config()))
+    const options = { method: "post" as const, path: "/chat/completions", body: { ...unknown } as object }
+    await failureAs(lb.openai.request(options), NotFoundError)
+    options.body = { ...hello }
+    assert.strictEqual((await lb.openai.request<CommonOpenAI.ChatCompletion>(options)).choices.length, 1)
+  })
+
+  it("lets a stream follow the signal in its `fetchOptions`", async () => {
+    await using simulator = await startSimulator({ resources: [resource("east")] })
+    await using lb = createLoadBalancer(balancing(simulator.resources[0]!.config()))
+    const signal = AbortSignal.abort()
+    const stream = lb.openai.chat.completions.create({ ...hello, stream: true }, { fetchOptions: { signal } as object })
+    await failureAs(stream, APIUserAbortError)
+  })
 
   it("may be a class of one's own", async () => {
     await using server = await listen((_, response) => json(response, { error: { message: "No." } }, 404))

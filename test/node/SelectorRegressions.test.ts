@@ -45,6 +45,18 @@ describe("a selector that throws", () => {
     assert.strictEqual(inFlight(lb), 0)
   })
 
+  it("does not keep a call of a balancer that it closes", async () => {
+    await using server = await listen(() => {})
+    const closing = Selector.layer((candidates) => {
+      void lb.close()
+      return candidates[0]!
+    })
+    const lb = createLoadBalancer(balancing(service("r", server.url)), { selector: closing })
+    const response = await within(lb.fetch(chatUrl, post(hello)))
+    assert.propertyVal(response, "status", 503)
+    assert.strictEqual(inFlight(lb), 0)
+  })
+
   it("does not end the balancer", async () => {
     await using server = await listen(completion)
     let isBroken = true

@@ -42,7 +42,10 @@ interface BalancedOptions extends ClientOptions {
 }
 
 /** A client's class, with what the balancer has to know read before a request is serialised. */
-const balanced = (Client: typeof OpenAI): new(options: BalancedOptions) => OpenAI => {
+const balanced = (
+  Client: typeof OpenAI,
+  fetch: typeof globalThis.fetch
+): new(options: BalancedOptions) => OpenAI => {
   // of another copy of the client, whose streams throw errors of its own, we know no stream's class
   const readsEvents = Client.OpenAIError === OpenAIError
   class BalancedOpenAI extends Client {
@@ -93,7 +96,7 @@ const balanced = (Client: typeof OpenAI): new(options: BalancedOptions) => OpenA
   // a class that somebody made of the client's own may have to see each request
   const isOwn = Object.getPrototypeOf(Client.prototype) === Object.prototype
   const inside = BalancedOpenAI.prototype as unknown as Partial<Inside>
-  if (isOwn && inside.makeRequest?.length === 3) inside.makeRequest = asking(inside.makeRequest)
+  if (isOwn && inside.makeRequest?.length === 3) inside.makeRequest = asking(inside.makeRequest, fetch)
   return BalancedOpenAI
 }
 
@@ -120,28 +123,26 @@ const quiet: ReadonlySet<unknown> = new Set(["warn", "error", "off"])
  * nobody reads, and a timer and signals that never tell of anything before the balancer does. Of a failure it is told, to
  * make its error of that; and where it has no such method any more, it asks as it always did.
  */
-const asking = (makeRequest: Inside["makeRequest"]): Inside["makeRequest"] =>
+const asking = (makeRequest: Inside["makeRequest"], fetch: typeof globalThis.fetch): Inside["makeRequest"] =>
   async function(input, retries, log) {
     const options = await input
     const isFirst = retries === null && options.maxRetries === undefined
-    // a stream that is given out goes on to follow the caller's signal
-    const follows = options.stream === true && (options.signal ?? undefined) !== undefined
-    if (!isFirst || follows || !quiet.has(this.logLevel)) return makeRequest.call(this, options, retries, log)
+    const isPlain = isFirst && this.fetch === fetch && quiet.has(this.logLevel)
+      && (options.signal ?? options.fetchOptions?.signal ?? undefined) === undefined
+    if (!isPlain) return makeRequest.call(this, options, retries, log)
     await this.prepareOptions(options)
     if (!isPlainRequest(this, options)) return makeRequest.call(this, options, retries, log)
     const startTime = Date.now()
     const controller = new AbortController()
     const init = initOf(options)
     // nobody has the controller of a whole answer
-    const answered = this.fetch.call(
-      undefined,
-      this.baseURL + options.path,
-      options.stream === true ? { ...init, signal: controller.signal } : init
-    )
+    const sent = options.stream === true ? { ...init, signal: controller.signal } : init
+    const answered = fetch(this.baseURL + options.path, sent)
     const response = await answered.catch(() => undefined)
     if (response?.ok === true) return { response, options, controller, requestLogID: "", startTime }
-    options.fetchOptions = { ...options.fetchOptions, [answeredKey]: answered }
-    return makeRequest.call(this, options, retries, log)
+    // the caller may send its own options again
+    const again = { ...options, fetchOptions: { ...options.fetchOptions, [answeredKey]: answered } }
+    return makeRequest.call(this, again, retries, log)
   }
 
 /** Whether the facts of a request are known and its body is written, and nobody gave headers or a query besides. */
@@ -252,7 +253,7 @@ export const make = (
     fetch,
     [deadlineKey]: deadlineOf
   }
-  return new (balanced((Client ?? OpenAI) as typeof OpenAI))(options)
+  return new (balanced((Client ?? OpenAI) as typeof OpenAI, fetch))(options)
 }
 
 /** Methods through which every resource of the client sends. The last argument is the options. */

@@ -221,7 +221,11 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
         onExit(exit)
       }))
     running.add(call)
-    return call.fiber = run(ended)
+    const fiber = run(ended)
+    call.fiber = fiber
+    // code of the caller's own may have closed it while this began
+    if (closing !== undefined) fiber.interruptUnsafe()
+    return fiber
   }
   const fetch = BalancedFetch.make({ balancer, deployments, fork, closing: closingSignal.signal })
   const { modelTimeouts, timeouts } = settings

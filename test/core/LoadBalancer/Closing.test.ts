@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deployments, HealthMonitor, LoadBalancer } from "@evenkeel/core"
-import { Clock, Context, Effect, Exit, Fiber, Layer, Random, Scope, Stream } from "effect"
+import { Clock, Context, Effect, Exit, Fiber, Layer, Option, Random, Scheduler, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, type Fleet, fleet, hello, service } from "../../support/Balanced.ts"
 import { countSleepers } from "../../support/Interleaving.ts"
@@ -125,5 +125,32 @@ describe("LoadBalancer closing", () => {
         yield* assertClosed(one, lb, sleepers.asleep())
       }).pipe(Effect.provideService(Clock.Clock, sleepers.clock))
     })
+  })
+})
+
+/** Holds each fiber back once, at its very beginning. */
+class Hesitant extends Scheduler.MixedScheduler {
+  private readonly known = new WeakSet<object>()
+
+  override shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
+    if (this.known.has(fiber)) return super.shouldYield(fiber)
+    this.known.add(fiber)
+    return true
+  }
+}
+
+describe("a request whose scheduler holds its attempt back", () => {
+  it("ends when the balancer is closed before the attempt begins", async () => {
+    const one = fleet([service("east")])
+    const { close, lb } = await Effect.runPromise(opened(one))
+    const held = Effect.provideService(lb.chat(hello), Scheduler.Scheduler, new Hesitant())
+    const asked = Effect.runFork(held)
+    const isReserved = () => Effect.runSync(lb.snapshot).deployments[0]!.inFlight === 1
+    // oxlint-disable-next-line no-await-in-loop -- turn by turn
+    for (let turn = 0; turn < 100 && !isReserved(); turn++) await new Promise((resolve) => setImmediate(resolve))
+    assert.isTrue(isReserved())
+    await Effect.runPromise(close)
+    const exit = await Effect.runPromise(Effect.timeoutOption(Fiber.await(asked), "2 seconds"))
+    assert.isTrue(Option.isSome(exit))
   })
 })

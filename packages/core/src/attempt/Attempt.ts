@@ -296,13 +296,21 @@ export class Attempt extends AttemptRecord implements Source {
   private withinTime<A>(effect: Effect.Effect<A, Outcome.Unanswered>): Effect.Effect<A, Outcome.Unanswered> {
     return Effect.withFiber((caller) =>
       Effect.callback((resume) => {
-        const heard = Effect.onExit(effect, (exit) =>
-          Effect.sync(() => {
-            const { over } = this.time
-            resume(Exit.isSuccess(exit) || over === undefined ? exit : Effect.fail(over))
-          }))
-        const worker = Effect.runForkWith(this.contextOf(caller.context))(heard)
+        let isBegun = false
+        const begun = Effect.suspend(() => {
+          isBegun = true
+          return effect
+        })
+        const tell = (exit: Exit.Exit<A, Outcome.Unanswered>): void => {
+          const { over } = this.time
+          resume(Exit.isSuccess(exit) || over === undefined ? exit : Effect.fail(over))
+        }
+        // no observer: V8 may put the list of them among the old, where it keeps the whole attempt alive
+        const told = Effect.onExit(begun, (exit) => Effect.sync(() => tell(exit)))
+        const worker = Effect.runForkWith(this.contextOf(caller.context))(told)
         this.worker = worker
+        // one that its scheduler holds back may be interrupted before there is anybody to tell of it
+        if (!isBegun) worker.addObserver(tell)
         // an answer that came at once has ended it already
         if (this.endedAt === undefined) this.time.begin()
         return Fiber.interrupt(worker)

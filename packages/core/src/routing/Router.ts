@@ -197,10 +197,13 @@ const pickWarm = (
   const { isWarmSlow, warm } = query
   const isSlowHere = (candidate: Candidate): boolean =>
     (isWarmSlow === true && candidate.deployment === warm) || isSlow(candidate)
+  let own: Candidate | undefined
   if (warm !== undefined) {
     for (let i = 0; i < candidates.length; i++) {
       const candidate = candidates[i]!
       if (candidate.deployment !== warm || utilisations[i]! > bound) continue
+      // slow for this session alone, it is better still than what is full
+      if (isWarmSlow === true && !isSlow(candidate)) own = candidate
       // a warm cache is not worth an answer that is slower by far, where others are not
       if (!isSlowHere(candidate) || candidates.every(isSlowHere)) return warm
     }
@@ -229,7 +232,7 @@ const pickWarm = (
       }
     }
   }
-  const target = calm ?? first!
+  const target = calm ?? own ?? first!
   const isWarmElsewhere = warm !== undefined && warm.tier > target.deployment.tier && !query.tried.has(warm)
   if (isWarmElsewhere && target.utilisation > options.hot && refusalOf(warm, query.demand, now) === undefined) {
     return warm

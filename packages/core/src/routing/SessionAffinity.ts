@@ -71,7 +71,7 @@ interface Warm {
   readonly seenAt: number
   /** How many answers in a row were slower by far there, one after the other. */
   readonly slow: number
-  /** Whether it left another place for that, and was not answered faster since: then it is for its own sake. */
+  /** Whether it left another place for that: it does so once, as it may be slow for its own sake. */
   readonly hasLeft: boolean
 }
 
@@ -133,8 +133,7 @@ export class SessionAffinity {
     this.warm.delete(key)
     if (deployment.draining) return undefined
     const before = known?.deployment === deployment ? known.slow : 0
-    const hasLeft = isSlow && known !== undefined
-      && (known.hasLeft || (known.deployment !== deployment && leaves(known)))
+    const hasLeft = known !== undefined && (known.hasLeft || (known.deployment !== deployment && leaves(known)))
     // what is slow together is so for one reason
     const isNews = known === undefined || startedAt >= known.seenAt
     const slow = !isSlow ? 0 : before === 0 || isNews ? before + 1 : before
