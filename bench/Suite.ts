@@ -59,8 +59,8 @@ const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
   },
   gateway: () => {
     const sizes = size(
-      { rounds: 3, calls: 2000, warmup: 4000, width: 512, streams: 2 },
-      { rounds: 7, calls: 6000, warmup: 15_000, width: 512, streams: 4 }
+      { pairs: 2, rounds: 3, calls: 2000, warmup: 4000, width: 512, streams: 2 },
+      { pairs: 7, rounds: 3, calls: 6000, warmup: 15_000, width: 512, streams: 4 }
     )
     return served((endpoint) => gateway(endpoint, sizes))
   },

@@ -86,8 +86,9 @@ const give = (answer: Answer, response: ServerResponse, isHead: boolean): Effect
   if (answer._tag === "Whole") {
     headers["content-length"] = String(Buffer.byteLength(answer.text))
     response.writeHead(answer.status, headers)
+    // the rest is the socket's: nothing upstream waits for its client
     response.end(isHead ? undefined : answer.text)
-    return finished(response)
+    return Effect.void
   }
   response.writeHead(answer.status, headers)
   if (isHead || bodiless.has(answer.status)) {
