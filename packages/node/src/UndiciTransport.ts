@@ -93,10 +93,18 @@ export const make = (options: UndiciTransportOptions = {}): Effect.Effect<Transp
       proxies: ProxyVariables.read(options.environment ?? process.env)
     }
     let pools = Pools && new Pools(settings)
-    const opened = Effect.promise(async () => pools ??= new (await loadPools())(settings))
+    let opening: Promise<ConnectionPools> | undefined
+    // one for all who ask while it is loaded
+    const opened = Effect.promise(() => opening ??= loadPools().then((Loaded) => pools = new Loaded(settings)))
     // a server is rarely asked at once; and whoever asks is told what failed
     loadPools().catch(() => {})
-    yield* Effect.addFinalizer(() => Effect.promise(async () => pools?.destroy()))
+    yield* Effect.addFinalizer(() =>
+      Effect.promise(async () => {
+        // where it could not be loaded there is nothing to close
+        await opening?.catch(() => {})
+        await pools?.destroy()
+      })
+    )
     const send = (request: TransportRequest, pools: ConnectionPools) =>
       Effect.callback<TransportResponse, TransportError>((resume) => {
         const sending = new Sending(request, pools, connectTimeout, resume)
