@@ -13,6 +13,7 @@ export interface Linked<A extends Linked<A>> {
   next: A | undefined
 }
 
+/** Members in the order in which they came. To add, to delete and to find the first take the same time however many there are. */
 export class LinkedList<A extends Linked<A>> {
   first: A | undefined
   private last: A | undefined
