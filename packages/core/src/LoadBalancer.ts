@@ -38,6 +38,7 @@ import { interrupted, StreamBreak } from "./attempt/AnswerBody.ts"
 import { pricesInUse } from "./attempt/AttemptCost.ts"
 import type { OnOpen } from "./attempt/AttemptRecord.ts"
 import { Deadlines } from "./attempt/Deadlines.ts"
+import type { Batch } from "./attempt/SseReader.ts"
 import { Balancer } from "./balancer/Balancer.ts"
 import type { CallOptions } from "./balancer/CallOptions.ts"
 import * as CheckReport from "./balancer/CheckReport.ts"
@@ -376,16 +377,18 @@ const eventsOf = <A>(
     return Effect.flatMap(Scope.addFinalizer(scope, close), () => Effect.map(answered, valuesOf<A>))
   }))
 
-const valuesOf = <A>(answer: Answer): Pull.Pull<Values<A>, Errors.LoadBalancerError> => {
-  const { next } = (answer as StreamAnswer).stream
-  const pull: Pull.Pull<Values<A>, StreamBreak> = Effect.flatMap(next, (batch) => {
-    const values: Array<A> = []
-    for (const event of batch.events) {
-      if (event.json !== undefined) values.push(event.json as A)
-    }
-    return values.length === 0 ? pull : Effect.succeed(values as unknown as Values<A>)
-  })
-  return Effect.mapError(pull, (error) => error instanceof StreamBreak ? interrupted(error) : error)
+const valuesOf = <A>(answer: Answer): Pull.Pull<Values<A>, Errors.LoadBalancerError> =>
+  Effect.mapError(
+    (answer as StreamAnswer).stream.pull(valuesIn<A>),
+    (error) => error instanceof StreamBreak ? interrupted(error) : error
+  )
+
+const valuesIn = <A>({ events }: Batch): Values<A> | undefined => {
+  const values: Array<A> = []
+  for (const { json } of events) {
+    if (json !== undefined) values.push(json as A)
+  }
+  return values.length === 0 ? undefined : values as unknown as Values<A>
 }
 
 type Values<A> = readonly [A, ...Array<A>]

@@ -232,13 +232,13 @@ class Exchange implements ConnectionHandler, TransportResponse {
   private controller: Undici.Dispatcher.DispatchController | undefined
   private chunks: Array<Buffer> = []
   private unread = 0
-  private readsWhole = false
   /** Whether the body is compressed, though nobody asked for that. */
   private isEncoded = false
   private state: "waiting" | "open" | "ended" | "aborted" = "waiting"
   private error: TransportError | undefined
-  /** Called when there is something to read: bytes, the end, or an error. */
-  private wake: (() => void) | undefined
+  /** Who waits for the next bytes, the end, or an error; and who waits for the whole. */
+  private pulling: ((next: Pull.Pull<Uint8Array, TransportError>) => void) | undefined
+  private reading: ((text: Effect.Effect<string, TransportError>) => void) | undefined
   private discardTimer: ReturnType<typeof setTimeout> | undefined
   /** Until when its connection may turn out to have ended before; 0 for one that is new, or that has answered. */
   private maybeStaleUntil = 0
@@ -292,7 +292,7 @@ class Exchange implements ConnectionHandler, TransportResponse {
     if (this.state !== "open" || this.discardTimer !== undefined) return
     this.chunks.push(chunk)
     this.unread += chunk.length
-    if (this.readsWhole) return
+    if (this.reading !== undefined) return
     if (this.unread > HIGH_WATER) controller.pause()
     this.awake()
   }
@@ -313,14 +313,15 @@ class Exchange implements ConnectionHandler, TransportResponse {
     else this.awake()
   }
 
-  readonly pull: Pull.Pull<Uint8Array, TransportError> = Effect.suspend(() =>
-    this.hasNews() ? this.take() : Effect.flatMap(this.news, () => this.take())
-  )
+  readonly pull: Pull.Pull<Uint8Array, TransportError> = Effect.callback((resume) => {
+    this.pulling = resume
+    if (this.chunks.length > 0 || this.state !== "open") this.awake()
+  })
 
-  readonly text: Effect.Effect<string, TransportError> = Effect.suspend(() => {
-    this.readsWhole = true
+  readonly text: Effect.Effect<string, TransportError> = Effect.callback((resume) => {
+    this.reading = resume
     this.controller?.resume()
-    return this.state === "open" ? Effect.flatMap(this.news, () => this.takeAll()) : this.takeAll()
+    if (this.state !== "open") this.awake()
   })
 
   abort(): void {
@@ -356,23 +357,18 @@ class Exchange implements ConnectionHandler, TransportResponse {
       : error
   }
 
-  private hasNews(): boolean {
-    return this.chunks.length > 0 || this.state !== "open"
-  }
-
-  private readonly news: Effect.Effect<void> = Effect.callback((resume) => {
-    const wake = () => resume(Effect.void)
-    this.wake = wake
-    return Effect.sync(() => {
-      if (this.wake === wake) this.wake = undefined
-    })
-  })
-
   private awake(): void {
-    const { wake } = this
-    this.wake = undefined
-    wake?.()
+    const { pulling, reading } = this
+    this.pulling = undefined
+    this.reading = undefined
+    // taken by whoever still waits: one that was interrupted takes nothing
+    pulling?.(this.next)
+    reading?.(this.whole)
   }
+
+  private readonly next = Effect.suspend(() => this.take())
+
+  private readonly whole = Effect.suspend(() => this.takeAll())
 
   private take(): Pull.Pull<Uint8Array, TransportError> {
     const chunk = this.chunks.shift()

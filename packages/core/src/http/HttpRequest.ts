@@ -166,8 +166,7 @@ const parse = (text: string): unknown => {
 export const bodyOf = (answer: Answer, onEnd: () => void = () => {}): Stream.Stream<Uint8Array, StreamBreak> => {
   if (answer._tag === "Whole") return Stream.succeed(encoder.encode(answer.text))
   const { stream } = answer
-  const next = answer._tag === "Stream" ? Effect.map(answer.stream.next, bytesOf) : answer.stream.next
-  const pull = Effect.map(next, (bytes): readonly [Uint8Array] => [bytes])
+  const pull = stream.pull((batch): readonly [Uint8Array] => [bytesOf(batch)])
   return Stream.ensuring(
     Stream.fromPull(Effect.succeed(pull)),
     Effect.sync(() => {
