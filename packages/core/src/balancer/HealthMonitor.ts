@@ -22,7 +22,8 @@ import type { Deployment } from "../deployment/Deployment.ts"
 import type { BreakerClosed, BreakerHalfOpened, BreakerOpened } from "../deployment/DeploymentEvent.ts"
 import { Deployments } from "../deployment/Deployments.ts"
 import type { Resource } from "../deployment/Resource.ts"
-import * as LlmRequest from "../request/LlmRequest.ts"
+import type { LlmRequest } from "../request/LlmRequest.ts"
+import { requestOf } from "../request/Parameters.ts"
 import { monotonicMillis, watching } from "../Time.ts"
 import { Transport, type TransportError } from "../transport/Transport.ts"
 import type { Checked } from "./CallEvent.ts"
@@ -260,16 +261,7 @@ export const probe = (
 /** A check without an answer. */
 export const unanswered = (problem: string): Probed => ({ problem, status: undefined })
 
-const oneToken = (model: string): LlmRequest.LlmRequest => {
+const oneToken = (model: string): LlmRequest => {
   const parameters = { model, messages: [{ role: "user", content: "." }], max_completion_tokens: 1 }
-  const body = LlmRequest.jsonBody(JSON.stringify(LlmRequest.sentParameters("chat", parameters, false)))
-  const asked = {
-    operation: "chat",
-    method: "POST",
-    path: "/chat/completions",
-    query: "",
-    body,
-    parsesEvents: false
-  } as const
-  return LlmRequest.make(asked, LlmRequest.readFacts("chat", parameters), undefined)
+  return requestOf("chat", "/chat/completions", parameters, false, undefined) as LlmRequest
 }
