@@ -8,9 +8,8 @@
 import type { ResourceConfig } from "../config/Config.ts"
 import type { Connection } from "../transport/Transport.ts"
 import { Breaker, type BreakerOptions } from "./Breaker.ts"
-import type { CooldownOptions } from "./Cooldown.ts"
+import type { Cooldown } from "./Cooldown.ts"
 import type { Credential } from "./Credential.ts"
-import { ScopedCooldowns } from "./ScopedCooldowns.ts"
 
 /** Where a deployment is. */
 export interface Place {
@@ -109,7 +108,7 @@ export class Resource {
   readonly origin: string
   readonly breaker: Breaker
   /** Of its endpoints besides those of its deployments. */
-  readonly cooldowns: ScopedCooldowns
+  readonly cooldowns = new Map<string, Cooldown>()
   readonly apiVersion: string | undefined
   readonly place: Omit<Place, "tier">
   /** Whether chat streams are asked for their usage. */
@@ -127,7 +126,7 @@ export class Resource {
   private readonly paths = new Map<string, Map<string, string>>()
   #credential: Credential
 
-  constructor(config: ResourceConfig, credential: Credential, health: BreakerOptions & CooldownOptions) {
+  constructor(config: ResourceConfig, credential: Credential, health: BreakerOptions) {
     const url = new URL(config.endpoint)
     const root = url.pathname.replace(/\/+$/, "")
     const { name, provider, region } = config
@@ -144,7 +143,6 @@ export class Resource {
       : `${root}${this.apiVersion === undefined ? "/openai/v1" : "/openai"}`
     this.streamUsage = config.streamUsage
     this.breaker = new Breaker(health)
-    this.cooldowns = new ScopedCooldowns(health)
     this.#credential = credential
     this.connection = { proxy: config.proxy, tls: config.tls, removed: this.#removal.signal }
   }

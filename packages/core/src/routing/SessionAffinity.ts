@@ -7,6 +7,7 @@
  * random weight; bounded loads after Mirrokni, Thorup and Zadimoghaddam.)
  */
 import type { Deployment } from "../deployment/Deployment.ts"
+import { remember } from "../Remember.ts"
 
 /** 32-bit string hash with good low bits: FNV-1a, finished by murmur's avalanche. Equal in every process. */
 const hash = (text: string, seed: number): number => {
@@ -130,18 +131,16 @@ export class SessionAffinity {
   ): Deployment | undefined {
     const known = this.warm.get(key)
     if (known !== undefined && known.startedAt > startedAt) return undefined
-    this.warm.delete(key)
-    if (deployment.draining) return undefined
+    if (deployment.draining) {
+      this.warm.delete(key)
+      return undefined
+    }
     const before = known?.deployment === deployment ? known.slow : 0
     const hasLeft = known !== undefined && (known.hasLeft || (known.deployment !== deployment && leaves(known)))
     // what is slow together is so for one reason
     const isNews = known === undefined || startedAt >= known.seenAt
     const slow = !isSlow ? 0 : before === 0 || isNews ? before + 1 : before
-    this.warm.set(key, { deployment, startedAt, seenAt: now, slow, hasLeft })
-    if (this.warm.size > this.options.capacity) {
-      const oldest = this.warm.keys().next().value
-      if (oldest !== undefined) this.warm.delete(oldest)
-    }
+    remember(this.warm, key, { deployment, startedAt, seenAt: now, slow, hasLeft }, this.options.capacity)
     return known === undefined || known.deployment === deployment ? undefined : known.deployment
   }
 }

@@ -6,6 +6,7 @@
  * another, and stays there. A session that asks for less has one shard, which is itself. (OpenAI and Azure OpenAI, prompt
  * caching: "approximately 15 requests per minute" for a prefix and its `prompt_cache_key`.)
  */
+import { remember } from "../Remember.ts"
 
 /** Minutes' worth of requests that a shard takes at once: a session that is busy for a moment is not hot. */
 const BURST = 2
@@ -55,9 +56,7 @@ export class SessionShards {
   count(key: string, shard: number, now: number): void {
     if (this.options.maxRate === 0) return
     const rates = this.sessions.get(key) ?? { levels: [], at: now }
-    this.sessions.delete(key)
-    this.sessions.set(key, rates)
-    if (this.sessions.size > this.options.capacity) this.forgetOldest()
+    remember(this.sessions, key, rates, this.options.capacity)
     this.leak(rates, now)
     rates.levels[shard] = (rates.levels[shard] ?? 0) + 1
   }
@@ -67,10 +66,5 @@ export class SessionShards {
     rates.at = now
     const { levels } = rates
     for (let shard = 0; shard < levels.length; shard++) levels[shard] = Math.max(0, levels[shard]! - leaked)
-  }
-
-  private forgetOldest(): void {
-    const oldest = this.sessions.keys().next().value
-    if (oldest !== undefined) this.sessions.delete(oldest)
   }
 }
