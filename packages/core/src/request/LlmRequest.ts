@@ -146,20 +146,14 @@ export const problemOf = ({ headers, method, model = "" }: LlmRequest): LoadBala
     )
   }
   for (const name in headers) {
-    if (!isHeaderValue(headers[name]!)) {
+    if (!headerValue.test(headers[name]!)) {
       return invalidRequest(`The header \`${name}\` has a character that a header cannot carry; nothing was sent.`)
     }
   }
   return undefined
 }
 
-const isHeaderValue = (value: string): boolean => {
-  for (let i = 0; i < value.length; i++) {
-    const code = value.charCodeAt(i)
-    if (code > 255 || code === 127 || (code < 32 && code !== 9)) return false
-  }
-  return true
-}
+const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/
 
 /** Facts of a request whose body is not looked into. */
 export const noFacts: Facts = {
