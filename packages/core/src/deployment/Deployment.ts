@@ -89,8 +89,10 @@ export class Deployment {
   place: Place
   /** Prices of its own, which come before any table's. */
   readonly price: PriceList | undefined
-  /** Its limits as configured, whatever those of a pool are. */
-  limits: Pick<DeploymentConfig, "tpm" | "rpm">
+  /** As it was configured last: its own limits too, whatever those of a pool are. */
+  config: DeploymentConfig
+  /** The wildcard that it was made for, as long as nobody names it. */
+  wildcard: Deployment | undefined
   /** Attempts that have entered and not left. */
   inFlight = 0
   /** Attempts in flight whose first byte has not come. */
@@ -139,7 +141,7 @@ export class Deployment {
     this.place = { ...resource.place, tier: config.tier }
     this.price = config.price
     this.quota = pool?.quota ?? new Quota({ ...settings.quota, provisioned: config.provisioned })
-    this.limits = config
+    this.config = config
     this.quota.configure(config.tpm, config.rpm)
     if (pool !== undefined) this.join(pool)
     this.breaker = new Breaker(settings.health)
@@ -153,7 +155,7 @@ export class Deployment {
     this.tier = config.tier
     this.weight = config.weight
     this.place = { ...this.place, tier: config.tier }
-    this.limits = config
+    this.config = config
     const { rpm, tpm } = this.pool?.isFound === true ? this.pool.leastLimits : config
     this.quota.configure(tpm, rpm)
   }
@@ -171,7 +173,7 @@ export class Deployment {
     this.pool?.members.delete(this)
     this.pool = undefined
     this.quota = this.quota.copy(now)
-    this.quota.configure(this.limits.tpm, this.limits.rpm)
+    this.quota.configure(this.config.tpm, this.config.rpm)
   }
 
   /** Deployments that share its quota, itself included. */
@@ -186,7 +188,7 @@ export class Deployment {
 
   /** The same as configured, equal in every process: what rendezvous hashing weighs by. What was found, others need not know. */
   get configuredCapacity(): number {
-    const { rpm = Infinity, tpm = Infinity } = this.limits
+    const { rpm = Infinity, tpm = Infinity } = this.config
     return capacityOf(tpm, rpm) / (this.pool?.isFound === true ? 1 : this.sharers)
   }
 

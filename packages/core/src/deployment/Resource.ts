@@ -56,18 +56,12 @@ export const isSafePath = (path: string): boolean => {
     }
     if (decoded === "" || decoded === "." || decoded === "..") return false
     // a slash, a backslash or a dot hidden behind an escape, even a doubled one
-    if (/[/\\]|%(?:2e|2f|5c|00)/i.test(decoded) || hasControl(decoded)) return false
+    if (/[/\\]|%(?:2e|2f|5c|00)/i.test(decoded) || control.test(decoded)) return false
   }
   return true
 }
 
-const hasControl = (text: string): boolean => {
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    if (code < 32 || code === 127) return true
-  }
-  return false
-}
+const control = /[^\x20-\x7e\x80-\uffff]/
 
 /** Parameters under which services take keys. One that was meant for a resource must not reach another. */
 const credentials = new Set([
@@ -105,6 +99,8 @@ export class Resource {
   readonly name: string
   readonly provider: ResourceConfig["provider"]
   readonly region: string | undefined
+  /** As it was configured last. */
+  config: ResourceConfig
   readonly origin: string
   readonly breaker: Breaker
   /** Of its endpoints besides those of its deployments. */
@@ -133,9 +129,10 @@ export class Resource {
     const port = url.port === "" ? (url.protocol === "http:" ? 80 : 443) : Number(url.port)
     this.place = { resource: name, provider, region, address: url.hostname, port }
     this.root = root
-    this.name = config.name
-    this.provider = config.provider
-    this.region = config.region
+    this.name = name
+    this.provider = provider
+    this.region = region
+    this.config = config
     this.origin = url.origin
     this.apiVersion = config.provider === "azure" ? config.apiVersion : undefined
     this.base = config.provider !== "azure"
