@@ -94,10 +94,7 @@ export class Breaker {
    */
   enter(now: number): number {
     if (this.state === "closed") return this.epoch
-    if (!this.allows(now)) return -1
-    this.probing = true
-    if (this.state === "open") this.become("half-open")
-    return this.epoch
+    return this.allows(now) ? this.probe() : -1
   }
 
   /**
@@ -106,7 +103,10 @@ export class Breaker {
    */
   enterCheck(): number | undefined {
     if (this.probing || this.isCertain) return undefined
-    if (this.state === "closed") return this.epoch
+    return this.state === "closed" ? this.epoch : this.probe()
+  }
+
+  private probe(): number {
     this.probing = true
     if (this.state === "open") this.become("half-open")
     return this.epoch

@@ -131,17 +131,15 @@ export class Cooldown {
     }
     const isBelieved = source === undefined || now >= this.disbelievedUntil || this.refusedInARow >= BELIEVED_IN_A_ROW
     if (!isBelieved) return Math.max(0, this.endsAt - now)
-    if (now >= this.endsAt) {
+    const isOver = now >= this.endsAt
+    if (isOver || this.isOnTrial) this.probeAt = now + this.options.maxCooldown
+    this.isOnTrial = false
+    if (isOver) {
       this.begunAt = now
       this.sources.clear()
       this.isCertain = false
-      this.isOnTrial = false
       this.trials = 0
       this.nextTrialAt = now
-      this.probeAt = now + this.options.maxCooldown
-    } else if (this.isOnTrial) {
-      this.isOnTrial = false
-      this.probeAt = now + this.options.maxCooldown
     }
     if (source === undefined) this.isCertain = true
     else this.sources.add(source)

@@ -92,30 +92,26 @@ export class FleetMember {
   }
 
   get members(): number {
-    let members = 1
-    for (const realm of this.byName.values()) members = Math.max(members, realm.members)
-    return members
+    return Math.max(1, ...this.known.map(({ members }) => members))
   }
 
   /** Quotas that were spoken of in the last exchange. */
   get spoken(): number {
-    let spoken = 0
-    for (const realm of this.byName.values()) spoken += realm.spoken
-    return spoken
+    return this.known.reduce((sum, { spoken }) => sum + spoken, 0)
   }
 
   /** Whether a request waits for room. */
   get isWaiting(): boolean {
-    return [...this.byName.values()].some(({ waiting }) => waiting > 0)
+    return this.known.some(({ waiting }) => waiting > 0)
   }
 
   /** Whether anything was sent of late. */
   get isActive(): boolean {
-    return [...this.byName.values()].some(({ isActive }) => isActive)
+    return this.known.some(({ isActive }) => isActive)
   }
 
   status(now: number): FleetSnapshot {
-    const heardAt = Math.max(...[...this.byName.values()].map(({ heardAt }) => heardAt), -Infinity)
+    const heardAt = Math.max(...this.known.map(({ heardAt }) => heardAt), -Infinity)
     const shares = this.deployments.all().flatMap((deployment): ReadonlyArray<FleetShare> => {
       const share = this.byName.get(deployment.model)?.sharesOf(quotaKey(deployment))
       return share === undefined ? [] : [{ deployment: deployment.id, tokens: share.total, ownTokens: share.own }]
@@ -126,6 +122,10 @@ export class FleetMember {
       heardAgo: heardAt === -Infinity ? undefined : now - heardAt,
       shares
     }
+  }
+
+  private get known(): ReadonlyArray<Realm> {
+    return [...this.byName.values()]
   }
 
   private realmOf(name: string): Realm {

@@ -6,6 +6,7 @@
  * home stays away until that place fails or the cache has gone cold. What is forgotten goes home. (Thaler and Ravishankar's highest
  * random weight; bounded loads after Mirrokni, Thorup and Zadimoghaddam.)
  */
+import type { Config } from "../config/Config.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import { remember } from "../Remember.ts"
 
@@ -57,13 +58,8 @@ export const meanConfiguredCapacity = (deployments: ReadonlyArray<Deployment>): 
   return known === 0 ? 1 : sum / known
 }
 
-/** Settings of the memory. */
-export interface SessionAffinityOptions {
-  /** Sessions remembered. */
-  readonly capacity: number
-  /** Milliseconds without a request after which a session's cache is taken for cold. */
-  readonly idle: number
-}
+/** Settings of the memory: how many sessions, and for how long after their last request. */
+export type SessionAffinityOptions = Pick<Config["session"], "capacity" | "idle">
 
 interface Warm {
   readonly deployment: Deployment
