@@ -42,6 +42,9 @@ export const attributes = {
 /** One of them, by its key above. */
 export type Attribute = keyof typeof attributes
 
+/** Values of attributes, by their keys above. */
+export type Facts = { readonly [Key in Attribute]?: string | undefined }
+
 /** What an instrument measures. */
 export interface Instrument {
   readonly kind: "counter" | "histogram" | "gauge"
@@ -54,6 +57,10 @@ export interface Instrument {
   /** Upper bounds of a histogram's buckets. */
   readonly boundaries: ReadonlyArray<number> | undefined
 }
+
+/** Of what is known, the values of an instrument's attributes, in their order. */
+export const labelsOf = ({ attributes }: Instrument, facts: Facts): ReadonlyArray<string | undefined> =>
+  attributes.map((attribute) => facts[attribute])
 
 /** Attributes by which OpenTelemetry overflows what has too many series. (Metrics SDK, cardinality limits.) */
 export const overflow = { "otel.metric.overflow": "true" } as const
