@@ -4,15 +4,7 @@
  * Symptoms wake people, causes do not: `critical` is for what callers feel, or will within minutes; `warning` is for the
  * morning; `info` is for whoever looks. Each says which panel of the dashboard to look at next.
  */
-import {
-  type Attribute,
-  counted,
-  type Instrument,
-  observed,
-  overflow,
-  prometheusLabel,
-  Yaml
-} from "@evenkeel/core/internal"
+import { type Attribute, counted, observed, overflow, prometheusLabel, Yaml } from "@evenkeel/core/internal"
 import { panelIds } from "./Dashboard.ts"
 import {
   answerableRate,
@@ -23,7 +15,7 @@ import {
   errorRatio,
   headroom,
   wastedRatio
-} from "./Panels.ts"
+} from "./Indicators.ts"
 import {
   aggregate,
   type Expression,
@@ -31,9 +23,9 @@ import {
   literal,
   promql,
   quantile,
-  rate,
   series,
   share,
+  sumRate,
   window
 } from "./PromQl.ts"
 
@@ -65,7 +57,7 @@ export interface Alert {
   readonly name: string
   readonly group: "symptoms" | "capacity" | "configuration" | "cost"
   readonly severity: Severity
-  readonly expression: string
+  readonly expression: Expression
   /** How long it must hold. */
   readonly for: string
   readonly summary: string
@@ -73,8 +65,6 @@ export interface Alert {
   readonly description: string
   /** Title of the panel to look at next. */
   readonly panel: string
-  readonly instruments: ReadonlyArray<Instrument>
-  readonly attributes: ReadonlyArray<Attribute>
 }
 
 /** What an alert's label is, in its texts. */
@@ -119,25 +109,21 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
     } > ${threshold} and ${isBusy}`
   }
   const deployment: Grouping = [...service, "deployment", "model"]
+  const resource: Grouping = [...service, "resource"]
   const inState = (state: string): Expression =>
     aggregate("avg", promql`avg_over_time(${series(observed.state, { state })}[${window("15m")}])`, deployment)
   const cachedNow = cachedShare(model, window("30m"))
-  const cachedBefore = offset(model, "1d")
-  const promptTokens = aggregate("sum", rate(series(counted.tokens, { tokenType: "input" }), window("30m")), model)
+  const grownBefore = (tokenType: string): Expression =>
+    aggregate("sum", promql`rate(${series(counted.tokens, { tokenType })}[30m] offset 1d)`, model)
+  const cachedBefore = promql`(${grownBefore("cached")} / ${grownBefore("input")})`
+  const promptTokens = sumRate(counted.tokens, model, { tokenType: "input" }, window("30m"))
 
   const alert = (
     group: Alert["group"],
     severity: Severity,
     name: string,
-    { expression, ...rest }:
-      & Omit<Alert, "expression" | "group" | "severity" | "name" | "instruments" | "attributes">
-      & {
-        readonly expression: Expression
-      }
-  ): Alert => {
-    const { attributes, instruments, text } = expression
-    return { name: `Evenkeel${name}`, group, severity, expression: text, attributes, instruments, ...rest }
-  }
+    rest: Omit<Alert, "group" | "severity" | "name">
+  ): Alert => ({ name: `Evenkeel${name}`, group, severity, ...rest })
 
   return [
     alert("symptoms", "critical", "ModelDown", {
@@ -179,7 +165,7 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
       panel: "Where the time of a request goes"
     }),
     alert("symptoms", "critical", "Panic", {
-      expression: promql`${aggregate("sum", rate(series(counted.panics), window("5m")), model)} > 0`,
+      expression: promql`${sumRate(counted.panics, model, {}, window("5m"))} > 0`,
       for: "2m",
       summary: `Every deployment of ${of("model")} is failing`,
       description:
@@ -221,7 +207,7 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
     alert("capacity", "warning", "RetryBudgetSpent", {
       expression: promql`${
         share(
-          aggregate("sum", rate(series(counted.requests, { limitedBy: "budget" }), window("5m")), model),
+          sumRate(counted.requests, model, { limitedBy: "budget" }, window("5m")),
           answerableRate(model, window("5m"))
         )
       } > 0.01`,
@@ -266,11 +252,8 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
     alert("configuration", "warning", "ChecksFailing", {
       expression: promql`${
         share(
-          aggregate("sum", rate(series(counted.checks, { outcome: "failed" }), window("10m")), [
-            ...service,
-            "resource"
-          ]),
-          aggregate("sum", rate(series(counted.checks), window("10m")), [...service, "resource"])
+          sumRate(counted.checks, resource, { outcome: "failed" }, window("10m")),
+          sumRate(counted.checks, resource, {}, window("10m"))
         )
       } > 0.5`,
       for: "10m",
@@ -327,14 +310,6 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
   ]
 }
 
-/** The cached share at this time of an earlier day. */
-const offset = (by: Grouping, ago: "1d"): Expression => {
-  const at = literal(`30m] offset ${ago}`)
-  const grown = (tokenType: string) =>
-    aggregate("sum", promql`rate(${series(counted.tokens, { tokenType })}[${at})`, by)
-  return promql`(${grown("cached")} / ${grown("input")})`
-}
-
 /** File of rules for Prometheus: `rule_files` of its configuration, or a `PrometheusRule` of its operator. */
 export const prometheusRules = (options: AlertOptions = {}): string => {
   const all = alerts(options)
@@ -345,7 +320,7 @@ export const prometheusRules = (options: AlertOptions = {}): string => {
       name: `evenkeel-${group}`,
       rules: all.filter((alert) => alert.group === group).map((alert) => ({
         alert: alert.name,
-        expr: alert.expression,
+        expr: alert.expression.text,
         for: alert.for,
         labels: { severity: alert.severity },
         annotations: {
