@@ -25,10 +25,8 @@ export const generate = (
   const { contextTokens, counters, options } = deployment
   const operation = exchange.route!.operation
   const before = findBefore(exchange, body)
-  if (before instanceof Prompt.Problem) return exchange.refuse(before.answer)
   const model = { reasons: (options.reasoningTokens ?? 0) > 0, callsTools: options.callsTools === true }
   const prompt = operation === "responses" ? Prompt.responses(body, before, model) : Prompt.chat(body, model)
-  if (prompt instanceof Prompt.Problem) return exchange.refuse(prompt.answer)
 
   const promptTokens = Math.ceil(prompt.text.length / deployment.charactersPerToken) + prompt.extraTokens
   const cacheKey = `${deployment.model} ${prompt.cacheKey}`
@@ -96,7 +94,6 @@ export const embed = (
   body: Prompt.Json
 ): Answer.SimulatedAnswer => {
   const prompt = Embeddings.check(body, deployment.charactersPerToken)
-  if (prompt instanceof Prompt.Problem) return exchange.refuse(prompt.answer)
   const charge = Deployment.estimate(deployment, {
     characters: prompt.characters,
     extraTokens: prompt.numberTokens,
@@ -109,7 +106,7 @@ export const embed = (
   const text = Embeddings.body(prompt, deployment.model, deployment.options.dimensions ?? 1_536)
   const { baseMs, perPromptTokenMs } = deployment.latency
   const at = exchange.factorOf("slow") * (baseMs + perPromptTokenMs * prompt.tokens)
-  return answerWhole(exchange, deployment, text, at, (at) => {
+  return exchange.served(text, at, (at) => {
     deployment.counters.promptTokens += prompt.tokens
     deployment.limiter.correct(prompt.tokens - charge, at)
   })
@@ -130,7 +127,7 @@ const admit = (
   if (refusal.limit === "size") {
     return exchange.refuse(
       Errors.requestTooLarge(deployment.model, deployment.limiter.usage(exchange.now).tpm!, charge),
-      Deployment.limitHeaders(deployment, exchange.resource.azure, exchange.now, refusal)
+      exchange.limitHeaders(refusal)
     )
   }
   return exchange.throttle({
@@ -138,7 +135,7 @@ const admit = (
     error: refusal.limit === "requests" && !exchange.resource.azure && deployment.options.throttleBody === undefined
       ? "openai-requests-429"
       : undefined,
-    headers: Deployment.limitHeaders(deployment, exchange.resource.azure, exchange.now, refusal)
+    headers: exchange.limitHeaders(refusal)
   })
 }
 
@@ -168,55 +165,46 @@ export const compact = (
   body: Prompt.Json
 ): Answer.SimulatedAnswer => {
   const before = findBefore(exchange, body)
-  if (before instanceof Prompt.Problem) return exchange.refuse(before.answer)
   const prompt = Prompt.responses({ input: [], ...body }, before, { callsTools: false })
-  if (prompt instanceof Prompt.Problem) return exchange.refuse(prompt.answer)
   const fault = faultInside(exchange, deployment, 0)
   if (fault !== undefined) return fault
   const tokens = Math.ceil(prompt.text.length / deployment.charactersPerToken) + prompt.extraTokens
   if (exchange.route!.operation === "inputTokens") {
     return exchange.json(JSON.stringify({ object: "response.input_tokens", input_tokens: tokens }))
   }
-  const { id, now, resource: { encryptedPrefix } } = exchange
+  const { created, id, resource: { encryptedPrefix } } = exchange
   const output = [{ id: `cmp_${id}`, type: "compaction", encrypted_content: `${encryptedPrefix}${id}` }]
   const usage = { input_tokens: tokens, output_tokens: 1, total_tokens: tokens + 1 }
-  const created_at = Math.floor(now / 1_000)
-  return exchange.json(JSON.stringify({ id: `resp_${id}`, object: "response.compaction", created_at, output, usage }))
+  return exchange.json(
+    JSON.stringify({ id: `resp_${id}`, object: "response.compaction", created_at: created, output, usage })
+  )
 }
 
 /** The text that a request goes on from. Everything that it refers to must be stored here. */
-const findBefore = (exchange: SimulatedExchange, body: Prompt.Json): string | Prompt.Problem => {
+const findBefore = (exchange: SimulatedExchange, body: Prompt.Json): string => {
   const { azure, encryptedPrefix, store } = exchange.resource
+  const find = (id: string, missing: Errors.ErrorResponse): string => (store.get(id) ?? Prompt.refuse(missing)).text
   const texts: Array<string> = []
   const previous = body["previous_response_id"]
-  if (typeof previous === "string") {
-    const found = store.get(previous)
-    if (found === undefined) return new Prompt.Problem(Errors.unknownResponse(previous, azure))
-    texts.push(found.text)
-  }
+  if (typeof previous === "string") texts.push(find(previous, Errors.unknownResponse(previous, azure)))
   const conversation = Responses.conversationId(body)
   if (conversation !== undefined) {
-    const found = store.get(conversation)
-    if (found === undefined) {
-      return new Prompt.Problem(Errors.notFound(`Conversation with id '${conversation}' not found.`, "conversation"))
-    }
-    if (texts.length === 0) texts.push(found.text)
+    const missing = Errors.notFound(`Conversation with id '${conversation}' not found.`, "conversation")
+    const text = find(conversation, missing)
+    if (texts.length === 0) texts.push(text)
   }
   const items = Array.isArray(body["input"]) ? body["input"] as ReadonlyArray<Prompt.Json | null> : []
   for (const item of items) {
     const encrypted = item?.["encrypted_content"]
     if (typeof encrypted === "string" && !encrypted.startsWith(encryptedPrefix)) {
-      return new Prompt.Problem(Errors.invalidEncryptedContent)
+      Prompt.refuse(Errors.invalidEncryptedContent)
     }
     if (item?.["type"] !== "item_reference") continue
-    const found = store.get(String(item["id"]))
-    if (found === undefined) {
-      return new Prompt.Problem(Errors.notFound(`Item with id '${String(item["id"])}' not found.`, "input"))
-    }
-    texts.push(found.text)
+    const id = String(item["id"])
+    texts.push(find(id, Errors.notFound(`Item with id '${id}' not found.`, "input")))
   }
-  const absent = Store.referencesOf(body).find((id) => store.get(id) === undefined)
-  return absent === undefined ? texts.join("\n") : new Prompt.Problem(Store.missing(absent))
+  for (const id of Store.referencesOf(body)) find(id, Store.missing(id))
+  return texts.join("\n")
 }
 
 const chat = (
@@ -228,7 +216,7 @@ const chat = (
 ): Answer.SimulatedAnswer => {
   const context: Chat.ChatContext = {
     id: `chatcmpl-${exchange.id}`,
-    created: Math.floor(exchange.now / 1_000),
+    created: exchange.created,
     model: deployment.model,
     azure: exchange.resource.azure,
     includeUsage: prompt.includeUsage,
@@ -236,11 +224,10 @@ const chat = (
     asyncFilter: deployment.options.asyncFilter === true
   }
   if (!prompt.stream) {
-    return answerWhole(exchange, deployment, Chat.body(generation, context), Generation.endAt(generation), settle)
+    return exchange.served(Chat.body(generation, context), Generation.endAt(generation), settle)
   }
   return answerStream(
     exchange,
-    deployment,
     Chat.stream(generation, context),
     generation,
     (fault) => Chat.errorEvents(Fault.errorBody(fault)),
@@ -261,7 +248,7 @@ const respond = (
   const end = Generation.endAt(generation)
   const context: Responses.ResponseContext = {
     id: `resp_${exchange.id}`,
-    created: Math.floor(exchange.now / 1_000),
+    created: exchange.created,
     model: deployment.model,
     request: body,
     tokensPerEvent: deployment.latency.tokensPerEvent,
@@ -281,12 +268,11 @@ const respond = (
   }
   if (!prompt.stream) {
     return body["background"] === true
-      ? answerWhole(exchange, deployment, JSON.stringify(pending), exchange.errorMs, settle)
-      : answerWhole(exchange, deployment, JSON.stringify(object), end, settle)
+      ? exchange.served(JSON.stringify(pending), exchange.errorMs, settle)
+      : exchange.served(JSON.stringify(object), end, settle)
   }
   return answerStream(
     exchange,
-    deployment,
     Responses.stream(generation, context),
     generation,
     (fault) =>
@@ -295,20 +281,9 @@ const respond = (
   )
 }
 
-/** Answers with a body of JSON when all of it is ready. */
-const answerWhole = (
-  exchange: SimulatedExchange,
-  deployment: Deployment.SimulatedDeployment,
-  text: string,
-  at: number,
-  settle: Settle
-): Answer.SimulatedAnswer =>
-  exchange.json(text, at, Deployment.limitHeaders(deployment, exchange.resource.azure, exchange.now), settle)
-
 /** Answers with events, unless a fault spoils them. */
 const answerStream = (
   exchange: SimulatedExchange,
-  deployment: Deployment.SimulatedDeployment,
   parts: Answer.SimulatedParts,
   generation: Generation.Generation,
   errorEvents: (fault: Fault.FaultOf<"errorInStream">) => ReadonlyArray<string>,
@@ -316,15 +291,15 @@ const answerStream = (
 ): Answer.SimulatedAnswer => {
   const { startsAt } = generation
   if (Fault.find(exchange.struck, "unreadable") !== undefined) {
-    return answerWhole(exchange, deployment, "", startsAt, settle)
+    return exchange.served("", startsAt, settle)
   }
   return exchange.http({
     status: 200,
     headers: {
       "content-type": exchange.resource.azure ? "text/event-stream" : "text/event-stream; charset=utf-8",
-      ...Deployment.limitHeaders(deployment, exchange.resource.azure, exchange.now)
+      ...exchange.limitHeaders()
     },
     headersAt: startsAt,
-    parts: Fault.damages(exchange.struck) ? Fault.damage(parts, exchange.struck, startsAt, errorEvents) : parts
+    parts: Fault.damage(parts, exchange.struck, startsAt, errorEvents)
   }, settle)
 }

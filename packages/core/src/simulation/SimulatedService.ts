@@ -64,12 +64,7 @@ export interface SimulatedServiceOptions {
 /**
  * What a resource did so far.
  */
-export interface ServiceStats {
-  readonly requests: number
-  readonly unauthorized: number
-  readonly finished: number
-  readonly abandoned: number
-  readonly inFlight: number
+export interface ServiceStats extends Readonly<SimulatedResource["counters"]> {
   /** Every value of `api-key` and `authorization` that it was sent, the first 1,000 of them. */
   readonly credentials: ReadonlyArray<string>
   readonly deployments: Readonly<Record<string, Deployment.DeploymentStats>>
@@ -179,12 +174,12 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
 
   const open = (
     request: SimulatedRequest,
-    body: Prompt.Json | Prompt.Problem | undefined,
+    body: Prompt.Json | undefined,
     route: Route.Route | undefined,
     now: number,
     random: () => number
   ): SimulatedExchange => {
-    const model = body === undefined || body instanceof Prompt.Problem ? undefined : body["model"]
+    const model = body?.["model"]
     const asked = route?.deployment ?? (typeof model === "string" ? model : "")
     const deployment = lookup(asked)
     const serial = counters.requests++
@@ -254,22 +249,29 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
 
       if (route === undefined) return Operations.faultInside(exchange, undefined, 0) ?? exchange.refuseAs("not-found")
       if (Route.isTooOld(route)) return exchange.refuse(Errors.responsesTooOld)
-      if (body === undefined) return lookUp(exchange, deployments.values())
-      if (body instanceof Prompt.Problem) return exchange.refuse(body.answer)
+      if (!Route.namesModel(route)) return lookUp(exchange, deployments.values())
+      if (body === undefined) {
+        return exchange.refuse(Errors.invalidRequest("We could not parse the JSON body of your request.", null))
+      }
       if (deployment === undefined) {
         return exchange.refuseAs(azure ? "deployment-not-found" : "openai-model-not-found")
       }
       if (deployment.embeds !== (route.operation === "embeddings")) {
         return exchange.refuse(Errors.wrongOperation(route.operation, deployment.model))
       }
-      switch (route.operation) {
-        case "embeddings":
-          return Operations.embed(exchange, deployment, body)
-        case "compact":
-        case "inputTokens":
-          return Operations.compact(exchange, deployment, body)
-        default:
-          return Operations.generate(exchange, deployment, body)
+      try {
+        switch (route.operation) {
+          case "embeddings":
+            return Operations.embed(exchange, deployment, body)
+          case "compact":
+          case "inputTokens":
+            return Operations.compact(exchange, deployment, body)
+          default:
+            return Operations.generate(exchange, deployment, body)
+        }
+      } catch (problem) {
+        if (problem instanceof Prompt.Problem) return exchange.refuse(problem.answer)
+        throw problem
       }
     },
 
