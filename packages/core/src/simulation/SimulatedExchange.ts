@@ -9,6 +9,7 @@ import * as Errors from "./SimulatedErrors.ts"
 import * as Fault from "./SimulatedFault.ts"
 import { defaultLatency } from "./SimulatedGeneration.ts"
 import type { Refusal } from "./SimulatedLimiter.ts"
+import type { Json } from "./SimulatedPrompt.ts"
 import type { Route } from "./SimulatedRoute.ts"
 import type { SimulatedStore } from "./SimulatedStore.ts"
 
@@ -58,6 +59,8 @@ export type Settle = (now: number, finished: boolean) => void
 export class SimulatedExchange extends Data.Class<{
   readonly resource: SimulatedResource
   readonly request: SimulatedRequest
+  /** What its body says, where it names a model and can be read. */
+  readonly body: Json | undefined
   readonly route: Route | undefined
   readonly deployment: Deployment.SimulatedDeployment | undefined
   /** The deployment or model that was asked for, known or not. */
@@ -117,8 +120,8 @@ export class SimulatedExchange extends Data.Class<{
     }, settle)
   }
 
-  /** Answers with what the deployment makes, and tells of its limits. */
-  served(body: string, at: number, settle: Settle): Answer.HttpAnswer {
+  /** Answers with what the deployment made, and tells of its limits. */
+  whole(body: string, at: number, settle: Settle): Answer.HttpAnswer {
     return this.json(body, at, this.limitHeaders(), settle)
   }
 
@@ -234,6 +237,15 @@ export class SimulatedExchange extends Data.Class<{
       ? "azure-classic-429"
       : "azure-v1-429"
   }
+}
+
+/**
+ * One request that found its deployment.
+ */
+export type Served = SimulatedExchange & {
+  readonly body: Json
+  readonly route: Route
+  readonly deployment: Deployment.SimulatedDeployment
 }
 
 const operationNames: Readonly<Record<string, string>> = {

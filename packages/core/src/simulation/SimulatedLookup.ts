@@ -16,7 +16,7 @@ export const lookUp = (
   exchange: SimulatedExchange,
   deployments: Iterable<SimulatedDeployment>
 ): SimulatedAnswer => {
-  const fault = faultInside(exchange, undefined, 0)
+  const fault = faultInside(exchange)
   if (fault !== undefined) return fault
   const { id, operation } = exchange.route!
   const answer = (value: unknown) => exchange.json(JSON.stringify(value))

@@ -23,7 +23,13 @@ import type { SimulatedAnswer } from "./SimulatedAnswer.ts"
 import * as Cache from "./SimulatedCache.ts"
 import * as Deployment from "./SimulatedDeployment.ts"
 import * as Errors from "./SimulatedErrors.ts"
-import { headerOf, SimulatedExchange, type SimulatedRequest, type SimulatedResource } from "./SimulatedExchange.ts"
+import {
+  headerOf,
+  type Served,
+  SimulatedExchange,
+  type SimulatedRequest,
+  type SimulatedResource
+} from "./SimulatedExchange.ts"
 import * as Fault from "./SimulatedFault.ts"
 import { lookUp } from "./SimulatedLookup.ts"
 import * as Operations from "./SimulatedOperations.ts"
@@ -187,6 +193,7 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
     return new SimulatedExchange({
       resource,
       request,
+      body,
       route,
       deployment,
       asked,
@@ -225,7 +232,8 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
 
     handle(request, now, random) {
       const route = Route.parse(provider, request.method, request.path)
-      const body = route !== undefined && Route.namesModel(route) ? Prompt.parse(request.body) : undefined
+      const answer = route && answers[route.operation]
+      const body = answer && Prompt.parse(request.body)
       const exchange = open(request, body, route, now, random)
       record(request.headers)
       const { deployment, struck } = exchange
@@ -247,9 +255,9 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
         if (error.status < 500 && error.status !== 408) return exchange.refuse(error, status.headers)
       }
 
-      if (route === undefined) return Operations.faultInside(exchange, undefined, 0) ?? exchange.refuseAs("not-found")
+      if (route === undefined) return Operations.faultInside(exchange) ?? exchange.refuseAs("not-found")
       if (Route.isTooOld(route)) return exchange.refuse(Errors.responsesTooOld)
-      if (!Route.namesModel(route)) return lookUp(exchange, deployments.values())
+      if (answer === undefined) return lookUp(exchange, deployments.values())
       if (body === undefined) {
         return exchange.refuse(Errors.invalidRequest("We could not parse the JSON body of your request.", null))
       }
@@ -260,15 +268,7 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
         return exchange.refuse(Errors.wrongOperation(route.operation, deployment.model))
       }
       try {
-        switch (route.operation) {
-          case "embeddings":
-            return Operations.embed(exchange, deployment, body)
-          case "compact":
-          case "inputTokens":
-            return Operations.compact(exchange, deployment, body)
-          default:
-            return Operations.generate(exchange, deployment, body)
-        }
+        return answer(exchange as Served)
       } catch (problem) {
         if (problem instanceof Prompt.Problem) return exchange.refuse(problem.answer)
         throw problem
@@ -301,6 +301,15 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
       )
     })
   }
+}
+
+/** Operations of which the body names a model. */
+const answers: { readonly [O in Route.Operation]?: (exchange: Served) => SimulatedAnswer } = {
+  chat: Operations.generate,
+  responses: Operations.generate,
+  embeddings: Operations.embed,
+  compact: Operations.compact,
+  inputTokens: Operations.compact
 }
 
 /** Azure takes at most 10 of them. Which ones count is not documented; these are the likely ones. */
