@@ -159,18 +159,16 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
       expression: promql`${quantile(0.99, firstChunk, model, {}, window("10m"))} > ${timeToFirstToken} and ${isBusy}`,
       for: "10m",
       summary: `Streams of ${of("model")} begin late: p99 is {{ $value | humanizeDuration }}`,
-      description:
-        "Waiting is quota, failed attempts are an outage, the answering attempt is the service or longer prompts. " +
-        "The panel says which.",
+      description: "Waiting is quota, failed attempts are an outage, the answering attempt is the service or longer " +
+        "prompts. The panel says which.",
       panel: "Where the time of a request goes"
     }),
     alert("symptoms", "critical", "Panic", {
       expression: promql`${sumRate(counted.panics, model, {}, window("5m"))} > 0`,
       for: "2m",
       summary: `Every deployment of ${of("model")} is failing`,
-      description:
-        "Requests are sent to deployments that are known to fail, as there is no other. All regions at once: the " +
-        "network, DNS or credentials on our side, or all of the service.",
+      description: "Requests are sent to deployments that are known to fail, as there is no other. All regions at " +
+        "once: the network, DNS or credentials on our side, or all of the service.",
       panel: "Failed attempts by region"
     }),
     alert("capacity", "warning", "QueueStanding", {
@@ -187,9 +185,8 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
         expression: promql`${headroom(kind, model)} < ${least}`,
         for: "10m",
         summary: `${percentage} of the ${kind} a minute of ${of("model")} are left`,
-        description:
-          "When nothing is left, requests wait and then fail with 429. Ask for quota or add a deployment; the " +
-          "panel says which deployments are full, and whether others use their quota.",
+        description: "When nothing is left, requests wait and then fail with 429. Ask for quota or add a deployment; " +
+          "the panel says which deployments are full, and whether others use their quota.",
         panel: `Who uses the quota: ${kind} a minute`
       })
     ),
@@ -221,9 +218,8 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
       expression: promql`${inState("open")} + ${inState("half-open")} > 0.5`,
       for: "15m",
       summary: `${of("deployment")} is failing, and gets no traffic`,
-      description:
-        "Others take its traffic while their quota lasts. The table says why it is out; 5xx and timeouts are the " +
-        "service's, and its status page and support want the request ids in the spans of attempts.",
+      description: "Others take its traffic while their quota lasts. The table says why it is out; 5xx and timeouts " +
+        "are the service's, and its status page and support want the request ids in the spans of attempts.",
       panel: "Out now, why, and for how long yet"
     }),
     alert("configuration", "warning", "DeploymentMissing", {
@@ -244,9 +240,8 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
       } == 1`,
       for: "2m",
       summary: `The credential of ${of("deployment")} is refused (${of("reason")})`,
-      description:
-        "401: the key or token is wrong or was renewed elsewhere. 403: it may not use this, or the network rules " +
-        "of the resource keep us out. credential: none could be had. It does not heal by itself.",
+      description: "401: the key or token is wrong or was renewed elsewhere. 403: it may not use this, or the " +
+        "network rules of the resource keep us out. credential: none could be had. It does not heal by itself.",
       panel: "Out now, why, and for how long yet"
     }),
     alert("configuration", "warning", "ChecksFailing", {
@@ -275,18 +270,16 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
       } > 0`,
       for: "5m",
       summary: "{{ $labels.__name__ }} has too many series",
-      description:
-        "What is new since is counted in one series without labels: totals are right, the parts are not. Too " +
-        "many deployments or models, or ones that come and go.",
+      description: "What is new since is counted in one series without labels: totals are right, the parts are not. " +
+        "Too many deployments or models, or ones that come and go.",
       panel: "Attempts by why they were made"
     }),
     alert("cost", "warning", "CachesCold", {
       expression: promql`${cachedNow} < 0.5 * ${cachedBefore} and ${cachedBefore} > 0.1 and ${promptTokens} > 100`,
       for: "30m",
       summary: `The cached share of prompts to ${of("model")} fell to ${percentage}, less than half of a day before`,
-      description:
-        "Prompts cost more and take longer. Sessions that move lose their cache: the panel says why they moved. " +
-        "If none moved, prompts changed at their beginning.",
+      description: "Prompts cost more and take longer. Sessions that move lose their cache: the panel says why they " +
+        "moved. If none moved, prompts changed at their beginning.",
       panel: "Session moves a minute"
     }),
     ...(budget === undefined ? [] : [

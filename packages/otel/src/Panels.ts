@@ -98,9 +98,8 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
         queries: [query("p99", quantile(0.99, firstChunk))]
       }),
       figure("Healthy deployments", "none", {
-        description:
-          "Of each model, as the process sees it that sees fewest. 0: nothing is left but to wait or to fail. One whose " +
-          "quota is used up is healthy all the same: see the headroom.",
+        description: "Of each model, as the process sees it that sees fewest. 0: nothing is left but to wait or to " +
+          "fail. One whose quota is used up is healthy all the same: see the headroom.",
         steps: good(1, 2),
         queries: [each(["model"], (by) => minOf(observed.deployments, by, { state: "healthy" }))]
       }),
@@ -169,9 +168,8 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
         ]
       }),
       graph("Time spent waiting", "s", {
-        description:
-          "Of requests that stood in line for a deployment to come back, or backed off. It is quota, or an " +
-          "outage, and not slowness.",
+        description: "Of requests that stood in line for a deployment to come back, or backed off. It is quota, or " +
+          "an outage, and not slowness.",
         queries: quantiles(counted.waits, ["model"])
       }),
       graph("Line of waiting requests", "short", {
@@ -190,9 +188,8 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
         queries: [query(legend`${"deployment"}, ${"stage"}`, perMinute(counted.stalls, ["deployment", "stage"]))]
       }),
       graph("Balancer overhead", "s", {
-        description:
-          "What the balancer itself takes of a request, and of that the choice of a deployment. Milliseconds " +
-          "mean that the process is short of CPU: the balancer is not the only one that is slow then.",
+        description: "What the balancer itself takes of a request, and of that the choice of a deployment. " +
+          "Milliseconds mean that the process is short of CPU: the balancer is not the only one that is slow then.",
         queries: [
           ...quantiles(counted.overhead, ["api"]),
           query(legend`choice for ${"model"} p99`, quantile(0.99, counted.selection, ["model"]))
@@ -298,9 +295,8 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
     ]),
     row("How much headroom is left before 429s?", [
       graph("Headroom by model", "percentunit", {
-        description:
-          "What is left of all known limits of a model, at deployments that take traffic now. At 0 requests " +
-          "wait, then fail. Deployments whose limit nobody knows are not in it.",
+        description: "What is left of all known limits of a model, at deployments that take traffic now. At 0 " +
+          "requests wait, then fail. Deployments whose limit nobody knows are not in it.",
         steps: good(0.1, 0.25),
         queries: [
           each(["model"], (by) => headroom("tokens", by), "tokens"),
@@ -363,17 +359,15 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
         queries: [each(["deployment"], (by) => minOf(observed.requestsRemaining, by))]
       }),
       graph("Spilled over by the service", "short", {
-        description:
-          "A minute: a provisioned deployment was full, and the service used a standard one, which is paid " +
-          "for by the token.",
+        description: "A minute: a provisioned deployment was full, and the service used a standard one, which is " +
+          "paid for by the token.",
         queries: [each(["deployment"], (by) => perMinute(counted.spillovers, by))]
       })
     ]),
     row("Are retries making it worse?", [
       graph("Attempts per request", "short", {
-        description:
-          "1 is none but the first. While half of the deployments are healthy, a request's first failover to one with " +
-          "quota is free; what is beyond that is held to a budget.",
+        description: "1 is none but the first. While half of the deployments are healthy, a request's first failover " +
+          "to one with quota is free; what is beyond that is held to a budget.",
         steps: bad(1.2, 1.5),
         queries: [each(["model"], attemptsPerRequest)]
       }),
@@ -391,9 +385,8 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
         queries: [each(["deployment", "errorType"], (by) => perMinute(counted.failovers, by))]
       }),
       graph("Retries that the budget would grant", "short", {
-        description:
-          "Of the process that has fewest. At 0 requests fail without another attempt, so that an outage is " +
-          "not multiplied.",
+        description: "Of the process that has fewest. At 0 requests fail without another attempt, so that an outage " +
+          "is not multiplied.",
         queries: [query("fewest", minOf(observed.retriesLeft))]
       }),
       graph("Hedges a minute, and those that won", "short", {
@@ -436,9 +429,8 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
     ]),
     row("Are caches warm? Which sessions moved, and why?", [
       graph("Cached share of prompt tokens by deployment", "percentunit", {
-        description:
-          "Cached tokens are cheaper, and come sooner. It falls when sessions move, or prompts change at their " +
-          "beginning.",
+        description: "Cached tokens are cheaper, and come sooner. It falls when sessions move, or prompts change at " +
+          "their beginning.",
         queries: [each(["deployment"], cachedShare)]
       }),
       graph("Cached share by placement", "percentunit", {
@@ -463,9 +455,8 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
     ]),
     row("Does the fleet hear of itself?", [
       graph("Members that each process hears", "short", {
-        description:
-          "The fewest and the most of any process. 1 is a process that goes on alone, as its fleet's store does " +
-          "not answer; 0 one that is in no fleet.",
+        description: "The fewest and the most of any process. 1 is a process that goes on alone, as its fleet's " +
+          "store does not answer; 0 one that is in no fleet.",
         width: 12,
         queries: [
           query("fewest", minOf(observed.fleetMembers)),
