@@ -111,12 +111,35 @@ const recording = (transport: Transport["Service"], sends: Array<Send>) =>
       })
   })
 
-/** Runs a test against a fleet, with one seed for all that is random. */
-export const run = <A, E>(
-  fleet: Fleet,
-  test: Effect.Effect<A, E, LoadBalancer | Deployments | Scope.Scope>,
+/** What a test runs over: a fleet, or a script of answers. */
+interface Balanced {
+  readonly layer: Layer.Layer<LoadBalancer | Deployments, LoadBalancerError>
+}
+
+/** Runs a test over a balancer, with one seed for all that is random. It is given both. */
+export const run: {
+  <On extends Balanced, Eff extends Effect.Effect<any, any, any>, A>(
+    on: On,
+    test: (lb: LoadBalancer["Service"], on: On) => Generator<Eff, A, never>,
+    seed?: string | number
+  ): Effect.Effect<
+    A,
+    LoadBalancerError | (Eff extends Effect.Effect<any, infer E, any> ? E : never),
+    Scope.Scope | Exclude<Eff extends Effect.Effect<any, any, infer R> ? R : never, LoadBalancer | Deployments>
+  >
+  <A, E, R>(
+    on: Balanced,
+    test: Effect.Effect<A, E, R>,
+    seed?: string | number
+  ): Effect.Effect<A, E | LoadBalancerError, Exclude<R, LoadBalancer | Deployments>>
+} = <A, E, R>(
+  on: Balanced,
+  test: Effect.Effect<A, E, R> | ((lb: LoadBalancer["Service"], on: Balanced) => Generator<Effect.Effect<A, E, R>, A>),
   seed: string | number = 1
-): Effect.Effect<A, E | LoadBalancerError, Scope.Scope> => test.pipe(Effect.provide(fleet.layer), Random.withSeed(seed))
+) => {
+  const body = Effect.isEffect(test) ? test : Effect.flatMap(LoadBalancer, (lb) => Effect.gen(() => test(lb, on)))
+  return body.pipe(Effect.provide(on.layer), Random.withSeed(seed))
+}
 
 /** How an effect ended, after as much virtual time as it needs, in steps. */
 export const settle = <A, E, R>(

@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { BalancedHttpClient, LoadBalancer, type LoadBalancerError } from "@evenkeel/core"
+import { BalancedHttpClient, type LoadBalancerError } from "@evenkeel/core"
 import { Cause, Effect, Exit, Layer, Stream } from "effect"
 import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
 import type { HttpClientError } from "effect/http/HttpClientError"
-import { answer, failure, hello } from "../../support/Balanced.ts"
+import { answer, failure, hello, run } from "../../support/Balanced.ts"
 import { azure, type Scripted, scripted } from "../../support/Scripted.ts"
 
 const event = (data: object) => `data: ${JSON.stringify(data)}\n\n`
@@ -46,15 +46,12 @@ describe("an error of the service in the middle of a stream", () => {
       assert.strictEqual(text, begun + overloaded)
     }))
 
-  it.effect("is a typed error of the stream of lb.request", () => {
-    const lbs = streaming(begun, overloaded)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is a typed error of the stream of lb.request", () =>
+    run(streaming(begun, overloaded), function*(lb) {
       const { stream } = yield* answer(lb.request({ path: "/chat/completions", body }))
       const { reason } = yield* failure(Stream.runDrain(stream))
       assert.deepInclude(reason, { _tag: "StreamInterrupted", why: "server_error in a 200" })
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })
 
 describe("a stream that ends without its end", () => {

@@ -1,7 +1,6 @@
 import * as BalancedHttpClient from "#core/BalancedHttpClient"
 import { invalidConfig } from "#core/Errors"
 import { assert, describe, it } from "@effect/vitest"
-import { LoadBalancer } from "@evenkeel/core"
 import { Effect, Exit, Layer } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -29,19 +28,15 @@ describe("a model whose deployments do not exist", () => {
     for (const { fault } of Object.values(two.services)) {
       fault("gpt-4o", { kind: "status", error: "deployment-not-found" })
     }
-    return run(
-      two,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const first = yield* failure(lb.chat(hello))
-        assert.strictEqual(reasonOf(first, "Unavailable").limitedBy, "missing")
-        assert.lengthOf(first.attempts, 2)
-        yield* TestClock.adjust("5 seconds")
-        const second = yield* failure(lb.chat(hello))
-        assert.strictEqual(reasonOf(second, "Unavailable").limitedBy, "missing")
-        assert.lengthOf(two.sends, 2)
-      })
-    )
+    return run(two, function*(lb) {
+      const first = yield* failure(lb.chat(hello))
+      assert.strictEqual(reasonOf(first, "Unavailable").limitedBy, "missing")
+      assert.lengthOf(first.attempts, 2)
+      yield* TestClock.adjust("5 seconds")
+      const second = yield* failure(lb.chat(hello))
+      assert.strictEqual(reasonOf(second, "Unavailable").limitedBy, "missing")
+      assert.lengthOf(two.sends, 2)
+    })
   })
 })
 
@@ -49,18 +44,15 @@ describe("an error of the balancer", () => {
   it.effect("lists the request ids of an attempt once", () => {
     const headers = { "x-request-id": "id-1", "apim-request-id": "id-1", "x-ms-client-request-id": "id-1" }
     const lbs = scripted([azure("east")], () => ({ ...tooLong, headers }))
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const error = yield* failure(lb.chat(hello))
       assert.deepStrictEqual(error.attempts.map(({ requestIds }) => requestIds), [["id-1"]])
       assert.strictEqual(error.message.split("id-1").length, 2)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
-  it.effect("is printed once: its message, and not its fields again", () => {
-    const lbs = scripted([azure("east")], () => tooLong)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is printed once: its message, and not its fields again", () =>
+    run(scripted([azure("east")], () => tooLong), function*(lb) {
       const exit = yield* settle(Effect.flip(lb.chat(hello)))
       assert(Exit.isSuccess(exit))
       for (const depth of [0, 2, 20]) {
@@ -70,8 +62,7 @@ describe("an error of the balancer", () => {
         assert.notMatch(printed, /reason:|attempts:|_tag/)
         assert.include(printed, exit.value.message)
       }
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })
 
 describe("an error that nobody catches", () => {
@@ -84,16 +75,13 @@ describe("an error that nobody catches", () => {
 })
 
 describe("a request that the balancer refuses", () => {
-  it.effect("is not said to have been refused by the service", () => {
-    const lbs = scripted([azure("east")], () => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is not said to have been refused by the service", () =>
+    run(scripted([azure("east")], () => completion), function*(lb) {
       const error = yield* Effect.flip(lb.chat(hello, { timeout: 0 }))
       assert.match(error.message, /^`timeout` is no positive duration.*nothing was sent\.$/)
       assert(error.reason._tag === "Rejected")
       assert.strictEqual(error.reason.by, "balancer")
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })
 
 describe("JSON that is too deep to look into", () => {

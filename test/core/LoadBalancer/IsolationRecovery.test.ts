@@ -50,17 +50,14 @@ describe("a deployment that is missed, since its peers cannot serve all", () => 
   ) {
     it.effect(`is back within 20 s of ${what}`, () => {
       const made = short()
-      return run(
-        made,
-        Effect.gen(function*() {
-          yield* traffic(60)
-          for (const [i, seconds] of strikes.entries()) {
-            if (i > 0) yield* traffic(10)
-            yield* strike(made, seconds)
-          }
-          assert.isAtMost(yield* secondsUntilBack(made), 20)
-        })
-      )
+      return run(made, function*() {
+        yield* traffic(60)
+        for (const [i, seconds] of strikes.entries()) {
+          if (i > 0) yield* traffic(10)
+          yield* strike(made, seconds)
+        }
+        assert.isAtMost(yield* secondsUntilBack(made), 20)
+      })
     })
   }
 })
