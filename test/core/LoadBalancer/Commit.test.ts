@@ -89,9 +89,8 @@ const afterContent: ReadonlyArray<{ readonly what: string; readonly fault: Simul
 describe("LoadBalancer commit point", () => {
   it.effect.each(beforeContent)(
     "$what before the content of a chat is invisible: another deployment answers",
-    (given) => {
-      const two = pair()
-      return run(two, function*() {
+    (given) =>
+      run(pair(), function*(_, two) {
         two.services["east"]!.fault("gpt-4o", given.fault)
         const text = yield* answer(Stream.mkString(chatText))
         assert.strictEqual(text, "west ".repeat(40))
@@ -99,7 +98,6 @@ describe("LoadBalancer commit point", () => {
         assert.deepInclude(yield* stateOf("east"), { inFlight: 0, waiting: 0 })
         assert.strictEqual(two.services["east"]!.stats(0).inFlight, 0)
       })
-    }
   )
 
   it.effect.each(beforeContent)("$what before the content of a response is invisible too", (given) => {
@@ -171,9 +169,8 @@ describe("LoadBalancer commit point", () => {
 
   it.effect.each(afterContent)(
     "$what in the middle of a response is a typed error, and nothing is spliced",
-    (given) => {
-      const two = pair()
-      return run(two, function*() {
+    (given) =>
+      run(pair(), function*(_, two) {
         two.services["east"]!.fault("gpt-4o", given.fault)
         let text = ""
         const error = yield* failure(
@@ -184,7 +181,6 @@ describe("LoadBalancer commit point", () => {
         assert.deepStrictEqual(sent(two), { east: 1, west: 0 })
         assert.strictEqual(two.services["east"]!.stats(0).inFlight, 0)
       })
-    }
   )
 
   it.effect("the usage of a stream that broke after its usage chunk is in the error", () =>

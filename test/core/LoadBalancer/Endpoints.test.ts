@@ -1,8 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
-import { BalancedHttpClient, type ConfigInput, LoadBalancer } from "@evenkeel/core"
-import { Effect, Layer, Stream } from "effect"
+import { type ConfigInput } from "@evenkeel/core"
+import { Effect, Stream } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
-import { answer, failure, fleet, hello, reasonOf, run, sent, service, stateOf, steady } from "../../support/Balanced.ts"
+import {
+  answer,
+  failure,
+  fleet,
+  hello,
+  overHttp,
+  reasonOf,
+  run,
+  sent,
+  service,
+  stateOf,
+  steady
+} from "../../support/Balanced.ts"
 import { azure, completion, scripted } from "../../support/Scripted.ts"
 
 const embedder = {
@@ -37,8 +49,7 @@ describe("a cookie of a resource", () => {
   it.effect("stays here: no door of the core gives it out", () => {
     const headers = { "set-cookie": "ARRAffinity=secret" }
     const lbs = scripted([azure("east")], () => ({ ...completion, headers }))
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(overHttp(lbs), function*(lb) {
       const list = yield* lb.request({ path: "/models" })
       const chat = yield* lb.request({ path: "/chat/completions", body: hello })
       for (const answered of [list, chat]) assert.notProperty(answered.headers, "set-cookie")
@@ -47,7 +58,7 @@ describe("a cookie of a resource", () => {
         const answered = yield* client.get(`https://api.openai.com/v1${path}`)
         assert.notProperty(answered.headers, "set-cookie")
       }
-    }).pipe(Effect.provide(Layer.provideMerge(BalancedHttpClient.layer, lbs.layer)))
+    })
   })
 })
 

@@ -1,12 +1,11 @@
-import * as BalancedHttpClient from "#core/BalancedHttpClient"
 import { invalidConfig } from "#core/Errors"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer } from "effect"
+import { Effect, Exit } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
-import { answer, failure, fleet, hello, reasonOf, run, service, settle } from "../../support/Balanced.ts"
+import { answer, failure, fleet, hello, overHttp, reasonOf, run, service, settle } from "../../support/Balanced.ts"
 import { azure, completion, scripted, tooLong } from "../../support/Scripted.ts"
 
 /** Arrays in arrays, too deep for anything that recurses. */
@@ -85,20 +84,18 @@ describe("a request that the balancer refuses", () => {
 })
 
 describe("JSON that is too deep to look into", () => {
-  it.effect("is refused by the balanced client of HTTP, and nothing is sent", () => {
-    const lbs = scripted([azure("east")], () => completion)
-    return Effect.gen(function*() {
+  it.effect("is refused by the balanced client of HTTP, and nothing is sent", () =>
+    run(overHttp(scripted([azure("east")], () => completion)), function*(_, lbs) {
       const { status } = yield* answer(post(`{"model":"gpt-4o","messages":${deep}}`))
       assert.strictEqual(status, 400)
       assert.lengthOf(lbs.sends, 0)
-    }).pipe(Effect.provide(BalancedHttpClient.layer.pipe(Layer.provide(lbs.layer))))
-  })
+    }))
 
   it.effect("is told as the service's refusal where it comes as an answer", () => {
     const body = `{"error":{"message":"It is wrong.","param":${deep}}}`
     const lbs = scripted([azure("east")], () => ({ status: 400, body }))
-    return Effect.gen(function*() {
+    return run(overHttp(lbs), function*() {
       assert.strictEqual((yield* answer(post(JSON.stringify(hello)))).status, 400)
-    }).pipe(Effect.provide(BalancedHttpClient.layer.pipe(Layer.provide(lbs.layer))))
+    })
   })
 })

@@ -35,17 +35,15 @@ describe("a deployment that is slow but alive", () => {
       ["in the tokens after the first", { kind: "slowDecoding", factor: 10 }]
     ] as const
   ) {
-    it.effect(`${what} loses most of its traffic, and is not taken out`, () => {
-      const fleet = three(talkative)
-      return run(fleet, function*() {
+    it.effect(`${what} loses most of its traffic, and is not taken out`, () =>
+      run(three(talkative), function*(_, fleet) {
         yield* ask(30)
         fleet.services["east"]!.fault("*", fault)
         const before = sent(fleet)["east"] ?? 0
         yield* ask(60)
         assert.isAtMost((sent(fleet)["east"] ?? 0) - before, 12)
         assert.strictEqual((yield* stateOf("east")).state, "healthy")
-      })
-    })
+      }))
   }
 
   it.effect("in the tokens after the first is left, also where first tokens take far longer than the rest", () => {
@@ -63,16 +61,14 @@ describe("a deployment that is slow but alive", () => {
     })
   })
 
-  it.effect("behind a proxy that holds streams back loses most of its traffic, however fast they come then", () => {
-    const fleet = three(talkative)
-    return run(fleet, function*() {
+  it.effect("behind a proxy that holds streams back loses most of its traffic, however fast they come then", () =>
+    run(three(talkative), function*(_, fleet) {
       fleet.services["east"]!.fault("*", { kind: "silence", forMs: 10_000 })
       yield* ask(40)
       const before = sent(fleet)["east"] ?? 0
       yield* ask(60)
       assert.isAtMost((sent(fleet)["east"] ?? 0) - before, 12)
-    })
-  })
+    }))
 
   it.effect("is left even by the sessions that are warm there, and they stay where they went", () =>
     run(three(), function*(lb, fleet) {
@@ -141,9 +137,8 @@ describe("a deployment that is slow but alive", () => {
       }))
   }
 
-  it.effect("gets its share back when it is fast again", () => {
-    const fleet = three()
-    return run(fleet, function*() {
+  it.effect("gets its share back when it is fast again", () =>
+    run(three(), function*(_, fleet) {
       yield* ask(30)
       fleet.services["east"]!.fault("*", { kind: "slow", factor: 20 })
       yield* ask(100)
@@ -152,8 +147,7 @@ describe("a deployment that is slow but alive", () => {
       const before = sent(fleet)["east"]!
       yield* ask(90)
       assert.isAtLeast(sent(fleet)["east"]! - before, 15)
-    })
-  })
+    }))
 
   it.effect("is left while it hangs, long before a time limit says so", () =>
     run(three(), function*(lb, fleet) {
@@ -231,9 +225,8 @@ describe("a whole answer that does not come", () => {
     return yield* answer(lb.chat(hello))
   })
 
-  it.effect("is asked for elsewhere, once it takes far longer than any, and nobody is blamed", () => {
-    const fleet = three()
-    return run(fleet, function*() {
+  it.effect("is asked for elsewhere, once it takes far longer than any, and nobody is blamed", () =>
+    run(three(), function*(_, fleet) {
       yield* Effect.replicateEffect(whole, 30)
       for (const name of names) fleet.services[name]!.fault("*", { kind: "hang", times: 1 })
       // the first two attempts may be unlucky; the second is waited for to the end
@@ -246,12 +239,10 @@ describe("a whole answer that does not come", () => {
       assert.isAtMost(took, 65_000)
       assert.strictEqual((yield* stateOf("north")).state, "healthy")
       assert.strictEqual((yield* stateOf("north")).inFlight, 0)
-    })
-  })
+    }))
 
-  it.effect("is waited for the second time, as a long one must be able to come", () => {
-    const fleet = three()
-    return run(fleet, function*() {
+  it.effect("is waited for the second time, as a long one must be able to come", () =>
+    run(three(), function*(_, fleet) {
       yield* Effect.replicateEffect(whole, 30)
       for (const name of names) fleet.services[name]!.fault("*", { kind: "slow", factor: 2000 })
       const began = yield* Clock.currentTimeMillis
@@ -259,16 +250,13 @@ describe("a whole answer that does not come", () => {
       const took = (yield* Clock.currentTimeMillis) - began
       assert.isAbove(took, 200_000)
       assert.deepStrictEqual(fleet.sends.slice(30).length, 2)
-    })
-  })
+    }))
 
-  it.effect("is waited for where there is nobody else", () => {
-    const one = fleet([service("east")])
-    return run(one, function*() {
+  it.effect("is waited for where there is nobody else", () =>
+    run(fleet([service("east")]), function*(_, one) {
       yield* Effect.replicateEffect(whole, 30)
       one.services["east"]!.fault("*", { kind: "slow", factor: 2000 })
       yield* whole
       assert.lengthOf(one.sends, 31)
-    })
-  })
+    }))
 })

@@ -40,9 +40,8 @@ const stateOfResource = (name: string) =>
   )
 
 describe("HealthMonitor", () => {
-  it.effect("asks an idle resource for its models on a jittered interval, with its own key", () => {
-    const one = monitored([service("east")])
-    return run(one, function*() {
+  it.effect("asks an idle resource for its models on a jittered interval, with its own key", () =>
+    run(monitored([service("east")]), function*(_, one) {
       yield* TestClock.adjust("5 minutes")
       const times = checks(one).map(({ at }) => at)
       const gaps = times.map((at, i) => at - (times[i - 1] ?? 0))
@@ -51,8 +50,7 @@ describe("HealthMonitor", () => {
       assert.isAbove(new Set(gaps).size, 5)
       assert.strictEqual(one.sends[0]!.request.path, "/openai/v1/models")
       assert.deepStrictEqual(one.services["east"]!.stats(0).credentials, ["east-key"])
-    })
-  })
+    }))
 
   it.effect("asks nothing of a resource that has just answered a request", () =>
     run(monitored([service("east"), service("west")], { interval: "10 seconds" }), function*(lb, two) {
@@ -70,9 +68,8 @@ describe("HealthMonitor", () => {
       assert.isAtMost(checks(two).length, 6)
     }))
 
-  it.effect("takes a resource out that nobody asked, and brings it back, without touching its deployments", () => {
-    const one = monitored([service("east")], { interval: "10 seconds" })
-    return run(one, function*() {
+  it.effect("takes a resource out that nobody asked, and brings it back, without touching its deployments", () =>
+    run(monitored([service("east")], { interval: "10 seconds" }), function*(_, one) {
       const events = yield* listen
       one.services["east"]!.fault("*", { kind: "refused" })
       yield* TestClock.adjust("80 seconds")
@@ -85,8 +82,7 @@ describe("HealthMonitor", () => {
       ])
       assert.isTrue(heard(events, "BreakerOpened").every(({ target }) => target === "resource"))
       assert.strictEqual((yield* stateOf("east")).totals.attempts, 0)
-    })
-  })
+    }))
 
   it.effect("a free check never closes a deployment's breaker", () =>
     run(monitored([service("east"), service("west")], { interval: "10 seconds" }), function*(lb, one) {
@@ -98,44 +94,36 @@ describe("HealthMonitor", () => {
       assert.strictEqual((yield* stateOf("east")).state, "open")
     }))
 
-  it.effect("a check that hangs ends after its time and counts as a failure", () => {
-    const one = monitored([service("east")], { interval: "5 seconds", timeout: "2 seconds" })
-    return run(one, function*() {
+  it.effect("a check that hangs ends after its time and counts as a failure", () =>
+    run(monitored([service("east")], { interval: "5 seconds", timeout: "2 seconds" }), function*(_, one) {
       one.services["east"]!.fault("*", { kind: "hang" })
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(yield* stateOfResource("east"), "open")
       assert.strictEqual(one.services["east"]!.stats(0).inFlight, 0)
-    })
-  })
+    }))
 
-  it.effect("a wrong key is found before a request meets it", () => {
-    const one = monitored([service("east")], { interval: "5 seconds" })
-    return run(one, function*() {
+  it.effect("a wrong key is found before a request meets it", () =>
+    run(monitored([service("east")], { interval: "5 seconds" }), function*(_, one) {
       one.services["east"]!.setCredentials({ apiKey: "rotated" })
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(yield* stateOfResource("east"), "open")
-    })
-  })
+    }))
 
   for (const status of [404, 500, 503]) {
-    it.effect(`a free check that is answered with ${status} takes nothing out`, () => {
-      const one = monitored([service("east")], { interval: "5 seconds" })
-      return run(one, function*() {
+    it.effect(`a free check that is answered with ${status} takes nothing out`, () =>
+      run(monitored([service("east")], { interval: "5 seconds" }), function*(_, one) {
         one.services["east"]!.fault("*", { kind: "status", status })
         yield* TestClock.adjust("2 minutes")
         assert.isAbove(checks(one).length, 10)
         assert.strictEqual(yield* stateOfResource("east"), "healthy")
-      })
-    })
+      }))
   }
 
-  it.effect("asks for a path of yours where you say so", () => {
-    const one = monitored([service("east")], { kind: "path", path: "/models/gpt-4o" })
-    return run(one, function*() {
+  it.effect("asks for a path of yours where you say so", () =>
+    run(monitored([service("east")], { kind: "path", path: "/models/gpt-4o" }), function*(_, one) {
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(one.sends[0]!.request.path, "/openai/v1/models/gpt-4o")
-    })
-  })
+    }))
 
   it.effect("a check of one token closes a deployment's breaker, where you pay for it", () => {
     const two = monitored([service("east"), service("west")], { kind: "completion", interval: "10 seconds" })
@@ -188,13 +176,11 @@ describe("HealthMonitor", () => {
     })
   })
 
-  it.effect("checks nothing where that was switched off", () => {
-    const one = monitored([service("east")], { kind: "none" })
-    return run(one, function*() {
+  it.effect("checks nothing where that was switched off", () =>
+    run(monitored([service("east")], { kind: "none" }), function*(_, one) {
       yield* TestClock.adjust("10 minutes")
       assert.strictEqual(one.sends.length, 0)
-    })
-  })
+    }))
 
   it.effect("checks at once when it is told to, and only what is idle or down", () => {
     const two = fleet([service("east"), service("west")])

@@ -37,9 +37,8 @@ const nothingInFlight = Effect.gen(function*() {
 })
 
 describe("a hedged stream", () => {
-  it.effect("whose first token is late is answered by another deployment, and the late one is given up", () => {
-    const fleet = two()
-    return run(fleet, function*() {
+  it.effect("whose first token is late is answered by another deployment, and the late one is given up", () =>
+    run(two(), function*(_, fleet) {
       yield* learn
       const events = yield* listen
       for (const name of names) fleet.services[name]!.fault("*", { kind: "hang", times: 1 })
@@ -52,12 +51,10 @@ describe("a hedged stream", () => {
       yield* nothingInFlight
       assert.strictEqual((yield* stateOf("east")).totals.abandoned, 1)
       assert.strictEqual((yield* stateOf("east")).state, "healthy")
-    })
-  })
+    }))
 
-  it.effect("costs both deployments their quota, since the service counts both", () => {
-    const fleet = two()
-    return run(fleet, function*() {
+  it.effect("costs both deployments their quota, since the service counts both", () =>
+    run(two(), function*(_, fleet) {
       yield* learn
       // what was learned from is forgotten by both ledgers
       yield* TestClock.adjust("2 minutes")
@@ -68,8 +65,7 @@ describe("a hedged stream", () => {
       assert.strictEqual(used[0], used[1])
       assert.isAbove(used[0]!, 0)
       yield* nothingInFlight
-    })
-  })
+    }))
 
   it.effect("is not hedged unless it is asked for", () =>
     run(two(), function*(lb, fleet) {
@@ -81,9 +77,8 @@ describe("a hedged stream", () => {
       assert.isEmpty(heard(events, "Hedged"))
     }))
 
-  it.effect("is whole, whichever of both begins, and of one of them alone", () => {
-    const fleet = two({ failover: { hedge: true, budgetRatio: 1 } })
-    return run(fleet, function*() {
+  it.effect("is whole, whichever of both begins, and of one of them alone", () =>
+    run(two({ failover: { hedge: true, budgetRatio: 1 } }), function*(_, fleet) {
       yield* learn
       for (const factor of [1.1, 1.5, 2, 3]) {
         for (const name of names) {
@@ -93,12 +88,10 @@ describe("a hedged stream", () => {
         for (let i = 0; i < 10; i++) assert.match(yield* stream(), /^I am (?:east|west)\.$/)
       }
       yield* nothingInFlight
-    })
-  })
+    }))
 
-  it.effect("draws on the retry budget, and waits where that is spent", () => {
-    const fleet = two({ failover: { hedge: true, budgetRatio: 0, budgetPerSecond: 0 } })
-    return run(fleet, function*() {
+  it.effect("draws on the retry budget, and waits where that is spent", () =>
+    run(two({ failover: { hedge: true, budgetRatio: 0, budgetPerSecond: 0 } }), function*(_, fleet) {
       yield* learn
       const events = yield* listen
       const before = fleet.sends.length
@@ -106,12 +99,10 @@ describe("a hedged stream", () => {
       yield* stream()
       assert.lengthOf(fleet.sends, before + 1)
       assert.isEmpty(heard(events, "Hedged"))
-    })
-  })
+    }))
 
-  it.effect("fails over as ever when one of both fails, and lists every attempt when both do", () => {
-    const fleet = two({ failover: { hedge: true, attempts: 2 } })
-    return run(fleet, function*() {
+  it.effect("fails over as ever when one of both fails, and lists every attempt when both do", () =>
+    run(two({ failover: { hedge: true, attempts: 2 } }), function*(_, fleet) {
       yield* learn
       for (const name of names) {
         fleet.services[name]!.fault("*", { kind: "slow", factor: 20 })
@@ -120,8 +111,7 @@ describe("a hedged stream", () => {
       const error = yield* Effect.flip(stream())
       assert.sameMembers(error.attempts.map(({ deployment }) => deployment), names.map((name) => `${name}/gpt-4o`))
       yield* nothingInFlight
-    })
-  })
+    }))
 
   it.effect("that is interrupted leaves nothing of either attempt", () =>
     run(two({ failover: { hedge: true } }), function*(lb, fleet) {

@@ -256,26 +256,22 @@ describe("one forbidden request", () => {
 
 describe("a resource that forbids everything", () => {
   for (const status of [401, 403]) {
-    it.effect(`(${status}) is left after several in a row, and nobody loses an answer`, () => {
-      const made = fleet(names.map((name) => service(name)))
-      return run(made, function*() {
+    it.effect(`(${status}) is left after several in a row, and nobody loses an answer`, () =>
+      run(fleet(names.map((name) => service(name))), function*(_, made) {
         made.services["east"]!.fault("*", { kind: "status", status })
         assert.strictEqual(yield* answered(60, "100 millis"), 60)
         const sends = statsOf(made.services["east"]).requests
         assert.isAtLeast(sends, 2)
         assert.isAtMost(sends, 10)
         assert.include([...yield* statesNow], "open")
-      })
-    })
+      }))
 
-    it.effect(`(${status}), as all do, is told in the service's own words`, () => {
-      const made = fleet(names.map((name) => service(name)))
-      return run(made, function*() {
+    it.effect(`(${status}), as all do, is told in the service's own words`, () =>
+      run(fleet(names.map((name) => service(name))), function*(_, made) {
         for (const each of Object.values(made.services)) each.fault("*", { kind: "status", status })
         const error = yield* failure((yield* LoadBalancer).chat(hello))
         assert.strictEqual(reasonOf(error, "Rejected").status, status)
         assert.strictEqual((yield* statsNow(made.services["east"])).requests, 1)
-      })
-    })
+      }))
   }
 })

@@ -33,9 +33,8 @@ const askTimes = (times: number) =>
   })
 
 describe("a resource whose last deployment is removed", () => {
-  it.effect("tells those who hold its connections, and none before", () => {
-    const two = fleet([service("east"), service("west")])
-    return run(two, function*() {
+  it.effect("tells those who hold its connections, and none before", () =>
+    run(fleet([service("east"), service("west")]), function*(_, two) {
       const deployments = yield* Deployments
       yield* askTimes(20)
       const { removed } = two.sends.find(({ resource }) => resource === "east")!.request.connection!
@@ -45,14 +44,12 @@ describe("a resource whose last deployment is removed", () => {
       assert.isTrue(removed.aborted)
       yield* deployments.add(two.services["east"]!.config())
       assert.isFalse(deployments.resource("east")!.connection.removed.aborted)
-    })
-  })
+    }))
 })
 
 describe("LoadBalancer live set", () => {
-  it.effect("G1: a deployment that is added is used", () => {
-    const two = knowingFirst("east", "west")
-    return run(two, function*() {
+  it.effect("G1: a deployment that is added is used", () =>
+    run(knowingFirst("east", "west"), function*(_, two) {
       const deployments = yield* Deployments
       yield* askTimes(10)
       assert.deepStrictEqual(sent(two), { east: 10, west: 0 })
@@ -60,12 +57,10 @@ describe("LoadBalancer live set", () => {
       yield* TestClock.adjust("1 minute")
       yield* askTimes(40)
       assert.isAbove(sent(two)["west"]!, 10)
-    })
-  })
+    }))
 
-  it.effect("G1: adding what is there overwrites it and keeps its history", () => {
-    const one = fleet([service("east", { tpm: 1000 })])
-    return run(one, function*() {
+  it.effect("G1: adding what is there overwrites it and keeps its history", () =>
+    run(fleet([service("east", { tpm: 1000 })]), function*(_, one) {
       const deployments = yield* Deployments
       yield* askTimes(2)
       const before = yield* stateOf("east")
@@ -77,8 +72,7 @@ describe("LoadBalancer live set", () => {
       yield* deployments.update("east/gpt-4o", { tpm: 700 })
       assert.strictEqual((yield* stateOf("east")).tokens.limit, 700)
       assert.strictEqual((yield* (yield* LoadBalancer).snapshot).deployments.length, 1)
-    })
-  })
+    }))
 
   it.effect("G1: a deployment that is removed gets nothing more, what is under way goes on", () =>
     run(fleet([service("east"), service("west")], { tiers: { east: 1, west: 2 } }), function*(lb, two) {
@@ -161,17 +155,15 @@ describe("LoadBalancer live set", () => {
       assert.deepStrictEqual(sent(two), { east: 0, west: 1 })
     }))
 
-  it.effect("an update moves traffic at once: a worse tier is left, a better one is taken", () => {
-    const two = fleet([service("east"), service("west")], { tiers: { east: 1, west: 2 } })
-    return run(two, function*() {
+  it.effect("an update moves traffic at once: a worse tier is left, a better one is taken", () =>
+    run(fleet([service("east"), service("west")], { tiers: { east: 1, west: 2 } }), function*(_, two) {
       const deployments = yield* Deployments
       yield* askTimes(5)
       assert.isTrue(yield* deployments.update("west/gpt-4o", { tier: 1 }))
       assert.isTrue(yield* deployments.update("east/gpt-4o", { tier: 2 }))
       yield* askTimes(5)
       assert.deepStrictEqual(sent(two), { east: 5, west: 5 })
-    })
-  })
+    }))
 
   it.effect("what another process saw is taken in: cooldown, use of quota, health", () =>
     run(fleet([service("east", { tpm: 1000 }), service("west"), service("north")]), function*(lb, three) {
@@ -187,9 +179,8 @@ describe("LoadBalancer live set", () => {
       assert.deepStrictEqual(three.sends.map(({ resource }) => resource), ["north"])
     }))
 
-  it.effect("the live set tells what changed in it", () => {
-    const two = knowingFirst("east", "west")
-    return run(two, function*() {
+  it.effect("the live set tells what changed in it", () =>
+    run(knowingFirst("east", "west"), function*(_, two) {
       const events = yield* listen
       const deployments = yield* Deployments
       yield* deployments.add(two.services["west"]!.config())
@@ -200,8 +191,7 @@ describe("LoadBalancer live set", () => {
         heard(events, "MembershipChanged").map(({ change, deployment }) => [deployment, change]),
         ["added", "updated", "draining", "removed"].map((change) => ["west/gpt-4o", change])
       )
-    })
-  })
+    }))
 
   it.effect("another configuration takes its place in one step, and what is in both is told of only where it differs", () =>
     run(knowingFirst("east", "west"), function*(lb, two) {

@@ -1,10 +1,8 @@
-import * as BalancedHttpClient from "#core/BalancedHttpClient"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import { TestClock } from "effect/testing"
-import { answer, failure, heard, hello, listen, reasonOf, run, stateOf } from "../../support/Balanced.ts"
+import { answer, failure, heard, hello, listen, overHttp, reasonOf, run, stateOf } from "../../support/Balanced.ts"
 import { asked, azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
 
 const notFound = (status: number): Canned => ({
@@ -59,9 +57,8 @@ for (const status of [404, 403]) {
         assert.lengthOf(lbs.sends, 2)
       }))
 
-    it.effect("is a 404 with the service's code for a program that speaks HTTP", () => {
-      const lbs = scripted([azure("east"), azure("west")], () => says)
-      return Effect.gen(function*() {
+    it.effect("is a 404 with the service's code for a program that speaks HTTP", () =>
+      run(overHttp(scripted([azure("east"), azure("west")], () => says)), function*() {
         const url = "https://api.openai.com/v1/chat/completions"
         const request = HttpClientRequest.bodyText(
           HttpClientRequest.post(url),
@@ -71,8 +68,7 @@ for (const status of [404, 403]) {
         const response = yield* answer(HttpClient.execute(request))
         const { error } = (yield* response.json) as { readonly error: { readonly code: string } }
         assert.deepStrictEqual([response.status, error.code], [404, "model_not_found"])
-      }).pipe(Effect.provide(BalancedHttpClient.layer.pipe(Layer.provide(lbs.layer))))
-    })
+      }))
 
     it.effect("leaves the other models of a wildcard alone", () => {
       const every = { deployments: [{ name: "*" }] }

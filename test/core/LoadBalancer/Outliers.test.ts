@@ -205,9 +205,8 @@ describe("a deployment that filtered everything, and is well again", () => {
 })
 
 describe("a failing deployment whose probe", () => {
-  it.effect("is answered with nothing goes on to fail", () => {
-    const made = three()
-    return run(made, function*() {
+  it.effect("is answered with nothing goes on to fail", () =>
+    run(three(), function*(_, made) {
       const traffic: Traffic = { how: "whole", sessions: 0 }
       yield* ask(traffic, 0, 10)
       made.services["east"]!.fault("*", { kind: "status", status: 500 })
@@ -224,12 +223,10 @@ describe("a failing deployment whose probe", () => {
       const sends = made.sends.slice(before).filter(({ resource }) => resource === "east")
       assert.isAtMost(sends.length, 6)
       assert.notStrictEqual((yield* stateOf("east")).state, "healthy")
-    })
-  })
+    }))
 
-  it.effect("is answered with nothing leaves its resource free for the next probe", () => {
-    const made = three()
-    return run(made, function*() {
+  it.effect("is answered with nothing leaves its resource free for the next probe", () =>
+    run(three(), function*(_, made) {
       const traffic: Traffic = { how: "whole", sessions: 0 }
       yield* ask(traffic, 0, 10)
       made.services["east"]!.fault("*", { kind: "status", status: 500 })
@@ -248,6 +245,5 @@ describe("a failing deployment whose probe", () => {
       made.services["east"]!.clear()
       yield* ask(traffic, 90, 400)
       assert.strictEqual((yield* stateOf("east")).state, "healthy")
-    })
-  })
+    }))
 })

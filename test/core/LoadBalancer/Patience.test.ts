@@ -40,13 +40,11 @@ describe("a chat stream that thinks in silence", () => {
       }))
   }
 
-  it.effect("is waited for where all of them think for long, whoever else could be asked", () => {
-    const lbs = timed(names, () => ({ after: 79_000 }))
-    return run(lbs, function*() {
+  it.effect("is waited for where all of them think for long, whoever else could be asked", () =>
+    run(timed(names, () => ({ after: 79_000 })), function*(_, lbs) {
       yield* Effect.replicateEffect(streamed(), 40)
       assert.lengthOf(lbs.sends, 40)
-    })
-  })
+    }))
 
   it.effect("is ended by a shorter limit of the caller's own", () =>
     run(timed(names, () => ({ after: 79_000 })), function*(lb) {

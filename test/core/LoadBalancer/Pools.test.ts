@@ -75,14 +75,12 @@ describe("LoadBalancer pools", () => {
       assert.include(told, "east/gpt-4o (pool-over-quota, pool global)")
     }))
 
-  it.effect("a deployment beside a pool gets the share of its own quota, not one of the members'", () => {
-    const one = pooled({ tpm: 1_000_000 }, 1)
-    return run(one, function*() {
+  it.effect("a deployment beside a pool gets the share of its own quota, not one of the members'", () =>
+    run(pooled({ tpm: 1_000_000 }, 1), function*(_, one) {
       yield* askTimes(300, 100)
       // two quotas of the same size
       assert.closeTo(sent(one)["own-0"]!, 150, 30)
-    })
-  })
+    }))
 
   it.effect("a 429 of the pool's quota does not move on to another member", () =>
     run(pooled({ tpm: 10_000 }, 0, { failover: { maxWait: 0 } }), function*(lb, one) {

@@ -18,9 +18,8 @@ const two = () =>
   ])
 
 describe("a provisioned deployment", () => {
-  it.effect("whose answers the service spills over is full: its peers are preferred, and its ledger holds nothing", () => {
-    const fleet = two()
-    return run(fleet, function*() {
+  it.effect("whose answers the service spills over is full: its peers are preferred, and its ledger holds nothing", () =>
+    run(two(), function*(_, fleet) {
       fleet.services["east"]!.fault("*", { kind: "spillover" })
       yield* ask(30)
       assert.isAtMost(sent(fleet)["east"]!, 8)
@@ -31,8 +30,7 @@ describe("a provisioned deployment", () => {
       yield* TestClock.adjust("11 seconds")
       assert.strictEqual((yield* stateOf("east")).utilisation, 0)
       assert.strictEqual((yield* stateOf("west")).totals.spilled, 0)
-    })
-  })
+    }))
 
   it.effect("whose spilled answer is refused holds nothing of it either", () => {
     const spilled = { "x-ms-spillover-from-deployment": "gpt-4o", "x-ms-spillover-error": "429" }
@@ -47,19 +45,16 @@ describe("a provisioned deployment", () => {
     })
   })
 
-  it.effect("that spills over what is too long for it is not full", () => {
-    const fleet = two()
-    return run(fleet, function*() {
+  it.effect("that spills over what is too long for it is not full", () =>
+    run(two(), function*(_, fleet) {
       fleet.services["east"]!.fault("*", { kind: "spillover", status: 400 })
       yield* ask(30)
       assert.isAtLeast(sent(fleet)["east"]!, 8)
       assert.isBelow((yield* stateOf("east")).utilisation, 0.1)
-    })
-  })
+    }))
 
-  it.effect("that says it is in use by others is left for its peers, while it says so", () => {
-    const fleet = two()
-    return run(fleet, function*() {
+  it.effect("that says it is in use by others is left for its peers, while it says so", () =>
+    run(two(), function*(_, fleet) {
       fleet.services["east"]!.fault("*", {
         kind: "headers",
         headers: { "azure-openai-deployment-utilization": "96.5%" }
@@ -69,12 +64,10 @@ describe("a provisioned deployment", () => {
       assert.strictEqual((yield* stateOf("east")).utilisation, 0.965)
       yield* TestClock.adjust("11 seconds")
       assert.isBelow((yield* stateOf("east")).utilisation, 0.1)
-    })
-  })
+    }))
 
-  it.effect("that is full is left for as long as it says, to the millisecond", () => {
-    const fleet = two()
-    return run(fleet, function*() {
+  it.effect("that is full is left for as long as it says, to the millisecond", () =>
+    run(two(), function*(_, fleet) {
       fleet.services["east"]!.fault("*", {
         kind: "throttle",
         headers: { "retry-after-ms": "1750", "retry-after": "2" }
@@ -89,6 +82,5 @@ describe("a provisioned deployment", () => {
       assert.strictEqual((yield* stateOf("east")).state, "cooling-down")
       yield* TestClock.adjust(2)
       assert.strictEqual((yield* stateOf("east")).state, "healthy")
-    })
-  })
+    }))
 })

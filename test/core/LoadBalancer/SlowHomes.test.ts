@@ -38,9 +38,8 @@ const late: SimulatedFault = { kind: "silence", forMs: 3000 }
 
 describe("a deployment whose first tokens come late", () => {
   for (const sessions of [1, 3, 6]) {
-    it.effect(`is left by each that lives there after three, and that is told: ${sessions} whose streams are long`, () => {
-      const made = three()
-      return run(made, function*() {
+    it.effect(`is left by each that lives there after three, and that is told: ${sessions} whose streams are long`, () =>
+      run(three(), function*(_, made) {
         for (let i = 0; i < sessions; i++) yield* begin(Effect.delay(talk(`s${i}`), 2000 * i))
         yield* pass(150)
         const [home] = placesOf(made, "s0 asks").slice(-1) as [string]
@@ -56,8 +55,7 @@ describe("a deployment whose first tokens come late", () => {
           || (event._tag === "SessionMoved" && event.reason === "slow" && event.from.startsWith(home))
         )
         assert.isTrue(isTold)
-      })
-    })
+      }))
   }
 })
 

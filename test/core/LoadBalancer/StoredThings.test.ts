@@ -231,19 +231,16 @@ describe("what another process made is searched for", () => {
       }
     }))
 
-  it.effect("also over resources that have no model in common", () => {
-    const one = fleet(names.map((name) => service(name, { name: `only-${name}` })))
-    return run(one, function*() {
+  it.effect("also over resources that have no model in common", () =>
+    run(fleet(names.map((name) => service(name, { name: `only-${name}` }))), function*(_, one) {
       for (const owner of names) {
         const { id } = madeElsewhere(one, owner, "/files")
         assert.strictEqual((yield* ask(`/files/${id}`)).id, id)
       }
-    })
-  })
+    }))
 
-  it.effect("beyond a resource that fails, which is asked again if no other has it", () => {
-    const one = six({ defaultResource: "r2" })
-    return run(one, function*() {
+  it.effect("beyond a resource that fails, which is asked again if no other has it", () =>
+    run(six({ defaultResource: "r2" }), function*(_, one) {
       one.services["r2"]!.fault("*", { kind: "status", status: 500, times: 1 })
       const { id } = madeElsewhere(one, "r4", "/files")
       yield* ask(`/files/${id}`)
@@ -252,8 +249,7 @@ describe("what another process made is searched for", () => {
       one.services["r2"]!.fault("*", { kind: "status", status: 500, times: 1 })
       yield* ask(`/files/${other.id}`)
       assert.strictEqual(one.sends.at(-1)!.resource, "r2")
-    })
-  })
+    }))
 
   it.effect("also where its owner has left the set: the service says that it is gone", () =>
     run(six(), function*(lb, one) {
@@ -279,14 +275,12 @@ describe("a word in a path", () => {
       }))
   }
 
-  it.effect("with a model fails over, however often it was asked before", () => {
-    const one = six({ tiers: { r0: 1, r1: 2, r2: 3, r3: 3, r4: 3, r5: 3 } })
-    return run(one, function*() {
+  it.effect("with a model fails over, however often it was asked before", () =>
+    run(six({ tiers: { r0: 1, r1: 2, r2: 3, r3: 3, r4: 3, r5: 3 } }), function*(_, one) {
       const body = { model, input: "Hi" }
       yield* ask("/responses/input_tokens", body)
       one.services["r0"]!.fault("*", { kind: "status", status: 500 })
       yield* ask("/responses/input_tokens", body)
       assert.deepStrictEqual(since(one, 0), ["r0", "r0", "r1"])
-    })
-  })
+    }))
 })

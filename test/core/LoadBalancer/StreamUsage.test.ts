@@ -1,12 +1,11 @@
-import * as BalancedHttpClient from "#core/BalancedHttpClient"
 import type { TransportRequest } from "#core/transport/Transport"
 import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
-import { Effect, Layer, Stream } from "effect"
+import { Effect, Stream } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import { TestClock } from "effect/testing"
-import { failure, hello, reasonOf, run } from "../../support/Balanced.ts"
+import { failure, hello, overHttp, reasonOf, run } from "../../support/Balanced.ts"
 import { asked, azure, type Canned, scripted } from "../../support/Scripted.ts"
 
 const chunk = (value: object) => `data: ${JSON.stringify({ id: "c", object: "chat.completion.chunk", ...value })}\n\n`
@@ -54,9 +53,8 @@ const read = (options: object = {}) =>
   })
 
 describe("the usage of a chat stream", () => {
-  it.effect("is asked for, and hidden, where the caller says nothing of it", () => {
-    const lbs = scripted([azure("east")], stream)
-    return run(lbs, function*() {
+  it.effect("is asked for, and hidden, where the caller says nothing of it", () =>
+    run(scripted([azure("east")], stream), function*(_, lbs) {
       for (const options of [{}, { stream_options: null }, { stream_options: {} }]) {
         assert.deepStrictEqual(yield* read(options), [1, 1])
       }
@@ -69,28 +67,23 @@ describe("the usage of a chat stream", () => {
       ])
       const { deployments } = yield* (yield* LoadBalancer).snapshot
       assert.strictEqual(deployments[0]!.totals.promptTokens, 20)
-    })
-  })
+    }))
 
-  it.effect("is left as the caller wants it, in either word", () => {
-    const lbs = scripted([azure("east")], stream)
-    return run(lbs, function*() {
+  it.effect("is left as the caller wants it, in either word", () =>
+    run(scripted([azure("east")], stream), function*(_, lbs) {
       assert.deepStrictEqual(yield* read({ stream_options: { include_usage: true } }), [1, 1, 0])
       assert.deepStrictEqual(yield* read({ stream_options: { include_usage: false } }), [1, 1])
       assert.deepStrictEqual(lbs.sends.map((send) => bodyOf(send)["stream_options"]), [
         { include_usage: true },
         { include_usage: false }
       ])
-    })
-  })
+    }))
 
-  it.effect("is not asked for with Azure's own data, which takes no such option", () => {
-    const lbs = scripted([azure("east")], stream)
-    return run(lbs, function*() {
+  it.effect("is not asked for with Azure's own data, which takes no such option", () =>
+    run(scripted([azure("east")], stream), function*(_, lbs) {
       yield* read({ data_sources: [{ type: "azure_search" }] })
       assert.notProperty(bodyOf(lbs.sends[0]!), "stream_options")
-    })
-  })
+    }))
 
   it.effect("is not asked for where the configuration says so, and what comes unasked is the caller's", () => {
     const resources = [azure("east", {}, { streamUsage: false })]
@@ -116,9 +109,8 @@ describe("the usage of a chat stream", () => {
     })
   })
 
-  it.effect("is not asked for again of a deployment that refused it, for an hour", () => {
-    const lbs = scripted([azure("east"), azure("west", { tier: 2 })], strict())
-    return run(lbs, function*() {
+  it.effect("is not asked for again of a deployment that refused it, for an hour", () =>
+    run(scripted([azure("east"), azure("west", { tier: 2 })], strict()), function*(_, lbs) {
       yield* read()
       yield* read()
       assert.lengthOf(lbs.sends, 3)
@@ -129,8 +121,7 @@ describe("the usage of a chat stream", () => {
       yield* read()
       assert.lengthOf(lbs.sends, 6)
       assert.deepStrictEqual([...new Set(asked(lbs))], ["east"])
-    })
-  })
+    }))
 
   it.effect("is the caller's own mistake where the caller asked for it, and where the rest is wrong", () => {
     const lbs = scripted([azure("east")], (request) => ({
@@ -150,9 +141,8 @@ describe("the usage of a chat stream", () => {
     })
   })
 
-  it.effect("is no matter of clients over HTTP", () => {
-    const lbs = scripted([azure("east")], strict())
-    return Effect.gen(function*() {
+  it.effect("is no matter of clients over HTTP", () =>
+    run(overHttp(scripted([azure("east")], strict())), function*() {
       const request = HttpClientRequest.bodyText(
         HttpClientRequest.post("https://api.openai.com/v1/chat/completions"),
         JSON.stringify({ ...hello, stream: true }),
@@ -161,6 +151,5 @@ describe("the usage of a chat stream", () => {
       const response = yield* HttpClient.execute(request)
       assert.strictEqual(response.status, 200)
       assert.strictEqual(yield* response.text, `${content}${stop}data: [DONE]\n\n`)
-    }).pipe(Effect.provide(Layer.provideMerge(BalancedHttpClient.layer, lbs.layer)))
-  })
+    }))
 })

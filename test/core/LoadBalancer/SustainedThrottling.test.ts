@@ -1,11 +1,10 @@
-import * as BalancedHttpClient from "#core/BalancedHttpClient"
 import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
-import { Effect, Exit, Fiber, Layer } from "effect"
+import { Effect, Exit, Fiber } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import { TestClock } from "effect/testing"
-import { answer, failure, hello, reasonOf, routeOf, run } from "../../support/Balanced.ts"
+import { answer, failure, hello, overHttp, reasonOf, routeOf, run } from "../../support/Balanced.ts"
 import { azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
 
 const throttled = (millis: number): Canned => ({
@@ -41,17 +40,15 @@ describe("a request whose every attempt is throttled", () => {
       for (const error of errors) assert.isAtLeast(reasonOf(error, "Throttled").retryAfter, 1000)
     }))
 
-  it.effect("is a 429 with a wait for a program that speaks HTTP", () => {
-    const lbs = scripted([azure("a"), azure("b")], () => throttled(500))
-    return Effect.gen(function*() {
+  it.effect("is a 429 with a wait for a program that speaks HTTP", () =>
+    run(overHttp(scripted([azure("a"), azure("b")], () => throttled(500))), function*() {
       const url = "https://api.openai.com/v1/chat/completions"
       const request = HttpClientRequest.bodyText(HttpClientRequest.post(url), JSON.stringify(hello), "application/json")
       const { headers, status } = yield* answer(HttpClient.execute(request))
       assert.strictEqual(status, 429)
       assert.isAtLeast(Number(headers["retry-after"]), 1)
       assert.isAtLeast(Number(headers["retry-after-ms"]), 1000)
-    }).pipe(Effect.provide(BalancedHttpClient.layer.pipe(Layer.provide(lbs.layer))))
-  })
+    }))
 
   it.effect("is throttled where another was tried that failed before", () => {
     const lbs = scripted(

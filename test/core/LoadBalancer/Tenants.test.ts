@@ -81,31 +81,26 @@ describe("tenants whose requests wait", () => {
     })
   })
 
-  it.effect("take turns by tokens, not by requests", () => {
-    const lbs = narrow({ rpm: 6 }, patient)
-    return run(lbs, function*() {
+  it.effect("take turns by tokens, not by requests", () =>
+    run(narrow({ rpm: 6 }, patient), function*(_, lbs) {
       const asking = []
       for (const name of ["a0", "a1", "a2", "a3"]) asking.push(yield* come("a", name, 400))
       for (const name of ["b1", "b2", "b3", "b4", "b5"]) asking.push(yield* come("b", name, 250))
       yield* answer(Effect.forEach(asking, Fiber.join))
       assert.deepStrictEqual(lbs.sent(), ["a0", "a1", "b1", "b2", "a2", "b3", "b4", "a3", "b5"])
-    })
-  })
+    }))
 
-  it.effect("are one tenant where none is named", () => {
-    const lbs = narrow({ rpm: 6 }, patient)
-    return run(lbs, function*() {
+  it.effect("are one tenant where none is named", () =>
+    run(narrow({ rpm: 6 }, patient), function*(_, lbs) {
       const asking = []
       for (const name of ["a", "b", "c", "d"]) asking.push(yield* come(undefined, name))
       asking.push(yield* come("tenant", "e"))
       yield* answer(Effect.forEach(asking, Fiber.join))
       assert.deepStrictEqual(lbs.sent(), ["a", "b", "e", "c", "d"])
-    })
-  })
+    }))
 
-  it.effect("take turns as before after requests of sizes that nothing has", () => {
-    const lbs = narrow({ rpm: 6 }, patient)
-    return run(lbs, function*() {
+  it.effect("take turns as before after requests of sizes that nothing has", () =>
+    run(narrow({ rpm: 6 }, patient), function*(_, lbs) {
       const asking = []
       for (const name of ["x0", "x1"]) asking.push(yield* come("x", name))
       for (const name of ["mad-0", "mad-1"]) asking.push(yield* come("mad", name, 1e308, { n: 10 }))
@@ -115,8 +110,7 @@ describe("tenants whose requests wait", () => {
       for (const name of ["a0", "a1", "a2", "a3", "b1"]) later.push(yield* come(name[0], name))
       yield* answer(Effect.forEach(later, Fiber.join))
       assert.deepStrictEqual(lbs.sent().slice(-5), ["a0", "a1", "b1", "a2", "a3"])
-    })
-  })
+    }))
 
   it.effect("hold nobody up for nothing, though they are interrupted each time that it is their turn", () =>
     run(narrow({ tpm: 1000 }, { maxWait: "100 seconds", maxWaiting: 1 }), function*(lb) {
@@ -221,9 +215,8 @@ describe("tenants whose requests wait", () => {
 })
 
 describe("a tenant that comes to a full line", () => {
-  it.effect("has the newest place of the tenant with most, up to its equal share", () => {
-    const lbs = narrow({ rpm: 6 }, { ...patient, maxWaiting: 4 })
-    return run(lbs, function*() {
+  it.effect("has the newest place of the tenant with most, up to its equal share", () =>
+    run(narrow({ rpm: 6 }, { ...patient, maxWaiting: 4 }), function*(_, lbs) {
       const flood = []
       for (const name of ["a0", "a1", "a2", "a3", "a4", "a5"]) flood.push(yield* come("a", name))
       // only these waited
@@ -239,8 +232,7 @@ describe("a tenant that comes to a full line", () => {
       yield* answer(Effect.forEach(modest, Fiber.join))
       assert.deepStrictEqual(lbs.sent().slice(0, 5), ["a0", "a1", "b1", "a2", "b2"])
       yield* assertQuiet
-    })
-  })
+    }))
 
   it.effect("takes it from one that goes ahead all the same, if there is room for that", () =>
     run(narrow({ tpm: 1000 }, { maxWait: "3 minutes", maxWaiting: 2 }), function*(lb, lbs) {

@@ -86,15 +86,13 @@ describe("LoadBalancer timeouts", () => {
     })
   })
 
-  it.effect("silence between two events ends a stream after the idle time", () => {
-    const fleet = one(stages, { latency: { ...steady, perOutputTokenMs: 3001 } })
-    return run(fleet, function*() {
+  it.effect("silence between two events ends a stream after the idle time", () =>
+    run(one(stages, { latency: { ...steady, perOutputTokenMs: 3001 } }), function*(_, fleet) {
       const { error, took } = yield* answer(timed())
       assert.match(reasonOf(error, "StreamInterrupted").why, /timeout idle/)
       assert.strictEqual(took, 100 + 3000)
       assert.strictEqual(fleet.services["east"]!.stats(0).inFlight, 0)
-    })
-  })
+    }))
 
   it.effect("steady drops never are idle, however long they take together", () =>
     run(one({ ...stages, idle: "2 seconds" }, { latency: { ...steady, perOutputTokenMs: 1900 } }), function*() {

@@ -289,9 +289,8 @@ describe("a breaker", () => {
 const three = () => fleet(["east", "west", "north"].map((name) => service(name)))
 
 describe("one of three deployments", () => {
-  it.effect("that filters everything loses its traffic, though no peer is asked what it filtered, and is told of", () => {
-    const made = three()
-    return run(made, function*() {
+  it.effect("that filters everything loses its traffic, though no peer is asked what it filtered, and is told of", () =>
+    run(three(), function*(_, made) {
       const events = yield* listen
       yield* ask(50, 200, () => chat)
       made.services["east"]!.fault("*", { kind: "status", error: "content-filter" })
@@ -299,12 +298,10 @@ describe("one of three deployments", () => {
       yield* ask(300, 200, () => chat)
       assert.isBelow(sent(made)["east"]! - before, 100)
       assert.isTrue(events.some((event) => tellsOf(event, "east")))
-    })
-  })
+    }))
 
-  it.effect("that breaks every other stream after it began loses traffic, and is told of", () => {
-    const made = three()
-    return run(made, function*() {
+  it.effect("that breaks every other stream after it began loses traffic, and is told of", () =>
+    run(three(), function*(_, made) {
       const events = yield* listen
       yield* ask(50, 200, () => stream)
       made.services["east"]!.fault("*", { kind: "cut", afterEvents: 1, ending: "reset", probability: 0.5 })
@@ -312,8 +309,7 @@ describe("one of three deployments", () => {
       yield* ask(600, 200, () => stream)
       assert.isBelow(sent(made)["east"]! - before, 160)
       assert.isTrue(events.some((event) => tellsOf(event, "east")))
-    })
-  })
+    }))
 
   it.effect("is not blamed for one session whose every prompt is filtered, and which lives there", () => {
     const made = three()
@@ -330,16 +326,14 @@ describe("one of three deployments", () => {
     })
   })
 
-  it.effect("that never answers whole requests is told of", () => {
-    const made = three()
-    return run(made, function*() {
+  it.effect("that never answers whole requests is told of", () =>
+    run(three(), function*(_, made) {
       const events = yield* listen
       yield* ask(100, 200, () => chat)
       made.services["east"]!.fault("*", { kind: "hang" })
       yield* ask(300, 1_000, () => chat)
       assert.isTrue(events.some((event) => tellsOf(event, "east")))
-    })
-  })
+    }))
 
   it.effect("is not held back by one caller's 429s, ten a second: others wait for no more than a moment", () => {
     const made = fleet(["east", "west", "north"].map((name) => service(name)), { unlimited: true })

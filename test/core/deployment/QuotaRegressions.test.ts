@@ -1,12 +1,11 @@
-import * as BalancedHttpClient from "#core/BalancedHttpClient"
 import { Quota, type QuotaOptions } from "#core/deployment/Quota"
 import type { RateLimits } from "#core/deployment/RateLimitHeaders"
 import { assert, describe, it } from "@effect/vitest"
 import { Deployments } from "@evenkeel/core"
-import { Effect, Layer } from "effect"
+import { Effect } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
-import { answer } from "../../support/Balanced.ts"
+import { answer, overHttp, run } from "../../support/Balanced.ts"
 import { azure, completion, scripted } from "../../support/Scripted.ts"
 
 const make = (options: Partial<QuotaOptions>): Quota =>
@@ -90,7 +89,7 @@ describe("a form of a model with a limit of requests", () => {
       )),
       ({ status }) => status
     )
-    return Effect.gen(function*() {
+    return run(overHttp(lbs), function*() {
       const members = yield* Deployments
       assert.strictEqual(yield* ask, 200)
       yield* members.update("east/whisper", { rpm: 2 })
@@ -98,6 +97,6 @@ describe("a form of a model with a limit of requests", () => {
       assert.isAtMost(statuses.filter((status) => status === 200).length, 1)
       assert.isAtMost(lbs.sends.length, 2)
       assert.isTrue(statuses.every((status) => status === 200 || status === 429))
-    }).pipe(Effect.provide(BalancedHttpClient.layer.pipe(Layer.provideMerge(lbs.layer))))
+    })
   })
 })

@@ -891,21 +891,17 @@ describe("a tracer that throws", () => {
           }
         })
         const two = pair(tiered, { propagate: true, captureContent: true })
-        const test = run(
-          two,
-          Effect.gen(function*() {
-            const lb = yield* LoadBalancer
-            const events = yield* listen
-            two.services["east"]!.fault("*", { kind: "status", status: 500, times: 1 })
-            yield* chat
-            yield* stream
-            yield* settle(Effect.timeout(lb.chat(hello), 30))
-            yield* answer(Stream.runDrain(Stream.take(lb.chatStream(hello), 2)))
-            yield* failure(lb.chat({ ...hello, temperature: 9 }))
-            assert.lengthOf(heard(events, "RequestEnded"), 5)
-            yield* nothingInFlight()
-          })
-        )
+        const test = run(two, function*(lb) {
+          const events = yield* listen
+          two.services["east"]!.fault("*", { kind: "status", status: 500, times: 1 })
+          yield* chat
+          yield* stream
+          yield* settle(Effect.timeout(lb.chat(hello), 30))
+          yield* answer(Stream.runDrain(Stream.take(lb.chatStream(hello), 2)))
+          yield* failure(lb.chat({ ...hello, temperature: 9 }))
+          assert.lengthOf(heard(events, "RequestEnded"), 5)
+          yield* nothingInFlight()
+        })
         yield* Effect.provideService(test, Tracer.Tracer, tracer)
         // what it has begun is ended all the same, so that it keeps nothing
         if (method !== "attribute" && method !== "event") return
