@@ -18,7 +18,6 @@ const health = { openFor: 500, maxOpenFor: 500, check: { interval: 300 } }
 
 const ask = async ({ url }: Pick<Gated, "url">, times = 1, model = "gpt-4o") => {
   for (let i = 0; i < times; i++) {
-    // oxlint-disable-next-line no-await-in-loop -- one after the other
     await fetch(`${url}/v1/chat/completions`, {
       method: "POST",
       headers: { "content-type": "application/json" },
@@ -59,7 +58,6 @@ describe.skipIf(executable === undefined)("the page, in a browser", { timeout: 6
     await says(page.getByRole("status"), "All 4 deployments healthy")
     const { deployments, gateway: { totals } } = await statusOf(gateway)
     for (const { id, totals: { succeeded } } of deployments) {
-      // oxlint-disable-next-line no-await-in-loop -- four
       const cells = await rowOf(page, id).getByRole("cell").allTextContents()
       assert.strictEqual(cells[0], "healthy")
       assert.include(cells, String(succeeded))

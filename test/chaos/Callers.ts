@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- each caller makes one call after the other
 /**
  * Callers that keep so many calls under way, each looking at every answer that it gets.
  */

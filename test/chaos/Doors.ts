@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- what a stream gives is read in its order
 /**
  * The ways to ask: each asks one question, tells what it hears as it comes, and ends when the answer has.
  */

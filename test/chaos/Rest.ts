@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- what must come about is polled
 /**
  * What must hold when nothing is wrong any more, when nothing is asked any more, and when everything is closed.
  */

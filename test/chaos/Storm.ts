@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- strikes are dealt one after the other
 /**
  * A storm: strikes dealt from a shuffled deck, several at a time, each until it was met. What was not met is dealt again.
  */

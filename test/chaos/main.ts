@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- one round after the other
 /**
  * `pnpm test:chaos`: callers without end, on real sockets, while everything goes wrong that can. Ends with 0 when all
  * held.

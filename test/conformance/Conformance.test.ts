@@ -75,7 +75,6 @@ describe("the suite", () => {
   it("calls each method as it wants to be called", async () => {
     const unanswered: Array<string> = []
     for (const given of Methods.cases(methods)) {
-      // oxlint-disable-next-line no-await-in-loop -- a few at a time are run by the tests above
       const { bare } = await compared(given)
       const { sent = [], threw } = bare as { readonly sent?: ReadonlyArray<unknown>; readonly threw?: unknown }
       if (threw !== undefined || sent.length === 0) unanswered.push(given.name)
@@ -90,7 +89,6 @@ describe("the suite", () => {
 
   it("lists no difference that does not occur", async () => {
     const found: Array<Found> = []
-    // oxlint-disable-next-line no-await-in-loop -- a few at a time are run by the tests above
     for (const given of cases) found.push(...(await compared(given)).found)
     assert.deepStrictEqual(outdated(found, differences), [])
     // it is over when the last case is

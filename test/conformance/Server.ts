@@ -203,7 +203,6 @@ const write = async (response: Http.ServerResponse, answer: Answer): Promise<voi
   for (const chunk of chunks) {
     response.write(chunk)
     // each chunk is to arrive by itself
-    // oxlint-disable-next-line no-await-in-loop -- one after the other is what is meant
     await new Promise((resolve) => setImmediate(resolve))
   }
   if (after === "end") response.end()

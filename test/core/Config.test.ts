@@ -255,111 +255,130 @@ describe("Config.decode", () => {
     oneIssue({ resources: [{ ...openai, apiVersion: "2024-10-21" }] }, "resources[0].apiVersion: is for azure only")
   })
 
+  it.each<[object, string]>([
+    [{ tpm: -5 }, "tpm: expected a number above 0, found -5"],
+    [{ tpm: 0 }, "tpm: expected a number above 0, found 0"],
+    [{ rpm: Number.NaN }, "rpm: expected a number above 0, found NaN"],
+    [{ rpm: Infinity }, "rpm: expected a number above 0, found Infinity"],
+    [{ rpm: "60" }, "rpm: expected a number above 0, found \"60\""],
+    [{ tier: 1.5 }, "tier: expected a whole number of at least 1, found 1.5"],
+    [{ weight: 0 }, "weight: expected a number above 0, at most 1,000,000"],
+    [{ provisioned: 1 }, "provisioned: expected true or false, found 1"],
+    [{ price: { input: -1, output: 1 } }, "price.input: expected a number of 0 or more, found -1"],
+    [{ price: { input: 1, output: Infinity } }, "price.output: expected a number of 0 or more, found Infinity"],
+    [
+      { price: { input: 1, output: 1, cachedInput: null } },
+      "price.cachedInput: expected a number of 0 or more, found nothing (null)"
+    ],
+    [{ price: { input: "$2", output: 1 } }, "price.input: expected a number of 0 or more, found \"$2\""],
+    [{ price: { input: 1 } }, "price.output: is missing: give the price of a million output tokens in USD"],
+    [{ price: { output: 1 } }, "price.input: is missing: give the price of a million input tokens in USD"],
+    [{ price: { input: 1, output: 1, chacedInput: 1 } }, "price.chacedInput: unknown key; did you mean `cachedInput`?"],
+    [
+      { price: { input: 1, output: 1, longContext: { input: 2, output: 2 } } },
+      "price.longContext.above: is missing: give the prompt tokens above which these prices hold"
+    ],
+    [
+      { price: { input: 1, output: 1, serviceTiers: { flex: { input: Number.NaN, output: 1 } } } },
+      "price.serviceTiers.flex.input: expected a number of 0 or more, found NaN"
+    ],
+    [
+      { price: { input: 1, output: 1, serviceTiers: [] } },
+      "price.serviceTiers: expected an object, found an empty list"
+    ],
+    [{ price: 5 }, "price: expected an object, found 5"],
+    [{ TPM: 1 }, "TPM: unknown key; did you mean `tpm`?"],
+    [{ prioritty: 1 }, "prioritty: unknown key; known here: `name`, `model`"],
+    [{ priority: 1 }, "priority: unknown key; did you mean `tier`?"],
+    [{ name: "*" }, "name: Azure answers under a deployment's own name"],
+    [{ name: " " }, "name: expected the deployment's name"],
+    [{ model: "*" }, "model: only the deployment named \"*\""]
+  ])("says what is wrong with a deployment, and what would be right: %j", (change, start) => {
+    oneIssue(withDeployment(change), `resources[0].deployments[0].${start}`)
+  })
+
+  it.each<[object, string]>([
+    [{ deployments: [] }, "deployments: expected a list with at least one deployment"],
+    [{ deployments: undefined }, "deployments: is missing: list at least one deployment"],
+    [{ deployments: { a: 1 } }, "deployments: expected a list with at least one deployment"],
+    [{ deployments: ["gpt-4o"] }, "deployments[0]: expected an object, found \"gpt-4o\""],
+    [{ deployments: [{}] }, "deployments[0].name: is missing: give the deployment's name"],
+    [{ name: "a/b" }, "name: expected a name without `/`"],
+    [{ provider: "azur" }, "provider: expected \"azure\", \"openai\" or \"compatible\", found \"azur\""],
+    [{ endpoint: undefined }, "endpoint: is missing: give the resource's address"],
+    [{ endpoint: 5 }, "endpoint: expected a URL, found a number"],
+    [{ apiKey: undefined }, "apiKey: is missing: give the key, or `auth: \"entra\"`"],
+    [{ apiKey: "" }, "apiKey: expected the key as a text of visible ASCII characters"],
+    [{ auth: "entra" }, "auth: give either `apiKey` or `auth`, not both"],
+    [{ headers: ["x"] }, "headers: expected an object, found a list"],
+    [{ headers: { "X-A": 5 } }, "headers[\"X-A\"]: expected a header's value: a text"],
+    [{ headers: { "x-a": "a\r\nb: c" } }, "headers[\"x-a\"]: expected a header's value"],
+    [{ headers: { "x-a": "ü" } }, "headers[\"x-a\"]: expected a header's value"],
+    [{ headers: { "x a": "1" } }, "headers[\"x a\"]: is not the name of a header"],
+    [{ headers: { "": "1" } }, "headers[\"\"]: is not the name of a header"],
+    [{ headers: { "X-A": "1", "x-a": "1" } }, "headers[\"x-a\"]: is given twice"],
+    [{ headers: { "API-Key": "1" } }, "headers[\"API-Key\"]: is made of `apiKey` or `auth`"],
+    [{ headers: { Authorization: "1" } }, "headers.Authorization: is made of `apiKey`"],
+    [{ headers: { host: "1" } }, "headers.host: is set by the balancer itself"],
+    [{ headers: { "Content-Length": "1" } }, "headers[\"Content-Length\"]: is set by the"],
+    [{ proxy: "" }, "proxy: expected \"none\", or the URL of a proxy such as"],
+    [{ proxy: "proxy.example:3128" }, "proxy: expected \"none\", or the URL of a proxy"],
+    [{ proxy: "http://proxy.example/path" }, "proxy: expected \"none\", or the URL"],
+    [{ proxy: true }, "proxy: expected \"none\", or the URL"],
+    [{ tls: { ca: "/etc/ca.pem" } }, "tls.ca: expected a certificate in PEM"],
+    [{ tls: { ca: [certificate, ""] } }, "tls.ca[1]: expected a certificate in PEM"],
+    [
+      { tls: { ca: new Uint8Array(9) } },
+      "tls.ca: expected a certificate in PEM, which begins with \"-----BEGIN CERTIFICATE-----\" or a list, found bytes"
+    ],
+    [{ tls: { cert: certificate } }, "tls.key: is missing: give the private key of `cert`"],
+    [{ tls: { key: privateKey } }, "tls.cert: is missing: give the certificate of `key`"],
+    [{ tls: { rejectUnauthorized: false } }, "tls.rejectUnauthorized: unknown key; known here"],
+    [{ tls: { servername: "a b" } }, "tls.servername: expected the name of a host"],
+    [{ endpoint: "http://127.0.0.1:1", tls: {} }, "tls: is for https only"],
+    [{ scope: "s" }, "scope: is only for `auth: \"entra\"`"],
+    [{ apiKey: undefined, auth: "Entra" }, "auth: expected \"entra\" or a function"],
+    [
+      { deployments: [deployment, deployment] },
+      "deployments[1].name: \"gpt-4o\" is already the name of resources[0].deployments[0]"
+    ]
+  ])("says what is wrong with a resource, and what would be right: %j", (change, start) => {
+    oneIssue(withAzure(change), `resources[0].${start}`)
+  })
+
+  it.each<[object, string]>([
+    [{ defaultResource: "eats" }, "defaultResource: \"eats\" is not the name of a resource; did you mean \"east\"?"],
+    [{ defaultResource: "nowhere" }, "defaultResource: \"nowhere\" is not the name of a resource; give"],
+    [{ timeouts: { total: "10s" } }, "timeouts.total: expected a duration above 0, at most 24 days"],
+    [{ timeouts: { total: Infinity } }, "timeouts.total: expected a duration above 0"],
+    [{ timeouts: { total: "30 days" } }, "timeouts.total: expected a duration above 0"],
+    [{ timeouts: { total: 0 } }, "timeouts.total: expected a duration above 0"],
+    [{ timeouts: { total: Duration.infinity } }, "timeouts.total: expected a duration above 0"],
+    [{ quota: { requestSlice: "2 minutes" } }, "quota.requestSlice: expected a duration above 0"],
+    [
+      { timeouts: { models: { "gpt-4.1": { totl: 1 } } } },
+      "timeouts.models[\"gpt-4.1\"].totl: unknown key; did you mean `total`?"
+    ],
+    [{ hedging: { after: 1 } }, "hedging.after: unknown key; there is nothing to set here yet"],
+    [{ session: null }, "session: expected an object, found nothing (null)"],
+    [{ session: [] }, "session: expected an object, found an empty list"],
+    [{ session: { loadBound: 0.5 } }, "session.loadBound: expected a number of at least 1, found 0.5"],
+    [
+      { health: { openFor: "10 minutes" } },
+      "health.maxOpenFor: must not be below `openFor`, and its default (300 seconds) is; give both"
+    ],
+    [{ failover: { backoff: 5, maxBackoff: 4 } }, "failover.maxBackoff: must not be below `backoff`"],
+    [{ health: { check: { kind: "path" } } }, "health.check.path: is missing"],
+    [{ health: { check: { path: "/models" } } }, "health.check.path: needs `kind: \"path\"`"],
+    [
+      { health: { check: { kind: "path", path: "/a/../b" } } },
+      "health.check.path: expected a path below the API's base"
+    ]
+  ])("says what is wrong with a setting, and what would be right: %j", (sections, start) => {
+    oneIssue({ resources: [azure], ...sections }, start)
+  })
+
   it.each([
-    [withDeployment({ tpm: -5 }), "resources[0].deployments[0].tpm: expected a number above 0, found -5"],
-    [withDeployment({ tpm: 0 }), "resources[0].deployments[0].tpm: expected a number above 0, found 0"],
-    [withDeployment({ rpm: Number.NaN }), "resources[0].deployments[0].rpm: expected a number above 0, found NaN"],
-    [withDeployment({ rpm: Infinity }), "resources[0].deployments[0].rpm: expected a number above 0, found Infinity"],
-    [withDeployment({ rpm: "60" }), "resources[0].deployments[0].rpm: expected a number above 0, found \"60\""],
-    [
-      withDeployment({ tier: 1.5 }),
-      "resources[0].deployments[0].tier: expected a whole number of at least 1, found 1.5"
-    ],
-    [withDeployment({ weight: 0 }), "resources[0].deployments[0].weight: expected a number above 0, at most 1,000,000"],
-    [withDeployment({ provisioned: 1 }), "resources[0].deployments[0].provisioned: expected true or false, found 1"],
-    [
-      withDeployment({ price: { input: -1, output: 1 } }),
-      "resources[0].deployments[0].price.input: expected a number of 0 or more, found -1"
-    ],
-    [
-      withDeployment({ price: { input: 1, output: Infinity } }),
-      "resources[0].deployments[0].price.output: expected a number of 0 or more, found Infinity"
-    ],
-    [
-      withDeployment({ price: { input: 1, output: 1, cachedInput: null } }),
-      "resources[0].deployments[0].price.cachedInput: expected a number of 0 or more, found nothing (null)"
-    ],
-    [
-      withDeployment({ price: { input: "$2", output: 1 } }),
-      "resources[0].deployments[0].price.input: expected a number of 0 or more, found \"$2\""
-    ],
-    [
-      withDeployment({ price: { input: 1 } }),
-      "resources[0].deployments[0].price.output: is missing: give the price of a million output tokens in USD"
-    ],
-    [
-      withDeployment({ price: { output: 1 } }),
-      "resources[0].deployments[0].price.input: is missing: give the price of a million input tokens in USD"
-    ],
-    [
-      withDeployment({ price: { input: 1, output: 1, chacedInput: 1 } }),
-      "resources[0].deployments[0].price.chacedInput: unknown key; did you mean `cachedInput`?"
-    ],
-    [
-      withDeployment({ price: { input: 1, output: 1, longContext: { input: 2, output: 2 } } }),
-      "resources[0].deployments[0].price.longContext.above: is missing: give the prompt tokens above which these prices hold"
-    ],
-    [
-      withDeployment({ price: { input: 1, output: 1, serviceTiers: { flex: { input: Number.NaN, output: 1 } } } }),
-      "resources[0].deployments[0].price.serviceTiers.flex.input: expected a number of 0 or more, found NaN"
-    ],
-    [
-      withDeployment({ price: { input: 1, output: 1, serviceTiers: [] } }),
-      "resources[0].deployments[0].price.serviceTiers: expected an object, found an empty list"
-    ],
-    [withDeployment({ price: 5 }), "resources[0].deployments[0].price: expected an object, found 5"],
-    [withDeployment({ TPM: 1 }), "resources[0].deployments[0].TPM: unknown key; did you mean `tpm`?"],
-    [
-      withDeployment({ prioritty: 1 }),
-      "resources[0].deployments[0].prioritty: unknown key; known here: `name`, `model`"
-    ],
-    [withDeployment({ priority: 1 }), "resources[0].deployments[0].priority: unknown key; did you mean `tier`?"],
-    [withDeployment({ name: "*" }), "resources[0].deployments[0].name: Azure answers under a deployment's own name"],
-    [withDeployment({ name: " " }), "resources[0].deployments[0].name: expected the deployment's name"],
-    [withDeployment({ model: "*" }), "resources[0].deployments[0].model: only the deployment named \"*\""],
-    [withAzure({ deployments: [] }), "resources[0].deployments: expected a list with at least one deployment"],
-    [withAzure({ deployments: undefined }), "resources[0].deployments: is missing: list at least one deployment"],
-    [withAzure({ deployments: { a: 1 } }), "resources[0].deployments: expected a list with at least one deployment"],
-    [withAzure({ deployments: ["gpt-4o"] }), "resources[0].deployments[0]: expected an object, found \"gpt-4o\""],
-    [withAzure({ deployments: [{}] }), "resources[0].deployments[0].name: is missing: give the deployment's name"],
-    [withAzure({ name: "a/b" }), "resources[0].name: expected a name without `/`"],
-    [
-      withAzure({ provider: "azur" }),
-      "resources[0].provider: expected \"azure\", \"openai\" or \"compatible\", found \"azur\""
-    ],
-    [withAzure({ endpoint: undefined }), "resources[0].endpoint: is missing: give the resource's address"],
-    [withAzure({ endpoint: 5 }), "resources[0].endpoint: expected a URL, found a number"],
-    [withAzure({ apiKey: undefined }), "resources[0].apiKey: is missing: give the key, or `auth: \"entra\"`"],
-    [withAzure({ apiKey: "" }), "resources[0].apiKey: expected the key as a text of visible ASCII characters"],
-    [withAzure({ auth: "entra" }), "resources[0].auth: give either `apiKey` or `auth`, not both"],
-    [withAzure({ headers: ["x"] }), "resources[0].headers: expected an object, found a list"],
-    [withAzure({ headers: { "X-A": 5 } }), "resources[0].headers[\"X-A\"]: expected a header's value: a text"],
-    [withAzure({ headers: { "x-a": "a\r\nb: c" } }), "resources[0].headers[\"x-a\"]: expected a header's value"],
-    [withAzure({ headers: { "x-a": "ü" } }), "resources[0].headers[\"x-a\"]: expected a header's value"],
-    [withAzure({ headers: { "x a": "1" } }), "resources[0].headers[\"x a\"]: is not the name of a header"],
-    [withAzure({ headers: { "": "1" } }), "resources[0].headers[\"\"]: is not the name of a header"],
-    [withAzure({ headers: { "X-A": "1", "x-a": "1" } }), "resources[0].headers[\"x-a\"]: is given twice"],
-    [withAzure({ headers: { "API-Key": "1" } }), "resources[0].headers[\"API-Key\"]: is made of `apiKey` or `auth`"],
-    [withAzure({ headers: { Authorization: "1" } }), "resources[0].headers.Authorization: is made of `apiKey`"],
-    [withAzure({ headers: { host: "1" } }), "resources[0].headers.host: is set by the balancer itself"],
-    [withAzure({ headers: { "Content-Length": "1" } }), "resources[0].headers[\"Content-Length\"]: is set by the"],
-    [withAzure({ proxy: "" }), "resources[0].proxy: expected \"none\", or the URL of a proxy such as"],
-    [withAzure({ proxy: "proxy.example:3128" }), "resources[0].proxy: expected \"none\", or the URL of a proxy"],
-    [withAzure({ proxy: "http://proxy.example/path" }), "resources[0].proxy: expected \"none\", or the URL"],
-    [withAzure({ proxy: true }), "resources[0].proxy: expected \"none\", or the URL"],
-    [withAzure({ tls: { ca: "/etc/ca.pem" } }), "resources[0].tls.ca: expected a certificate in PEM"],
-    [withAzure({ tls: { ca: [certificate, ""] } }), "resources[0].tls.ca[1]: expected a certificate in PEM"],
-    [
-      withAzure({ tls: { ca: new Uint8Array(9) } }),
-      "resources[0].tls.ca: expected a certificate in PEM, which begins with \"-----BEGIN CERTIFICATE-----\" or a list, found bytes"
-    ],
-    [withAzure({ tls: { cert: certificate } }), "resources[0].tls.key: is missing: give the private key of `cert`"],
-    [withAzure({ tls: { key: privateKey } }), "resources[0].tls.cert: is missing: give the certificate of `key`"],
-    [withAzure({ tls: { rejectUnauthorized: false } }), "resources[0].tls.rejectUnauthorized: unknown key; known here"],
-    [withAzure({ tls: { servername: "a b" } }), "resources[0].tls.servername: expected the name of a host"],
-    [withAzure({ endpoint: "http://127.0.0.1:1", tls: {} }), "resources[0].tls: is for https only"],
-    [withAzure({ scope: "s" }), "resources[0].scope: is only for `auth: \"entra\"`"],
-    [withAzure({ apiKey: undefined, auth: "Entra" }), "resources[0].auth: expected \"entra\" or a function"],
     [{ resources: [{ ...openai, apiKey: undefined }] }, "resources[0].apiKey: is missing: give the key or a function"],
     [
       { resources: [{ ...openai, apiKey: undefined, auth: "entra" }] },
@@ -380,52 +399,6 @@ describe("Config.decode", () => {
     [[], ": expected an object with at least `resources`, found an empty list"],
     ["text", ": expected an object with at least `resources`, found \"text\""],
     [{ resources: [azure, azure] }, "resources[1].name: \"east\" is already the name of resources[0]"],
-    [
-      withAzure({ deployments: [deployment, deployment] }),
-      "resources[0].deployments[1].name: \"gpt-4o\" is already the name of resources[0].deployments[0]"
-    ],
-    [
-      { resources: [azure], defaultResource: "eats" },
-      "defaultResource: \"eats\" is not the name of a resource; did you mean \"east\"?"
-    ],
-    [
-      { resources: [azure], defaultResource: "nowhere" },
-      "defaultResource: \"nowhere\" is not the name of a resource; give"
-    ],
-    [
-      { resources: [azure], timeouts: { total: "10s" } },
-      "timeouts.total: expected a duration above 0, at most 24 days"
-    ],
-    [{ resources: [azure], timeouts: { total: Infinity } }, "timeouts.total: expected a duration above 0"],
-    [{ resources: [azure], timeouts: { total: "30 days" } }, "timeouts.total: expected a duration above 0"],
-    [{ resources: [azure], timeouts: { total: 0 } }, "timeouts.total: expected a duration above 0"],
-    [{ resources: [azure], timeouts: { total: Duration.infinity } }, "timeouts.total: expected a duration above 0"],
-    [{ resources: [azure], quota: { requestSlice: "2 minutes" } }, "quota.requestSlice: expected a duration above 0"],
-    [
-      { resources: [azure], timeouts: { models: { "gpt-4.1": { totl: 1 } } } },
-      "timeouts.models[\"gpt-4.1\"].totl: unknown key; did you mean `total`?"
-    ],
-    [{ resources: [azure], hedging: { after: 1 } }, "hedging.after: unknown key; there is nothing to set here yet"],
-    [{ resources: [azure], session: null }, "session: expected an object, found nothing (null)"],
-    [{ resources: [azure], session: [] }, "session: expected an object, found an empty list"],
-    [
-      { resources: [azure], session: { loadBound: 0.5 } },
-      "session.loadBound: expected a number of at least 1, found 0.5"
-    ],
-    [
-      { resources: [azure], health: { openFor: "10 minutes" } },
-      "health.maxOpenFor: must not be below `openFor`, and its default (300 seconds) is; give both"
-    ],
-    [
-      { resources: [azure], failover: { backoff: 5, maxBackoff: 4 } },
-      "failover.maxBackoff: must not be below `backoff`"
-    ],
-    [{ resources: [azure], health: { check: { kind: "path" } } }, "health.check.path: is missing"],
-    [{ resources: [azure], health: { check: { path: "/models" } } }, "health.check.path: needs `kind: \"path\"`"],
-    [
-      { resources: [azure], health: { check: { kind: "path", path: "/a/../b" } } },
-      "health.check.path: expected a path below the API's base"
-    ],
     [
       { resources: [{ ...azure, deployments: [{ name: "a", provisioned: true, pool: "global" }] }] },
       "resources[0].deployments[0].pool: is for quotas; provisioned throughput is its own. Remove it"

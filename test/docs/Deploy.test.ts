@@ -230,7 +230,6 @@ describe("the manifests", limit, () => {
     const statusOf = async (path: string) => (await fetch(gateway.url + path)).status
     assert.strictEqual(await statusOf("/readyz"), 503)
     for (const probe of ["startupProbe", "readinessProbe"]) {
-      // oxlint-disable-next-line no-await-in-loop -- two of them
       assert.strictEqual(await statusOf(container[probe].httpGet.path), 200, probe)
     }
     assert.strictEqual((await ask("chat")).status, 200)

@@ -12,7 +12,6 @@ describe("an example", limit, () => {
     const programs = (await readdir(folder)).filter((name) => name.endsWith(".ts") && name !== "demo.ts")
     assert.isAtLeast(programs.length, 9)
     for (const name of programs) {
-      // oxlint-disable-next-line no-await-in-loop -- a handful of small files
       const text = await readFile(new URL(name, folder), "utf8")
       assert.isBelow(text.split("\n").length, 60, name)
       if (name !== "config.ts") assert.include(tests, `run("${name}"`)
@@ -23,7 +22,6 @@ describe("an example", limit, () => {
     const readme = await readFile(new URL("../README.md", folder), "utf8")
     const shown = Array.from(readme.matchAll(/^```ts\n(.*?)^```/gms), ([, code]) => code)
     for (const name of ["first-promise.ts", "first-effect.ts"]) {
-      // oxlint-disable-next-line no-await-in-loop -- two files
       assert.include(shown, await readFile(new URL(name, folder), "utf8"), name)
     }
   })

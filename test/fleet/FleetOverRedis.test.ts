@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- it is looked until it is so
 /**
  * Processes that share a real Redis, while that dies, hangs, fills up and moves. Whatever happens to it, every request is
  * answered, and as soon as without it.

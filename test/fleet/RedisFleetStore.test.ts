@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- one exchange after the other
 import type { Heard, Said } from "#core/fleet/FleetStore"
 import { StoreState } from "#core/fleet/StoreState"
 import * as SeededRandom from "#core/simulation/SeededRandom"

@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- it is asked until it answers
 /**
  * A `redis-server` of the tests' own: on a free port of the loopback interface, without a disk, and ended with the test.
  */

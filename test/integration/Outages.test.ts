@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- one outage after the other
 import { assert, describe, it } from "@effect/vitest"
 import { eventually, fast, hello, inFlight, pause, resource, serve, type Served } from "../support/Served.ts"
 

@@ -45,7 +45,6 @@ describe("the first chunk of a stream", () => {
     await using server = await holding()
     await using lb = createLoadBalancer(config(server))
     for (const client of [lb.openai, lb.session("s"), new OpenAI({ apiKey: "x", fetch: lb.fetch })]) {
-      // oxlint-disable no-await-in-loop -- one after the other
       const stream = await client.chat.completions.create({ ...hello, stream: true })
       const chunks = stream[Symbol.asyncIterator]()
       assert.strictEqual(contentOf((await chunks.next()).value), "first")
@@ -56,7 +55,6 @@ describe("the first chunk of a stream", () => {
       server.release()
       assert.strictEqual(contentOf((await next).value), "last")
       assert.isTrue((await chunks.next()).done)
-      // oxlint-enable no-await-in-loop
     }
     // each answer was read to its end, and its connection used again
     assert.isAtMost(server.connections().made, 2)

@@ -89,7 +89,6 @@ const abortAfter = async (lb: LoadBalancerClient, microtasks: number): Promise<s
   const controller = new AbortController()
   const asking = lb.fetch(chatUrl, { ...post(hello), signal: controller.signal })
     .then(() => "answered", (error: Error) => error.name)
-  // oxlint-disable-next-line no-await-in-loop -- each is one microtask
   for (let i = 0; i < microtasks; i++) await Promise.resolve()
   controller.abort()
   return asking
@@ -113,7 +112,6 @@ describe("an abort", () => {
         async pull(sink) {
           sink.enqueue(new TextEncoder().encode(JSON.stringify(hello)))
           sink.close()
-          // oxlint-disable-next-line no-await-in-loop -- each is one microtask
           for (let i = 0; i < microtasks; i++) await Promise.resolve()
           controller.abort()
         }
@@ -236,9 +234,7 @@ describe("embeddings with stream: true", () => {
     await using server = await listen((_, response) => json(response, list))
     await using lb = createLoadBalancer(balancing(service("r", server.url)))
     for (let i = 0; i < 6; i++) {
-      // oxlint-disable-next-line no-await-in-loop -- a breaker counts failures in a row
       const response = await lb.fetch(`${base}/embeddings`, post({ model: "m", input: "x", stream: true }))
-      // oxlint-disable-next-line no-await-in-loop -- as above
       assert.deepStrictEqual([response.status, await response.json()], [200, list])
     }
     assert.strictEqual(lb.snapshot().deployments[0]!.state, "healthy")

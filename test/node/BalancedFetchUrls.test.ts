@@ -91,7 +91,6 @@ describe("a URL of Azure's classic API", () => {
     const url = `${east.url}/openai/deployments/served/chat/completions`
     // "m" is served; the other is the default of a client that was told only the deployment
     for (const model of ["m", "gpt-3.5-turbo"]) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       assert.strictEqual((await lb.fetch(url, post({ ...hello, model }))).status, 200)
     }
     const paths = east.received.map((_, i) => urlOf(east, i).pathname)
@@ -110,7 +109,6 @@ describe("a URL of Azure's classic API", () => {
     )
     for (const { url } of [east, west]) {
       const asked = `${url}/openai/deployments/chat-prod/chat/completions?api-version=${version}`
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       assert.strictEqual((await lb.fetch(asked, post({ messages, model: "chat-prod" }))).status, 200)
     }
     assert.lengthOf(east.received, 2)
@@ -192,7 +190,6 @@ describe("an address in other words than the configuration's", () => {
     const west = service("w", "https://west.example:443", { name: "other" })
     await using lb = createLoadBalancer(balancing(service("a", server.url), west))
     for (const at of ["https://west.example:443/v1", "https://WEST.example/v1", "https://api.openai.com:443/v1"]) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       assert.strictEqual((await lb.fetch(`${at}/chat/completions`, post(hello))).status, 200, at)
     }
     const stranger = "https://user@west.example:443/v1/chat/completions"

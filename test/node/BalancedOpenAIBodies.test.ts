@@ -129,7 +129,6 @@ describe("a body that is no plain data", () => {
           makeParseableTool(strict, { parser: (text: string) => JSON.parse(text).n * 2, callback: undefined } as never)
       ]
     ) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const { ours, theirs } = await both(async (client) => {
         const stream = client.chat.completions.stream({ model: "m", messages, tools: [make() as never] })
         const { choices } = await stream.finalChatCompletion()
@@ -156,7 +155,6 @@ describe("a response without a model", () => {
 
   it("is asked for where its prompt is stored, as by the client alone", async () => {
     for (const more of [{}, { input: "Hi" }, { stream: false as const }, { previous_response_id: "resp_1234567" }]) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const { ours, theirs } = await both(
         (client) => client.responses.create({ prompt: { id: "pmpt_1", version: "2" }, ...more }),
         () => stored
@@ -182,7 +180,6 @@ describe("an endpoint for administrators", () => {
         (client: OpenAI) => client.fineTuning.checkpoints.permissions.retrieve("ft:gpt:x")
       ]
     ) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const { ours, theirs } = await both(
         async (client) => JSON.parse(JSON.stringify(await ask(client))).data,
         () => page

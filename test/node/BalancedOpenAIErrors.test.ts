@@ -134,7 +134,6 @@ describe("a request that no deployment answers", () => {
     ]
     for (const [i, call] of calls.entries()) {
       const start = performance.now()
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const error = await failureAs(call(), InternalServerError)
       assert.deepStrictEqual([error.status, error.code], [504, "timeout_total"])
       assert.isBelow(performance.now() - start, 2_000)
@@ -184,7 +183,6 @@ describe("a request that one deployment fails", () => {
   it("is answered by another when its key is refused, which the other never sees", async () => {
     await using served = await serve([resource("east"), resource("west")])
     served.service("east").setCredentials({ apiKey: "changed" })
-    // oxlint-disable-next-line no-await-in-loop -- one after the other, until five in a row were refused
     for (let i = 0; i < 100 && served.stats("east").unauthorized < 5; i++) await create(served.lb)
     assert.strictEqual(served.stats("east").unauthorized, 5)
     assert.strictEqual(served.lb.snapshot().resources[0]!.state, "open")

@@ -93,7 +93,6 @@ describe("one object of request options", () => {
     await using lb = createLoadBalancer(balancing(service("r", server.url, { name: "served", model: "m" })))
     const options = { method: "post" as const, path: "/chat/completions", body: { ...hello } }
     for (let i = 0; i < 3; i++) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       await lb.openai.request(options)
     }
     const bodies = server.received.map(({ body }) => body.toString())

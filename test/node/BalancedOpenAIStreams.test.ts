@@ -41,7 +41,6 @@ describe("a streamed answer through lb.openai", () => {
     const bare = bareClient(served.simulator, "east")
     for (const more of [{}, { n: 2 }, { tools, tool_choice: "required" as const }]) {
       const given = { messages, stream: true as const, ...more }
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const [ours, theirs] = await Promise.all([
         served.lb.openai.chat.completions.create({ ...given, model: "gpt-4o" }).then(collect),
         bare.chat.completions.create({ ...given, model: "gpt" }).then(collect)

@@ -70,7 +70,6 @@ describe("a balancer that was closed", () => {
     await deployments.add(more)
     await served[Symbol.asyncDispose]()
     for (const change of [deployments.add({ ...more, name: "other" }), deployments.update("more/m", { weight: 2 })]) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const error = await change.then(() => undefined, (cause: unknown) => cause)
       assert.instanceOf(error, LoadBalancerError)
       assert.match(error.message, /the load balancer was closed; create another/)

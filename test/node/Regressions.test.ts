@@ -73,10 +73,8 @@ describe("what cannot be sent", () => {
       await using server = await listen(completion)
       await using lb = createLoadBalancer(balancing(service("r", server.url)))
       for (let i = 0; i < 6; i++) {
-        // oxlint-disable-next-line no-await-in-loop -- a breaker counts failures in a row
         const response = await lb.fetch(address, init)
         assert.strictEqual(response.status, 400)
-        // oxlint-disable-next-line no-await-in-loop -- as above
         assert.strictEqual((await errorOf(response)).code, "invalid_request")
       }
       assert.lengthOf(server.received, 0)
@@ -194,7 +192,6 @@ describe("a form that names a model", () => {
     await using lb = createLoadBalancer(balancing(...three))
     const { audio } = lb.session("user-1")
     for (let i = 0; i < 12; i++) {
-      // oxlint-disable-next-line no-await-in-loop -- a session's requests come one after the other
       await audio.transcriptions.create({ model: "m", file: new File(["x"], "x.wav") })
     }
     const served = lb.snapshot().deployments.filter(({ totals }) => totals.attempts > 0)

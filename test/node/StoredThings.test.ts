@@ -11,7 +11,6 @@ const model = "gpt-4o"
 /** Does something several times, and gives how many sends that took. */
 const sendsOf = async (served: Awaited<ReturnType<typeof six>>, times: number, once: () => Promise<unknown>) => {
   const before = served.sends()
-  // oxlint-disable-next-line no-await-in-loop -- one after the other
   for (let i = 0; i < times; i++) await once()
   return served.sends() - before
 }

@@ -37,7 +37,6 @@ describe("a fleet of which a part is wrong", () => {
     await using served = await serve([resource("east"), resource("west")], eager, options)
     served.service("east").setCredentials({ apiKey: "changed" })
     for (let i = 0; i < 300 && served.stats("east").unauthorized < 5; i++) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other, until five in a row were refused
       await served.lb.openai.chat.completions.create(hello)
     }
     assert.isAbove(served.stats("east").unauthorized, 0)
@@ -58,7 +57,6 @@ describe("a fleet of which a part is wrong", () => {
     await using served = await serve([resource("east"), resource("west")], eager, options)
     served.service("east").fault("gpt", { kind: "status", error: "deployment-not-found" })
     for (let i = 0; i < 6; i++) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       await served.lb.openai.chat.completions.create(hello)
     }
     assert.deepStrictEqual(warnings.map(({ cause, code, name }) => [code, name, cause]), [
@@ -205,7 +203,6 @@ describe("lb.check()", () => {
     for (const status of [404, 405, 501, 302]) {
       served.service("east").clear()
       served.service("east").fault("*", { kind: "status", status, when: { path: "/models" } })
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const report = await served.lb.check()
       assert.isTrue(report.ok)
       assert.deepInclude(report.results[0], { ok: true, state: "ok", problem: undefined })

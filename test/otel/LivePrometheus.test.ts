@@ -22,10 +22,8 @@ const unansweredBy = async (prometheus: Prometheus): Promise<ReadonlyArray<strin
   )
   const limit = performance.now() + 4_000
   while (open.length > 0 && performance.now() < limit) {
-    // oxlint-disable-next-line no-await-in-loop -- it is polled
     const answers = await Promise.all(open.map(({ text }) => prometheus.query(text)))
     open = open.filter((_, i) => answers[i]!.every(({ value }) => value[1] === "NaN"))
-    // oxlint-disable-next-line no-await-in-loop -- likewise
     if (open.length > 0) await pause(200)
   }
   return open.map(({ panel, text }) => `${panel}: ${text}`)
@@ -53,7 +51,6 @@ describe("Prometheus", () => {
             const end = server.received.length + times
             // it looks for targets every five seconds, also at its start
             const limit = performance.now() + 9_000
-            // oxlint-disable-next-line no-await-in-loop -- it is polled
             while (server.received.length < end && performance.now() < limit) await pause(20)
             assert.isAtLeast(server.received.length, end, "Prometheus does not scrape")
           })

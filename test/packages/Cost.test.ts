@@ -88,7 +88,6 @@ describe("what @evenkeel/node costs beside openai alone", () => {
     const times = names.map((): Array<Times> => [])
     for (let round = 0; round < ROUNDS; round++) {
       for (const [i, name] of names.entries()) {
-        // oxlint-disable-next-line no-await-in-loop -- in turn, so that all have the same machine
         times[i]!.push(JSON.parse(await project.must(process.execPath, "timing.mjs", name)) as Times)
       }
     }

@@ -18,7 +18,6 @@ describe("scripts/release.ts", () => {
     clone = await mkdtemp(join(tmpdir(), "evenkeel-clone-"))
     await git("clone", "--quiet", "--no-local", "--depth", "1", root, ".")
     for (const path of ["scripts", "packages", "CHANGELOG.md", "package.json"]) {
-      // oxlint-disable-next-line no-await-in-loop -- four
       await cp(join(root, path), join(clone, path), {
         recursive: true,
         filter: (source) => !source.endsWith("node_modules")

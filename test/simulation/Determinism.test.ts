@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- runs at the same time would only take turns
 import { assert, describe, it } from "@effect/vitest"
 import type { Contender } from "./Client.ts"
 import { evenkeel } from "./Evenkeel.ts"

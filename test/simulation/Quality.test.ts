@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- runs at the same time would only take turns
 import { assert, describe, it } from "@effect/vitest"
 import { isThorough } from "../support/Check.ts"
 import { demandOf } from "./Demand.ts"

@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- two runs at a time would only take turns
 /**
  * `pnpm simulate`: the quality of the balance, beside plain models of known policies on the same traffic. A report, not a
  * test: `test/simulation/*.test.ts` hold what must hold.

@@ -11,6 +11,7 @@ import * as SimulatedTransport from "#core/simulation/SimulatedTransport"
 import { Transport, type TransportRequest } from "#core/transport/Transport"
 import {
   type AttemptSummary,
+  BalancedHttpClient,
   type ConfigInput,
   Deployments,
   type DeploymentSnapshot,
@@ -21,7 +22,7 @@ import {
   type LoadBalancerErrorReason,
   Telemetry
 } from "@evenkeel/core"
-import { Clock, Effect, type Exit, Fiber, identity, Layer, Random, type Scope } from "effect"
+import { Clock, Effect, type Exit, Fiber, identity, Layer, Random } from "effect"
 import { TestClock } from "effect/testing"
 
 export type ServiceOptions = SimulatedService.SimulatedServiceOptions
@@ -111,12 +112,43 @@ const recording = (transport: Transport["Service"], sends: Array<Send>) =>
       })
   })
 
-/** Runs a test against a fleet, with one seed for all that is random. */
-export const run = <A, E>(
-  fleet: Fleet,
-  test: Effect.Effect<A, E, LoadBalancer | Deployments | Scope.Scope>,
+/** What a test runs over: a fleet, or a script of answers. */
+interface Balanced<Out = never> {
+  readonly layer: Layer.Layer<LoadBalancer | Deployments | Out, LoadBalancerError>
+}
+
+/** The same, with the balanced `HttpClient`. */
+export const overHttp = <On extends Balanced>(on: On) => ({
+  ...on,
+  layer: Layer.provideMerge(BalancedHttpClient.layer, on.layer)
+})
+
+/** Runs a test over a balancer, with one seed for all that is random. It is given both. */
+export const run: {
+  <Out, On extends Balanced<Out>, Eff extends Effect.Effect<any, any, any>, A>(
+    on: On & Balanced<Out>,
+    test: (lb: LoadBalancer["Service"], on: On) => Generator<Eff, A, never>,
+    seed?: string | number
+  ): Effect.Effect<
+    A,
+    LoadBalancerError | (Eff extends Effect.Effect<any, infer E, any> ? E : never),
+    Exclude<Eff extends Effect.Effect<any, any, infer R> ? R : never, LoadBalancer | Deployments | Out>
+  >
+  <A, E, R, Out>(
+    on: Balanced<Out>,
+    test: Effect.Effect<A, E, R>,
+    seed?: string | number
+  ): Effect.Effect<A, E | LoadBalancerError, Exclude<R, LoadBalancer | Deployments | Out>>
+} = (
+  on: Balanced<any>,
+  test: Effect.Effect<any, any, any> | ((lb: LoadBalancer["Service"], on: any) => Generator<any, any, never>),
   seed: string | number = 1
-): Effect.Effect<A, E | LoadBalancerError, Scope.Scope> => test.pipe(Effect.provide(fleet.layer), Random.withSeed(seed))
+) => {
+  const body = typeof test === "function"
+    ? Effect.flatMap(LoadBalancer, (lb) => Effect.gen(() => test(lb, on)))
+    : test
+  return body.pipe(Effect.provide(on.layer), Random.withSeed(seed))
+}
 
 /** How an effect ended, after as much virtual time as it needs, in steps. */
 export const settle = <A, E, R>(

@@ -43,7 +43,6 @@ export const startCollector = async (status = 200): Promise<Collector> => {
       for (let i = 0; i < 500; i++) {
         const found = exports.find(isLike)
         if (found !== undefined) return found
-        // oxlint-disable-next-line no-await-in-loop -- a socket is waited for
         await sleep(10)
       }
       throw new Error(`nothing of the kind was exported; there were ${exports.map(({ path }) => path).join(", ")}`)

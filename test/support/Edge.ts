@@ -125,10 +125,8 @@ export const until = async (
   millis = PATIENCE
 ): Promise<void> => {
   const end = performance.now() + millis
-  // oxlint-disable-next-line no-await-in-loop -- it is polled
   while (!(await holds())) {
     assert.isBelow(performance.now(), end, what)
-    // oxlint-disable-next-line no-await-in-loop -- it is polled
     await pause(5)
   }
 }

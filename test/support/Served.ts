@@ -91,7 +91,6 @@ export const eventually = async (
   within = 3_000
 ): Promise<void> => {
   const end = performance.now() + within
-  // oxlint-disable-next-line no-await-in-loop -- it is polled
   while (!holds() && performance.now() < end) await pause(5)
   assert.isTrue(holds(), what)
 }

@@ -89,34 +89,26 @@ const afterContent: ReadonlyArray<{ readonly what: string; readonly fault: Simul
 describe("LoadBalancer commit point", () => {
   it.effect.each(beforeContent)(
     "$what before the content of a chat is invisible: another deployment answers",
-    (given) => {
-      const two = pair()
-      return run(
-        two,
-        Effect.gen(function*() {
-          two.services["east"]!.fault("gpt-4o", given.fault)
-          const text = yield* answer(Stream.mkString(chatText))
-          assert.strictEqual(text, "west ".repeat(40))
-          assert.deepStrictEqual(sent(two), { east: 1, west: 1 })
-          assert.deepInclude(yield* stateOf("east"), { inFlight: 0, waiting: 0 })
-          assert.strictEqual(two.services["east"]!.stats(0).inFlight, 0)
-        })
-      )
-    }
+    (given) =>
+      run(pair(), function*(_, two) {
+        two.services["east"]!.fault("gpt-4o", given.fault)
+        const text = yield* answer(Stream.mkString(chatText))
+        assert.strictEqual(text, "west ".repeat(40))
+        assert.deepStrictEqual(sent(two), { east: 1, west: 1 })
+        assert.deepInclude(yield* stateOf("east"), { inFlight: 0, waiting: 0 })
+        assert.strictEqual(two.services["east"]!.stats(0).inFlight, 0)
+      })
   )
 
   it.effect.each(beforeContent)("$what before the content of a response is invisible too", (given) => {
     const two = pair()
-    return run(
-      two,
-      Effect.gen(function*() {
-        two.services["east"]!.fault("gpt-4o", given.fault)
-        const text = yield* answer(Stream.mkString(responseText))
-        assert.strictEqual(text, "west ".repeat(40))
-        assert.deepStrictEqual(sent(two), { east: 1, west: 1 })
-        assert.strictEqual(two.services["east"]!.stats(0).inFlight, 0)
-      })
-    )
+    return run(two, function*() {
+      two.services["east"]!.fault("gpt-4o", given.fault)
+      const text = yield* answer(Stream.mkString(responseText))
+      assert.strictEqual(text, "west ".repeat(40))
+      assert.deepStrictEqual(sent(two), { east: 1, west: 1 })
+      assert.strictEqual(two.services["east"]!.stats(0).inFlight, 0)
+    })
   })
 
   it.effect.each(
@@ -132,153 +124,112 @@ describe("LoadBalancer commit point", () => {
     ] as const
   )("$what instead of a whole answer is invisible: another deployment answers", ({ fault }) => {
     const two = pair()
-    return run(
-      two,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        two.services["east"]!.fault("gpt-4o", fault)
-        const { choices } = yield* answer(lb.chat(hello))
-        assert.strictEqual(choices[0]!.message.content, "west ".repeat(40))
-        assert.deepStrictEqual(sent(two), { east: 1, west: 1 })
-      })
-    )
+    return run(two, function*(lb) {
+      two.services["east"]!.fault("gpt-4o", fault)
+      const { choices } = yield* answer(lb.chat(hello))
+      assert.strictEqual(choices[0]!.message.content, "west ".repeat(40))
+      assert.deepStrictEqual(sent(two), { east: 1, west: 1 })
+    })
   })
 
-  it.effect("an error inside a 200 cools its deployment down for as long as that answer's headers say", () => {
-    const two = pair()
-    return run(
-      two,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const events = yield* listen
-        two.services["east"]!.fault("gpt-4o", { kind: "errorInStream", headers: { "retry-after": "33" } })
-        yield* answer(Stream.runDrain(lb.responsesStream({ model: "gpt-4o", input: "Say hello." })))
-        assert.deepStrictEqual(heard(events, "CooledDown").map(({ coolFor }) => coolFor), [33_000])
-        assert.strictEqual((yield* stateOf("east")).totals.throttled, 1)
-      })
-    )
-  })
+  it.effect("an error inside a 200 cools its deployment down for as long as that answer's headers say", () =>
+    run(pair(), function*(lb, two) {
+      const events = yield* listen
+      two.services["east"]!.fault("gpt-4o", { kind: "errorInStream", headers: { "retry-after": "33" } })
+      yield* answer(Stream.runDrain(lb.responsesStream({ model: "gpt-4o", input: "Say hello." })))
+      assert.deepStrictEqual(heard(events, "CooledDown").map(({ coolFor }) => coolFor), [33_000])
+      assert.strictEqual((yield* stateOf("east")).totals.throttled, 1)
+    }))
 
   it.effect.each(afterContent)("$what in the middle of a chat is a typed error, and nothing is spliced", (given) => {
     const two = pair()
-    return run(
-      two,
-      Effect.gen(function*() {
-        two.services["east"]!.fault("gpt-4o", given.fault)
-        let chunks = 0
-        let text = ""
-        const error = yield* failure(
-          Stream.runForEach(chatText, (piece) =>
-            Effect.sync(() => {
-              chunks++
-              text += piece
-            }))
-        )
-        const { delivered, deployment, why } = reasonOf(error, "StreamInterrupted")
-        assert.match(why, given.why)
-        assert.strictEqual(deployment, "east/gpt-4o")
-        assert.strictEqual(delivered.events, chunks)
-        assert.isAtLeast(chunks, 7)
-        // the last word may be half of one; no other generation's word is in it
-        assert.isTrue("east ".repeat(40).startsWith(text), text)
-        assert.deepStrictEqual(sent(two), { east: 1, west: 0 })
-        assert.deepInclude(yield* stateOf("east"), { inFlight: 0, waiting: 0 })
-        assert.strictEqual(two.services["east"]!.stats(0).inFlight, 0)
-      })
-    )
+    return run(two, function*() {
+      two.services["east"]!.fault("gpt-4o", given.fault)
+      let chunks = 0
+      let text = ""
+      const error = yield* failure(
+        Stream.runForEach(chatText, (piece) =>
+          Effect.sync(() => {
+            chunks++
+            text += piece
+          }))
+      )
+      const { delivered, deployment, why } = reasonOf(error, "StreamInterrupted")
+      assert.match(why, given.why)
+      assert.strictEqual(deployment, "east/gpt-4o")
+      assert.strictEqual(delivered.events, chunks)
+      assert.isAtLeast(chunks, 7)
+      // the last word may be half of one; no other generation's word is in it
+      assert.isTrue("east ".repeat(40).startsWith(text), text)
+      assert.deepStrictEqual(sent(two), { east: 1, west: 0 })
+      assert.deepInclude(yield* stateOf("east"), { inFlight: 0, waiting: 0 })
+      assert.strictEqual(two.services["east"]!.stats(0).inFlight, 0)
+    })
   })
 
   it.effect.each(afterContent)(
     "$what in the middle of a response is a typed error, and nothing is spliced",
-    (given) => {
-      const two = pair()
-      return run(
-        two,
-        Effect.gen(function*() {
-          two.services["east"]!.fault("gpt-4o", given.fault)
-          let text = ""
-          const error = yield* failure(
-            Stream.runForEach(responseText, (piece) => Effect.sync(() => text += piece))
-          )
-          assert.match(reasonOf(error, "StreamInterrupted").why, given.why)
-          assert.deepStrictEqual(wordsOf(text).filter((word) => !"east".startsWith(word)), [])
-          assert.deepStrictEqual(sent(two), { east: 1, west: 0 })
-          assert.strictEqual(two.services["east"]!.stats(0).inFlight, 0)
-        })
-      )
-    }
+    (given) =>
+      run(pair(), function*(_, two) {
+        two.services["east"]!.fault("gpt-4o", given.fault)
+        let text = ""
+        const error = yield* failure(
+          Stream.runForEach(responseText, (piece) => Effect.sync(() => text += piece))
+        )
+        assert.match(reasonOf(error, "StreamInterrupted").why, given.why)
+        assert.deepStrictEqual(wordsOf(text).filter((word) => !"east".startsWith(word)), [])
+        assert.deepStrictEqual(sent(two), { east: 1, west: 0 })
+        assert.strictEqual(two.services["east"]!.stats(0).inFlight, 0)
+      })
   )
 
-  it.effect("the usage of a stream that broke after its usage chunk is in the error", () => {
-    const one = fleet([service("east")])
-    return run(
-      one,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        // a filter result, a role, three pieces, a finish, the usage; only [DONE] is missing
-        one.services["east"]!.fault("gpt-4o", cut(7, "end"))
-        const error = yield* failure(Stream.runDrain(lb.chatStream(hello)))
-        const { delivered } = reasonOf(error, "StreamInterrupted")
-        assert.deepInclude(delivered.usage, { completionTokens: 3 })
-        assert.strictEqual((yield* stateOf("east")).totals.completionTokens, 3)
-      })
-    )
-  })
+  it.effect("the usage of a stream that broke after its usage chunk is in the error", () =>
+    run(fleet([service("east")]), function*(lb, one) {
+      // a filter result, a role, three pieces, a finish, the usage; only [DONE] is missing
+      one.services["east"]!.fault("gpt-4o", cut(7, "end"))
+      const error = yield* failure(Stream.runDrain(lb.chatStream(hello)))
+      const { delivered } = reasonOf(error, "StreamInterrupted")
+      assert.deepInclude(delivered.usage, { completionTokens: 3 })
+      assert.strictEqual((yield* stateOf("east")).totals.completionTokens, 3)
+    }))
 
-  it.effect("the usage chunk reaches only a caller that asked for it", () => {
-    const one = fleet([service("east")])
-    return run(
-      one,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const silent = yield* answer(Stream.runCollect(lb.chatStream(hello)))
-        assert.isTrue(silent.every(({ usage }) => usage === undefined || usage === null))
-        assert.strictEqual(silent.at(-1)!.choices[0]!.finish_reason, "stop")
-        const asked = lb.chatStream({ ...hello, stream_options: { include_usage: true } })
-        const told = yield* answer(Stream.runCollect(asked))
-        assert.strictEqual(told.at(-1)!.usage!.completion_tokens, 3)
-        assert.deepInclude((yield* stateOf("east")).totals, { completionTokens: 6 })
-      })
-    )
-  })
+  it.effect("the usage chunk reaches only a caller that asked for it", () =>
+    run(fleet([service("east")]), function*(lb) {
+      const silent = yield* answer(Stream.runCollect(lb.chatStream(hello)))
+      assert.isTrue(silent.every(({ usage }) => usage === undefined || usage === null))
+      assert.strictEqual(silent.at(-1)!.choices[0]!.finish_reason, "stop")
+      const asked = lb.chatStream({ ...hello, stream_options: { include_usage: true } })
+      const told = yield* answer(Stream.runCollect(asked))
+      assert.strictEqual(told.at(-1)!.usage!.completion_tokens, 3)
+      assert.deepInclude((yield* stateOf("east")).totals, { completionTokens: 6 })
+    }))
 
   it.effect("a function call and an answer without a word are content: they commit", () => {
     const calls = { reply: () => ({ calls: [{ name: "look", arguments: { at: "sea" } }] }) }
     const two = fleet([service("east", calls), service("west", { reply: () => "" })], { tiers: { east: 1, west: 2 } })
-    return run(
-      two,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const tools = [{
-          type: "function" as const,
-          function: { name: "look", parameters: { type: "object", properties: { at: { type: "string" } } } }
-        }]
-        const called = yield* answer(Stream.runCollect(lb.chatStream({ ...hello, tools })))
-        assert.strictEqual(called.at(-1)!.choices[0]!.finish_reason, "tool_calls")
-        two.services["east"]!.fault("gpt-4o", { kind: "status", status: 503 })
-        const wordless = yield* answer(Stream.runCollect(lb.chatStream(hello)))
-        assert.strictEqual(wordless.at(-1)!.choices[0]!.finish_reason, "stop")
-        assert.deepStrictEqual(sent(two), { east: 2, west: 1 })
-      })
-    )
+    return run(two, function*(lb) {
+      const tools = [{
+        type: "function" as const,
+        function: { name: "look", parameters: { type: "object", properties: { at: { type: "string" } } } }
+      }]
+      const called = yield* answer(Stream.runCollect(lb.chatStream({ ...hello, tools })))
+      assert.strictEqual(called.at(-1)!.choices[0]!.finish_reason, "tool_calls")
+      two.services["east"]!.fault("gpt-4o", { kind: "status", status: 503 })
+      const wordless = yield* answer(Stream.runCollect(lb.chatStream(hello)))
+      assert.strictEqual(wordless.at(-1)!.choices[0]!.finish_reason, "stop")
+      assert.deepStrictEqual(sent(two), { east: 2, west: 1 })
+    })
   })
 
   it.effect("reasoning commits a response, though no word has come yet", () => {
     const thinking = { reasoningTokens: 50, latency: { ...steady, perOutputTokenMs: 100 } }
     const one = fleet([service("east", thinking)], { timeouts: { firstContent: "300 millis", idle: "200 millis" } })
-    return run(
-      one,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const types = yield* answer(
-          lb.responsesStream({ model: "gpt-4o", input: "Think." }).pipe(
-            Stream.map(({ type }) => type),
-            Stream.runCollect
-          )
-        )
-        assert.strictEqual(types.at(-1), "response.completed")
-        assert.strictEqual(one.sends.length, 1)
-      })
-    )
+    return run(one, function*(lb) {
+      const types = yield* answer(
+        lb.responsesStream({ model: "gpt-4o", input: "Think." }).pipe(Stream.map(({ type }) => type), Stream.runCollect)
+      )
+      assert.strictEqual(types.at(-1), "response.completed")
+      assert.strictEqual(one.sends.length, 1)
+    })
   })
 })

@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { BalancedHttpClient, LoadBalancer, type LoadBalancerError } from "@evenkeel/core"
-import { Cause, Effect, Exit, Layer, Stream } from "effect"
+import { type LoadBalancerError } from "@evenkeel/core"
+import { Cause, Effect, Exit, Stream } from "effect"
 import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
 import type { HttpClientError } from "effect/http/HttpClientError"
-import { answer, failure, hello } from "../../support/Balanced.ts"
+import { answer, failure, hello, overHttp, run } from "../../support/Balanced.ts"
 import { azure, type Scripted, scripted } from "../../support/Scripted.ts"
 
 const event = (data: object) => `data: ${JSON.stringify(data)}\n\n`
@@ -25,7 +25,7 @@ const body = { ...hello, stream: true }
 
 /** What the balanced `HttpClient` gives out, piece by piece, and how that ended. */
 const read = (lbs: Scripted) =>
-  Effect.gen(function*() {
+  run(overHttp(lbs), function*() {
     const client = yield* HttpClient.HttpClient
     const { status, stream } = yield* client.post("https://api.openai.com/v1/chat/completions", {
       body: HttpBody.jsonUnsafe(body)
@@ -36,7 +36,7 @@ const read = (lbs: Scripted) =>
         text += part
       })))
     return { exit, status, text }
-  }).pipe(Effect.provide(BalancedHttpClient.layer.pipe(Layer.provide(lbs.layer))))
+  })
 
 describe("an error of the service in the middle of a stream", () => {
   it.effect("comes as its last event through the balanced HttpClient", () =>
@@ -46,15 +46,12 @@ describe("an error of the service in the middle of a stream", () => {
       assert.strictEqual(text, begun + overloaded)
     }))
 
-  it.effect("is a typed error of the stream of lb.request", () => {
-    const lbs = streaming(begun, overloaded)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is a typed error of the stream of lb.request", () =>
+    run(streaming(begun, overloaded), function*(lb) {
       const { stream } = yield* answer(lb.request({ path: "/chat/completions", body }))
       const { reason } = yield* failure(Stream.runDrain(stream))
       assert.deepInclude(reason, { _tag: "StreamInterrupted", why: "server_error in a 200" })
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })
 
 describe("a stream that ends without its end", () => {

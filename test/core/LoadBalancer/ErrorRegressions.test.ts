@@ -1,13 +1,11 @@
-import * as BalancedHttpClient from "#core/BalancedHttpClient"
 import { invalidConfig } from "#core/Errors"
 import { assert, describe, it } from "@effect/vitest"
-import { LoadBalancer } from "@evenkeel/core"
-import { Effect, Exit, Layer } from "effect"
+import { Effect, Exit } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
-import { answer, failure, fleet, hello, reasonOf, run, service, settle } from "../../support/Balanced.ts"
+import { answer, failure, fleet, hello, overHttp, reasonOf, run, service, settle } from "../../support/Balanced.ts"
 import { azure, completion, scripted, tooLong } from "../../support/Scripted.ts"
 
 /** Arrays in arrays, too deep for anything that recurses. */
@@ -29,19 +27,15 @@ describe("a model whose deployments do not exist", () => {
     for (const { fault } of Object.values(two.services)) {
       fault("gpt-4o", { kind: "status", error: "deployment-not-found" })
     }
-    return run(
-      two,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const first = yield* failure(lb.chat(hello))
-        assert.strictEqual(reasonOf(first, "Unavailable").limitedBy, "missing")
-        assert.lengthOf(first.attempts, 2)
-        yield* TestClock.adjust("5 seconds")
-        const second = yield* failure(lb.chat(hello))
-        assert.strictEqual(reasonOf(second, "Unavailable").limitedBy, "missing")
-        assert.lengthOf(two.sends, 2)
-      })
-    )
+    return run(two, function*(lb) {
+      const first = yield* failure(lb.chat(hello))
+      assert.strictEqual(reasonOf(first, "Unavailable").limitedBy, "missing")
+      assert.lengthOf(first.attempts, 2)
+      yield* TestClock.adjust("5 seconds")
+      const second = yield* failure(lb.chat(hello))
+      assert.strictEqual(reasonOf(second, "Unavailable").limitedBy, "missing")
+      assert.lengthOf(two.sends, 2)
+    })
   })
 })
 
@@ -49,18 +43,15 @@ describe("an error of the balancer", () => {
   it.effect("lists the request ids of an attempt once", () => {
     const headers = { "x-request-id": "id-1", "apim-request-id": "id-1", "x-ms-client-request-id": "id-1" }
     const lbs = scripted([azure("east")], () => ({ ...tooLong, headers }))
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const error = yield* failure(lb.chat(hello))
       assert.deepStrictEqual(error.attempts.map(({ requestIds }) => requestIds), [["id-1"]])
       assert.strictEqual(error.message.split("id-1").length, 2)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
-  it.effect("is printed once: its message, and not its fields again", () => {
-    const lbs = scripted([azure("east")], () => tooLong)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is printed once: its message, and not its fields again", () =>
+    run(scripted([azure("east")], () => tooLong), function*(lb) {
       const exit = yield* settle(Effect.flip(lb.chat(hello)))
       assert(Exit.isSuccess(exit))
       for (const depth of [0, 2, 20]) {
@@ -70,8 +61,7 @@ describe("an error of the balancer", () => {
         assert.notMatch(printed, /reason:|attempts:|_tag/)
         assert.include(printed, exit.value.message)
       }
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })
 
 describe("an error that nobody catches", () => {
@@ -84,33 +74,28 @@ describe("an error that nobody catches", () => {
 })
 
 describe("a request that the balancer refuses", () => {
-  it.effect("is not said to have been refused by the service", () => {
-    const lbs = scripted([azure("east")], () => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is not said to have been refused by the service", () =>
+    run(scripted([azure("east")], () => completion), function*(lb) {
       const error = yield* Effect.flip(lb.chat(hello, { timeout: 0 }))
       assert.match(error.message, /^`timeout` is no positive duration.*nothing was sent\.$/)
       assert(error.reason._tag === "Rejected")
       assert.strictEqual(error.reason.by, "balancer")
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })
 
 describe("JSON that is too deep to look into", () => {
-  it.effect("is refused by the balanced client of HTTP, and nothing is sent", () => {
-    const lbs = scripted([azure("east")], () => completion)
-    return Effect.gen(function*() {
+  it.effect("is refused by the balanced client of HTTP, and nothing is sent", () =>
+    run(overHttp(scripted([azure("east")], () => completion)), function*(_, lbs) {
       const { status } = yield* answer(post(`{"model":"gpt-4o","messages":${deep}}`))
       assert.strictEqual(status, 400)
       assert.lengthOf(lbs.sends, 0)
-    }).pipe(Effect.provide(BalancedHttpClient.layer.pipe(Layer.provide(lbs.layer))))
-  })
+    }))
 
   it.effect("is told as the service's refusal where it comes as an answer", () => {
     const body = `{"error":{"message":"It is wrong.","param":${deep}}}`
     const lbs = scripted([azure("east")], () => ({ status: 400, body }))
-    return Effect.gen(function*() {
+    return run(overHttp(lbs), function*() {
       assert.strictEqual((yield* answer(post(JSON.stringify(hello)))).status, 400)
-    }).pipe(Effect.provide(BalancedHttpClient.layer.pipe(Layer.provide(lbs.layer))))
+    })
   })
 })

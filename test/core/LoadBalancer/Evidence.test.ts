@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deployments, LoadBalancer } from "@evenkeel/core"
 import { Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { answer, hello, stateOf } from "../../support/Balanced.ts"
+import { answer, hello, run, stateOf } from "../../support/Balanced.ts"
 import { asked, azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
 
 const busy: Canned = {
@@ -44,8 +44,7 @@ describe("evidence about a deployment", () => {
     let isBusy = false
     const made = scripted([azure("east")], () => isBusy ? busy : completion)
     const chats = () => made.sends.filter(({ path }) => path.includes("chat")).length
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(made, function*(lb) {
       yield* answer(lb.chat(hello))
       isBusy = true
       yield* answer(lb.check({ completion: true }))
@@ -55,7 +54,7 @@ describe("evidence about a deployment", () => {
       assert.strictEqual(chats(), 2)
       yield* TestClock.adjust("1500 millis")
       assert.strictEqual(chats(), 3)
-    }).pipe(Effect.provide(made.layer))
+    })
   })
 
   it.effect("a right lacking for /files at one resource takes no chat from it", () => {
@@ -68,14 +67,13 @@ describe("evidence about a deployment", () => {
             : { status: 200, body: { data: [] } }
           : completion
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(made, function*(lb) {
       for (let i = 0; i < 10; i++) yield* answer(lb.chat(hello))
       yield* TestClock.adjust("31 seconds")
       for (let i = 0; i < 5; i++) yield* Effect.exit(answer(lb.request({ path: "/files", method: "GET" })))
       const { resources } = yield* lb.snapshot
       assert.deepStrictEqual(resources.map(({ name, state }) => `${name} ${state}`), ["east healthy", "west healthy"])
-    }).pipe(Effect.provide(made.layer))
+    })
   })
 
   it.effect("a probe that got a 404 does not hold its slot while a peer thinks", () => {
@@ -89,8 +87,7 @@ describe("evidence about a deployment", () => {
           ? { status: 500 }
           : { ...completion, after: 50 }
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(made, function*(lb) {
       for (let i = 0; i < 40; i++) yield* answer(lb.chat(hello))
       sick = false
       yield* TestClock.adjust(6_000)
@@ -101,7 +98,7 @@ describe("evidence about a deployment", () => {
       for (let i = 0; i < 300; i++) yield* Effect.andThen(TestClock.adjust(900), answer(lb.chat(hello)))
       const after = asked(made).slice(before).filter((name) => name === "east").length
       assert.isAtLeast(after, 30)
-    }).pipe(Effect.provide(made.layer))
+    })
   })
 
   const filters: ReadonlyArray<[string, number, object]> = [
@@ -119,10 +116,8 @@ describe("evidence about a deployment", () => {
     ["APIM's", 403, { statusCode: 403, message: "Request failed content safety check." }]
   ]
   for (const [whose, status, body] of filters) {
-    it.effect(`${whose} content refusal is not shopped around`, () => {
-      const made = scripted([azure("a"), azure("b"), azure("c")], () => ({ status, body }))
-      return Effect.gen(function*() {
-        const lb = yield* LoadBalancer
+    it.effect(`${whose} content refusal is not shopped around`, () =>
+      run(scripted([azure("a"), azure("b"), azure("c")], () => ({ status, body })), function*(lb, made) {
         const counts: Array<number> = []
         for (let i = 0; i < 8; i++) {
           const before = made.sends.length
@@ -132,8 +127,7 @@ describe("evidence about a deployment", () => {
           counts.push(made.sends.length - before)
         }
         assert.deepStrictEqual(counts, [1, 1, 1, 1, 1, 1, 1, 1])
-      }).pipe(Effect.provide(made.layer))
-    })
+      }))
   }
 
   it("one opening takes back one trip, however many of its failures are pardoned", () => {
@@ -165,11 +159,10 @@ describe("evidence about a deployment", () => {
 
   it.effect("with attempts: 1 a 403 is told in the service's own words", () => {
     const made = scripted([azure("a"), azure("b")], () => ({ status: 403, body: { error: { message: "no role" } } }))
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(made, function*(lb) {
       const error = yield* Effect.flip(answer(lb.chat(hello, { attempts: 1 })))
       assert.strictEqual(error.reason._tag, "Rejected", error.message)
-    }).pipe(Effect.provide(made.layer))
+    })
   })
 
   it.effect("one caller that gives up leaves no cooldown that others cannot try", () => {
@@ -180,8 +173,7 @@ describe("evidence about a deployment", () => {
           ? { ...busy, headers: { "retry-after": "300" }, after: resource === "a" ? 10 : 5_000 }
           : { ...completion, after: 10 }
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(made, function*(lb) {
       for (let i = 0; i < 5; i++) yield* answer(lb.chat(hello))
       const fiber = yield* Effect.forkChild(lb.chat(says("poison")), { startImmediately: true })
       yield* TestClock.adjust(1_000)
@@ -189,7 +181,7 @@ describe("evidence about a deployment", () => {
       const before = made.sends.length
       for (let i = 0; i < 200; i++) yield* Effect.andThen(TestClock.adjust(1_000), answer(lb.chat(hello)))
       assert.isAtLeast(asked(made).slice(before).filter((name) => name === "a").length, 100)
-    }).pipe(Effect.provide(made.layer))
+    })
   })
 
   it.effect("a deployment that refuses all is not closed by a caller that gives up", () => {
@@ -201,8 +193,7 @@ describe("evidence about a deployment", () => {
           ? { status: 404, body: { error: { message: "?" } }, after: 10 }
           : { ...completion, after: 2_000 }
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(made, function*(lb) {
       yield* answer(lb.chat(hello))
       sick = true
       for (let i = 0; i < 8; i++) yield* answer(lb.chat(hello))
@@ -212,7 +203,7 @@ describe("evidence about a deployment", () => {
       yield* TestClock.adjust(1_000)
       yield* Fiber.interrupt(fiber)
       assert.notInclude(["healthy", "slow-start", "warming"], (yield* stateOf("a")).state)
-    }).pipe(Effect.provide(made.layer))
+    })
   })
 
   it.effect("a row of denials is broken by another answer of that credential", () => {
@@ -223,15 +214,14 @@ describe("evidence about a deployment", () => {
           ? { status: 403, body: { error: { message: "no" } } }
           : { status: 422, body: { error: { message: "no", param: "n", type: "invalid_request_error" } } }
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(made, function*(lb) {
       for (let i = 0; i < 5; i++) {
         yield* answer(lb.chat(says("denied")))
         yield* Effect.exit(answer(lb.chat(says("wrong"), { attempts: 1 })))
       }
       const { resources } = yield* lb.snapshot
       assert.deepStrictEqual(resources.map(({ state }) => state), ["healthy", "healthy"])
-    }).pipe(Effect.provide(made.layer))
+    })
   })
 
   it.effect("polling /files without the right to, at night, does not keep chat from its first tier", () => {
@@ -239,8 +229,7 @@ describe("evidence about a deployment", () => {
       [azure("a", { tier: 1 }), azure("b", { tier: 2 })],
       ({ path }) => path.includes("/files") ? { status: 403, body: { error: { message: "no role" } } } : completion
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(made, function*(lb) {
       for (let i = 0; i < 10; i++) yield* answer(lb.chat(hello))
       for (let i = 0; i < 120; i++) {
         yield* TestClock.adjust(10_000)
@@ -250,7 +239,7 @@ describe("evidence about a deployment", () => {
       for (let i = 0; i < 120; i++) yield* Effect.andThen(TestClock.adjust(1_000), answer(lb.chat(hello)))
       const there = asked(made).slice(before)
       assert.isAtLeast(there.filter((name) => name === "a").length, 100)
-    }).pipe(Effect.provide(made.layer))
+    })
   })
 
   for (
@@ -267,15 +256,14 @@ describe("evidence about a deployment", () => {
             ? { status: 404, body: { error: { message: "Resource not found" } } }
             : completion
       )
-      return Effect.gen(function*() {
-        const lb = yield* LoadBalancer
+      return run(made, function*(lb) {
         for (let i = 0; i < 60; i++) {
           yield* answer(lb.chat(hello))
           yield* Effect.exit(answer(lb.request({ path, body: { model: "gpt-4o", input: "x", ...body } })))
           yield* TestClock.adjust(500)
         }
         assert.include(["healthy"], (yield* stateOf("a")).state, asked(made).join().slice(0, 200))
-      }).pipe(Effect.provide(made.layer))
+      })
     })
   }
 
@@ -286,13 +274,12 @@ describe("evidence about a deployment", () => {
         resource === "a" ? { status: 403, body: { error: { message: "no" } } } : { status: 500, body: {} },
       { failover: { attempts: 6 } }
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(made, function*(lb) {
       yield* Effect.exit(
         answer(lb.responses({ model: "gpt-4o", input: "hi", previous_response_id: "resp_unknown0123456789" }))
       )
       assert.strictEqual(asked(made).filter((name) => name === "a").length, 1, asked(made).join())
-    }).pipe(Effect.provide(made.layer))
+    })
   })
 
   it.effect("a new key begins a new row of denials", () => {
@@ -304,14 +291,13 @@ describe("evidence about a deployment", () => {
           ? completion
           : { status: 403, body: { error: { message: "no" } } }
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(made, function*(lb) {
       for (let i = 0; i < 6; i++) yield* answer(lb.chat(hello))
       status = 200
       const all = yield* Deployments
       for (const { resource } of all.all()) resource.renewCredential(resource.credential, 200_000)
       yield* answer(lb.chat(says("poison")))
       assert.strictEqual((yield* lb.snapshot).resources[0]!.state, "healthy", asked(made).join())
-    }).pipe(Effect.provide(made.layer))
+    })
   })
 })

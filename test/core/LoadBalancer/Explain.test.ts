@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments, type Explanation, LoadBalancer, Policy, Selector, Telemetry } from "@evenkeel/core"
+import { Deployments, type Explanation, Policy, Selector, Telemetry } from "@evenkeel/core"
 import { Effect } from "effect"
-import { answer, failure, hello, reasonOf, stateOf } from "../../support/Balanced.ts"
+import { answer, failure, hello, reasonOf, run, stateOf } from "../../support/Balanced.ts"
 import { asked, azure, completion, scripted } from "../../support/Scripted.ts"
 
 const busy = { status: 429, headers: { "retry-after": "30" } }
@@ -13,8 +13,7 @@ describe("explain of a request that is not sent", () => {
       [azure("east"), azure("west"), azure("north"), azure("far", { tier: 2 })],
       ({ resource }) => resource === "east" ? busy : completion
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const members = yield* Deployments
       while (!asked(lbs).includes("east")) yield* answer(lb.chat(hello))
       yield* members.drain("west/gpt-4o")
@@ -34,35 +33,27 @@ describe("explain of a request that is not sent", () => {
       assert.include(text, "north/gpt-4o of tier 1")
       assert.include(text, "Refused: east/gpt-4o (cooling-down), west/gpt-4o (draining).")
       assert.include(text, "Of a worse tier: far/gpt-4o.")
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
-  it.effect("says when the first may pass, where none does", () => {
-    const lbs = scripted([azure("east")], () => busy)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("says when the first may pass, where none does", () =>
+    run(scripted([azure("east")], () => busy), function*(lb) {
       yield* failure(lb.chat(hello, { attempts: 1 }))
       const explanation = yield* lb.explain({ model: "gpt-4o" })
       assert.isUndefined(explanation.winner)
       assert.isAtMost(explanation.opensIn!, 30_000)
       assert.include(String(explanation), "no deployment passes. Refused: east/gpt-4o (cooling-down).")
       assert.match(String(explanation), /The first may pass in [\d.]+ s\./)
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("fails as the request would", () => {
-    const lbs = scripted([azure("east")], () => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("fails as the request would", () =>
+    run(scripted([azure("east")], () => completion), function*(lb) {
       reasonOf(yield* Effect.flip(lb.explain({ model: "no-such" })), "UnknownModel")
       reasonOf(yield* Effect.flip(lb.explain(hello, { timeout: 0 })), "Rejected")
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("tells a session's warm place from its home, and both from where it was moved to", () => {
-    const lbs = scripted([azure("a"), azure("b"), azure("c")], () => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("tells a session's warm place from its home, and both from where it was moved to", () =>
+    run(scripted([azure("a"), azure("b"), azure("c")], () => completion), function*(lb, lbs) {
       const members = yield* Deployments
       const because = Effect.map(lb.explain(hello, { session: "s" }), (explanation) => explanation.because)
       assert.strictEqual(yield* because, "home")
@@ -71,8 +62,7 @@ describe("explain of a request that is not sent", () => {
       assert.strictEqual(yield* because, "warm")
       yield* members.drain(`${home}/gpt-4o`)
       assert.strictEqual(yield* because, "displaced")
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })
 
 describe("explain of a call", () => {
@@ -81,8 +71,7 @@ describe("explain of a call", () => {
       [azure("east"), azure("west", { tier: 2 })],
       ({ resource }) => resource === "east" ? down : completion
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const told: Array<Explanation> = []
       yield* answer(lb.chat(hello, { explain: (explanation) => told.push(explanation) }))
       assert.deepStrictEqual(told.map(({ attempt, winner }) => [attempt, winner]), [
@@ -90,40 +79,33 @@ describe("explain of a call", () => {
         [2, "west/gpt-4o"]
       ])
       assert.include(String(told[1]), "Tried before: east/gpt-4o.")
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
-  it.effect("tells of panic", () => {
-    const lbs = scripted([azure("east")], () => down)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("tells of panic", () =>
+    run(scripted([azure("east")], () => down), function*(lb) {
       for (let i = 0; i < 2; i++) yield* failure(lb.chat(hello))
       const told: Array<Explanation> = []
       yield* failure(lb.chat(hello, { explain: (explanation) => told.push(explanation) }))
       assert.include(told.map(({ because }) => because), "panic")
       assert.include(told.map(String).join("\n"), "all are failing")
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("may throw, which fails no request", () => {
-    const lbs = scripted([azure("east")], () => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("may throw, which fails no request", () =>
+    run(scripted([azure("east")], () => completion), function*(lb) {
       yield* answer(lb.chat(hello, {
         explain: () => {
           throw new Error("not this one")
         }
       }))
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
   it.effect("is heard of every call by telemetry that asks for it", () => {
     const told: Array<Explanation> = []
     const telemetry = Telemetry.layerListener(undefined, (explanation) => told.push(explanation))
     const selector = Selector.layer(Policy.leastLoaded)
     const lbs = scripted([azure("east"), azure("west")], () => completion, {}, { telemetry, selector })
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       for (let i = 0; i < 3; i++) yield* answer(lb.chat(hello))
       assert.deepStrictEqual(told.map(({ winner }) => winner), asked(lbs).map((name) => `${name}/gpt-4o`))
       assert.isTrue(
@@ -131,6 +113,6 @@ describe("explain of a call", () => {
           because === "policy" && deployments.every(({ isCompared }) => isCompared)
         )
       )
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })

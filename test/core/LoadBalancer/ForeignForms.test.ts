@@ -1,18 +1,15 @@
-import * as BalancedHttpClient from "#core/BalancedHttpClient"
 import type { TransportRequest } from "#core/transport/Transport"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Stream } from "effect"
+import { Effect, Fiber, Stream } from "effect"
 import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import { TestClock } from "effect/testing"
-import { answer } from "../../support/Balanced.ts"
-import { asked, azure, completion, type Scripted, scripted } from "../../support/Scripted.ts"
+import { answer, overHttp, run } from "../../support/Balanced.ts"
+import { asked, azure, completion, scripted } from "../../support/Scripted.ts"
 
 const transcriptions = HttpClientRequest.post("https://api.openai.com/v1/audio/transcriptions")
 const files = HttpClientRequest.post("https://api.openai.com/v1/files")
-
-const client = (lbs: Scripted) => BalancedHttpClient.layer.pipe(Layer.provide(lbs.layer))
 
 /** A form of a file, and of what is given. */
 const formOf = (fields: Readonly<Record<string, string>>): FormData => {
@@ -39,7 +36,7 @@ describe("a form through the balanced HttpClient", () => {
   for (const [name, write] of forms) {
     it.effect(`names the deployment of its model, and keeps its boundary and its file: ${name}`, () => {
       const lbs = scripted([azure("other"), azure("east", { name: "served", model: "whisper" })], () => completion)
-      return Effect.gen(function*() {
+      return run(overHttp(lbs), function*() {
         const { status } = yield* answer(HttpClient.execute(write(formOf({ model: "whisper", language: "en" }))))
         assert.strictEqual(status, 200)
         assert.deepStrictEqual(asked(lbs), ["east"])
@@ -47,7 +44,7 @@ describe("a form through the balanced HttpClient", () => {
         assert.deepStrictEqual([form.getAll("model"), form.get("language")], [["served"], "en"])
         const file = form.get("file") as File
         assert.deepStrictEqual([file.name, file.type, file.size], ["x.wav", "audio/wav", 4])
-      }).pipe(Effect.provide(client(lbs)))
+      })
     })
   }
 
@@ -59,26 +56,24 @@ describe("a form through the balanced HttpClient", () => {
       ],
       ({ resource }) => resource === "east" ? { status: 500 } : completion
     )
-    return Effect.gen(function*() {
+    return run(overHttp(lbs), function*() {
       const form = formOf({ model: "whisper" })
       const { status } = yield* answer(HttpClient.execute(HttpClientRequest.bodyFormData(transcriptions, form)))
       assert.strictEqual(status, 200)
       assert.deepStrictEqual(asked(lbs), ["east", "west"])
       const models = yield* Effect.forEach(lbs.sends, (send) => Effect.map(sentForm(send), (sent) => sent.get("model")))
       assert.deepStrictEqual(models, ["east-whisper", "west-whisper"])
-    }).pipe(Effect.provide(client(lbs)))
+    })
   })
 
-  it.effect("goes to the default resource where it names no model, and is whole", () => {
-    const lbs = scripted([azure("east"), azure("west")], () => completion)
-    return Effect.gen(function*() {
+  it.effect("goes to the default resource where it names no model, and is whole", () =>
+    run(overHttp(scripted([azure("east"), azure("west")], () => completion)), function*(_, lbs) {
       const form = formOf({ purpose: "batch" })
       yield* answer(HttpClient.execute(HttpClientRequest.bodyFormData(files, form)))
       assert.deepStrictEqual(asked(lbs), ["east"])
       const sent = yield* sentForm(lbs.sends[0]!)
       assert.deepStrictEqual([...sent.keys()], ["purpose", "file"])
-    }).pipe(Effect.provide(client(lbs)))
-  })
+    }))
 })
 
 const texts = () =>
@@ -91,9 +86,8 @@ const texts = () =>
   })
 
 describe("a body of the balanced HttpClient that comes as texts", () => {
-  it.effect("is sent as UTF-8, as the platform's fetch does", () => {
-    const lbs = scripted([azure("east")], () => completion)
-    return Effect.gen(function*() {
+  it.effect("is sent as UTF-8, as the platform's fetch does", () =>
+    run(overHttp(scripted([azure("east")], () => completion)), function*(_, lbs) {
       yield* HttpClient.execute(HttpClientRequest.setBody(files, HttpBody.raw(texts())))
       const stream = Stream.fromIterable(["{\"a\":", "\"é\"}"]) as unknown as Stream.Stream<Uint8Array>
       yield* HttpClient.execute(HttpClientRequest.bodyStream(files, stream))
@@ -101,18 +95,15 @@ describe("a body of the balanced HttpClient that comes as texts", () => {
         lbs.sends.map(({ body }) => new TextDecoder().decode(body as Uint8Array)),
         ["{\"a\":\"é\"}", "{\"a\":\"é\"}"]
       )
-    }).pipe(Effect.provide(client(lbs)))
-  })
+    }))
 
-  it.effect("fails where a part is neither text nor bytes, and nothing is sent", () => {
-    const lbs = scripted([azure("east")], () => completion)
-    return Effect.gen(function*() {
+  it.effect("fails where a part is neither text nor bytes, and nothing is sent", () =>
+    run(overHttp(scripted([azure("east")], () => completion)), function*(_, lbs) {
       const numbers = Stream.fromIterable([1, 2]) as unknown as Stream.Stream<Uint8Array>
       const error = yield* Effect.flip(HttpClient.execute(HttpClientRequest.bodyStream(files, numbers)))
       assert.match(String((error.reason as { readonly cause: unknown }).cause), /neither bytes nor text: a number/)
       assert.lengthOf(lbs.sends, 0)
-    }).pipe(Effect.provide(client(lbs)))
-  })
+    }))
 })
 
 describe("a request of the balanced HttpClient that is interrupted", () => {
@@ -126,7 +117,7 @@ describe("a request of the balanced HttpClient that is interrupted", () => {
     })).pipe(Stream.ensuring(Effect.sync(() => {
       hasEnded = true
     })))
-    return Effect.gen(function*() {
+    return run(overHttp(lbs), function*() {
       const asking = HttpClient.execute(HttpClientRequest.bodyStream(files, endless))
       const fiber = yield* Effect.forkChild(asking, { startImmediately: true })
       for (let i = 0; i < 30; i++) yield* TestClock.adjust(1)
@@ -137,7 +128,7 @@ describe("a request of the balanced HttpClient that is interrupted", () => {
       for (let i = 0; i < 30; i++) yield* TestClock.adjust(1)
       assert.strictEqual(pulls, before)
       assert.lengthOf(lbs.sends, 0)
-    }).pipe(Effect.provide(client(lbs)))
+    })
   })
 
   it.effect("cancels a stream of the platform that is its body", () => {
@@ -151,13 +142,13 @@ describe("a request of the balanced HttpClient that is interrupted", () => {
       },
       cancel: () => cancelled.resolve()
     }, { highWaterMark: 0 })
-    return Effect.gen(function*() {
+    return run(overHttp(lbs), function*() {
       const asking = HttpClient.execute(HttpClientRequest.setBody(files, HttpBody.raw(body)))
       const fiber = yield* Effect.forkChild(asking, { startImmediately: true })
       yield* Effect.promise(() => pulled.promise)
       yield* Effect.forkChild(Fiber.interrupt(fiber), { startImmediately: true })
       yield* Effect.promise(() => cancelled.promise)
       assert.lengthOf(lbs.sends, 0)
-    }).pipe(Effect.provide(client(lbs)))
+    })
   })
 })

@@ -1,14 +1,10 @@
-import * as BalancedHttpClient from "#core/BalancedHttpClient"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
-import { answer, hello } from "../../support/Balanced.ts"
+import { answer, hello, overHttp, run } from "../../support/Balanced.ts"
 import { asked, azure, completion, type Scripted, scripted } from "../../support/Scripted.ts"
 
 const chatUrl = "https://api.openai.com/v1/chat/completions"
-
-const client = (lbs: Scripted) => BalancedHttpClient.layer.pipe(Layer.provide(lbs.layer))
 
 /** Asks with a body of JSON. */
 const ask = (body: unknown, options: { readonly url?: string; readonly contentType?: string } = {}) =>
@@ -27,19 +23,19 @@ describe("a name beyond Latin-1", () => {
   it.effect("of a resource is told in a header of the answer, and the answer comes", () => {
     const more = { endpoint: "https://tokyo.openai.azure.com", apiKey: "k" }
     const lbs = scripted([azure("東京", {}, more)], () => completion)
-    return Effect.gen(function*() {
+    return run(overHttp(lbs), function*() {
       const { headers, status } = yield* ask(hello)
       assert.strictEqual(status, 200)
       assert.strictEqual(decodeURIComponent(headers["x-evenkeel-deployment"]!), "東京/gpt-4o")
-    }).pipe(Effect.provide(client(lbs)))
+    })
   })
 
   it.effect("that is half a character is no failure either", () => {
     const every = { name: "open", provider: "openai" as const, apiKey: "k", deployments: [{ name: "*" }] }
     const lbs = scripted([every], () => completion)
-    return Effect.gen(function*() {
+    return run(overHttp(lbs), function*() {
       assert.strictEqual((yield* ask({ ...hello, model: "gpt-\uD83D" })).status, 200)
-    }).pipe(Effect.provide(client(lbs)))
+    })
   })
 })
 
@@ -47,21 +43,19 @@ describe("a body of JSON", () => {
   for (const contentType of ["Application/JSON", "APPLICATION/JSON; Charset=UTF-8", "text/plain"]) {
     it.effect(`is understood whatever it is said to be: ${contentType}`, () => {
       const lbs = scripted([azure("east", { name: "served", model: "gpt-4o" })], () => completion)
-      return Effect.gen(function*() {
+      return run(overHttp(lbs), function*() {
         assert.strictEqual((yield* ask(hello, { contentType })).status, 200)
         assert.strictEqual(sentBody(lbs)["model"], "served")
-      }).pipe(Effect.provide(client(lbs)))
+      })
     })
   }
 
   for (const stream of ["true", 1, null, false]) {
-    it.effect(`keeps a stream that is not true, which is the service's to judge: ${JSON.stringify(stream)}`, () => {
-      const lbs = scripted([azure("east")], () => completion)
-      return Effect.gen(function*() {
+    it.effect(`keeps a stream that is not true, which is the service's to judge: ${JSON.stringify(stream)}`, () =>
+      run(overHttp(scripted([azure("east")], () => completion)), function*(_, lbs) {
         assert.strictEqual((yield* ask({ ...hello, stream })).status, 200)
         assert.strictEqual(sentBody(lbs)["stream"], stream)
-      }).pipe(Effect.provide(client(lbs)))
-    })
+      }))
   }
 })
 
@@ -71,7 +65,7 @@ describe("a URL of Azure's classic API", () => {
       [azure("east", { name: "served", model: "best" }), azure("west", { name: "other", model: "best", tier: 2 })],
       ({ resource }) => resource === "east" ? { status: 500 } : completion
     )
-    return Effect.gen(function*() {
+    return run(overHttp(lbs), function*() {
       const url = "https://east.openai.azure.com/openai/deployments/served/chat/completions?api-version=2024-10-21"
       assert.strictEqual((yield* ask({ messages: hello.messages }, { url })).status, 200)
       assert.deepStrictEqual(asked(lbs), ["east", "west"])
@@ -79,6 +73,6 @@ describe("a URL of Azure's classic API", () => {
         lbs.sends.map(({ body }) => (JSON.parse(String(body)) as { readonly model: string }).model),
         ["served", "other"]
       )
-    }).pipe(Effect.provide(client(lbs)))
+    })
   })
 })

@@ -35,20 +35,15 @@ describe("a deployment that is slow but alive", () => {
       ["in the tokens after the first", { kind: "slowDecoding", factor: 10 }]
     ] as const
   ) {
-    it.effect(`${what} loses most of its traffic, and is not taken out`, () => {
-      const fleet = three(talkative)
-      return run(
-        fleet,
-        Effect.gen(function*() {
-          yield* ask(30)
-          fleet.services["east"]!.fault("*", fault)
-          const before = sent(fleet)["east"] ?? 0
-          yield* ask(60)
-          assert.isAtMost((sent(fleet)["east"] ?? 0) - before, 12)
-          assert.strictEqual((yield* stateOf("east")).state, "healthy")
-        })
-      )
-    })
+    it.effect(`${what} loses most of its traffic, and is not taken out`, () =>
+      run(three(talkative), function*(_, fleet) {
+        yield* ask(30)
+        fleet.services["east"]!.fault("*", fault)
+        const before = sent(fleet)["east"] ?? 0
+        yield* ask(60)
+        assert.isAtMost((sent(fleet)["east"] ?? 0) - before, 12)
+        assert.strictEqual((yield* stateOf("east")).state, "healthy")
+      }))
   }
 
   it.effect("in the tokens after the first is left, also where first tokens take far longer than the rest", () => {
@@ -57,154 +52,117 @@ describe("a deployment that is slow but alive", () => {
       latency: { ...steady, baseMs: 10_000, perOutputTokenMs: 10 },
       reply: talkative.reply
     })
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        fleet.services["east"]!.fault("*", { kind: "slowDecoding", factor: 30 })
-        yield* ask(40)
-        const before = sent(fleet)["east"] ?? 0
-        yield* ask(60)
-        assert.isAtMost((sent(fleet)["east"] ?? 0) - before, 12)
-      })
-    )
+    return run(fleet, function*() {
+      fleet.services["east"]!.fault("*", { kind: "slowDecoding", factor: 30 })
+      yield* ask(40)
+      const before = sent(fleet)["east"] ?? 0
+      yield* ask(60)
+      assert.isAtMost((sent(fleet)["east"] ?? 0) - before, 12)
+    })
   })
 
-  it.effect("behind a proxy that holds streams back loses most of its traffic, however fast they come then", () => {
-    const fleet = three(talkative)
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        fleet.services["east"]!.fault("*", { kind: "silence", forMs: 10_000 })
-        yield* ask(40)
-        const before = sent(fleet)["east"] ?? 0
-        yield* ask(60)
-        assert.isAtMost((sent(fleet)["east"] ?? 0) - before, 12)
-      })
-    )
-  })
+  it.effect("behind a proxy that holds streams back loses most of its traffic, however fast they come then", () =>
+    run(three(talkative), function*(_, fleet) {
+      fleet.services["east"]!.fault("*", { kind: "silence", forMs: 10_000 })
+      yield* ask(40)
+      const before = sent(fleet)["east"] ?? 0
+      yield* ask(60)
+      assert.isAtMost((sent(fleet)["east"] ?? 0) - before, 12)
+    }))
 
-  it.effect("is left even by the sessions that are warm there, and they stay where they went", () => {
-    const fleet = three()
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const converse = Effect.gen(function*() {
+  it.effect("is left even by the sessions that are warm there, and they stay where they went", () =>
+    run(three(), function*(lb, fleet) {
+      const converse = Effect.gen(function*() {
+        const before = sent(fleet)
+        for (let i = 0; i < 10; i++) yield* answer(Stream.runDrain(lb.chatStream(hello, { session: "s" })))
+        const after = sent(fleet)
+        return names.filter((name) => (after[name] ?? 0) - (before[name] ?? 0) > 5)
+      })
+      yield* ask(30)
+      const [warm] = yield* converse
+      fleet.services[warm!]!.fault("*", { kind: "slow", factor: 10 })
+      const moved = yield* converse
+      assert.lengthOf(moved, 1)
+      assert.notInclude(moved, warm)
+      fleet.services[warm!]!.clear()
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(yield* converse, moved)
+    }))
+
+  it.effect("once only, or to many at once, is left by no session", () =>
+    run(three({}, { session: { maxRate: 0 } }), function*(lb, fleet) {
+      const converse = (sessions: number, turns: number) =>
+        Effect.gen(function*() {
           const before = sent(fleet)
-          for (let i = 0; i < 10; i++) yield* answer(Stream.runDrain(lb.chatStream(hello, { session: "s" })))
+          for (let turn = 0; turn < turns; turn++) {
+            yield* answer(Effect.forEach(
+              Array.from({ length: sessions }, (_, i) => i),
+              () => Stream.runDrain(lb.chatStream(hello, { session: "s" })),
+              { concurrency: "unbounded" }
+            ))
+          }
           const after = sent(fleet)
-          return names.filter((name) => (after[name] ?? 0) - (before[name] ?? 0) > 5)
+          return names.filter((name) => (after[name] ?? 0) - (before[name] ?? 0) > 0)
         })
-        yield* ask(30)
-        const [warm] = yield* converse
-        fleet.services[warm!]!.fault("*", { kind: "slow", factor: 10 })
-        const moved = yield* converse
-        assert.lengthOf(moved, 1)
-        assert.notInclude(moved, warm)
-        fleet.services[warm!]!.clear()
-        yield* TestClock.adjust("1 minute")
-        assert.deepStrictEqual(yield* converse, moved)
-      })
-    )
-  })
-
-  it.effect("once only, or to many at once, is left by no session", () => {
-    const fleet = three({}, { session: { maxRate: 0 } })
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const converse = (sessions: number, turns: number) =>
-          Effect.gen(function*() {
-            const before = sent(fleet)
-            for (let turn = 0; turn < turns; turn++) {
-              yield* answer(Effect.forEach(
-                Array.from({ length: sessions }, (_, i) => i),
-                () => Stream.runDrain(lb.chatStream(hello, { session: "s" })),
-                { concurrency: "unbounded" }
-              ))
-            }
-            const after = sent(fleet)
-            return names.filter((name) => (after[name] ?? 0) - (before[name] ?? 0) > 0)
-          })
-        yield* ask(30)
-        const [home, ...others] = yield* converse(1, 10)
-        assert.isEmpty(others)
-        for (const [times, atOnce] of [[1, 1], [5, 5]] as const) {
-          fleet.services[home!]!.fault("*", { kind: "slow", factor: 30, times })
-          assert.deepStrictEqual(yield* converse(atOnce, 1), [home])
-          assert.deepStrictEqual(yield* converse(1, 10), [home])
-        }
-      })
-    )
-  })
+      yield* ask(30)
+      const [home, ...others] = yield* converse(1, 10)
+      assert.isEmpty(others)
+      for (const [times, atOnce] of [[1, 1], [5, 5]] as const) {
+        fleet.services[home!]!.fault("*", { kind: "slow", factor: 30, times })
+        assert.deepStrictEqual(yield* converse(atOnce, 1), [home])
+        assert.deepStrictEqual(yield* converse(1, 10), [home])
+      }
+    }))
 
   for (const [how, fault] of [["slow", { kind: "slow", factor: 10 }], ["hangs", { kind: "hang" }]] as const) {
-    it.effect(`gives way to the next tier where it is alone in its own, and ${how}`, () => {
-      const fleet = oneInFront()
-      return run(
-        fleet,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          yield* ask(30)
-          fleet.services["east"]!.fault("*", fault)
-          const before = sent(fleet)["east"]!
-          assert.strictEqual(before, 30)
-          const asking: Array<Fiber.Fiber<void, unknown>> = []
-          for (let i = 0; i < 100; i++) {
-            asking.push(yield* Effect.forkChild(streamed(lb), { startImmediately: true }))
-            yield* TestClock.adjust("200 millis")
-          }
-          assert.isAtMost(sent(fleet)["east"]! - before, 25)
-          assert.match(String(yield* lb.explain(hello)), /tier 2 .*Slower by far: east\/gpt-4o/)
-          yield* Effect.forEach(asking, Fiber.interrupt)
-          fleet.services["east"]!.clear()
-          yield* TestClock.adjust("2 minutes")
-          const after = sent(fleet)["east"]!
-          yield* ask(20)
-          assert.isAtLeast(sent(fleet)["east"]! - after, 15)
-        })
-      )
-    })
+    it.effect(`gives way to the next tier where it is alone in its own, and ${how}`, () =>
+      run(oneInFront(), function*(lb, fleet) {
+        yield* ask(30)
+        fleet.services["east"]!.fault("*", fault)
+        const before = sent(fleet)["east"]!
+        assert.strictEqual(before, 30)
+        const asking: Array<Fiber.Fiber<void, unknown>> = []
+        for (let i = 0; i < 100; i++) {
+          asking.push(yield* Effect.forkChild(streamed(lb), { startImmediately: true }))
+          yield* TestClock.adjust("200 millis")
+        }
+        assert.isAtMost(sent(fleet)["east"]! - before, 25)
+        assert.match(String(yield* lb.explain(hello)), /tier 2 .*Slower by far: east\/gpt-4o/)
+        yield* Effect.forEach(asking, Fiber.interrupt)
+        fleet.services["east"]!.clear()
+        yield* TestClock.adjust("2 minutes")
+        const after = sent(fleet)["east"]!
+        yield* ask(20)
+        assert.isAtLeast(sent(fleet)["east"]! - after, 15)
+      }))
   }
 
-  it.effect("gets its share back when it is fast again", () => {
-    const fleet = three()
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        yield* ask(30)
-        fleet.services["east"]!.fault("*", { kind: "slow", factor: 20 })
-        yield* ask(100)
-        fleet.services["east"]!.clear()
-        yield* TestClock.adjust("1 minute")
-        const before = sent(fleet)["east"]!
-        yield* ask(90)
-        assert.isAtLeast(sent(fleet)["east"]! - before, 15)
-      })
-    )
-  })
+  it.effect("gets its share back when it is fast again", () =>
+    run(three(), function*(_, fleet) {
+      yield* ask(30)
+      fleet.services["east"]!.fault("*", { kind: "slow", factor: 20 })
+      yield* ask(100)
+      fleet.services["east"]!.clear()
+      yield* TestClock.adjust("1 minute")
+      const before = sent(fleet)["east"]!
+      yield* ask(90)
+      assert.isAtLeast(sent(fleet)["east"]! - before, 15)
+    }))
 
-  it.effect("is left while it hangs, long before a time limit says so", () => {
-    const fleet = three()
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        yield* ask(30)
-        fleet.services["east"]!.fault("*", { kind: "hang" })
-        const before = sent(fleet)["east"]!
-        const asking: Array<Fiber.Fiber<void, unknown>> = []
-        for (let i = 0; i < 200; i++) {
-          asking.push(yield* Effect.forkChild(streamed(lb), { startImmediately: true }))
-          yield* TestClock.adjust("100 millis")
-        }
-        assert.isAtMost(sent(fleet)["east"]! - before, 20)
-        assert.isAbove((yield* stateOf("east")).waiting, 0)
-        yield* Effect.forEach(asking, Fiber.interrupt)
-      })
-    )
-  })
+  it.effect("is left while it hangs, long before a time limit says so", () =>
+    run(three(), function*(lb, fleet) {
+      yield* ask(30)
+      fleet.services["east"]!.fault("*", { kind: "hang" })
+      const before = sent(fleet)["east"]!
+      const asking: Array<Fiber.Fiber<void, unknown>> = []
+      for (let i = 0; i < 200; i++) {
+        asking.push(yield* Effect.forkChild(streamed(lb), { startImmediately: true }))
+        yield* TestClock.adjust("100 millis")
+      }
+      assert.isAtMost(sent(fleet)["east"]! - before, 20)
+      assert.isAbove((yield* stateOf("east")).waiting, 0)
+      yield* Effect.forEach(asking, Fiber.interrupt)
+    }))
 })
 
 describe("sessions at a place that hangs", () => {
@@ -214,8 +172,7 @@ describe("sessions at a place that hangs", () => {
       ["a", "b", "c"],
       ({ resource }) => hangs && resource === "a" ? { after: "never" } : { after: 200 }
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const small = { ...hello, max_tokens: 50 }
       const homes: Array<string> = []
       for (let i = 0; homes.length < 12; i++) {
@@ -237,35 +194,29 @@ describe("sessions at a place that hangs", () => {
       }
       assert.isAtMost(lbs.sends.slice(before).filter((name) => name === "a").length, 8)
       yield* Effect.forEach(asking, Fiber.interrupt)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })
 
 describe("streams that are silent for their own sake", () => {
-  it.effect("move no session of others", () => {
-    const fleet = three()
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const moved: Array<string> = []
-        const { events } = yield* Deployments
-        events.listen((event: Event) => void (event._tag === "SessionMoved" && moved.push(event.session)))
-        for (const { fault } of Object.values(fleet.services)) fault("*", { kind: "hang", when: { text: "[silent]" } })
-        const silent = { ...hello, messages: [{ role: "user" as const, content: "[silent]" }] }
-        yield* ask(30)
-        const asking: Array<Fiber.Fiber<unknown, unknown>> = []
-        for (let i = 0; i < 400; i++) {
-          const session = `s${i % 12}`
-          asking.push(yield* Effect.forkChild(Stream.runDrain(lb.chatStream(hello, { session }))))
-          asking.push(yield* Effect.forkChild(Stream.runDrain(lb.chatStream(silent))))
-          yield* TestClock.adjust("250 millis")
-        }
-        assert.deepStrictEqual(moved, [])
-        yield* Effect.forEach(asking, Fiber.interrupt)
-      })
-    )
-  })
+  it.effect("move no session of others", () =>
+    run(three(), function*(lb, fleet) {
+      const moved: Array<string> = []
+      const { events } = yield* Deployments
+      events.listen((event: Event) => void (event._tag === "SessionMoved" && moved.push(event.session)))
+      for (const { fault } of Object.values(fleet.services)) fault("*", { kind: "hang", when: { text: "[silent]" } })
+      const silent = { ...hello, messages: [{ role: "user" as const, content: "[silent]" }] }
+      yield* ask(30)
+      const asking: Array<Fiber.Fiber<unknown, unknown>> = []
+      for (let i = 0; i < 400; i++) {
+        const session = `s${i % 12}`
+        asking.push(yield* Effect.forkChild(Stream.runDrain(lb.chatStream(hello, { session }))))
+        asking.push(yield* Effect.forkChild(Stream.runDrain(lb.chatStream(silent))))
+        yield* TestClock.adjust("250 millis")
+      }
+      assert.deepStrictEqual(moved, [])
+      yield* Effect.forEach(asking, Fiber.interrupt)
+    }))
 })
 
 describe("a whole answer that does not come", () => {
@@ -274,53 +225,38 @@ describe("a whole answer that does not come", () => {
     return yield* answer(lb.chat(hello))
   })
 
-  it.effect("is asked for elsewhere, once it takes far longer than any, and nobody is blamed", () => {
-    const fleet = three()
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        yield* Effect.replicateEffect(whole, 30)
-        for (const name of names) fleet.services[name]!.fault("*", { kind: "hang", times: 1 })
-        // the first two attempts may be unlucky; the second is waited for to the end
-        fleet.services["east"]!.clear()
-        fleet.services["west"]!.clear()
-        const began = yield* Clock.currentTimeMillis
-        for (let i = 0; i < 6; i++) yield* whole
-        const took = (yield* Clock.currentTimeMillis) - began
-        assert.isAtLeast(took, 60_000)
-        assert.isAtMost(took, 65_000)
-        assert.strictEqual((yield* stateOf("north")).state, "healthy")
-        assert.strictEqual((yield* stateOf("north")).inFlight, 0)
-      })
-    )
-  })
+  it.effect("is asked for elsewhere, once it takes far longer than any, and nobody is blamed", () =>
+    run(three(), function*(_, fleet) {
+      yield* Effect.replicateEffect(whole, 30)
+      for (const name of names) fleet.services[name]!.fault("*", { kind: "hang", times: 1 })
+      // the first two attempts may be unlucky; the second is waited for to the end
+      fleet.services["east"]!.clear()
+      fleet.services["west"]!.clear()
+      const began = yield* Clock.currentTimeMillis
+      for (let i = 0; i < 6; i++) yield* whole
+      const took = (yield* Clock.currentTimeMillis) - began
+      assert.isAtLeast(took, 60_000)
+      assert.isAtMost(took, 65_000)
+      assert.strictEqual((yield* stateOf("north")).state, "healthy")
+      assert.strictEqual((yield* stateOf("north")).inFlight, 0)
+    }))
 
-  it.effect("is waited for the second time, as a long one must be able to come", () => {
-    const fleet = three()
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        yield* Effect.replicateEffect(whole, 30)
-        for (const name of names) fleet.services[name]!.fault("*", { kind: "slow", factor: 2000 })
-        const began = yield* Clock.currentTimeMillis
-        yield* whole
-        const took = (yield* Clock.currentTimeMillis) - began
-        assert.isAbove(took, 200_000)
-        assert.deepStrictEqual(fleet.sends.slice(30).length, 2)
-      })
-    )
-  })
+  it.effect("is waited for the second time, as a long one must be able to come", () =>
+    run(three(), function*(_, fleet) {
+      yield* Effect.replicateEffect(whole, 30)
+      for (const name of names) fleet.services[name]!.fault("*", { kind: "slow", factor: 2000 })
+      const began = yield* Clock.currentTimeMillis
+      yield* whole
+      const took = (yield* Clock.currentTimeMillis) - began
+      assert.isAbove(took, 200_000)
+      assert.deepStrictEqual(fleet.sends.slice(30).length, 2)
+    }))
 
-  it.effect("is waited for where there is nobody else", () => {
-    const one = fleet([service("east")])
-    return run(
-      one,
-      Effect.gen(function*() {
-        yield* Effect.replicateEffect(whole, 30)
-        one.services["east"]!.fault("*", { kind: "slow", factor: 2000 })
-        yield* whole
-        assert.lengthOf(one.sends, 31)
-      })
-    )
-  })
+  it.effect("is waited for where there is nobody else", () =>
+    run(fleet([service("east")]), function*(_, one) {
+      yield* Effect.replicateEffect(whole, 30)
+      one.services["east"]!.fault("*", { kind: "slow", factor: 2000 })
+      yield* whole
+      assert.lengthOf(one.sends, 31)
+    }))
 })

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { LoadBalancer, type ResponsesParams } from "@evenkeel/core"
+import { type ResponsesParams } from "@evenkeel/core"
 import { Effect, Stream } from "effect"
 import {
   answer,
@@ -44,233 +44,169 @@ const madeElsewhere = (one: Fleet, resource: string, body: object = {}) => {
 }
 
 describe("LoadBalancer hard pins", () => {
-  it.effect("F8: a follow-up goes to the resource that made the response before it, every time", () => {
-    const five = quintet()
-    return run(
-      five,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        let { id } = yield* answer(lb.responses(ask))
-        const owner = lastOf(five)
-        for (let i = 0; i < 10; i++) {
-          ;({ id } = yield* answer(lb.responses({ ...ask, previous_response_id: id })))
-          assert.strictEqual(lastOf(five), owner)
-        }
-        assert.strictEqual(five.sends.length, 11)
-      })
-    )
-  })
+  it.effect("F8: a follow-up goes to the resource that made the response before it, every time", () =>
+    run(quintet(), function*(lb, five) {
+      let { id } = yield* answer(lb.responses(ask))
+      const owner = lastOf(five)
+      for (let i = 0; i < 10; i++) {
+        ;({ id } = yield* answer(lb.responses({ ...ask, previous_response_id: id })))
+        assert.strictEqual(lastOf(five), owner)
+      }
+      assert.strictEqual(five.sends.length, 11)
+    }))
 
-  it.effect("F8: a streamed response is followed too, also when its reader stopped early", () => {
-    const five = quintet()
-    return run(
-      five,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const begun = yield* answer(Stream.runCollect(Stream.take(lb.responsesStream(ask), 3)))
-        const first = begun[0]!
-        const id = first.type === "response.created" ? first.response.id : ""
-        const owner = lastOf(five)
-        for (let i = 0; i < 5; i++) {
-          yield* answer(lb.responses({ ...ask, previous_response_id: id }))
-          assert.strictEqual(lastOf(five), owner)
-        }
-      })
-    )
-  })
+  it.effect("F8: a streamed response is followed too, also when its reader stopped early", () =>
+    run(quintet(), function*(lb, five) {
+      const begun = yield* answer(Stream.runCollect(Stream.take(lb.responsesStream(ask), 3)))
+      const first = begun[0]!
+      const id = first.type === "response.created" ? first.response.id : ""
+      const owner = lastOf(five)
+      for (let i = 0; i < 5; i++) {
+        yield* answer(lb.responses({ ...ask, previous_response_id: id }))
+        assert.strictEqual(lastOf(five), owner)
+      }
+    }))
 
-  it.effect("F8: the owner is asked though others are idle and a session would go elsewhere", () => {
-    const five = quintet()
-    return run(
-      five,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const { id } = yield* answer(lb.responses(ask))
-        const owner = lastOf(five)
-        for (const session of ["a", "b", "c", "d", "e", "f"]) {
-          yield* answer(lb.responses({ ...ask, previous_response_id: id }, { session }))
-          assert.strictEqual(lastOf(five), owner)
-        }
-      })
-    )
-  })
+  it.effect("F8: the owner is asked though others are idle and a session would go elsewhere", () =>
+    run(quintet(), function*(lb, five) {
+      const { id } = yield* answer(lb.responses(ask))
+      const owner = lastOf(five)
+      for (const session of ["a", "b", "c", "d", "e", "f"]) {
+        yield* answer(lb.responses({ ...ask, previous_response_id: id }, { session }))
+        assert.strictEqual(lastOf(five), owner)
+      }
+    }))
 
-  it.effect("an unknown id is searched for, which draws on neither attempts nor budget, and then remembered", () => {
-    const five = quintet()
-    return run(
-      five,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const before = (yield* lb.snapshot).retriesLeft
-        for (const owner of names) {
-          const { id } = madeElsewhere(five, owner)
-          const known = five.sends.length
-          yield* answer(lb.responses({ ...ask, previous_response_id: id }))
-          assert.strictEqual(lastOf(five), owner)
-          const searched = five.sends.slice(known).map(({ resource }) => resource)
-          assert.strictEqual(new Set(searched).size, searched.length)
-          yield* answer(lb.responses({ ...ask, previous_response_id: id }))
-          assert.strictEqual(five.sends.length, known + searched.length + 1)
-          assert.strictEqual(lastOf(five), owner)
-        }
-        assert.isAbove(five.sends.length, 2 * names.length)
-        assert.isAtLeast((yield* lb.snapshot).retriesLeft, before)
-        // a search is held against nobody
-        for (const name of names) assert.deepInclude(yield* stateOf(name), { state: "healthy", inFlight: 0 })
-      })
-    )
-  })
+  it.effect("an unknown id is searched for, which draws on neither attempts nor budget, and then remembered", () =>
+    run(quintet(), function*(lb, five) {
+      const before = (yield* lb.snapshot).retriesLeft
+      for (const owner of names) {
+        const { id } = madeElsewhere(five, owner)
+        const known = five.sends.length
+        yield* answer(lb.responses({ ...ask, previous_response_id: id }))
+        assert.strictEqual(lastOf(five), owner)
+        const searched = five.sends.slice(known).map(({ resource }) => resource)
+        assert.strictEqual(new Set(searched).size, searched.length)
+        yield* answer(lb.responses({ ...ask, previous_response_id: id }))
+        assert.strictEqual(five.sends.length, known + searched.length + 1)
+        assert.strictEqual(lastOf(five), owner)
+      }
+      assert.isAbove(five.sends.length, 2 * names.length)
+      assert.isAtLeast((yield* lb.snapshot).retriesLeft, before)
+      // a search is held against nobody
+      for (const name of names) assert.deepInclude(yield* stateOf(name), { state: "healthy", inFlight: 0 })
+    }))
 
-  it.effect("an id that nobody knows is asked for once at each resource, and then refused in the service's words", () => {
-    const five = quintet()
-    return run(
-      five,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const error = yield* failure(lb.responses({ ...ask, previous_response_id: "resp_nobody" }))
-        const { code, status } = reasonOf(error, "Rejected")
-        assert.deepStrictEqual([status, code], [404, "previous_response_not_found"])
-        assert.deepStrictEqual(sent(five), { east: 1, west: 1, north: 1, south: 1, centre: 1 })
-      })
-    )
-  })
+  it.effect("an id that nobody knows is asked for once at each resource, and then refused in the service's words", () =>
+    run(quintet(), function*(lb, five) {
+      const error = yield* failure(lb.responses({ ...ask, previous_response_id: "resp_nobody" }))
+      const { code, status } = reasonOf(error, "Rejected")
+      assert.deepStrictEqual([status, code], [404, "previous_response_not_found"])
+      assert.deepStrictEqual(sent(five), { east: 1, west: 1, north: 1, south: 1, centre: 1 })
+    }))
 
-  it.effect("a conversation that another process began is found, and then remembered", () => {
-    const five = quintet()
-    return run(
-      five,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const owner = five.services["north"]!
-        const made = owner.handle(
-          { method: "POST", path: "/openai/v1/conversations", headers: { "api-key": owner.apiKey }, body: "{}" },
-          0,
-          () => 0.5
-        )
-        const { value } = made._tag === "Http" ? made.parts.next() : { value: undefined }
-        made.finished(0)
-        const conversation = JSON.parse(String((value as { readonly data: string }).data)).id
-        yield* answer(lb.responses({ ...ask, conversation }))
-        assert.strictEqual(lastOf(five), "north")
-        const sends = five.sends.length
-        yield* answer(lb.responses({ ...ask, conversation: { id: conversation } }))
-        assert.strictEqual(lastOf(five), "north")
-        assert.strictEqual(five.sends.length, sends + 1)
-      })
-    )
-  })
+  it.effect("a conversation that another process began is found, and then remembered", () =>
+    run(quintet(), function*(lb, five) {
+      const owner = five.services["north"]!
+      const made = owner.handle(
+        { method: "POST", path: "/openai/v1/conversations", headers: { "api-key": owner.apiKey }, body: "{}" },
+        0,
+        () => 0.5
+      )
+      const { value } = made._tag === "Http" ? made.parts.next() : { value: undefined }
+      made.finished(0)
+      const conversation = JSON.parse(String((value as { readonly data: string }).data)).id
+      yield* answer(lb.responses({ ...ask, conversation }))
+      assert.strictEqual(lastOf(five), "north")
+      const sends = five.sends.length
+      yield* answer(lb.responses({ ...ask, conversation: { id: conversation } }))
+      assert.strictEqual(lastOf(five), "north")
+      assert.strictEqual(five.sends.length, sends + 1)
+    }))
 
   it.effect("encrypted reasoning goes back to the resource that made it", () => {
     const five = fleet(names.map((name) => service(name, { reasoningTokens: 5 })), { failover: { attempts: 1 } })
-    return run(
-      five,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const stateless = { ...ask, store: false, include: ["reasoning.encrypted_content" as const] }
-        const { output } = yield* answer(lb.responses(stateless))
-        const owner = lastOf(five)
-        const input = [...output, { role: "user" as const, content: "Go on." }] as Array<any>
-        for (let i = 0; i < 5; i++) {
-          yield* answer(lb.responses({ ...stateless, input }))
-          assert.strictEqual(lastOf(five), owner)
-        }
-        assert.strictEqual(five.sends.length, 6)
-      })
-    )
+    return run(five, function*(lb) {
+      const stateless = { ...ask, store: false, include: ["reasoning.encrypted_content" as const] }
+      const { output } = yield* answer(lb.responses(stateless))
+      const owner = lastOf(five)
+      const input = [...output, { role: "user" as const, content: "Go on." }] as Array<any>
+      for (let i = 0; i < 5; i++) {
+        yield* answer(lb.responses({ ...stateless, input }))
+        assert.strictEqual(lastOf(five), owner)
+      }
+      assert.strictEqual(five.sends.length, 6)
+    })
   })
 
   it.effect("encrypted reasoning that another process brought is searched for, also without its id", () => {
     const five = fleet(names.map((name) => service(name, { reasoningTokens: 5 })), { failover: { attempts: 1 } })
-    return run(
-      five,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const stateless = { ...ask, store: false, include: ["reasoning.encrypted_content" as const] }
-        const { output } = madeElsewhere(five, "south", stateless)
-        const { id: _, ...item } = output[0]
-        const input = [item, { role: "user", content: "Go on." }] as Array<any>
-        yield* answer(lb.responses({ ...stateless, input }))
-        assert.strictEqual(lastOf(five), "south")
-        const sends = five.sends.length
-        yield* answer(lb.responses({ ...stateless, input }))
-        assert.strictEqual(five.sends.length, sends + 1)
-        assert.strictEqual(lastOf(five), "south")
-      })
-    )
+    return run(five, function*(lb) {
+      const stateless = { ...ask, store: false, include: ["reasoning.encrypted_content" as const] }
+      const { output } = madeElsewhere(five, "south", stateless)
+      const { id: _, ...item } = output[0]
+      const input = [item, { role: "user", content: "Go on." }] as Array<any>
+      yield* answer(lb.responses({ ...stateless, input }))
+      assert.strictEqual(lastOf(five), "south")
+      const sends = five.sends.length
+      yield* answer(lb.responses({ ...stateless, input }))
+      assert.strictEqual(five.sends.length, sends + 1)
+      assert.strictEqual(lastOf(five), "south")
+    })
   })
 
-  it.effect("a follow-up whose owner fails is tried there again, and never elsewhere", () => {
-    const five = fleet(names.map((name) => service(name)))
-    return run(
-      five,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const { id } = yield* answer(lb.responses(ask))
-        const owner = lastOf(five)
-        five.services[owner]!.fault("gpt-4o", { kind: "status", status: 500, times: 2 })
-        yield* answer(lb.responses({ ...ask, previous_response_id: id }))
-        assert.deepStrictEqual(five.sends.map(({ resource }) => resource), [owner, owner, owner, owner])
-        five.services[owner]!.fault("gpt-4o", { kind: "throttle", retryAfterMs: 60_000 })
-        const error = yield* failure(lb.responses({ ...ask, previous_response_id: id }))
-        reasonOf(error, "Throttled")
-        assert.strictEqual(sent(five)[owner], 5)
-        assert.strictEqual(five.sends.length, 5)
-      })
-    )
-  })
+  it.effect("a follow-up whose owner fails is tried there again, and never elsewhere", () =>
+    run(fleet(names.map((name) => service(name))), function*(lb, five) {
+      const { id } = yield* answer(lb.responses(ask))
+      const owner = lastOf(five)
+      five.services[owner]!.fault("gpt-4o", { kind: "status", status: 500, times: 2 })
+      yield* answer(lb.responses({ ...ask, previous_response_id: id }))
+      assert.deepStrictEqual(five.sends.map(({ resource }) => resource), [owner, owner, owner, owner])
+      five.services[owner]!.fault("gpt-4o", { kind: "throttle", retryAfterMs: 60_000 })
+      const error = yield* failure(lb.responses({ ...ask, previous_response_id: id }))
+      reasonOf(error, "Throttled")
+      assert.strictEqual(sent(five)[owner], 5)
+      assert.strictEqual(five.sends.length, 5)
+    }))
 
   it.effect("a search that comes back to a deployment that failed waits, as every retry there does", () => {
     const two = fleet([service("east"), service("west")], {
       tiers: { east: 1, west: 2 },
       failover: { backoff: "4 seconds", maxBackoff: "4 seconds" }
     })
-    return run(
-      two,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const { id } = madeElsewhere(two, "east")
-        two.services["east"]!.fault("gpt-4o", { kind: "status", status: 500, times: 1 })
-        yield* answer(lb.responses({ ...ask, previous_response_id: id }))
-        assert.deepStrictEqual(two.sends.map(({ resource }) => resource), ["east", "west", "east"])
-        const [, , again] = two.sends
-        // west says within 10 ms that it does not know the response
-        assert.isAbove(again!.at, 100)
-      })
-    )
+    return run(two, function*(lb) {
+      const { id } = madeElsewhere(two, "east")
+      two.services["east"]!.fault("gpt-4o", { kind: "status", status: 500, times: 1 })
+      yield* answer(lb.responses({ ...ask, previous_response_id: id }))
+      assert.deepStrictEqual(two.sends.map(({ resource }) => resource), ["east", "west", "east"])
+      const [, , again] = two.sends
+      // west says within 10 ms that it does not know the response
+      assert.isAbove(again!.at, 100)
+    })
   })
 
   it.effect("a stored response is read where it is, whatever the default resource", () => {
     const five = fleet(names.map((name) => service(name, { latency: steady })), { defaultResource: "west" })
-    return run(
-      five,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        for (let i = 0; i < 4; i++) {
-          const { id } = yield* answer(lb.responses(ask))
-          const owner = lastOf(five)
-          const read = yield* answer(lb.request({ path: `/responses/${id}` }))
-          assert.strictEqual(read.deployment, `${owner}/gpt-4o`)
-          assert.strictEqual(read.status, 200)
-          assert.deepInclude(yield* answer(read.json), { id })
-        }
-        const list = yield* answer(lb.request({ path: "/models" }))
-        assert.strictEqual(list.deployment, "west/gpt-4o")
-        assert.strictEqual(JSON.parse(yield* answer(list.text)).object, "list")
-      })
-    )
+    return run(five, function*(lb) {
+      for (let i = 0; i < 4; i++) {
+        const { id } = yield* answer(lb.responses(ask))
+        const owner = lastOf(five)
+        const read = yield* answer(lb.request({ path: `/responses/${id}` }))
+        assert.strictEqual(read.deployment, `${owner}/gpt-4o`)
+        assert.strictEqual(read.status, 200)
+        assert.deepInclude(yield* answer(read.json), { id })
+      }
+      const list = yield* answer(lb.request({ path: "/models" }))
+      assert.strictEqual(list.deployment, "west/gpt-4o")
+      assert.strictEqual(JSON.parse(yield* answer(list.text)).object, "list")
+    })
   })
 
-  it.effect("an ordinary request pins nothing", () => {
-    const five = quintet()
-    return run(
-      five,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        yield* answer(
-          Effect.forEach(Array.from({ length: 30 }), () => lb.chat(hello), { concurrency: "unbounded" })
-        )
-        assert.isTrue(Object.values(sent(five)).every((count) => count > 0))
-      })
-    )
-  })
+  it.effect("an ordinary request pins nothing", () =>
+    run(quintet(), function*(lb, five) {
+      yield* answer(
+        Effect.forEach(Array.from({ length: 30 }), () => lb.chat(hello), { concurrency: "unbounded" })
+      )
+      assert.isTrue(Object.values(sent(five)).every((count) => count > 0))
+    }))
 })

@@ -59,28 +59,25 @@ describe("LoadBalancer interruption", () => {
           if (fault !== undefined) {
             for (const service of Object.values(two.services)) service.fault("*", fault)
           }
-          const test = run(
-            two,
-            Effect.gen(function*() {
-              const fiber = yield* Effect.forkChild(inSmallSteps(ask))
-              striker.target = fiber
-              yield* letRun
-              yield* TestClock.adjust("5 seconds")
-              const exit = yield* Fiber.await(fiber)
-              if (striker.struck) struck++
-              if (Exit.isFailure(exit)) interrupted++
-              // what was handed over is its taker's to read
-              else if (exit.value !== undefined) yield* answer(exit.value.text)
-              for (const name of ["east", "west"]) {
-                const { inFlight, totals, waiting } = yield* stateOf(name)
-                const { abandoned, attempts, failed, refused, succeeded, throttled } = totals
-                assert.deepStrictEqual([inFlight, waiting], [0, 0], `${name} after ${step} operations`)
-                assert.strictEqual(attempts, abandoned + failed + refused + succeeded + throttled, `after ${step}`)
-                const { inFlight: served } = two.services[name]!.stats(0)
-                assert.strictEqual(served, 0, `${name}'s sockets after ${step} operations`)
-              }
-            })
-          )
+          const test = run(two, function*() {
+            const fiber = yield* Effect.forkChild(inSmallSteps(ask))
+            striker.target = fiber
+            yield* letRun
+            yield* TestClock.adjust("5 seconds")
+            const exit = yield* Fiber.await(fiber)
+            if (striker.struck) struck++
+            if (Exit.isFailure(exit)) interrupted++
+            // what was handed over is its taker's to read
+            else if (exit.value !== undefined) yield* answer(exit.value.text)
+            for (const name of ["east", "west"]) {
+              const { inFlight, totals, waiting } = yield* stateOf(name)
+              const { abandoned, attempts, failed, refused, succeeded, throttled } = totals
+              assert.deepStrictEqual([inFlight, waiting], [0, 0], `${name} after ${step} operations`)
+              assert.strictEqual(attempts, abandoned + failed + refused + succeeded + throttled, `after ${step}`)
+              const { inFlight: served } = two.services[name]!.stats(0)
+              assert.strictEqual(served, 0, `${name}'s sockets after ${step} operations`)
+            }
+          })
           yield* Effect.provideService(test, Clock.Clock, sleepers.clock)
           assert.strictEqual(sleepers.asleep(), 0, `timers after ${step} operations`)
         }
@@ -105,26 +102,23 @@ describe("LoadBalancer interruption", () => {
             {},
             (transport) => ({ send: (request) => (watches ? striker.watch(transport) : transport).send(request) })
           )
-          yield* run(
-            two,
-            Effect.gen(function*() {
-              two.services["east"]!.fault("gpt-4o", { kind: "status", status: 500, times: 5 })
-              for (let i = 0; i < 5; i++) yield* answer(chat)
-              yield* TestClock.adjust("5 seconds")
-              watches = true
-              const fiber = yield* Effect.forkChild(inSmallSteps(stream))
-              striker.target = fiber
-              yield* letRun
-              yield* TestClock.adjust("1 second")
-              yield* Fiber.await(fiber)
-              const { state } = yield* stateOf("east")
-              states.add(state)
-              assert.oneOf(state, ["open", "healthy"], `after ${step} operations`)
-              // either way the next one is let in
-              yield* answer(chat)
-              assert.strictEqual((yield* stateOf("east")).state, "healthy")
-            })
-          )
+          yield* run(two, function*() {
+            two.services["east"]!.fault("gpt-4o", { kind: "status", status: 500, times: 5 })
+            for (let i = 0; i < 5; i++) yield* answer(chat)
+            yield* TestClock.adjust("5 seconds")
+            watches = true
+            const fiber = yield* Effect.forkChild(inSmallSteps(stream))
+            striker.target = fiber
+            yield* letRun
+            yield* TestClock.adjust("1 second")
+            yield* Fiber.await(fiber)
+            const { state } = yield* stateOf("east")
+            states.add(state)
+            assert.oneOf(state, ["open", "healthy"], `after ${step} operations`)
+            // either way the next one is let in
+            yield* answer(chat)
+            assert.strictEqual((yield* stateOf("east")).state, "healthy")
+          })
         }
         assert.include([...states], "open")
       }),

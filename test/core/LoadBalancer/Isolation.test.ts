@@ -73,17 +73,13 @@ describe("a parameter that is too long", () => {
       const made = fleet([service("ptu", { provisioned: true }), service("standard")], {
         tiers: { ptu: 1, standard: 2 }
       })
-      return run(
-        made,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          const error = yield* failure(lb.chat({ ...hello, [param]: value }))
-          assert.deepInclude(reasonOf(error, "Rejected"), { status: 400, code: "string_above_max_length" })
-          const before = sent(made)["ptu"]!
-          for (let i = 0; i < 20; i++) yield* answer(lb.chat(hello))
-          assert.strictEqual(sent(made)["ptu"]! - before, 20)
-        })
-      )
+      return run(made, function*(lb) {
+        const error = yield* failure(lb.chat({ ...hello, [param]: value }))
+        assert.deepInclude(reasonOf(error, "Rejected"), { status: 400, code: "string_above_max_length" })
+        const before = sent(made)["ptu"]!
+        for (let i = 0; i < 20; i++) yield* answer(lb.chat(hello))
+        assert.strictEqual(sent(made)["ptu"]! - before, 20)
+      })
     })
   }
 })
@@ -110,21 +106,16 @@ const refusingLetters = (letters: string) =>
   )
 
 describe("a prompt that is too long for a provisioned deployment", () => {
-  it.effect("in Chinese (6,000 characters) shuts out none in English of 8,000 characters, which is shorter", () => {
-    const made = refusingLetters("漢字")
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("in Chinese (6,000 characters) shuts out none in English of 8,000 characters, which is shorter", () =>
+    run(refusingLetters("漢字"), function*(lb, made) {
       yield* lb.chat(prompt("漢字".repeat(3_000)))
       assert.deepStrictEqual(asked(made), ["ptu", "standard"])
       yield* lb.chat(prompt("words of English ".repeat(470)))
       assert.deepStrictEqual(asked(made), ["ptu", "standard", "ptu"])
-    }).pipe(Effect.provide(made.layer))
-  })
+    }))
 
-  it.effect("is remembered, but not for ever: a day later one of its length is tried there again", () => {
-    const made = refusingLetters("very long")
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is remembered, but not for ever: a day later one of its length is tried there again", () =>
+    run(refusingLetters("very long"), function*(lb, made) {
       const long = prompt("very long ".repeat(10_000))
       yield* lb.chat(long)
       yield* lb.chat(long)
@@ -132,8 +123,7 @@ describe("a prompt that is too long for a provisioned deployment", () => {
       yield* TestClock.adjust("1 day")
       yield* lb.chat(long)
       assert.deepStrictEqual(asked(made).slice(3), ["ptu", "standard"])
-    }).pipe(Effect.provide(made.layer))
-  })
+    }))
 })
 
 describe("a request that is larger than a minute's limit, or asks for a tier without capacity", () => {
@@ -152,44 +142,28 @@ describe("a request that is larger than a minute's limit, or asks for a tier wit
     }]
   ] satisfies ReadonlyArray<[string, object, SimulatedFault]>
   for (const [name, params, fault] of cases) {
-    it.effect(`(${name}), one every 0.5 s, costs none of 200 others its answer`, () => {
-      const made = three(fault)
-      return run(
-        made,
-        Effect.gen(function*() {
-          yield* Effect.forkChild(nuisance(params, "500 millis"), { startImmediately: true })
-          assert.strictEqual(yield* answered(200, "250 millis"), 200)
-          yield* allHealthy
-        })
-      )
-    })
+    it.effect(`(${name}), one every 0.5 s, costs none of 200 others its answer`, () =>
+      run(three(fault), function*() {
+        yield* Effect.forkChild(nuisance(params, "500 millis"), { startImmediately: true })
+        assert.strictEqual(yield* answered(200, "250 millis"), 200)
+        yield* allHealthy
+      }))
   }
 
-  it.effect("tells the caller in the service's own words", () => {
-    const made = three({ kind: "throttle", error: "openai-too-large-429" })
-    return run(
-      made,
-      Effect.gen(function*() {
-        const error = yield* failure((yield* LoadBalancer).chat(bad))
-        assert.match(JSON.stringify(error.reason), /must be reduced/)
-      })
-    )
-  })
+  it.effect("tells the caller in the service's own words", () =>
+    run(three({ kind: "throttle", error: "openai-too-large-429" }), function*() {
+      const error = yield* failure((yield* LoadBalancer).chat(bad))
+      assert.match(JSON.stringify(error.reason), /must be reduced/)
+    }))
 
-  it.effect("that asks for a tier without capacity leaves that tier alone for a while, and no other", () => {
-    const made = three({ kind: "throttle", error: "flex-unavailable-429", when: { serviceTier: "flex" } })
-    return run(
-      made,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        yield* Effect.ignore(answer(lb.chat({ ...hello, service_tier: "flex" })))
-        const before = made.sends.length
-        yield* answer(lb.chat({ ...hello, service_tier: "default" }))
-        yield* answer(lb.chat(hello))
-        assert.strictEqual(made.sends.length - before, 2)
-      })
-    )
-  })
+  it.effect("that asks for a tier without capacity leaves that tier alone for a while, and no other", () =>
+    run(three({ kind: "throttle", error: "flex-unavailable-429", when: { serviceTier: "flex" } }), function*(lb, made) {
+      yield* Effect.ignore(answer(lb.chat({ ...hello, service_tier: "flex" })))
+      const before = made.sends.length
+      yield* answer(lb.chat({ ...hello, service_tier: "default" }))
+      yield* answer(lb.chat(hello))
+      assert.strictEqual(made.sends.length - before, 2)
+    }))
 })
 
 describe("an endpoint with limits of its own", () => {
@@ -208,33 +182,29 @@ describe("an endpoint with limits of its own", () => {
         for (const each of Object.values(made.services)) {
           each.fault("*", { kind: "throttle", retryAfterMs: 30_000, headers: limits, when: { path } })
         }
-        return run(
-          made,
-          Effect.gen(function*() {
-            const lb = yield* LoadBalancer
-            const refused = yield* Effect.forkChild(
-              Effect.exit(Effect.flatMap(lb.request(request), ({ text }) => text)),
-              { startImmediately: true }
-            )
-            yield* TestClock.adjust("5 seconds")
-            const there = made.sends.filter((send) => send.request.path.endsWith(path))
-            // each resource has its own limit; none is asked again before its time
-            assert.strictEqual(new Set(there.map(({ resource }) => resource)).size, there.length)
+        return run(made, function*(lb) {
+          const refused = yield* Effect.forkChild(
+            Effect.exit(Effect.flatMap(lb.request(request), ({ text }) => text)),
+            { startImmediately: true }
+          )
+          yield* TestClock.adjust("5 seconds")
+          const there = made.sends.filter((send) => send.request.path.endsWith(path))
+          // each resource has its own limit; none is asked again before its time
+          assert.strictEqual(new Set(there.map(({ resource }) => resource)).size, there.length)
 
-            const before = sent(made)
-            for (let i = 0; i < 30; i++) yield* answer(lb.chat(hello))
-            const after = sent(made)
-            // of three that differ a little, the slowest gets a ninth of what comes one by one
-            const least = count === 1 ? 30 : 2
-            for (const name of names.slice(0, count)) assert.isAtLeast(after[name]! - before[name]!, least)
-            for (const { requests, tokens } of (yield* lb.snapshot).deployments) {
-              assert.deepStrictEqual([requests.limit, tokens.limit], [6_000, 1_000_000])
-            }
-            yield* allHealthy
-            yield* TestClock.adjust("2 minutes")
-            assert.isTrue(Exit.isFailure(yield* Fiber.join(refused)))
-          })
-        )
+          const before = sent(made)
+          for (let i = 0; i < 30; i++) yield* answer(lb.chat(hello))
+          const after = sent(made)
+          // of three that differ a little, the slowest gets a ninth of what comes one by one
+          const least = count === 1 ? 30 : 2
+          for (const name of names.slice(0, count)) assert.isAtLeast(after[name]! - before[name]!, least)
+          for (const { requests, tokens } of (yield* lb.snapshot).deployments) {
+            assert.deepStrictEqual([requests.limit, tokens.limit], [6_000, 1_000_000])
+          }
+          yield* allHealthy
+          yield* TestClock.adjust("2 minutes")
+          assert.isTrue(Exit.isFailure(yield* Fiber.join(refused)))
+        })
       })
     }
   }
@@ -247,89 +217,61 @@ describe("one forbidden request", () => {
     ["a role that is missing", { kind: "status", error: "azure-permission-denied" }, 401, /does not have access/]
   ] satisfies ReadonlyArray<[string, SimulatedFault, number, RegExp]>
   for (const [what, fault, status, words] of firewalls) {
-    it.effect(`(${what}) leaves 90 others where they would have gone, and is told in the service's own words`, () => {
-      const made = three(fault)
-      return run(
-        made,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          const error = yield* failure(lb.chat(bad))
-          const before = sent(made)
-          assert.strictEqual(yield* answered(90, "100 millis"), 90)
-          const after = sent(made)
-          for (const name of names) assert.isAtLeast(after[name]! - before[name]!, 15, name)
-          yield* allHealthy
-          const reason = reasonOf(error, "Rejected")
-          assert.strictEqual(reason.status, status)
-          assert.match(`${reason.description} ${JSON.stringify(reason.body)}`, words)
-        })
-      )
-    })
+    it.effect(`(${what}) leaves 90 others where they would have gone, and is told in the service's own words`, () =>
+      run(three(fault), function*(lb, made) {
+        const error = yield* failure(lb.chat(bad))
+        const before = sent(made)
+        assert.strictEqual(yield* answered(90, "100 millis"), 90)
+        const after = sent(made)
+        for (const name of names) assert.isAtLeast(after[name]! - before[name]!, 15, name)
+        yield* allHealthy
+        const reason = reasonOf(error, "Rejected")
+        assert.strictEqual(reason.status, status)
+        assert.match(`${reason.description} ${JSON.stringify(reason.body)}`, words)
+      }))
 
-    it.effect(`(${what}) between every two good ones opens nothing`, () => {
-      const made = three(fault)
-      return run(
-        made,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          for (let i = 0; i < 40; i++) {
-            yield* failure(lb.chat(bad))
-            yield* answer(lb.chat(hello))
-          }
-          yield* allHealthy
-        })
-      )
-    })
+    it.effect(`(${what}) between every two good ones opens nothing`, () =>
+      run(three(fault), function*(lb) {
+        for (let i = 0; i < 40; i++) {
+          yield* failure(lb.chat(bad))
+          yield* answer(lb.chat(hello))
+        }
+        yield* allHealthy
+      }))
   }
 
   for (const status of [401, 403]) {
-    it.effect(`(${status} for files.list) opens no resource`, () => {
-      const made = three({ kind: "status", status, when: { path: "/files" } })
-      return run(
-        made,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          const error = yield* failure(Effect.flatMap(lb.request({ path: "/files" }), ({ text }) => text))
-          const before = sent(made)
-          assert.strictEqual(yield* answered(90, "100 millis"), 90)
-          const after = sent(made)
-          for (const name of names) assert.isAtLeast(after[name]! - before[name]!, 15, name)
-          yield* allHealthy
-          assert.strictEqual(reasonOf(error, "Rejected").status, status)
-        })
-      )
-    })
+    it.effect(`(${status} for files.list) opens no resource`, () =>
+      run(three({ kind: "status", status, when: { path: "/files" } }), function*(lb, made) {
+        const error = yield* failure(Effect.flatMap(lb.request({ path: "/files" }), ({ text }) => text))
+        const before = sent(made)
+        assert.strictEqual(yield* answered(90, "100 millis"), 90)
+        const after = sent(made)
+        for (const name of names) assert.isAtLeast(after[name]! - before[name]!, 15, name)
+        yield* allHealthy
+        assert.strictEqual(reasonOf(error, "Rejected").status, status)
+      }))
   }
 })
 
 describe("a resource that forbids everything", () => {
   for (const status of [401, 403]) {
-    it.effect(`(${status}) is left after several in a row, and nobody loses an answer`, () => {
-      const made = fleet(names.map((name) => service(name)))
-      return run(
-        made,
-        Effect.gen(function*() {
-          made.services["east"]!.fault("*", { kind: "status", status })
-          assert.strictEqual(yield* answered(60, "100 millis"), 60)
-          const sends = statsOf(made.services["east"]).requests
-          assert.isAtLeast(sends, 2)
-          assert.isAtMost(sends, 10)
-          assert.include([...yield* statesNow], "open")
-        })
-      )
-    })
+    it.effect(`(${status}) is left after several in a row, and nobody loses an answer`, () =>
+      run(fleet(names.map((name) => service(name))), function*(_, made) {
+        made.services["east"]!.fault("*", { kind: "status", status })
+        assert.strictEqual(yield* answered(60, "100 millis"), 60)
+        const sends = statsOf(made.services["east"]).requests
+        assert.isAtLeast(sends, 2)
+        assert.isAtMost(sends, 10)
+        assert.include([...yield* statesNow], "open")
+      }))
 
-    it.effect(`(${status}), as all do, is told in the service's own words`, () => {
-      const made = fleet(names.map((name) => service(name)))
-      return run(
-        made,
-        Effect.gen(function*() {
-          for (const each of Object.values(made.services)) each.fault("*", { kind: "status", status })
-          const error = yield* failure((yield* LoadBalancer).chat(hello))
-          assert.strictEqual(reasonOf(error, "Rejected").status, status)
-          assert.strictEqual((yield* statsNow(made.services["east"])).requests, 1)
-        })
-      )
-    })
+    it.effect(`(${status}), as all do, is told in the service's own words`, () =>
+      run(fleet(names.map((name) => service(name))), function*(_, made) {
+        for (const each of Object.values(made.services)) each.fault("*", { kind: "status", status })
+        const error = yield* failure((yield* LoadBalancer).chat(hello))
+        assert.strictEqual(reasonOf(error, "Rejected").status, status)
+        assert.strictEqual((yield* statsNow(made.services["east"])).requests, 1)
+      }))
   }
 })

@@ -1,11 +1,8 @@
-import * as BalancedHttpClient from "#core/BalancedHttpClient"
 import { assert, describe, it } from "@effect/vitest"
-import { LoadBalancer } from "@evenkeel/core"
-import { Effect, Layer } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import { TestClock } from "effect/testing"
-import { answer, failure, heard, hello, listen, reasonOf, stateOf } from "../../support/Balanced.ts"
+import { answer, failure, heard, hello, listen, overHttp, reasonOf, run, stateOf } from "../../support/Balanced.ts"
 import { asked, azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
 
 const notFound = (status: number): Canned => ({
@@ -38,8 +35,7 @@ for (const status of [404, 403]) {
         [azure("east", {}, two), azure("west", { tier: 2 })],
         ({ body, resource }) => resource === "east" && String(body).includes("gpt-4o") ? says : completion
       )
-      return Effect.gen(function*() {
-        const lb = yield* LoadBalancer
+      return run(lbs, function*(lb) {
         const events = yield* listen
         for (let i = 0; i < 10; i++) yield* answer(lb.chat(hello))
         assert.deepStrictEqual(asked(lbs), ["east", ...Array.from({ length: 10 }, () => "west")])
@@ -49,24 +45,20 @@ for (const status of [404, 403]) {
         assert.deepStrictEqual((yield* lb.snapshot).resources.map(({ state }) => state), ["healthy", "healthy"])
         yield* answer(lb.chat({ ...hello, model: "mini" }))
         assert.strictEqual(asked(lbs).at(-1), "east")
-      }).pipe(Effect.provide(lbs.layer))
+      })
     })
 
-    it.effect("is missing where all say so, and is not asked for again for a while", () => {
-      const lbs = scripted([azure("east"), azure("west")], () => says)
-      return Effect.gen(function*() {
-        const lb = yield* LoadBalancer
+    it.effect("is missing where all say so, and is not asked for again for a while", () =>
+      run(scripted([azure("east"), azure("west")], () => says), function*(lb, lbs) {
         for (let i = 0; i < 2; i++) {
           assert.strictEqual(reasonOf(yield* failure(lb.chat(hello)), "Unavailable").limitedBy, "missing")
           yield* TestClock.adjust("5 seconds")
         }
         assert.lengthOf(lbs.sends, 2)
-      }).pipe(Effect.provide(lbs.layer))
-    })
+      }))
 
-    it.effect("is a 404 with the service's code for a program that speaks HTTP", () => {
-      const lbs = scripted([azure("east"), azure("west")], () => says)
-      return Effect.gen(function*() {
+    it.effect("is a 404 with the service's code for a program that speaks HTTP", () =>
+      run(overHttp(scripted([azure("east"), azure("west")], () => says)), function*() {
         const url = "https://api.openai.com/v1/chat/completions"
         const request = HttpClientRequest.bodyText(
           HttpClientRequest.post(url),
@@ -76,8 +68,7 @@ for (const status of [404, 403]) {
         const response = yield* answer(HttpClient.execute(request))
         const { error } = (yield* response.json) as { readonly error: { readonly code: string } }
         assert.deepStrictEqual([response.status, error.code], [404, "model_not_found"])
-      }).pipe(Effect.provide(BalancedHttpClient.layer.pipe(Layer.provide(lbs.layer))))
-    })
+      }))
 
     it.effect("leaves the other models of a wildcard alone", () => {
       const every = { deployments: [{ name: "*" }] }
@@ -85,12 +76,11 @@ for (const status of [404, 403]) {
         [{ ...project("first"), ...every }, { ...project("second"), deployments: [{ name: "*", tier: 2 }] }],
         ({ body, resource }) => resource === "first" && String(body).includes("gpt-4o") ? says : completion
       )
-      return Effect.gen(function*() {
-        const lb = yield* LoadBalancer
+      return run(lbs, function*(lb) {
         for (let i = 0; i < 3; i++) yield* answer(lb.chat(hello))
         yield* answer(lb.chat({ ...hello, model: "gpt-5" }))
         assert.deepStrictEqual(asked(lbs), ["first", "second", "second", "second", "first"])
-      }).pipe(Effect.provide(lbs.layer))
+      })
     })
   })
 }
@@ -102,15 +92,14 @@ describe("an endpoint that names no model", () => {
       [azure("east"), azure("west")],
       ({ path }) => path.includes("models") ? notFound(404) : completion
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const events = yield* listen
       const reason = reasonOf(yield* failure(lb.request({ path: "/models/nope" })), "Rejected")
       assert.deepStrictEqual([reason.status, reason.code, reason.body], [404, "model_not_found", body])
       assert.lengthOf(lbs.sends, 1)
       assert.lengthOf(heard(events, "DeploymentMissing"), 0)
       for (const id of ["east/gpt-4o", "west/gpt-4o"]) assert.strictEqual((yield* stateOf(id)).state, "healthy")
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })
 
@@ -118,13 +107,12 @@ describe("a status of the same number without that code", () => {
   it.effect("is a refusal, as 404, and cools nothing", () => {
     const body = { error: { message: "There is none.", type: "invalid_request_error", code: "not_found" } }
     const lbs = scripted([azure("east"), azure("west", { tier: 2 })], () => ({ status: 404, body }))
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       assert.strictEqual(reasonOf(yield* failure(lb.chat(hello)), "Rejected").status, 404)
       // a peer is asked whether it is the request's own fault
       assert.lengthOf(lbs.sends, 2)
       assert.strictEqual((yield* stateOf("east/gpt-4o")).state, "healthy")
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("takes out the whole resource, as 403, five times in a row", () => {
@@ -132,10 +120,9 @@ describe("a status of the same number without that code", () => {
       [azure("east"), azure("west", { tier: 2 })],
       ({ resource }) => resource === "east" ? { status: 403 } : completion
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       for (let i = 0; i < 5; i++) yield* answer(lb.chat(hello))
       assert.deepStrictEqual((yield* lb.snapshot).resources.map(({ state }) => state), ["open", "healthy"])
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })

@@ -184,82 +184,66 @@ describe("among ten deployments, one session whose requests", () => {
 })
 
 describe("a deployment that filtered everything, and is well again", () => {
-  it.effect("has its share back, though now and then one caller's request is filtered everywhere", () => {
-    const made = three()
-    return run(
-      made,
-      Effect.gen(function*() {
-        const traffic: Traffic = { how: "whole", sessions: 0 }
-        yield* ask(traffic, 0, 60)
-        made.services["east"]!.fault("*", filters)
-        yield* ask(traffic, 60, 120)
-        for (const each of Object.values(made.services)) {
-          each.clear()
-          each.fault("*", { ...filters, when: { text: "[bad]" } })
-        }
-        const lb = yield* LoadBalancer
-        const bad = { model: "gpt-4o", messages: [{ role: "user" as const, content: "[bad]" }] }
-        for (let second = 120; second < 360; second += 4) {
-          yield* Effect.forkChild(Effect.ignore(lb.chat(bad)), { startImmediately: true })
-          yield* ask(traffic, second, second + 4)
-        }
-        const late = made.sends.filter(({ at }) => at >= 240_000)
-        assert.isAbove(late.filter(({ resource }) => resource === "east").length / late.length, 0.2)
-      })
-    )
-  })
+  it.effect("has its share back, though now and then one caller's request is filtered everywhere", () =>
+    run(three(), function*(lb, made) {
+      const traffic: Traffic = { how: "whole", sessions: 0 }
+      yield* ask(traffic, 0, 60)
+      made.services["east"]!.fault("*", filters)
+      yield* ask(traffic, 60, 120)
+      for (const each of Object.values(made.services)) {
+        each.clear()
+        each.fault("*", { ...filters, when: { text: "[bad]" } })
+      }
+      const bad = { model: "gpt-4o", messages: [{ role: "user" as const, content: "[bad]" }] }
+      for (let second = 120; second < 360; second += 4) {
+        yield* Effect.forkChild(Effect.ignore(lb.chat(bad)), { startImmediately: true })
+        yield* ask(traffic, second, second + 4)
+      }
+      const late = made.sends.filter(({ at }) => at >= 240_000)
+      assert.isAbove(late.filter(({ resource }) => resource === "east").length / late.length, 0.2)
+    }))
 })
 
 describe("a failing deployment whose probe", () => {
-  it.effect("is answered with nothing goes on to fail", () => {
-    const made = three()
-    return run(
-      made,
-      Effect.gen(function*() {
-        const traffic: Traffic = { how: "whole", sessions: 0 }
-        yield* ask(traffic, 0, 10)
-        made.services["east"]!.fault("*", { kind: "status", status: 500 })
-        yield* ask(traffic, 10, 20)
-        made.services["east"]!.clear()
-        made.services["east"]!.fault("*", {
-          kind: "status",
-          status: 200,
-          body: "{\"ok\":true}",
-          contentType: "application/json"
-        })
-        const before = made.sends.length
-        yield* ask(traffic, 20, 60)
-        const sends = made.sends.slice(before).filter(({ resource }) => resource === "east")
-        assert.isAtMost(sends.length, 6)
-        assert.notStrictEqual((yield* stateOf("east")).state, "healthy")
+  it.effect("is answered with nothing goes on to fail", () =>
+    run(three(), function*(_, made) {
+      const traffic: Traffic = { how: "whole", sessions: 0 }
+      yield* ask(traffic, 0, 10)
+      made.services["east"]!.fault("*", { kind: "status", status: 500 })
+      yield* ask(traffic, 10, 20)
+      made.services["east"]!.clear()
+      made.services["east"]!.fault("*", {
+        kind: "status",
+        status: 200,
+        body: "{\"ok\":true}",
+        contentType: "application/json"
       })
-    )
-  })
+      const before = made.sends.length
+      yield* ask(traffic, 20, 60)
+      const sends = made.sends.slice(before).filter(({ resource }) => resource === "east")
+      assert.isAtMost(sends.length, 6)
+      assert.notStrictEqual((yield* stateOf("east")).state, "healthy")
+    }))
 
-  it.effect("is answered with nothing leaves its resource free for the next probe", () => {
-    const made = three()
-    return run(
-      made,
-      Effect.gen(function*() {
-        const traffic: Traffic = { how: "whole", sessions: 0 }
-        yield* ask(traffic, 0, 10)
-        made.services["east"]!.fault("*", { kind: "status", status: 500 })
-        yield* ask(traffic, 10, 20)
-        made.services["east"]!.clear()
-        made.services["east"]!.fault("*", { kind: "refused" })
-        yield* ask(traffic, 20, 40)
-        made.services["east"]!.clear()
-        made.services["east"]!.fault("*", {
-          kind: "status",
-          status: 200,
-          body: "{\"ok\":true}",
-          contentType: "application/json"
-        })
-        yield* ask(traffic, 40, 90)
-        made.services["east"]!.clear()
-        yield* ask(traffic, 90, 400)
-        assert.strictEqual((yield* stateOf("east")).state, "healthy")
+  it.effect("is answered with nothing leaves its resource free for the next probe", () =>
+    run(three(), function*(_, made) {
+      const traffic: Traffic = { how: "whole", sessions: 0 }
+      yield* ask(traffic, 0, 10)
+      made.services["east"]!.fault("*", { kind: "status", status: 500 })
+      yield* ask(traffic, 10, 20)
+      made.services["east"]!.clear()
+      made.services["east"]!.fault("*", { kind: "refused" })
+      yield* ask(traffic, 20, 40)
+      made.services["east"]!.clear()
+      made.services["east"]!.fault("*", {
+        kind: "status",
+        status: 200,
+        body: "{\"ok\":true}",
+        contentType: "application/json"
       })
-    )
-  })
+      yield* ask(traffic, 40, 90)
+      made.services["east"]!.clear()
+      yield* ask(traffic, 90, 400)
+      assert.strictEqual((yield* stateOf("east")).state, "healthy")
+    }))
 })

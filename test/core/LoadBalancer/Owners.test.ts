@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
 import { Effect, Stream } from "effect"
-import { answer, hello, settle } from "../../support/Balanced.ts"
+import { answer, hello, run, settle } from "../../support/Balanced.ts"
 import { asked, azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
 
 const streaming = { "content-type": "text/event-stream" }
@@ -58,10 +58,8 @@ describe("encrypted reasoning", () => {
     )
   }
   for (const [name, ask] of Object.entries(think)) {
-    it.effect(`goes back at once to the resource that made it, ${name}`, () => {
-      const lbs = scripted(["a", "b", "c", "d"].map((resource) => azure(resource)), respond)
-      return Effect.gen(function*() {
-        const lb = yield* LoadBalancer
+    it.effect(`goes back at once to the resource that made it, ${name}`, () =>
+      run(scripted(["a", "b", "c", "d"].map((resource) => azure(resource)), respond), function*(lb, lbs) {
         for (let i = 0; i < 10; i++) {
           yield* answer(ask)
           const maker = lbs.sends.at(-1)!.resource
@@ -70,14 +68,11 @@ describe("encrypted reasoning", () => {
           assert.deepStrictEqual(asked(lbs).slice(before), [maker])
         }
         assert.isAbove(new Set(asked(lbs)).size, 1)
-      }).pipe(Effect.provide(lbs.layer))
-    })
+      }))
   }
 
-  it.effect("is known as soon as the stream has ended, though its reader stops at the last event", () => {
-    const lbs = scripted(["a", "b", "c", "d"].map((resource) => azure(resource)), respond)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is known as soon as the stream has ended, though its reader stops at the last event", () =>
+    run(scripted(["a", "b", "c", "d"].map((resource) => azure(resource)), respond), function*(lb, lbs) {
       for (let i = 0; i < 6; i++) {
         const events = lb.responsesStream(params)
         yield* answer(Stream.runDrain(Stream.takeUntil(events, ({ type }) => type === "response.completed")))
@@ -86,8 +81,7 @@ describe("encrypted reasoning", () => {
         yield* answer(lb.responses({ ...params, input: [reasoningOf(maker)] }))
         assert.deepStrictEqual(asked(lbs).slice(before), [maker])
       }
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })
 
 describe("a chat completion", () => {
@@ -120,24 +114,18 @@ describe("a chat completion", () => {
       : "searched for like any other that nobody remembers, if not stored"
     const expected = store ? ["b", "b"] : ["b", "a", "b"]
 
-    it.effect(`is ${place}`, () => {
-      const lbs = scripted(resources, chat)
-      return Effect.gen(function*() {
-        const lb = yield* LoadBalancer
+    it.effect(`is ${place}`, () =>
+      run(scripted(resources, chat), function*(lb, lbs) {
         yield* answer(lb.chat({ ...hello, store }))
         yield* read
         assert.deepStrictEqual(asked(lbs), expected)
-      }).pipe(Effect.provide(lbs.layer))
-    })
+      }))
 
-    it.effect(`is ${place}, when it was streamed`, () => {
-      const lbs = scripted(resources, chat)
-      return Effect.gen(function*() {
-        const lb = yield* LoadBalancer
+    it.effect(`is ${place}, when it was streamed`, () =>
+      run(scripted(resources, chat), function*(lb, lbs) {
         yield* answer(Stream.runDrain(lb.chatStream({ ...hello, store })))
         yield* read
         assert.deepStrictEqual(asked(lbs), expected)
-      }).pipe(Effect.provide(lbs.layer))
-    })
+      }))
   }
 })

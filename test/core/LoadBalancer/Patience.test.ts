@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { type CallOptions, Deployments, LoadBalancer } from "@evenkeel/core"
 import { type Cause, Clock, Effect, Fiber, Layer, Queue, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { answer, failure, hello, reasonOf, stateOf } from "../../support/Balanced.ts"
+import { answer, failure, hello, reasonOf, run, stateOf } from "../../support/Balanced.ts"
 import { azure } from "../../support/Scripted.ts"
 import { timed, type TimedReply } from "../../support/Timed.ts"
 
@@ -31,86 +31,75 @@ const minutes = (count: number) => count * 60_000
 
 describe("a chat stream that thinks in silence", () => {
   for (const minute of [79 / 60, 10, 29]) {
-    it.effect(`is waited for and bought once, with all defaults: ${minute.toFixed(1)} minutes`, () => {
-      const lbs = timed(names, () => ({ after: minutes(minute) }))
-      return Effect.gen(function*() {
-        const lb = yield* LoadBalancer
+    it.effect(`is waited for and bought once, with all defaults: ${minute.toFixed(1)} minutes`, () =>
+      run(timed(names, () => ({ after: minutes(minute) })), function*(lb, lbs) {
         const fiber = yield* Effect.forkChild(Stream.runDrain(lb.chatStream(hello)), { startImmediately: true })
         yield* TestClock.adjust(minutes(minute) + 1000)
         yield* Fiber.join(fiber)
         assert.lengthOf(lbs.sends, 1)
-      }).pipe(Effect.provide(lbs.layer))
-    })
+      }))
   }
 
-  it.effect("is waited for where all of them think for long, whoever else could be asked", () => {
-    const lbs = timed(names, () => ({ after: 79_000 }))
-    return Effect.gen(function*() {
+  it.effect("is waited for where all of them think for long, whoever else could be asked", () =>
+    run(timed(names, () => ({ after: 79_000 })), function*(_, lbs) {
       yield* Effect.replicateEffect(streamed(), 40)
       assert.lengthOf(lbs.sends, 40)
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("is ended by a shorter limit of the caller's own", () => {
-    const lbs = timed(names, () => ({ after: 79_000 }))
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is ended by a shorter limit of the caller's own", () =>
+    run(timed(names, () => ({ after: 79_000 })), function*(lb) {
       const own = { timeouts: { firstEvent: "20 seconds" }, attempts: 1 } as const
       const error = yield* failure(Stream.runDrain(lb.chatStream(hello, own)))
       assert.deepInclude(reasonOf(error, "TimedOut"), { stage: "first-event", limit: 20_000 })
       const other = { timeouts: { firstContent: "30 seconds" }, attempts: 1 } as const
       const later = yield* failure(Stream.runDrain(lb.chatStream(hello, other)))
       assert.deepInclude(reasonOf(later, "TimedOut"), { stage: "first-content", limit: 30_000 })
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })
 
 describe("a stream of the responses API", () => {
-  it.effect("has a first event to show within a minute, as one is promised at once", () => {
-    const lbs = timed(["east"], () => ({ after: "never" }))
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("has a first event to show within a minute, as one is promised at once", () =>
+    run(timed(["east"], () => ({ after: "never" })), function*(lb) {
       const ask = Stream.runDrain(lb.responsesStream({ model: "gpt-4o", input: "Hello." }, { attempts: 1 }))
       const error = yield* failure(ask)
       assert.deepInclude(reasonOf(error, "TimedOut"), { stage: "first-event", limit: 60_000 })
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })
 
 describe("a stream that does not begin", () => {
   it.effect("is asked for elsewhere, once it takes far longer than any", () => {
     const script = changing()
     const lbs = timed(names, script.reply)
-    return Effect.gen(function*() {
+    return run(lbs, function*() {
       yield* Effect.replicateEffect(streamed(), 30)
       const replies: Array<TimedReply> = [{ after: "never" }]
       script.become(() => replies.shift() ?? { after: 100 })
       assert.approximately(yield* took(streamed()), 60_100, 100)
       assert.lengthOf(lbs.sends, 32)
       for (const name of names) assert.deepInclude(yield* stateOf(name), { state: "healthy", inFlight: 0 })
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("is asked for elsewhere too where another refused it before", () => {
     const script = changing()
     const lbs = timed(names, script.reply)
-    return Effect.gen(function*() {
+    return run(lbs, function*() {
       yield* Effect.replicateEffect(streamed(), 30)
       const replies: Array<TimedReply> = [{ after: 10, status: 500 }, { after: "never" }]
       script.become(() => replies.shift() ?? { after: 100 })
       assert.approximately(yield* took(streamed()), 60_110, 100)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("is waited for the second time, as a long one must be able to come", () => {
     const script = changing()
     const lbs = timed(names, script.reply)
-    return Effect.gen(function*() {
+    return run(lbs, function*() {
       yield* Effect.replicateEffect(streamed(), 30)
       script.become(() => ({ after: 400_000 }))
       assert.approximately(yield* took(streamed()), 460_000, 100)
       assert.lengthOf(lbs.sends, 32)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   for (
@@ -122,12 +111,12 @@ describe("a stream that does not begin", () => {
     it.effect(`is waited for where ${why}`, () => {
       const script = changing()
       const lbs = timed(fleet, script.reply)
-      return Effect.gen(function*() {
+      return run(lbs, function*() {
         yield* Effect.replicateEffect(streamed(), 30)
         script.become(() => ({ after: 400_000 }))
         assert.approximately(yield* took(streamed(options)), 400_000, 100)
         assert.lengthOf(lbs.sends, 31)
-      }).pipe(Effect.provide(lbs.layer))
+      })
     })
   }
 
@@ -138,8 +127,7 @@ describe("a stream that does not begin", () => {
         names,
         ({ resource }) => ({ after: hangs && hanging.some((name) => name === resource) ? "never" : 100 })
       )
-      return Effect.gen(function*() {
-        const lb = yield* LoadBalancer
+      return run(lbs, function*(lb) {
         const ask = Effect.forkChild(Stream.runDrain(lb.chatStream(hello)), { startImmediately: true })
         yield* Effect.replicateEffect(streamed(), 30)
         hangs = true
@@ -150,7 +138,7 @@ describe("a stream that does not begin", () => {
         }
         assert.isAtLeast((yield* stateOf("east")).totals.failed, 5)
         assert.strictEqual((yield* stateOf("east")).state, state)
-      }).pipe(Effect.provide(lbs.layer))
+      })
     })
   }
 })

@@ -29,10 +29,8 @@ const countOk = (fibers: ReadonlyArray<Fiber.Fiber<unknown, unknown>>) =>
   }).length
 
 describe("LoadBalancer pools, as hostile readers found them", () => {
-  it.effect("what a wildcard in a pool became gives way to a deployment of its name, and leaves the pool", () => {
-    const lbs = scripted([wild], () => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("what a wildcard in a pool became gives way to a deployment of its name, and leaves the pool", () =>
+    run(scripted([wild], () => completion), function*(lb) {
       const members = yield* Deployments
       yield* answer(lb.chat(hello))
       yield* members.add({ ...wild, deployments: [{ name: "gpt-4o", model: "best", tpm: 77 }] })
@@ -41,25 +39,22 @@ describe("LoadBalancer pools, as hostile readers found them", () => {
       yield* members.remove("open/gpt-4o")
       yield* members.remove("open/*:gpt-4o")
       yield* answer(lb.chat(hello))
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
   it.effect("a member that is added again without a limit, as with a new key, leaves the pool its own", () => {
     const south = azure("south", { pool: "g" })
     const lbs = scripted([azure("east", { pool: "g", tpm: 9000 }), south], () => completion)
-    return Effect.gen(function*() {
+    return run(lbs, function*() {
       yield* (yield* Deployments).add({ ...south, apiKey: "new-key" })
       assert.deepStrictEqual(Object.values(yield* limits), [9000, 9000])
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
-  it.effect("a deployment cannot move to another pool under way", () => {
-    const lbs = scripted([azure("east", { pool: "g" })], () => completion)
-    return Effect.gen(function*() {
+  it.effect("a deployment cannot move to another pool under way", () =>
+    run(scripted([azure("east", { pool: "g" })], () => completion), function*() {
       const error = yield* Effect.flip((yield* Deployments).add(azure("east", { pool: "other" })))
       assert.include(error.message, "deployments[0].pool: cannot change under way")
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
   it("a wildcard's limit must be that of the pool's other members", () => {
     const result = decodeConfig({
@@ -71,15 +66,13 @@ describe("LoadBalancer pools, as hostile readers found them", () => {
     assert.isTrue(Result.isFailure(result))
   })
 
-  it.effect("models that nobody serves leave no pools behind", () => {
-    const lbs = scripted([wild], () => completion)
-    return Effect.gen(function*() {
+  it.effect("models that nobody serves leave no pools behind", () =>
+    run(scripted([wild], () => completion), function*() {
       const members = yield* Deployments
       for (let i = 0; i < 500; i++) members.group(`typo-${i}`)
       yield* Effect.void
       assert.isAtMost(new Set(members.all().map(({ pool }) => pool)).size, 102)
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
   it.effect("a hedge that is refused without a word, beside a member that answers, takes no pool out", () => {
     const names = ["east", "north", "south"]
@@ -163,29 +156,25 @@ describe("LoadBalancer pools, as hostile readers found them", () => {
       unlimited: true,
       failover: { maxWait: "2 seconds" }
     })
-    return run(
-      one,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const minute = Effect.gen(function*() {
-          const before = (yield* stateOf("east")).totals.throttled
-          for (let at = 0; at < 60_000;) {
-            yield* Effect.forkChild(lb.chat(asking(220)), { startImmediately: true })
-            const gap = Math.max(1, Math.ceil(-Math.log(1 - random()) * 1000 / 6))
-            yield* TestClock.adjust(gap)
-            at += gap
-          }
-          return (yield* stateOf("east")).totals.throttled - before
-        })
-        yield* minute
-        yield* minute
-        assert.isAtMost(yield* minute, 10)
-        one.services["east"]!.fault("gpt-4o", { kind: "status", status: 400, times: 1 })
-        yield* Effect.forkChild(lb.chat(asking(1_000_000_000)), { startImmediately: true })
-        yield* minute
-        assert.isAtMost(yield* minute, 10)
+    return run(one, function*(lb) {
+      const minute = Effect.gen(function*() {
+        const before = (yield* stateOf("east")).totals.throttled
+        for (let at = 0; at < 60_000;) {
+          yield* Effect.forkChild(lb.chat(asking(220)), { startImmediately: true })
+          const gap = Math.max(1, Math.ceil(-Math.log(1 - random()) * 1000 / 6))
+          yield* TestClock.adjust(gap)
+          at += gap
+        }
+        return (yield* stateOf("east")).totals.throttled - before
       })
-    )
+      yield* minute
+      yield* minute
+      assert.isAtMost(yield* minute, 10)
+      one.services["east"]!.fault("gpt-4o", { kind: "status", status: 400, times: 1 })
+      yield* Effect.forkChild(lb.chat(asking(1_000_000_000)), { startImmediately: true })
+      yield* minute
+      assert.isAtMost(yield* minute, 10)
+    })
   }, 60_000)
 
   it.effect("a pool waits for as long as it was told where the word of the member alone is doubted", () => {
@@ -201,8 +190,7 @@ describe("LoadBalancer pools, as hostile readers found them", () => {
           headers: { "retry-after": "20", ...left(0, 10_000) },
           body: { error: { message: "rate limit" } }
         }, { failover: { maxWait: 0 } })
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       yield* answer(lb.chat(asking(100)))
       mode = "busy"
       yield* settle(lb.chat(asking(100)))
@@ -217,6 +205,6 @@ describe("LoadBalancer pools, as hostile readers found them", () => {
         yield* TestClock.adjust(900)
       }
       assert.isAtMost(lbs.sends.length - before, 6)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })

@@ -54,82 +54,54 @@ const sum = (counts: Readonly<Record<string, number>>, of: (name: string) => boo
   Object.entries(counts).reduce((all, [name, count]) => of(name) ? all + count : all, 0)
 
 describe("LoadBalancer pools", () => {
-  it.effect("the use of one member is the use of all", () => {
-    const one = pooled({ tpm: 10_000 })
-    return run(
-      one,
-      Effect.gen(function*() {
-        yield* askTimes(3, 1000)
-        const { deployments } = yield* (yield* LoadBalancer).snapshot
-        assert.deepStrictEqual(new Set(deployments.map(({ pool }) => pool)), new Set(["global"]))
-        const used = new Set(deployments.map(({ tokens }) => tokens.used))
-        assert.strictEqual(used.size, 1)
-        assert.isAbove([...used][0]!, 2900)
-        assert.deepStrictEqual(new Set(deployments.map(({ tokens }) => tokens.limit)), new Set([10_000]))
-      })
-    )
-  })
+  it.effect("the use of one member is the use of all", () =>
+    run(pooled({ tpm: 10_000 }), function*() {
+      yield* askTimes(3, 1000)
+      const { deployments } = yield* (yield* LoadBalancer).snapshot
+      assert.deepStrictEqual(new Set(deployments.map(({ pool }) => pool)), new Set(["global"]))
+      const used = new Set(deployments.map(({ tokens }) => tokens.used))
+      assert.strictEqual(used.size, 1)
+      assert.isAbove([...used][0]!, 2900)
+      assert.deepStrictEqual(new Set(deployments.map(({ tokens }) => tokens.limit)), new Set([10_000]))
+    }))
 
-  it.effect("what a pool has no room for is sent to none of its members", () => {
-    const one = pooled({ tpm: 10_000 }, 0, { failover: { maxWait: 0 } })
-    return run(
-      one,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        yield* askTimes(3, 3000)
-        const error = yield* failure(lb.chat(asking(3000)))
-        assert.strictEqual(reasonOf(error, "Throttled").model, "gpt-4o")
-        assert.strictEqual(one.sends.length, 3)
-        const told = String(yield* lb.explain(asking(3000)))
-        assert.include(told, "east/gpt-4o (pool-over-quota, pool global)")
-      })
-    )
-  })
+  it.effect("what a pool has no room for is sent to none of its members", () =>
+    run(pooled({ tpm: 10_000 }, 0, { failover: { maxWait: 0 } }), function*(lb, one) {
+      yield* askTimes(3, 3000)
+      const error = yield* failure(lb.chat(asking(3000)))
+      assert.strictEqual(reasonOf(error, "Throttled").model, "gpt-4o")
+      assert.strictEqual(one.sends.length, 3)
+      const told = String(yield* lb.explain(asking(3000)))
+      assert.include(told, "east/gpt-4o (pool-over-quota, pool global)")
+    }))
 
-  it.effect("a deployment beside a pool gets the share of its own quota, not one of the members'", () => {
-    const one = pooled({ tpm: 1_000_000 }, 1)
-    return run(
-      one,
-      Effect.gen(function*() {
-        yield* askTimes(300, 100)
-        // two quotas of the same size
-        assert.closeTo(sent(one)["own-0"]!, 150, 30)
-      })
-    )
-  })
+  it.effect("a deployment beside a pool gets the share of its own quota, not one of the members'", () =>
+    run(pooled({ tpm: 1_000_000 }, 1), function*(_, one) {
+      yield* askTimes(300, 100)
+      // two quotas of the same size
+      assert.closeTo(sent(one)["own-0"]!, 150, 30)
+    }))
 
-  it.effect("a 429 of the pool's quota does not move on to another member", () => {
-    const one = pooled({ tpm: 10_000 }, 0, { failover: { maxWait: 0 } })
-    return run(
-      one,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const events = yield* listen
-        // others used it up
-        one.services["east"]!.consume("gpt-4o", 10_000, 1, 0)
-        const error = yield* failure(lb.chat(asking(1000)))
-        assert.strictEqual(routeOf(error).length, 1)
-        assert.strictEqual(one.sends.length, 1)
-        assert.deepStrictEqual(heard(events, "CooledDown").map(({ pool }) => pool), ["global"])
-        for (const name of names) assert.deepInclude(yield* stateOf(name), { state: "cooling-down" })
-        assert.include(String(yield* lb.explain(asking(1000))), "pool-cooling-down, pool global")
-      })
-    )
-  })
+  it.effect("a 429 of the pool's quota does not move on to another member", () =>
+    run(pooled({ tpm: 10_000 }, 0, { failover: { maxWait: 0 } }), function*(lb, one) {
+      const events = yield* listen
+      // others used it up
+      one.services["east"]!.consume("gpt-4o", 10_000, 1, 0)
+      const error = yield* failure(lb.chat(asking(1000)))
+      assert.strictEqual(routeOf(error).length, 1)
+      assert.strictEqual(one.sends.length, 1)
+      assert.deepStrictEqual(heard(events, "CooledDown").map(({ pool }) => pool), ["global"])
+      for (const name of names) assert.deepInclude(yield* stateOf(name), { state: "cooling-down" })
+      assert.include(String(yield* lb.explain(asking(1000))), "pool-cooling-down, pool global")
+    }))
 
-  it.effect("a 429 of the pool's quota moves on to a deployment with a quota of its own", () => {
-    const one = pooled({ tpm: 10_000 }, 1, { tiers: { "own-0": 2 } })
-    return run(
-      one,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        one.services["east"]!.consume("gpt-4o", 10_000, 1, 0)
-        for (let i = 0; i < 5; i++) yield* answer(lb.chat(asking(1000)))
-        assert.strictEqual(sum(sent(one), (name) => names.includes(name)), 1)
-        assert.strictEqual(sent(one)["own-0"], 5)
-      })
-    )
-  })
+  it.effect("a 429 of the pool's quota moves on to a deployment with a quota of its own", () =>
+    run(pooled({ tpm: 10_000 }, 1, { tiers: { "own-0": 2 } }), function*(lb, one) {
+      one.services["east"]!.consume("gpt-4o", 10_000, 1, 0)
+      for (let i = 0; i < 5; i++) yield* answer(lb.chat(asking(1000)))
+      assert.strictEqual(sum(sent(one), (name) => names.includes(name)), 1)
+      assert.strictEqual(sent(one)["own-0"], 5)
+    }))
 
   it.effect.each([
     {
@@ -145,76 +117,51 @@ describe("LoadBalancer pools", () => {
     }
   ])("a 429 of one member that says $said moves on to the next, and is that member's own", ({ fault }) => {
     const one = pooled({ tpm: 10_000, rpm: 60 })
-    return run(
-      one,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const events = yield* listen
-        for (const name of ["east", "north"]) one.services[name]!.fault("gpt-4o", { ...fault, times: 1 })
-        for (let i = 0; i < 6; i++) yield* answer(lb.chat(hello))
-        assert.deepStrictEqual(heard(events, "CooledDown").map(({ pool }) => pool), [undefined, undefined])
-        assert.deepInclude(yield* stateOf("south"), { state: "healthy" })
-      })
-    )
+    return run(one, function*(lb) {
+      const events = yield* listen
+      for (const name of ["east", "north"]) one.services[name]!.fault("gpt-4o", { ...fault, times: 1 })
+      for (let i = 0; i < 6; i++) yield* answer(lb.chat(hello))
+      assert.deepStrictEqual(heard(events, "CooledDown").map(({ pool }) => pool), [undefined, undefined])
+      assert.deepInclude(yield* stateOf("south"), { state: "healthy" })
+    })
   })
 
-  it.effect("a 429 that tells nothing is tried at another member, and is the first one's own where that answers", () => {
-    const one = pooled({}, 0, { failover: { maxWait: "5 seconds" } })
-    return run(
-      one,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        yield* askTimes(6, 100)
-        one.services["east"]!.fault("gpt-4o", { kind: "throttle", headers: { "retry-after": "60" } })
-        const before = one.sends.length
-        const started = 6
-        const exits = yield* Effect.forEach(
-          Array.from({ length: 30 }),
-          () => Effect.andThen(TestClock.adjust(50), settle(lb.chat(hello)))
-        )
-        const failed = exits.filter(Exit.isFailure).length
-        assert.isAtMost(failed, 2)
-        assert.strictEqual(before, started)
-        assert.deepInclude(yield* stateOf("east"), { state: "cooling-down" })
-        for (const name of ["north", "south"]) assert.deepInclude(yield* stateOf(name), { state: "healthy" })
-      })
-    )
-  })
+  it.effect("a 429 that tells nothing is tried at another member, and is the first one's own where that answers", () =>
+    run(pooled({}, 0, { failover: { maxWait: "5 seconds" } }), function*(lb, one) {
+      yield* askTimes(6, 100)
+      one.services["east"]!.fault("gpt-4o", { kind: "throttle", headers: { "retry-after": "60" } })
+      const before = one.sends.length
+      const started = 6
+      const exits = yield* Effect.forEach(
+        Array.from({ length: 30 }),
+        () => Effect.andThen(TestClock.adjust(50), settle(lb.chat(hello)))
+      )
+      const failed = exits.filter(Exit.isFailure).length
+      assert.isAtMost(failed, 2)
+      assert.strictEqual(before, started)
+      assert.deepInclude(yield* stateOf("east"), { state: "cooling-down" })
+      for (const name of ["north", "south"]) assert.deepInclude(yield* stateOf(name), { state: "healthy" })
+    }))
 
-  it.effect("a session stays with the member where its cache is warm, however full the pool is", () => {
-    const one = pooled({ tpm: 100_000 })
-    return run(
-      one,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        for (let i = 0; i < 18; i++) yield* answer(lb.chat(asking(5000), { session: "a talk" }))
-        assert.deepStrictEqual(Object.values(sent(one)).toSorted((a, b) => a - b), [0, 0, 18])
-      })
-    )
-  })
+  it.effect("a session stays with the member where its cache is warm, however full the pool is", () =>
+    run(pooled({ tpm: 100_000 }), function*(lb, one) {
+      for (let i = 0; i < 18; i++) yield* answer(lb.chat(asking(5000), { session: "a talk" }))
+      assert.deepStrictEqual(Object.values(sent(one)).toSorted((a, b) => a - b), [0, 0, 18])
+    }))
 
-  it.effect("a pool that nobody configured is found, told of once for each member, and acted on", () => {
-    const one = pooled({ tpm: 600_000 }, 0, { unlimited: true, failover: { maxWait: 0 } })
-    return run(
-      one,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const events = yield* listen
-        yield* keepAsking
-        const changes = heard(events, "PoolChanged")
-        assert.deepStrictEqual(
-          changes.flatMap(({ joined }) => joined).toSorted(),
-          names.map((name) => `${name}/gpt-4o`)
-        )
-        assert.deepStrictEqual(changes.flatMap(({ left }) => left), [])
-        const pools = yield* Effect.forEach(names, (name) => Effect.map(stateOf(name), ({ pool }) => pool))
-        assert.deepStrictEqual(pools, names.map(() => changes[0]!.pool))
-        one.services["east"]!.consume("gpt-4o", 600_000, 1, 100_000)
-        const error = yield* failure(lb.chat(hello))
-        assert.strictEqual(routeOf(error).length, 1)
-      })
-    )
-  })
+  it.effect("a pool that nobody configured is found, told of once for each member, and acted on", () =>
+    run(pooled({ tpm: 600_000 }, 0, { unlimited: true, failover: { maxWait: 0 } }), function*(lb, one) {
+      const events = yield* listen
+      yield* keepAsking
+      const changes = heard(events, "PoolChanged")
+      assert.deepStrictEqual(changes.flatMap(({ joined }) => joined).toSorted(), names.map((name) => `${name}/gpt-4o`))
+      assert.deepStrictEqual(changes.flatMap(({ left }) => left), [])
+      const pools = yield* Effect.forEach(names, (name) => Effect.map(stateOf(name), ({ pool }) => pool))
+      assert.deepStrictEqual(pools, names.map(() => changes[0]!.pool))
+      one.services["east"]!.consume("gpt-4o", 600_000, 1, 100_000)
+      const error = yield* failure(lb.chat(hello))
+      assert.strictEqual(routeOf(error).length, 1)
+    }))
 
   it.effect("deployments that are configured to share with nobody are left alone", () => {
     const one = pooled({ tpm: 600_000 }, 0, { unlimited: true })
@@ -236,34 +183,23 @@ describe("LoadBalancer pools", () => {
     )
   })
 
-  it.effect("members that are removed take nothing of the pool with them", () => {
-    const one = pooled({ tpm: 10_000 }, 0, { failover: { maxWait: 0 } })
-    return run(
-      one,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const deployments = yield* Deployments
-        yield* askTimes(3, 3000)
-        yield* deployments.remove("east/gpt-4o")
-        assert.strictEqual((yield* stateOf("north")).tokens.used, (yield* stateOf("south")).tokens.used)
-        yield* failure(lb.chat(asking(3000)))
-        assert.strictEqual(one.sends.length, 3)
-      })
-    )
-  })
+  it.effect("members that are removed take nothing of the pool with them", () =>
+    run(pooled({ tpm: 10_000 }, 0, { failover: { maxWait: 0 } }), function*(lb, one) {
+      const deployments = yield* Deployments
+      yield* askTimes(3, 3000)
+      yield* deployments.remove("east/gpt-4o")
+      assert.strictEqual((yield* stateOf("north")).tokens.used, (yield* stateOf("south")).tokens.used)
+      yield* failure(lb.chat(asking(3000)))
+      assert.strictEqual(one.sends.length, 3)
+    }))
 
-  it.effect("a limit that changes for one member changes for all", () => {
-    const one = pooled({ tpm: 10_000 })
-    return run(
-      one,
-      Effect.gen(function*() {
-        const deployments = yield* Deployments
-        yield* deployments.update("east/gpt-4o", { tpm: 50_000 })
-        yield* deployments.update("north/gpt-4o", { weight: 2 })
-        for (const name of names) assert.strictEqual((yield* stateOf(name)).tokens.limit, 50_000)
-      })
-    )
-  })
+  it.effect("a limit that changes for one member changes for all", () =>
+    run(pooled({ tpm: 10_000 }), function*() {
+      const deployments = yield* Deployments
+      yield* deployments.update("east/gpt-4o", { tpm: 50_000 })
+      yield* deployments.update("north/gpt-4o", { weight: 2 })
+      for (const name of names) assert.strictEqual((yield* stateOf(name)).tokens.limit, 50_000)
+    }))
 
   it.effect("a limit that one member gives holds for those that give none, and for who joins later", () => {
     const east: ResourceInput = {

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
 import { Effect, Exit } from "effect"
 import { TestClock } from "effect/testing"
-import { hello } from "../../support/Balanced.ts"
+import { hello, run } from "../../support/Balanced.ts"
 import { asked, azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
 
 /** 60 requests a minute, one of which comes back each second. Only a refusal names the limit. */
@@ -64,12 +64,12 @@ describe("a service that names its limits only when it refuses", () => {
         ({ resource }, now) => buckets.get(resource)!(now, told),
         { failover: { maxWait: 0 } }
       )
-      return Effect.gen(function*() {
+      return run(lbs, function*() {
         const [first, ...later] = yield* answeredIn(10, 9, 2)
         // three times sixty at first, and three a second from then on
         assert.isAtLeast(first!, 185)
         for (const count of later) assert.isAtLeast(count, 27)
-      }).pipe(Effect.provide(lbs.layer))
+      })
     })
   }
 
@@ -79,13 +79,12 @@ describe("a service that names its limits only when it refuses", () => {
       const reply = buckets.get(resource)!(now, exhausted)
       return { ...reply, headers: { ...exhausted, ...reply.headers }, after: 50 }
     })
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       // a burst before anything is known of limits, the rest of which is answered in the first ten seconds
       for (let i = 0; i < 200; i++) yield* Effect.forkChild(lb.chat(hello), { startImmediately: true })
       const [, ...later] = yield* answeredIn(10, 6, 1)
       for (const count of later) assert.isAtLeast(count, 27)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("is not believed once its next answer shows otherwise, beside what is configured", () => {
@@ -94,10 +93,10 @@ describe("a service that names its limits only when it refuses", () => {
       [azure("a", { rpm: 100_000 })],
       () => ++sends % 10 === 0 ? refusal({ "retry-after-ms": "100", ...exhausted }) : completion
     )
-    return Effect.gen(function*() {
+    return run(lbs, function*() {
       const [count] = yield* answeredIn(15, 1, 1)
       assert.strictEqual(count, 150)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("keeps others from it by a word that is true for no longer than it says itself", () => {
@@ -111,13 +110,13 @@ describe("a service that names its limits only when it refuses", () => {
         "x-ratelimit-remaining-requests": "0"
       })
     })
-    return Effect.gen(function*() {
+    return run(lbs, function*() {
       yield* answeredIn(25, 1, 1)
       const before = asked(lbs).length
       yield* answeredIn(15, 1, 1)
       const to = asked(lbs).slice(before)
       assert.isAtLeast(to.filter((name) => name === "a").length, to.length / 3)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })
 
@@ -128,12 +127,12 @@ describe("a service that names no limits", () => {
       const count = ++sends[resource as "a" | "b"]
       return count === (resource === "a" ? 12 : 60) ? refusal({ "retry-after-ms": "500" }) : completion
     })
-    return Effect.gen(function*() {
+    return run(lbs, function*() {
       yield* answeredIn(10, 1, 1)
       const before = { ...sends }
       yield* answeredIn(60, 1, 1)
       const [a, b] = [sends.a - before.a, sends.b - before.b]
       assert.isAtLeast(Math.min(a, b), Math.max(a, b) * 0.7)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type CallOptions, Deployments, LoadBalancer, type LoadBalancerError } from "@evenkeel/core"
+import { type CallOptions, Deployments, type LoadBalancerError } from "@evenkeel/core"
 import { Effect, Schedule, Stream } from "effect"
-import { answer, failure, heard, hello, listen, reasonOf, settle, stateOf } from "../../support/Balanced.ts"
+import { answer, failure, heard, hello, listen, reasonOf, run, settle, stateOf } from "../../support/Balanced.ts"
 import { asked, azure, completion, scripted, tooLong } from "../../support/Scripted.ts"
 
 /** Nothing was sent, for what is wrong with the request itself. */
@@ -27,12 +27,11 @@ describe("a provisioned deployment that said that something was too long", () =>
       both,
       ({ body, resource }) => resource === "ptu" && String(body).includes("999999") ? tooLong : completion
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       yield* answer(lb.chat({ ...hello, max_tokens: 999_999 }))
       yield* answer(lb.chat(hello))
       assert.deepStrictEqual(asked(lbs), ["ptu", "paygo", "ptu"])
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("is not closed to short prompts by a conversation that the service keeps", () => {
@@ -40,24 +39,20 @@ describe("a provisioned deployment that said that something was too long", () =>
       both,
       ({ body, resource }) => resource === "ptu" && String(body).includes("resp_long") ? tooLong : completion
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       yield* settle(lb.responses({ model: "gpt-4o", input: "Go on.", previous_response_id: "resp_long" }))
       yield* answer(lb.chat(hello))
       assert.deepStrictEqual([asked(lbs)[0], asked(lbs).at(-1)], ["ptu", "ptu"])
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
-  it.effect("is asked all the same where no standard deployment is, and has the word", () => {
-    const lbs = scripted([azure("ptu", { provisioned: true })], () => tooLong)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is asked all the same where no standard deployment is, and has the word", () =>
+    run(scripted([azure("ptu", { provisioned: true })], () => tooLong), function*(lb, lbs) {
       for (let i = 0; i < 2; i++) {
         assert.strictEqual(reasonOf(yield* failure(lb.chat(hello)), "Rejected").code, "context_length_exceeded")
       }
       assert.lengthOf(lbs.sends, 2)
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })
 
 describe("what is wrong before it is sent", () => {
@@ -76,10 +71,8 @@ describe("what is wrong before it is sent", () => {
   ]
 
   for (const [name, options] of wrongOptions) {
-    it.effect(`${name} is refused at every door, and blames nobody`, () => {
-      const lbs = scripted([azure("east")], () => completion)
-      return Effect.gen(function*() {
-        const lb = yield* LoadBalancer
+    it.effect(`${name} is refused at every door, and blames nobody`, () =>
+      run(scripted([azure("east")], () => completion), function*(lb, lbs) {
         notSent(yield* failure(lb.chat(hello, options)))
         notSent(yield* failure(lb.responses({ model: "gpt-4o", input: "Hello." }, options)))
         notSent(yield* failure(Stream.runDrain(lb.chatStream(hello, options))))
@@ -87,28 +80,21 @@ describe("what is wrong before it is sent", () => {
         assert.lengthOf(lbs.sends, 0)
         const { resources } = yield* lb.snapshot
         assert.strictEqual(resources[0]!.state, "healthy")
-      }).pipe(Effect.provide(lbs.layer))
-    })
+      }))
   }
 
-  it.effect("a header value of Latin-1 is sent", () => {
-    const lbs = scripted([azure("east")], () => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("a header value of Latin-1 is sent", () =>
+    run(scripted([azure("east")], () => completion), function*(lb, lbs) {
       yield* answer(lb.chat(hello, { headers: { "idempotency-key": "é\t1" } }))
       assert.strictEqual(lbs.sends[0]!.headers["idempotency-key"], "é\t1")
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
   for (const method of ["GE T", "GET\r\nX: y", ""]) {
-    it.effect(`a method that is no token is refused: ${JSON.stringify(method)}`, () => {
-      const lbs = scripted([azure("east")], () => completion)
-      return Effect.gen(function*() {
-        const lb = yield* LoadBalancer
+    it.effect(`a method that is no token is refused: ${JSON.stringify(method)}`, () =>
+      run(scripted([azure("east")], () => completion), function*(lb, lbs) {
         notSent(yield* failure(lb.request({ path: "/models", method })))
         assert.lengthOf(lbs.sends, 0)
-      }).pipe(Effect.provide(lbs.layer))
-    })
+      }))
   }
 })
 
@@ -116,15 +102,14 @@ describe("a token provider that hangs", () => {
   it.effect("costs the time to connect, is blamed, and the request goes on", () => {
     const hanging = azure("east", {}, { apiKey: undefined, auth: () => new Promise<string>(() => {}) })
     const lbs = scripted([hanging, azure("west", { tier: 2 })], () => completion, { timeouts: { connect: 700 } })
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const events = yield* listen
       yield* answer(lb.chat(hello))
       assert.deepStrictEqual(asked(lbs), ["west"])
       const [first] = events.flatMap((event) => event._tag === "AttemptEnded" ? [event.attempt] : [])
       assert.deepInclude(first, { deployment: "east/gpt-4o", outcome: "failed", duration: 700 })
       assert.match(first!.reason, /credential/)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })
 
@@ -133,30 +118,24 @@ describe("an endpoint without a model", () => {
     const lbs = two(({ path }) =>
       path.includes("chat") ? { status: 429, headers: { "retry-after": "60" } } : completion
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       reasonOf(yield* failure(lb.chat(hello)), "Throttled")
       const { status } = yield* answer(lb.request({ path: "/files" }))
       assert.strictEqual(status, 200)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
-  it.effect("is not held back by draining one deployment, or all of a resource's", () => {
-    const lbs = two(() => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is not held back by draining one deployment, or all of a resource's", () =>
+    run(two(() => completion), function*(lb) {
       const members = yield* Deployments
       for (const id of ["east/gpt-4o", "east/mini"]) {
         yield* members.drain(id)
         assert.strictEqual((yield* answer(lb.request({ path: "/files" }))).status, 200)
       }
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("is held back by its resource's breaker: it is sent as the best bet, and said to be", () => {
-    const lbs = two(() => ({ status: 401 }))
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is held back by its resource's breaker: it is sent as the best bet, and said to be", () =>
+    run(two(() => ({ status: 401 })), function*(lb) {
       const events = yield* listen
       const ask = failure(lb.request({ path: "/files" }, { attempts: 1 }))
       // what an endpoint is denied opens nothing; what chat is denied does
@@ -167,30 +146,25 @@ describe("an endpoint without a model", () => {
       assert.strictEqual((yield* lb.snapshot).resources[0]!.state, "open")
       yield* ask
       assert.lengthOf(heard(events, "Panicked"), 1)
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
   it.effect("is not held back by any deployment's breaker or cooldown, even if all have one", () => {
     const lbs = two(({ path }) =>
       path.includes("files") ? completion : { status: 429, headers: { "retry-after": "60" } }
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       for (const model of ["gpt-4o", "mini"]) yield* failure(lb.chat({ ...hello, model }))
       assert.strictEqual((yield* answer(lb.request({ path: "/files" }))).status, 200)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
-  it.effect("does not hold its own server errors against a deployment", () => {
-    const lbs = two(({ path }) => path.includes("files") ? { status: 500 } : completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("does not hold its own server errors against a deployment", () =>
+    run(two(({ path }) => path.includes("files") ? { status: 500 } : completion), function*(lb) {
       for (let i = 0; i < 8; i++) yield* settle(lb.request({ path: "/files" }))
       for (const id of ["east/gpt-4o", "east/mini"]) {
         assert.strictEqual((yield* stateOf(id)).state, "healthy")
       }
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
   it.effect("goes to the owner of what its path names, with a body of JSON too", () => {
     const lbs = scripted(
@@ -200,35 +174,30 @@ describe("an endpoint without a model", () => {
           ? { status: 200, body: { id: "resp_abc123", object: "response", output: [] } }
           : completion
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       yield* answer(lb.responses({ model: "gpt-4o", input: "Hello.", background: true }))
       yield* answer(lb.request({ path: "/responses/resp_abc123/cancel", method: "POST" }))
       yield* answer(lb.request({ path: "/responses/resp_abc123/cancel", method: "POST", body: {} }))
       assert.deepStrictEqual(asked(lbs), ["west", "west", "west"])
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
-  it.effect("is over at once when its answer can have no body", () => {
-    const lbs = two(() => ({ status: 204, body: "" }))
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is over at once when its answer can have no body", () =>
+    run(two(() => ({ status: 204, body: "" })), function*(lb) {
       assert.strictEqual((yield* answer(lb.request({ path: "/files/f", method: "DELETE" }))).status, 204)
       const { deployments } = yield* lb.snapshot
       assert.deepStrictEqual(deployments.map(({ inFlight }) => inFlight), [0, 0])
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })
 
 describe("limits hold whatever comes", () => {
   it.effect("a failover schedule that waits for ever ends with the deadline", () => {
     const lbs = scripted([azure("east"), azure("west")], () => ({ status: 500 }))
     const schedule = Schedule.modifyDelay(Schedule.forever, () => Effect.never)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const error = yield* failure(lb.chat(hello, { schedule, timeout: "3 seconds" }))
       assert.deepInclude(reasonOf(error, "TimedOut"), { stage: "total", limit: 3000 })
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("a hundred and fifty thousand events in one chunk are all given out", () => {
@@ -237,30 +206,23 @@ describe("limits hold whatever comes", () => {
     const rest = `${event({ content: "a" }).repeat(150_000)}${event({}, "stop")}data: [DONE]\n\n`
     const headers = { "content-type": "text/event-stream" }
     const lbs = scripted([azure("east")], () => ({ status: 200, body: [first, rest], headers }))
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       assert.strictEqual(yield* answer(Stream.runCount(lb.chatStream(hello))), 150_002)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })
 
 describe("an empty session", () => {
-  it.effect("is none: its requests are spread, and it is not remembered", () => {
-    const lbs = scripted(["a", "b", "c"].map((name) => azure(name)), () => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is none: its requests are spread, and it is not remembered", () =>
+    run(scripted(["a", "b", "c"].map((name) => azure(name)), () => completion), function*(lb, lbs) {
       for (let i = 0; i < 60; i++) yield* answer(lb.chat(hello, { session: "" }))
       assert.strictEqual(new Set(asked(lbs)).size, 3)
       assert.strictEqual((yield* lb.snapshot).sessions, 0)
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("leaves the prompt's cache key to be the session", () => {
-    const lbs = scripted([azure("a"), azure("b")], () => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("leaves the prompt's cache key to be the session", () =>
+    run(scripted([azure("a"), azure("b")], () => completion), function*(lb) {
       yield* answer(lb.chat({ ...hello, prompt_cache_key: "user-1" }, { session: "" }))
       assert.strictEqual((yield* lb.snapshot).sessions, 1)
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deployments, LoadBalancer, type LoadBalancerError, Selector } from "@evenkeel/core"
 import { Cause, Clock, Effect, Exit, Fiber, Schedule, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { answer, failure, hello, reasonOf, settle, stateOf } from "../../support/Balanced.ts"
+import { answer, failure, hello, reasonOf, run, settle, stateOf } from "../../support/Balanced.ts"
 import { azure, completion, scripted } from "../../support/Scripted.ts"
 import { timed, type TimedReply } from "../../support/Timed.ts"
 
@@ -30,8 +30,7 @@ describe("a hedged stream", () => {
   it.effect("leaves no attempt under way when it is interrupted, however long its caller takes to end", () => {
     const script = changing()
     const lbs = timed(["east", "west"], script.reply)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       yield* Effect.replicateEffect(streamed, 40)
       script.become(() => ({ after: 5000 }))
       const caller = Effect.ensuring(Stream.runDrain(lb.chatStream(hello, { hedge: true })), Effect.sleep("1 minute"))
@@ -42,24 +41,24 @@ describe("a hedged stream", () => {
       yield* TestClock.adjust("100 millis")
       for (const name of ["east", "west"]) assert.strictEqual((yield* stateOf(name)).inFlight, 0)
       yield* TestClock.adjust("2 minutes")
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("that timed out on both sides is not sent again", () => {
     const script = changing()
     const lbs = timed(["east", "west", "north"], script.reply, { timeouts: { firstEvent: "1 minute" } })
-    return Effect.gen(function*() {
+    return run(lbs, function*() {
       yield* Effect.replicateEffect(streamed, 40)
       script.become(() => ({ after: "never" }))
       reasonOf(yield* Effect.flip(streamed), "TimedOut")
       assert.lengthOf(lbs.sends, 42)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("that one side refuses is not sent again, whatever becomes of the other", () => {
     const script = changing()
     const lbs = timed(["east", "west", "north"], script.reply)
-    return Effect.gen(function*() {
+    return run(lbs, function*() {
       yield* Effect.replicateEffect(streamed, 40)
       const replies: Array<TimedReply> = [
         { after: 1000, status: 400, body: { error: { message: "No.", code: "unsupported_value" } } },
@@ -68,7 +67,7 @@ describe("a hedged stream", () => {
       script.become(() => replies.shift() ?? usual)
       reasonOf(yield* Effect.flip(streamed), "Rejected")
       assert.lengthOf(lbs.sends, 42)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })
 
@@ -83,8 +82,7 @@ describe("a whole answer that takes long", () => {
       const script = changing()
       const names = ["a", "b", "c", "d", "e"]
       const lbs = timed(names, script.reply, { failover: { budgetRatio: 0, budgetPerSecond: 0 } })
-      return Effect.gen(function*() {
-        const lb = yield* LoadBalancer
+      return run(lbs, function*(lb) {
         const members = yield* Deployments
         yield* Effect.replicateEffect(whole, 30)
         script.become(() => ({ after: 90_000 }))
@@ -95,7 +93,7 @@ describe("a whole answer that takes long", () => {
         }
         yield* Fiber.join(fiber)
         assert.lengthOf(lbs.sends, 31)
-      }).pipe(Effect.provide(lbs.layer))
+      })
     })
   }
 
@@ -109,8 +107,7 @@ describe("a whole answer that takes long", () => {
       return candidates[0]!
     })
     const lbs = timed(["east", "west"], script.reply, {}, { selector })
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       yield* Effect.replicateEffect(whole, 30)
       script.become(() => ({ after: "never" }))
       const asking = [lb.chat(hello), lb.chat(hello, { timeout: "70 seconds", attempts: 1 })]
@@ -123,7 +120,7 @@ describe("a whole answer that takes long", () => {
       assert.isTrue(Exit.isFailure(first) && Cause.pretty(first.cause).includes("mine"))
       reasonOf(yield* Effect.flip(second), "TimedOut")
       assert.strictEqual(asked, 1)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("fails over with one question to the selector for each attempt", () => {
@@ -135,11 +132,10 @@ describe("a whole answer that takes long", () => {
     const lbs = scripted(["east", "west", "north"].map((name) => azure(name)), () => ({ status: 500 }), {}, {
       selector
     })
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const error = yield* failure(lb.chat(hello))
       assert.strictEqual(asked, (error as LoadBalancerError).attempts.length)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })
 
@@ -151,29 +147,25 @@ describe("waiting", () => {
       () => sends++ === 0 ? { status: 429, headers: { "retry-after": "1" } } : completion,
       { failover: { maxWait: "1 minute" } }
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const began = yield* Clock.currentTimeMillis
       yield* answer(lb.chat(hello, { schedule: Schedule.spaced("8 seconds") }))
       assert.isAtLeast((yield* Clock.currentTimeMillis) - began, 8000)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("that is not allowed ends in what is wrong, which may be no throttling", () => {
     const missing = { status: 404, body: { error: { code: "DeploymentNotFound", message: "no" } } }
     const lbs = scripted([azure("east")], () => missing, { failover: { maxWait: "40 seconds", maxWaiting: 0 } })
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       assert.strictEqual(reasonOf(yield* failure(lb.chat(hello)), "Unavailable").limitedBy, "missing")
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })
 
 describe("a list of models", () => {
-  it.effect("says nothing of a deployment: neither that it hangs no more, nor that it is well", () => {
-    const lbs = scripted([azure("east")], () => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("says nothing of a deployment: neither that it hangs no more, nor that it is well", () =>
+    run(scripted([azure("east")], () => completion), function*(lb) {
       const members = yield* Deployments
       const [deployment] = members.all()
       for (let i = 0; i < 5; i++) yield* answer(lb.chat(hello))
@@ -188,6 +180,5 @@ describe("a list of models", () => {
       assert.notStrictEqual(deployment!.breaker.state, "closed")
       assert.isTrue(Exit.isSuccess(yield* settle(lb.chat(hello))))
       assert.strictEqual(deployment!.breaker.state, "closed")
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })

@@ -62,36 +62,27 @@ const assertNoKey = (what: string, value: unknown) => {
 describe("LoadBalancer secrets and words", () => {
   it.effect.each(faults)("H3: no key is in an error, an event or a snapshot: %o", (fault) => {
     const two = fleet(services, { failover: { attempts: 2 }, timeouts: { idle: 1000 } })
-    return run(
-      two,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const events = yield* listen
-        for (const service of Object.values(two.services)) service.fault("*", fault)
-        for (const ask of [lb.chat(hello), Stream.runDrain(lb.chatStream(hello))]) {
-          const exit = yield* settle(ask)
-          assertNoKey("exit", exit)
-          if (Exit.isFailure(exit)) assertNoKey("error", Cause.squash(exit.cause))
-        }
-        assert.isAbove(events.length, 0)
-        assertNoKey("events", events)
-        assertNoKey("snapshot", yield* lb.snapshot)
-      })
-    )
+    return run(two, function*(lb) {
+      const events = yield* listen
+      for (const service of Object.values(two.services)) service.fault("*", fault)
+      for (const ask of [lb.chat(hello), Stream.runDrain(lb.chatStream(hello))]) {
+        const exit = yield* settle(ask)
+        assertNoKey("exit", exit)
+        if (Exit.isFailure(exit)) assertNoKey("error", Cause.squash(exit.cause))
+      }
+      assert.isAbove(events.length, 0)
+      assertNoKey("events", events)
+      assertNoKey("snapshot", yield* lb.snapshot)
+    })
   })
 
-  it.effect("H3: no key is in the live set, nor in what was decoded", () => {
-    const two = fleet(services)
-    return run(
-      two,
-      Effect.gen(function*() {
-        const deployments = yield* Deployments
-        assertNoKey("settings", deployments.settings)
-        assertNoKey("live set", deployments.all())
-        assertNoKey("resources", deployments.resources())
-      })
-    )
-  })
+  it.effect("H3: no key is in the live set, nor in what was decoded", () =>
+    run(fleet(services), function*() {
+      const deployments = yield* Deployments
+      assertNoKey("settings", deployments.settings)
+      assertNoKey("live set", deployments.all())
+      assertNoKey("resources", deployments.resources())
+    }))
 
   it.effect("H3: no key is in the error of a wrong configuration", () =>
     Effect.gen(function*() {
@@ -107,21 +98,15 @@ describe("LoadBalancer secrets and words", () => {
       assertNoKey("error", error)
     }))
 
-  it.effect("H3: no key is sent to another resource", () => {
-    const two = fleet(services, { failover: { attempts: 4 } })
-    return run(
-      two,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        for (const service of Object.values(two.services)) {
-          service.fault("*", { kind: "status", status: 500, probability: 0.5 })
-        }
-        for (let i = 0; i < 20; i++) yield* settle(lb.chat(hello), { step: 500 })
-        assert.deepStrictEqual(two.services["east"]!.stats(0).credentials, [keys[0]!])
-        assert.deepStrictEqual(two.services["west"]!.stats(0).credentials, [`Bearer ${keys[1]!}`])
-      })
-    )
-  })
+  it.effect("H3: no key is sent to another resource", () =>
+    run(fleet(services, { failover: { attempts: 4 } }), function*(lb, two) {
+      for (const service of Object.values(two.services)) {
+        service.fault("*", { kind: "status", status: 500, probability: 0.5 })
+      }
+      for (let i = 0; i < 20; i++) yield* settle(lb.chat(hello), { step: 500 })
+      assert.deepStrictEqual(two.services["east"]!.stats(0).credentials, [keys[0]!])
+      assert.deepStrictEqual(two.services["west"]!.stats(0).credentials, [`Bearer ${keys[1]!}`])
+    }))
 
   it.effect("H2: when all are down, none is healthy", () => {
     const two = fleet(services, { failover: { attempts: 2 } })
@@ -129,22 +114,18 @@ describe("LoadBalancer secrets and words", () => {
       Effect.flatMap(LoadBalancer, (lb) => lb.snapshot),
       ({ deployments }) => deployments.filter(({ state }) => state === "healthy").length
     )
-    return run(
-      two,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        assert.strictEqual(yield* healthy, 2)
-        for (const { fault } of Object.values(two.services)) fault("*", { kind: "status", status: 500 })
-        for (let i = 0; i < 6; i++) yield* settle(lb.chat(hello))
-        assert.strictEqual(yield* healthy, 0)
-        for (const { clear } of Object.values(two.services)) clear()
-        yield* TestClock.adjust("10 seconds")
-        yield* settle(lb.chat(hello))
-        yield* settle(lb.chat(hello))
-        assert.isAbove(yield* healthy, 0)
-        assert.isDefined((yield* stateOf("east")).state)
-      })
-    )
+    return run(two, function*(lb) {
+      assert.strictEqual(yield* healthy, 2)
+      for (const { fault } of Object.values(two.services)) fault("*", { kind: "status", status: 500 })
+      for (let i = 0; i < 6; i++) yield* settle(lb.chat(hello))
+      assert.strictEqual(yield* healthy, 0)
+      for (const { clear } of Object.values(two.services)) clear()
+      yield* TestClock.adjust("10 seconds")
+      yield* settle(lb.chat(hello))
+      yield* settle(lb.chat(hello))
+      assert.isAbove(yield* healthy, 0)
+      assert.isDefined((yield* stateOf("east")).state)
+    })
   })
 
   it.effect.each(
@@ -170,18 +151,14 @@ describe("LoadBalancer secrets and words", () => {
     ] as const
   )("an error says in plain words what happened, and what was tried: $what", ({ fault, says }) => {
     const two = fleet(services, { failover: { attempts: 2 } })
-    return run(
-      two,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        for (const service of Object.values(two.services)) service.fault("*", fault)
-        const error = yield* failure(lb.chat(hello, { timeout: "9 seconds" }))
-        assert.instanceOf(error, LoadBalancerError)
-        assert.match(error.message, says)
-        assert.match(error.message, /Attempts: (east|west)\/gpt-4o \w+ \([^)]+\) after \d+(\.\d+)? s/)
-        assert.notMatch(error.message, /undefined|NaN|Infinity|\[object|null/)
-        assert.include(String(error), "LoadBalancerError")
-      })
-    )
+    return run(two, function*(lb) {
+      for (const service of Object.values(two.services)) service.fault("*", fault)
+      const error = yield* failure(lb.chat(hello, { timeout: "9 seconds" }))
+      assert.instanceOf(error, LoadBalancerError)
+      assert.match(error.message, says)
+      assert.match(error.message, /Attempts: (east|west)\/gpt-4o \w+ \([^)]+\) after \d+(\.\d+)? s/)
+      assert.notMatch(error.message, /undefined|NaN|Infinity|\[object|null/)
+      assert.include(String(error), "LoadBalancerError")
+    })
   })
 })

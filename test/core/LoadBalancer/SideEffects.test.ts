@@ -23,16 +23,12 @@ describe("LoadBalancer side effects", () => {
     ]
   )("a $what response that may have been processed is not sent again", ({ params }) => {
     const three = trio({})
-    return run(
-      three,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        three.services["east"]!.fault("gpt-4o", failing)
-        const error = yield* failure(lb.responses(params))
-        assert.strictEqual(reasonOf(error, "Unavailable").limitedBy, "side-effects")
-        assert.strictEqual(three.sends.length, 1)
-      })
-    )
+    return run(three, function*(lb) {
+      three.services["east"]!.fault("gpt-4o", failing)
+      const error = yield* failure(lb.responses(params))
+      assert.strictEqual(reasonOf(error, "Unavailable").limitedBy, "side-effects")
+      assert.strictEqual(three.sends.length, 1)
+    })
   })
 
   it.effect.each(
@@ -44,29 +40,21 @@ describe("LoadBalancer side effects", () => {
     ] as const
   )("a background response that was surely not processed is sent elsewhere: $what", ({ fault }) => {
     const three = trio({})
-    return run(
-      three,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        three.services["east"]!.fault("gpt-4o", fault)
-        yield* answer(lb.responses(background))
-        assert.deepStrictEqual(sent(three), { east: 1, west: 1, north: 0 })
-      })
-    )
+    return run(three, function*(lb) {
+      three.services["east"]!.fault("gpt-4o", fault)
+      yield* answer(lb.responses(background))
+      assert.deepStrictEqual(sent(three), { east: 1, west: 1, north: 0 })
+    })
   })
 
   it.effect("a stored response that timed out after it was sent is not sent again", () => {
     const three = fleet([service("east"), service("west")], { ...tiered, timeouts: { firstEvent: "2 seconds" } })
-    return run(
-      three,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        three.services["east"]!.fault("gpt-4o", { kind: "hang" })
-        const stored = { model: "gpt-4o", input: "Say hello.", store: true }
-        yield* failure(Stream.runDrain(lb.responsesStream(stored)))
-        assert.strictEqual(three.sends.length, 1)
-      })
-    )
+    return run(three, function*(lb) {
+      three.services["east"]!.fault("gpt-4o", { kind: "hang" })
+      const stored = { model: "gpt-4o", input: "Say hello.", store: true }
+      yield* failure(Stream.runDrain(lb.responsesStream(stored)))
+      assert.strictEqual(three.sends.length, 1)
+    })
   })
 
   const answered500: Transport["Service"] = {
@@ -107,34 +95,24 @@ describe("LoadBalancer side effects", () => {
     )
   })
 
-  it.effect("an ordinary request is repeated after a failure: it costs twice at most", () => {
-    const three = trio({})
-    return run(
-      three,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        three.services["east"]!.fault("gpt-4o", failing)
-        yield* answer(lb.responses({ model: "gpt-4o", input: "Say hello." }))
-        yield* answer(lb.chat(hello))
-        assert.strictEqual(three.sends.length, 4)
-      })
-    )
-  })
+  it.effect("an ordinary request is repeated after a failure: it costs twice at most", () =>
+    run(trio({}), function*(lb, three) {
+      three.services["east"]!.fault("gpt-4o", failing)
+      yield* answer(lb.responses({ model: "gpt-4o", input: "Say hello." }))
+      yield* answer(lb.chat(hello))
+      assert.strictEqual(three.sends.length, 4)
+    }))
 
   it.effect("an attempt that timed out is repeated at most once", () => {
     const three = fleet([service("east"), service("west"), service("north")], {
       failover: { attempts: 5 },
       timeouts: { firstEvent: "2 seconds" }
     })
-    return run(
-      three,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        for (const { fault } of Object.values(three.services)) fault("gpt-4o", { kind: "hang" })
-        const error = yield* failure(Stream.runDrain(lb.chatStream(hello)))
-        assert.deepInclude(reasonOf(error, "TimedOut"), { stage: "first-event", limit: 2000 })
-        assert.strictEqual(three.sends.length, 2)
-      })
-    )
+    return run(three, function*(lb) {
+      for (const { fault } of Object.values(three.services)) fault("gpt-4o", { kind: "hang" })
+      const error = yield* failure(Stream.runDrain(lb.chatStream(hello)))
+      assert.deepInclude(reasonOf(error, "TimedOut"), { stage: "first-event", limit: 2000 })
+      assert.strictEqual(three.sends.length, 2)
+    })
   })
 })

@@ -38,29 +38,24 @@ const late: SimulatedFault = { kind: "silence", forMs: 3000 }
 
 describe("a deployment whose first tokens come late", () => {
   for (const sessions of [1, 3, 6]) {
-    it.effect(`is left by each that lives there after three, and that is told: ${sessions} whose streams are long`, () => {
-      const made = three()
-      return run(
-        made,
-        Effect.gen(function*() {
-          for (let i = 0; i < sessions; i++) yield* begin(Effect.delay(talk(`s${i}`), 2000 * i))
-          yield* pass(150)
-          const [home] = placesOf(made, "s0 asks").slice(-1) as [string]
-          const live = new Set(made.sends.slice(-sessions).filter(({ resource }) => resource === home)).size
-          const events = yield* listen
-          const before = made.sends.length
-          made.services[home]!.fault("*", late)
-          yield* pass(120)
-          const there = made.sends.slice(before).filter(({ resource }) => resource === home)
-          assert.isAtMost(there.length, 3 * live)
-          const isTold = events.some((event) =>
-            tellsOf(event, home)
-            || (event._tag === "SessionMoved" && event.reason === "slow" && event.from.startsWith(home))
-          )
-          assert.isTrue(isTold)
-        })
-      )
-    })
+    it.effect(`is left by each that lives there after three, and that is told: ${sessions} whose streams are long`, () =>
+      run(three(), function*(_, made) {
+        for (let i = 0; i < sessions; i++) yield* begin(Effect.delay(talk(`s${i}`), 2000 * i))
+        yield* pass(150)
+        const [home] = placesOf(made, "s0 asks").slice(-1) as [string]
+        const live = new Set(made.sends.slice(-sessions).filter(({ resource }) => resource === home)).size
+        const events = yield* listen
+        const before = made.sends.length
+        made.services[home]!.fault("*", late)
+        yield* pass(120)
+        const there = made.sends.slice(before).filter(({ resource }) => resource === home)
+        assert.isAtMost(there.length, 3 * live)
+        const isTold = events.some((event) =>
+          tellsOf(event, home)
+          || (event._tag === "SessionMoved" && event.reason === "slow" && event.from.startsWith(home))
+        )
+        assert.isTrue(isTold)
+      }))
   }
 })
 
@@ -74,22 +69,19 @@ describe("a session whose first tokens come late wherever it goes", () => {
     it.effect(`looks elsewhere once, and stays there${when}`, () => {
       const made = three()
       for (const each of Object.values(made.services)) each.fault("*", { ...late, when: { text: "[bad]" } })
-      return run(
-        made,
-        Effect.gen(function*() {
-          for (let i = 0; i < 6; i++) yield* begin(Effect.delay(talk(`s${i}`), 2000 * i))
-          yield* pass(150)
-          const events = yield* listen
-          yield* begin(talk("own", textOf))
-          yield* pass(300)
-          const places = placesOf(made, "own asks")
-          assert.isAbove(places.length, 15)
-          const moves = events.filter((event) => event._tag === "SessionMoved")
-          assert.deepStrictEqual(moves.map(({ reason, session }) => [session, reason]), [["own", "slow"]])
-          assert.lengthOf(places.filter((place, i) => i > 0 && place !== places[i - 1]), 1)
-          assert.isEmpty(["east", "west", "north"].filter((name) => events.some((event) => tellsOf(event, name))))
-        })
-      )
+      return run(made, function*() {
+        for (let i = 0; i < 6; i++) yield* begin(Effect.delay(talk(`s${i}`), 2000 * i))
+        yield* pass(150)
+        const events = yield* listen
+        yield* begin(talk("own", textOf))
+        yield* pass(300)
+        const places = placesOf(made, "own asks")
+        assert.isAbove(places.length, 15)
+        const moves = events.filter((event) => event._tag === "SessionMoved")
+        assert.deepStrictEqual(moves.map(({ reason, session }) => [session, reason]), [["own", "slow"]])
+        assert.lengthOf(places.filter((place, i) => i > 0 && place !== places[i - 1]), 1)
+        assert.isEmpty(["east", "west", "north"].filter((name) => events.some((event) => tellsOf(event, name))))
+      })
     })
   }
 })

@@ -31,21 +31,15 @@ const ask = (perSecond: number, seconds: number, isWhole = false) =>
 const seeds = Array.from({ length: 10 }, (_, i) => i + 1)
 
 /** Share of the streams, or whole answers, that one of four gets while it has this fault. */
-const shareOf = (kind: "slow" | "slowDecoding", isWhole = false, seed = 1) => {
-  const lbs = four()
-  return run(
-    lbs,
-    Effect.gen(function*() {
-      yield* ask(4, 10, isWhole)
-      lbs.services["east"]!.fault("*", { kind, factor: 10 })
-      const before = sent(lbs)
-      yield* ask(4, 60, isWhole)
-      const after = sent(lbs)
-      return ((after["east"] ?? 0) - (before["east"] ?? 0)) / 240
-    }),
-    seed
-  )
-}
+const shareOf = (kind: "slow" | "slowDecoding", isWhole = false, seed = 1) =>
+  run(four(), function*(_, lbs) {
+    yield* ask(4, 10, isWhole)
+    lbs.services["east"]!.fault("*", { kind, factor: 10 })
+    const before = sent(lbs)
+    yield* ask(4, 60, isWhole)
+    const after = sent(lbs)
+    return ((after["east"] ?? 0) - (before["east"] ?? 0)) / 240
+  }, seed)
 
 describe("a deployment that decodes slowly", () => {
   it.effect("is left as fast as one whose first tokens are slow", () => {
@@ -66,30 +60,19 @@ describe("a deployment that decodes slowly", () => {
       assert.isAtMost(slowDecoding, 0.04)
     }))
 
-  it.effect("is noticed before the first of its slow streams ends", () => {
-    const lbs = four()
-    return run(
-      lbs,
-      Effect.gen(function*() {
-        yield* ask(4, 10)
-        lbs.services["east"]!.fault("*", { kind: "slowDecoding", factor: 10 })
-        yield* ask(4, 4)
-        assert.isAbove((yield* stateOf("east")).decoding, 3)
-      })
-    )
-  })
+  it.effect("is noticed before the first of its slow streams ends", () =>
+    run(four(), function*(_, lbs) {
+      yield* ask(4, 10)
+      lbs.services["east"]!.fault("*", { kind: "slowDecoding", factor: 10 })
+      yield* ask(4, 4)
+      assert.isAbove((yield* stateOf("east")).decoding, 3)
+    }))
 
-  it.effect("is not one whose readers take their time", () => {
-    const lbs = four()
-    return run(
-      lbs,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        yield* ask(4, 10)
-        const slowly = Stream.runForEach(lb.chatStream(hello), () => Effect.sleep("1 second"))
-        yield* answer(Effect.all(Array.from({ length: 12 }, () => slowly), { concurrency: "unbounded" }))
-        for (const name of names) assert.isBelow((yield* stateOf(name)).decoding, 2)
-      })
-    )
-  })
+  it.effect("is not one whose readers take their time", () =>
+    run(four(), function*(lb) {
+      yield* ask(4, 10)
+      const slowly = Stream.runForEach(lb.chatStream(hello), () => Effect.sleep("1 second"))
+      yield* answer(Effect.all(Array.from({ length: 12 }, () => slowly), { concurrency: "unbounded" }))
+      for (const name of names) assert.isBelow((yield* stateOf(name)).decoding, 2)
+    }))
 })

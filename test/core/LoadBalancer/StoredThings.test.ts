@@ -115,49 +115,39 @@ describe("what was made through the balancer is found at once, where it was made
     it.effect(what, () => {
       // files go to another resource each time
       const one = six()
-      return run(
-        one,
-        Effect.gen(function*() {
-          for (let i = 0; i < 12; i++) {
-            const { id } = yield* make
-            const { length } = one.sends
-            const owner = one.sends.at(-1)!.resource
-            if (what.startsWith("a compacted")) yield* Effect.ignore(use(id))
-            else yield* use(id)
-            assert.deepStrictEqual(since(one, length), [owner])
-          }
-        }),
-        what
-      )
+      return run(one, function*() {
+        for (let i = 0; i < 12; i++) {
+          const { id } = yield* make
+          const { length } = one.sends
+          const owner = one.sends.at(-1)!.resource
+          if (what.startsWith("a compacted")) yield* Effect.ignore(use(id))
+          else yield* use(id)
+          assert.deepStrictEqual(since(one, length), [owner])
+        }
+      }, what)
     })
   }
 
-  it.effect("a message that an item reference names: 80 turns over six resources, and nobody sees a 404", () => {
-    const one = six()
-    return run(
-      one,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const input: Array<any> = []
-        let first: string | undefined
-        for (let turn = 0; turn < 80; turn++) {
-          input.push({ role: "user", content: `Turn ${turn}` })
-          // the AI SDK refers to each item of the answers before
-          const made = turn % 2 === 0
-            ? yield* answer(lb.responses({ model, input }))
-            : yield* Effect.map(answer(Stream.runCollect(lb.responsesStream({ model, input }))), (events) => {
-              const last = events.at(-1)!
-              if (last.type !== "response.completed") throw new Error(last.type)
-              return last.response
-            })
-          for (const { id } of made.output) input.push({ type: "item_reference", id })
-          first ??= one.sends[0]!.resource
-        }
-        assert.deepStrictEqual(new Set(since(one, 0)), new Set([first!]))
-        assert.strictEqual(one.sends.length, 80)
-      })
-    )
-  })
+  it.effect("a message that an item reference names: 80 turns over six resources, and nobody sees a 404", () =>
+    run(six(), function*(lb, one) {
+      const input: Array<any> = []
+      let first: string | undefined
+      for (let turn = 0; turn < 80; turn++) {
+        input.push({ role: "user", content: `Turn ${turn}` })
+        // the AI SDK refers to each item of the answers before
+        const made = turn % 2 === 0
+          ? yield* answer(lb.responses({ model, input }))
+          : yield* Effect.map(answer(Stream.runCollect(lb.responsesStream({ model, input }))), (events) => {
+            const last = events.at(-1)!
+            if (last.type !== "response.completed") throw new Error(last.type)
+            return last.response
+          })
+        for (const { id } of made.output) input.push({ type: "item_reference", id })
+        first ??= one.sends[0]!.resource
+      }
+      assert.deepStrictEqual(new Set(since(one, 0)), new Set([first!]))
+      assert.strictEqual(one.sends.length, 80)
+    }))
 })
 
 describe("what another process made is searched for", () => {
@@ -208,129 +198,89 @@ describe("what another process made is searched for", () => {
     "a file that a batch is made of": { path: "/files", use: (input_file_id) => ask("/batches", { input_file_id }) }
   }
   for (const [what, { body, path, use }] of Object.entries(cases)) {
-    it.effect(`${what}, at each resource once, for free, and is known from then on`, () => {
-      const one = six({ failover: { attempts: 1 } })
-      return run(
-        one,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          const before = (yield* lb.snapshot).retriesLeft
-          for (const owner of names) {
-            const { id } = madeElsewhere(one, owner, path, body)
-            const { length } = one.sends
-            yield* use(id)
-            const searched = since(one, length)
-            assert.strictEqual(searched.at(-1), owner)
-            assert.strictEqual(new Set(searched).size, searched.length)
-            if (what.includes("deleted")) continue
-            const known = one.sends.length
-            yield* use(id)
-            assert.deepStrictEqual(since(one, known), [owner])
-          }
-          assert.isAtLeast((yield* lb.snapshot).retriesLeft, before)
-          for (const name of names) assert.deepInclude(yield* stateOf(name), { state: "healthy", inFlight: 0 })
-        }),
-        what
-      )
-    })
+    it.effect(`${what}, at each resource once, for free, and is known from then on`, () =>
+      run(six({ failover: { attempts: 1 } }), function*(lb, one) {
+        const before = (yield* lb.snapshot).retriesLeft
+        for (const owner of names) {
+          const { id } = madeElsewhere(one, owner, path, body)
+          const { length } = one.sends
+          yield* use(id)
+          const searched = since(one, length)
+          assert.strictEqual(searched.at(-1), owner)
+          assert.strictEqual(new Set(searched).size, searched.length)
+          if (what.includes("deleted")) continue
+          const known = one.sends.length
+          yield* use(id)
+          assert.deepStrictEqual(since(one, known), [owner])
+        }
+        assert.isAtLeast((yield* lb.snapshot).retriesLeft, before)
+        for (const name of names) assert.deepInclude(yield* stateOf(name), { state: "healthy", inFlight: 0 })
+      }, what))
   }
 
-  it.effect("where nobody knows it, each resource is asked once, and the last one's own words are the answer", () => {
-    const one = six({ failover: { attempts: 1 } })
-    return run(
-      one,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        for (const [path, method] of [["/files/file-4bc123", "GET"], ["/responses/resp_9bc123", "DELETE"]] as const) {
-          const { length } = one.sends
-          const error = yield* failure(lb.request({ path, method }))
-          const { body, description, status } = reasonOf(error, "Rejected")
-          assert.strictEqual(status, 404)
-          assert.include(description, path.slice(path.lastIndexOf("/") + 1))
-          assert.property(body, "error")
-          assert.sameMembers(since(one, length), names)
-        }
-      })
-    )
-  })
+  it.effect("where nobody knows it, each resource is asked once, and the last one's own words are the answer", () =>
+    run(six({ failover: { attempts: 1 } }), function*(lb, one) {
+      for (const [path, method] of [["/files/file-4bc123", "GET"], ["/responses/resp_9bc123", "DELETE"]] as const) {
+        const { length } = one.sends
+        const error = yield* failure(lb.request({ path, method }))
+        const { body, description, status } = reasonOf(error, "Rejected")
+        assert.strictEqual(status, 404)
+        assert.include(description, path.slice(path.lastIndexOf("/") + 1))
+        assert.property(body, "error")
+        assert.sameMembers(since(one, length), names)
+      }
+    }))
 
-  it.effect("also over resources that have no model in common", () => {
-    const one = fleet(names.map((name) => service(name, { name: `only-${name}` })))
-    return run(
-      one,
-      Effect.gen(function*() {
-        for (const owner of names) {
-          const { id } = madeElsewhere(one, owner, "/files")
-          assert.strictEqual((yield* ask(`/files/${id}`)).id, id)
-        }
-      })
-    )
-  })
+  it.effect("also over resources that have no model in common", () =>
+    run(fleet(names.map((name) => service(name, { name: `only-${name}` }))), function*(_, one) {
+      for (const owner of names) {
+        const { id } = madeElsewhere(one, owner, "/files")
+        assert.strictEqual((yield* ask(`/files/${id}`)).id, id)
+      }
+    }))
 
-  it.effect("beyond a resource that fails, which is asked again if no other has it", () => {
-    const one = six({ defaultResource: "r2" })
-    return run(
-      one,
-      Effect.gen(function*() {
-        one.services["r2"]!.fault("*", { kind: "status", status: 500, times: 1 })
-        const { id } = madeElsewhere(one, "r4", "/files")
-        yield* ask(`/files/${id}`)
-        assert.strictEqual(one.sends.at(-1)!.resource, "r4")
-        const other = madeElsewhere(one, "r2", "/files")
-        one.services["r2"]!.fault("*", { kind: "status", status: 500, times: 1 })
-        yield* ask(`/files/${other.id}`)
-        assert.strictEqual(one.sends.at(-1)!.resource, "r2")
-      })
-    )
-  })
+  it.effect("beyond a resource that fails, which is asked again if no other has it", () =>
+    run(six({ defaultResource: "r2" }), function*(_, one) {
+      one.services["r2"]!.fault("*", { kind: "status", status: 500, times: 1 })
+      const { id } = madeElsewhere(one, "r4", "/files")
+      yield* ask(`/files/${id}`)
+      assert.strictEqual(one.sends.at(-1)!.resource, "r4")
+      const other = madeElsewhere(one, "r2", "/files")
+      one.services["r2"]!.fault("*", { kind: "status", status: 500, times: 1 })
+      yield* ask(`/files/${other.id}`)
+      assert.strictEqual(one.sends.at(-1)!.resource, "r2")
+    }))
 
-  it.effect("also where its owner has left the set: the service says that it is gone", () => {
-    const one = six()
-    return run(
-      one,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const members = yield* Deployments
-        const { id } = yield* answer(lb.responses({ model, input: "Hello" }))
-        const owner = one.sends[0]!.resource
-        for (const name of [model, "sora-2", "o3"]) yield* members.remove(`${owner}/${name}`)
-        const error = yield* failure(lb.responses({ model, input: "And?", previous_response_id: id }))
-        assert.strictEqual(reasonOf(error, "Rejected").code, "previous_response_not_found")
-        assert.sameMembers(since(one, 1), names.filter((name) => name !== owner))
-      })
-    )
-  })
+  it.effect("also where its owner has left the set: the service says that it is gone", () =>
+    run(six(), function*(lb, one) {
+      const members = yield* Deployments
+      const { id } = yield* answer(lb.responses({ model, input: "Hello" }))
+      const owner = one.sends[0]!.resource
+      for (const name of [model, "sora-2", "o3"]) yield* members.remove(`${owner}/${name}`)
+      const error = yield* failure(lb.responses({ model, input: "And?", previous_response_id: id }))
+      assert.strictEqual(reasonOf(error, "Rejected").code, "previous_response_not_found")
+      assert.sameMembers(since(one, 1), names.filter((name) => name !== owner))
+    }))
 })
 
 describe("a word in a path", () => {
   const words = ["/responses/input_tokens", "/fine_tuning/jobs", "/realtime/client_secrets", "/vector_stores"]
   for (const path of words) {
-    it.effect(`is no id, and pins nothing: ${path}`, () => {
-      const one = six({ defaultResource: "r3" })
-      return run(
-        one,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          const body = path.includes("input_tokens") ? { model, input: "Hi" } : undefined
-          for (let i = 0; i < 30; i++) yield* Effect.exit(answer(lb.request({ path, body })))
-          if (body === undefined) assert.deepStrictEqual(new Set(since(one, 0)), new Set(["r3"]))
-          else assert.isAbove(new Set(since(one, 0)).size, 3)
-        })
-      )
-    })
+    it.effect(`is no id, and pins nothing: ${path}`, () =>
+      run(six({ defaultResource: "r3" }), function*(lb, one) {
+        const body = path.includes("input_tokens") ? { model, input: "Hi" } : undefined
+        for (let i = 0; i < 30; i++) yield* Effect.exit(answer(lb.request({ path, body })))
+        if (body === undefined) assert.deepStrictEqual(new Set(since(one, 0)), new Set(["r3"]))
+        else assert.isAbove(new Set(since(one, 0)).size, 3)
+      }))
   }
 
-  it.effect("with a model fails over, however often it was asked before", () => {
-    const one = six({ tiers: { r0: 1, r1: 2, r2: 3, r3: 3, r4: 3, r5: 3 } })
-    return run(
-      one,
-      Effect.gen(function*() {
-        const body = { model, input: "Hi" }
-        yield* ask("/responses/input_tokens", body)
-        one.services["r0"]!.fault("*", { kind: "status", status: 500 })
-        yield* ask("/responses/input_tokens", body)
-        assert.deepStrictEqual(since(one, 0), ["r0", "r0", "r1"])
-      })
-    )
-  })
+  it.effect("with a model fails over, however often it was asked before", () =>
+    run(six({ tiers: { r0: 1, r1: 2, r2: 3, r3: 3, r4: 3, r5: 3 } }), function*(_, one) {
+      const body = { model, input: "Hi" }
+      yield* ask("/responses/input_tokens", body)
+      one.services["r0"]!.fault("*", { kind: "status", status: 500 })
+      yield* ask("/responses/input_tokens", body)
+      assert.deepStrictEqual(since(one, 0), ["r0", "r0", "r1"])
+    }))
 })

@@ -1,12 +1,11 @@
-import * as BalancedHttpClient from "#core/BalancedHttpClient"
 import type { TransportRequest } from "#core/transport/Transport"
 import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
-import { Effect, Layer, Stream } from "effect"
+import { Effect, Stream } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import { TestClock } from "effect/testing"
-import { failure, hello, reasonOf } from "../../support/Balanced.ts"
+import { failure, hello, overHttp, reasonOf, run } from "../../support/Balanced.ts"
 import { asked, azure, type Canned, scripted } from "../../support/Scripted.ts"
 
 const chunk = (value: object) => `data: ${JSON.stringify({ id: "c", object: "chat.completion.chunk", ...value })}\n\n`
@@ -54,9 +53,8 @@ const read = (options: object = {}) =>
   })
 
 describe("the usage of a chat stream", () => {
-  it.effect("is asked for, and hidden, where the caller says nothing of it", () => {
-    const lbs = scripted([azure("east")], stream)
-    return Effect.gen(function*() {
+  it.effect("is asked for, and hidden, where the caller says nothing of it", () =>
+    run(scripted([azure("east")], stream), function*(_, lbs) {
       for (const options of [{}, { stream_options: null }, { stream_options: {} }]) {
         assert.deepStrictEqual(yield* read(options), [1, 1])
       }
@@ -69,28 +67,23 @@ describe("the usage of a chat stream", () => {
       ])
       const { deployments } = yield* (yield* LoadBalancer).snapshot
       assert.strictEqual(deployments[0]!.totals.promptTokens, 20)
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("is left as the caller wants it, in either word", () => {
-    const lbs = scripted([azure("east")], stream)
-    return Effect.gen(function*() {
+  it.effect("is left as the caller wants it, in either word", () =>
+    run(scripted([azure("east")], stream), function*(_, lbs) {
       assert.deepStrictEqual(yield* read({ stream_options: { include_usage: true } }), [1, 1, 0])
       assert.deepStrictEqual(yield* read({ stream_options: { include_usage: false } }), [1, 1])
       assert.deepStrictEqual(lbs.sends.map((send) => bodyOf(send)["stream_options"]), [
         { include_usage: true },
         { include_usage: false }
       ])
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("is not asked for with Azure's own data, which takes no such option", () => {
-    const lbs = scripted([azure("east")], stream)
-    return Effect.gen(function*() {
+  it.effect("is not asked for with Azure's own data, which takes no such option", () =>
+    run(scripted([azure("east")], stream), function*(_, lbs) {
       yield* read({ data_sources: [{ type: "azure_search" }] })
       assert.notProperty(bodyOf(lbs.sends[0]!), "stream_options")
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
   it.effect("is not asked for where the configuration says so, and what comes unasked is the caller's", () => {
     const resources = [azure("east", {}, { streamUsage: false })]
@@ -98,27 +91,26 @@ describe("the usage of a chat stream", () => {
       status: 200,
       body: [content, stop, chunk({ choices: [], usage }), "data: [DONE]\n\n"]
     }))
-    return Effect.gen(function*() {
+    return run(lbs, function*() {
       assert.deepStrictEqual(yield* read(), [1, 1, 0])
       assert.notProperty(bodyOf(lbs.sends[0]!), "stream_options")
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect.each(refusals)("is not insisted on: %s is sent again without it, for nothing", ([, refusal]) => {
     const lbs = scripted([azure("east"), azure("west")], strict(refusal), { failover: { attempts: 1 } })
-    return Effect.gen(function*() {
+    return run(lbs, function*() {
       assert.deepStrictEqual(yield* read(), [1, 1])
       const [first, second] = asked(lbs)
       assert.strictEqual(first, second)
       assert.lengthOf(lbs.sends, 2)
       const { deployments } = yield* (yield* LoadBalancer).snapshot
       assert.isTrue(deployments.every(({ inFlight, state }) => inFlight === 0 && state === "healthy"))
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
-  it.effect("is not asked for again of a deployment that refused it, for an hour", () => {
-    const lbs = scripted([azure("east"), azure("west", { tier: 2 })], strict())
-    return Effect.gen(function*() {
+  it.effect("is not asked for again of a deployment that refused it, for an hour", () =>
+    run(scripted([azure("east"), azure("west", { tier: 2 })], strict()), function*(_, lbs) {
       yield* read()
       yield* read()
       assert.lengthOf(lbs.sends, 3)
@@ -129,8 +121,7 @@ describe("the usage of a chat stream", () => {
       yield* read()
       assert.lengthOf(lbs.sends, 6)
       assert.deepStrictEqual([...new Set(asked(lbs))], ["east"])
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
   it.effect("is the caller's own mistake where the caller asked for it, and where the rest is wrong", () => {
     const lbs = scripted([azure("east")], (request) => ({
@@ -138,8 +129,7 @@ describe("the usage of a chat stream", () => {
       body: { error: { message: "stream_options?", param: "stream_options" } },
       headers: { "x-options": String(JSON.stringify(bodyOf(request)["stream_options"])) }
     }))
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const explicit = lb.chatStream({ ...hello, stream_options: { include_usage: true } })
       reasonOf(yield* failure(Stream.runDrain(explicit)), "Rejected")
       assert.lengthOf(lbs.sends, 1)
@@ -148,12 +138,11 @@ describe("the usage of a chat stream", () => {
       // as the caller gave them
       assert.strictEqual(headers["x-options"], `{"include_obfuscation":true}`)
       assert.lengthOf(lbs.sends, 3)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
-  it.effect("is no matter of clients over HTTP", () => {
-    const lbs = scripted([azure("east")], strict())
-    return Effect.gen(function*() {
+  it.effect("is no matter of clients over HTTP", () =>
+    run(overHttp(scripted([azure("east")], strict())), function*() {
       const request = HttpClientRequest.bodyText(
         HttpClientRequest.post("https://api.openai.com/v1/chat/completions"),
         JSON.stringify({ ...hello, stream: true }),
@@ -162,6 +151,5 @@ describe("the usage of a chat stream", () => {
       const response = yield* HttpClient.execute(request)
       assert.strictEqual(response.status, 200)
       assert.strictEqual(yield* response.text, `${content}${stop}data: [DONE]\n\n`)
-    }).pipe(Effect.provide(Layer.provideMerge(BalancedHttpClient.layer, lbs.layer)))
-  })
+    }))
 })

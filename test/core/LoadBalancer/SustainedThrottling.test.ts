@@ -1,11 +1,10 @@
-import * as BalancedHttpClient from "#core/BalancedHttpClient"
 import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
-import { Effect, Exit, Fiber, Layer } from "effect"
+import { Effect, Exit, Fiber } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import { TestClock } from "effect/testing"
-import { answer, failure, hello, reasonOf, routeOf } from "../../support/Balanced.ts"
+import { answer, failure, hello, overHttp, reasonOf, routeOf, run } from "../../support/Balanced.ts"
 import { azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
 
 const throttled = (millis: number): Canned => ({
@@ -20,8 +19,7 @@ describe("a request whose every attempt is throttled", () => {
       it.effect(`is throttled, and told to wait a while: ${count} deployments, ${millis} ms`, () => {
         const names = ["a", "b", "c"].slice(0, count)
         const lbs = scripted(names.map((name) => azure(name)), () => throttled(millis))
-        return Effect.gen(function*() {
-          const lb = yield* LoadBalancer
+        return run(lbs, function*(lb) {
           for (let i = 0; i < 4; i++) {
             const error = yield* failure(lb.chat(hello))
             const { retryAfter } = reasonOf(error, "Throttled")
@@ -29,56 +27,49 @@ describe("a request whose every attempt is throttled", () => {
             assert.isTrue(Number.isInteger(retryAfter))
             assert.isTrue(routeOf(error).every((step) => step.endsWith(" throttled")), routeOf(error).join())
           }
-        }).pipe(Effect.provide(lbs.layer))
+        })
       })
     }
   }
 
-  it.effect("is throttled among many, though they spend the retry budget", () => {
-    const lbs = scripted([azure("a"), azure("b")], () => throttled(2000))
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is throttled among many, though they spend the retry budget", () =>
+    run(scripted([azure("a"), azure("b")], () => throttled(2000)), function*(lb) {
       const asking = Array.from({ length: 20 }, () => Effect.flip(lb.chat(hello)))
       const errors = yield* answer(Effect.all(asking, { concurrency: "unbounded" }))
       assert.lengthOf(errors, 20)
       for (const error of errors) assert.isAtLeast(reasonOf(error, "Throttled").retryAfter, 1000)
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("is a 429 with a wait for a program that speaks HTTP", () => {
-    const lbs = scripted([azure("a"), azure("b")], () => throttled(500))
-    return Effect.gen(function*() {
+  it.effect("is a 429 with a wait for a program that speaks HTTP", () =>
+    run(overHttp(scripted([azure("a"), azure("b")], () => throttled(500))), function*() {
       const url = "https://api.openai.com/v1/chat/completions"
       const request = HttpClientRequest.bodyText(HttpClientRequest.post(url), JSON.stringify(hello), "application/json")
       const { headers, status } = yield* answer(HttpClient.execute(request))
       assert.strictEqual(status, 429)
       assert.isAtLeast(Number(headers["retry-after"]), 1)
       assert.isAtLeast(Number(headers["retry-after-ms"]), 1000)
-    }).pipe(Effect.provide(BalancedHttpClient.layer.pipe(Layer.provide(lbs.layer))))
-  })
+    }))
 
   it.effect("is throttled where another was tried that failed before", () => {
     const lbs = scripted(
       [azure("a"), azure("b", { tier: 2 })],
       ({ resource }) => resource === "a" ? { status: 500 } : throttled(500)
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const error = yield* failure(lb.chat(hello, { attempts: 2 }))
       assert.deepStrictEqual(routeOf(error), ["a failed", "b throttled"])
       assert.isAtLeast(reasonOf(error, "Throttled").retryAfter, 1000)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("is answered once the throttling is over", () => {
     let sends = 0
     const lbs = scripted([azure("a"), azure("b")], () => ++sends > 2 ? completion : throttled(500))
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const { choices } = yield* answer(lb.chat(hello))
       assert.strictEqual(choices[0]!.message.content, "Hello.")
       assert.lengthOf(lbs.sends, 3)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })
 
@@ -105,32 +96,29 @@ const refusing = (refused: Canned) => {
 describe("requests to deployments that refuse everything", () => {
   it.effect("without a time are sent no more than half of what is asked, and wait for less than a cooldown after", () => {
     const { lbs, service } = refusing({ status: 429 })
-    return Effect.gen(function*() {
+    return run(lbs, function*() {
       yield* ask(60)
       assert.isBelow(lbs.sends.length, 600)
       service.isFull = false
       yield* TestClock.adjust("10 seconds")
       assert.strictEqual(yield* ask(10), 200)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("with times that are too short are answered within seconds of there being room", () => {
     const { lbs, service } = refusing(throttled(50))
-    return Effect.gen(function*() {
+    return run(lbs, function*() {
       yield* ask(60)
       service.isFull = false
       yield* ask(5)
       assert.strictEqual(yield* ask(10), 200)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })
 
 describe("a request whose last attempt failed otherwise", () => {
-  it.effect("is not told as throttled", () => {
-    const lbs = scripted([azure("a"), azure("b")], () => ({ status: 503 }))
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is not told as throttled", () =>
+    run(scripted([azure("a"), azure("b")], () => ({ status: 503 })), function*(lb) {
       assert.strictEqual(reasonOf(yield* failure(lb.chat(hello)), "Unavailable").limitedBy, "attempts")
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })

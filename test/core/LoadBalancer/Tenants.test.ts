@@ -3,7 +3,7 @@ import { type CallOptions, Deployments, LoadBalancer, Telemetry } from "@evenkee
 import { Clock, Effect, Exit, Fiber, Layer, Logger, Metric, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
-import { answer, failure, hello, listen, reasonOf, settle } from "../../support/Balanced.ts"
+import { answer, failure, hello, listen, reasonOf, run, settle } from "../../support/Balanced.ts"
 import { check, integer } from "../../support/Check.ts"
 import { inSmallSteps, letRun } from "../../support/Interleaving.ts"
 import { azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
@@ -54,10 +54,8 @@ const assertQuiet = Effect.gen(function*() {
 })
 
 /** A large one waits, and two small ones find the line full; who was sent, and what became of the small ones. */
-const playFull = (tenants: { readonly large: string | undefined; readonly small: string | undefined }) => {
-  const lbs = narrow({ tpm: 1000 }, { ...patient, maxWaiting: 1 })
-  return Effect.gen(function*() {
-    const lb = yield* LoadBalancer
+const playFull = (tenants: { readonly large: string | undefined; readonly small: string | undefined }) =>
+  run(narrow({ tpm: 1000 }, { ...patient, maxWaiting: 1 }), function*(lb, lbs) {
     yield* answer(lb.chat(ask("first", 600)))
     const large = yield* come(tenants.large, "large", 600)
     yield* TestClock.adjust("1 second")
@@ -68,47 +66,41 @@ const playFull = (tenants: { readonly large: string | undefined; readonly small:
     }
     yield* answer(Fiber.join(large))
     return [...lbs.sent(), ...exits.map((exit) => Exit.isSuccess(exit) ? "served" : "refused")]
-  }).pipe(Effect.provide(lbs.layer))
-}
+  })
 
 describe("tenants whose requests wait", () => {
   it.effect("take turns, however many of one came first, and each is served in its order", () => {
     // one in ten seconds
     const lbs = narrow({ rpm: 6 }, patient)
-    return Effect.gen(function*() {
+    return run(lbs, function*() {
       const asking = []
       for (const name of ["a0", "a1", "a2", "a3", "b1", "b2", "c1"]) asking.push(yield* come(name[0], name))
       yield* answer(Effect.forEach(asking, Fiber.join))
       assert.deepStrictEqual(lbs.sent(), ["a0", "a1", "b1", "c1", "a2", "b2", "a3"])
       yield* assertQuiet
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
-  it.effect("take turns by tokens, not by requests", () => {
-    const lbs = narrow({ rpm: 6 }, patient)
-    return Effect.gen(function*() {
+  it.effect("take turns by tokens, not by requests", () =>
+    run(narrow({ rpm: 6 }, patient), function*(_, lbs) {
       const asking = []
       for (const name of ["a0", "a1", "a2", "a3"]) asking.push(yield* come("a", name, 400))
       for (const name of ["b1", "b2", "b3", "b4", "b5"]) asking.push(yield* come("b", name, 250))
       yield* answer(Effect.forEach(asking, Fiber.join))
       assert.deepStrictEqual(lbs.sent(), ["a0", "a1", "b1", "b2", "a2", "b3", "b4", "a3", "b5"])
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("are one tenant where none is named", () => {
-    const lbs = narrow({ rpm: 6 }, patient)
-    return Effect.gen(function*() {
+  it.effect("are one tenant where none is named", () =>
+    run(narrow({ rpm: 6 }, patient), function*(_, lbs) {
       const asking = []
       for (const name of ["a", "b", "c", "d"]) asking.push(yield* come(undefined, name))
       asking.push(yield* come("tenant", "e"))
       yield* answer(Effect.forEach(asking, Fiber.join))
       assert.deepStrictEqual(lbs.sent(), ["a", "b", "e", "c", "d"])
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("take turns as before after requests of sizes that nothing has", () => {
-    const lbs = narrow({ rpm: 6 }, patient)
-    return Effect.gen(function*() {
+  it.effect("take turns as before after requests of sizes that nothing has", () =>
+    run(narrow({ rpm: 6 }, patient), function*(_, lbs) {
       const asking = []
       for (const name of ["x0", "x1"]) asking.push(yield* come("x", name))
       for (const name of ["mad-0", "mad-1"]) asking.push(yield* come("mad", name, 1e308, { n: 10 }))
@@ -118,13 +110,10 @@ describe("tenants whose requests wait", () => {
       for (const name of ["a0", "a1", "a2", "a3", "b1"]) later.push(yield* come(name[0], name))
       yield* answer(Effect.forEach(later, Fiber.join))
       assert.deepStrictEqual(lbs.sent().slice(-5), ["a0", "a1", "b1", "a2", "a3"])
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("hold nobody up for nothing, though they are interrupted each time that it is their turn", () => {
-    const lbs = narrow({ tpm: 1000 }, { maxWait: "100 seconds", maxWaiting: 1 })
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("hold nobody up for nothing, though they are interrupted each time that it is their turn", () =>
+    run(narrow({ tpm: 1000 }, { maxWait: "100 seconds", maxWaiting: 1 }), function*(lb) {
       yield* answer(lb.chat(ask("first", 600), { tenant: "first" }))
       let served = 0
       for (let i = 0; i < 10; i++) {
@@ -138,8 +127,7 @@ describe("tenants whose requests wait", () => {
       }
       assert.isAtLeast(served, 4)
       yield* assertQuiet
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
   it.effect("do not take what one waits for that was let through less, though they can wait no longer", () => {
     return Effect.gen(function*() {
@@ -152,10 +140,8 @@ describe("tenants whose requests wait", () => {
     })
   })
 
-  it.effect("wait no longer in turn where they may only go to one resource", () => {
-    const lbs = narrow({ tpm: 1000 }, patient)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("wait no longer in turn where they may only go to one resource", () =>
+    run(narrow({ tpm: 1000 }, patient), function*(lb, lbs) {
       yield* answer(lb.responses({ model: "gpt-4o", input: "It is first.", max_output_tokens: 590 }))
       yield* TestClock.adjust("20 seconds")
       yield* answer(lb.chat(ask("second", 290)))
@@ -180,8 +166,7 @@ describe("tenants whose requests wait", () => {
       yield* answer(Effect.forEach(asking, Fiber.join))
       assert.lengthOf(lbs.sent(), 9)
       yield* assertQuiet
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
   it.effect("are not counted for what waits for its own sake", () => {
     const lbs = scripted(
@@ -189,8 +174,7 @@ describe("tenants whose requests wait", () => {
       ({ body }) => String(body).includes("flex") ? { status: 429, headers: { "retry-after": "40" } } : completion,
       { failover: { ...patient, attempts: 1 } }
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       yield* settle(lb.chat(ask("flex-0", 900, { service_tier: "flex" }), { tenant: "a" }))
       const asking = []
       for (const name of ["a0", "a1"]) asking.push(yield* come("a", name))
@@ -202,14 +186,13 @@ describe("tenants whose requests wait", () => {
       assert.deepStrictEqual(order, ["a0", "a1", "b1", "a2", "b2"])
       yield* Fiber.interrupt(flex)
       yield* assertQuiet
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("come in front of a flood of others, and nearly all of them are answered", () => {
     const lbs = scripted([azure("east", { rpm: 60 })], () => completion, { failover: { maxWait: "15 seconds" } })
     const results: Record<string, Array<boolean>> = { flood: [], modest: [] }
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const asking: Array<Fiber.Fiber<unknown>> = []
       const ask100 = (tenant: string, i: number) =>
         Effect.map(
@@ -227,14 +210,13 @@ describe("tenants whose requests wait", () => {
       assert.isAtLeast(answered, 0.95 * results["modest"]!.length)
       assert.isAtLeast(results["flood"]!.filter((isAnswered) => isAnswered).length, 70)
       yield* assertQuiet
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })
 
 describe("a tenant that comes to a full line", () => {
-  it.effect("has the newest place of the tenant with most, up to its equal share", () => {
-    const lbs = narrow({ rpm: 6 }, { ...patient, maxWaiting: 4 })
-    return Effect.gen(function*() {
+  it.effect("has the newest place of the tenant with most, up to its equal share", () =>
+    run(narrow({ rpm: 6 }, { ...patient, maxWaiting: 4 }), function*(_, lbs) {
       const flood = []
       for (const name of ["a0", "a1", "a2", "a3", "a4", "a5"]) flood.push(yield* come("a", name))
       // only these waited
@@ -250,13 +232,10 @@ describe("a tenant that comes to a full line", () => {
       yield* answer(Effect.forEach(modest, Fiber.join))
       assert.deepStrictEqual(lbs.sent().slice(0, 5), ["a0", "a1", "b1", "a2", "b2"])
       yield* assertQuiet
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("takes it from one that goes ahead all the same, if there is room for that", () => {
-    const lbs = narrow({ tpm: 1000 }, { maxWait: "3 minutes", maxWaiting: 2 })
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("takes it from one that goes ahead all the same, if there is room for that", () =>
+    run(narrow({ tpm: 1000 }, { maxWait: "3 minutes", maxWaiting: 2 }), function*(lb, lbs) {
       yield* answer(lb.chat(ask("first", 600)))
       const asking = [yield* come("a", "a-large", 600), yield* come("a", "a-small", 90)]
       yield* TestClock.adjust("1 second")
@@ -266,8 +245,7 @@ describe("a tenant that comes to a full line", () => {
       assert.deepStrictEqual(lbs.sent(), ["first", "a-small"])
       yield* answer(Effect.forEach(asking, Fiber.join))
       assert.deepStrictEqual(lbs.sent(), ["first", "a-small", "a-large", "b-large"])
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })
 
 const call = Schema.Struct({
@@ -299,8 +277,7 @@ describe("in any interleaving, at every single step", () => {
           : completion,
       { failover: { maxWait: maxWait * 1000, maxWaiting, attempts: 1 } }
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const group = (yield* Deployments).group("gpt-4o")!
       const { line } = group
       const pass = line.pass.bind(line)
@@ -337,7 +314,7 @@ describe("in any interleaving, at every single step", () => {
         assert.include(["Throttled", "TimedOut"], (error as { readonly reason: { readonly _tag: string } }).reason._tag)
       }
       yield* assertQuiet
-    }).pipe(Effect.provide(lbs.layer))
+    })
   }, check({ size: 25 }))
 
   it.effect.prop("calls of one tenant go as they do without a name", {
@@ -424,10 +401,8 @@ describe("the name of a tenant", () => {
     )
   })
 
-  it.effect("is refused where it is no text, or none that could be a name", () => {
-    const lbs = scripted([azure("east")], () => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is refused where it is no text, or none that could be a name", () =>
+    run(scripted([azure("east")], () => completion), function*(lb, lbs) {
       for (const tenant of ["", "x".repeat(257), 5, {}, null]) {
         const options = { tenant } as unknown as CallOptions
         const { description } = reasonOf(yield* failure(lb.chat(hello, options)), "Rejected")
@@ -438,6 +413,5 @@ describe("the name of a tenant", () => {
       yield* answer(lb.chat(hello, { tenant: "x".repeat(256) }))
       yield* answer(lb.chat(hello, { tenant: undefined }))
       assert.lengthOf(lbs.sends, 2)
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })

@@ -51,167 +51,117 @@ describe("LoadBalancer timeouts", () => {
   it.effect("a stream without a first event ends after that stage's time", () => {
     const fleet = one()
     fleet.services["east"]!.fault("gpt-4o", { kind: "hang" })
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const given = yield* answer(timed())
-        yield* assertTimedOut(fleet, given, { stage: "first-event", limit: 2000, took: 2000 })
-      })
-    )
+    return run(fleet, function*() {
+      const given = yield* answer(timed())
+      yield* assertTimedOut(fleet, given, { stage: "first-event", limit: 2000, took: 2000 })
+    })
   })
 
   it.effect("headers alone are no event", () => {
     const fleet = one()
     fleet.services["east"]!.fault("gpt-4o", { kind: "hang", afterEvents: 0 })
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const given = yield* answer(timed())
-        yield* assertTimedOut(fleet, given, { stage: "first-event", limit: 2000, took: 2000 })
-      })
-    )
+    return run(fleet, function*() {
+      const given = yield* answer(timed())
+      yield* assertTimedOut(fleet, given, { stage: "first-event", limit: 2000, took: 2000 })
+    })
   })
 
   it.effect("a preamble without content ends after the time to the first content, counted from the send", () => {
     const fleet = one()
     fleet.services["east"]!.fault("gpt-4o", { kind: "hang", afterEvents: 1 })
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const given = yield* answer(timed())
-        yield* assertTimedOut(fleet, given, { stage: "first-content", limit: 5000, took: 5000 })
-      })
-    )
+    return run(fleet, function*() {
+      const given = yield* answer(timed())
+      yield* assertTimedOut(fleet, given, { stage: "first-content", limit: 5000, took: 5000 })
+    })
   })
 
   it.effect("content that comes late, but in time, is in time", () => {
     const fleet = one()
     // the first event after 1.95 s, content after 3.9 s
     fleet.services["east"]!.fault("gpt-4o", { kind: "slow", factor: 39 })
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const { error, took } = yield* answer(timed())
-        assert.isUndefined(error)
-        assert.isAbove(took, 3900)
-      })
-    )
+    return run(fleet, function*() {
+      const { error, took } = yield* answer(timed())
+      assert.isUndefined(error)
+      assert.isAbove(took, 3900)
+    })
   })
 
-  it.effect("silence between two events ends a stream after the idle time", () => {
-    const fleet = one(stages, { latency: { ...steady, perOutputTokenMs: 3001 } })
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const { error, took } = yield* answer(timed())
-        assert.match(reasonOf(error, "StreamInterrupted").why, /timeout idle/)
-        assert.strictEqual(took, 100 + 3000)
-        assert.strictEqual(fleet.services["east"]!.stats(0).inFlight, 0)
-      })
-    )
-  })
+  it.effect("silence between two events ends a stream after the idle time", () =>
+    run(one(stages, { latency: { ...steady, perOutputTokenMs: 3001 } }), function*(_, fleet) {
+      const { error, took } = yield* answer(timed())
+      assert.match(reasonOf(error, "StreamInterrupted").why, /timeout idle/)
+      assert.strictEqual(took, 100 + 3000)
+      assert.strictEqual(fleet.services["east"]!.stats(0).inFlight, 0)
+    }))
 
-  it.effect("steady drops never are idle, however long they take together", () => {
-    const fleet = one({ ...stages, idle: "2 seconds" }, { latency: { ...steady, perOutputTokenMs: 1900 } })
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const { error, took } = yield* answer(timed())
-        assert.isUndefined(error)
-        assert.isAbove(took, 9 * 1900)
-      })
-    )
-  })
+  it.effect("steady drops never are idle, however long they take together", () =>
+    run(one({ ...stages, idle: "2 seconds" }, { latency: { ...steady, perOutputTokenMs: 1900 } }), function*() {
+      const { error, took } = yield* answer(timed())
+      assert.isUndefined(error)
+      assert.isAbove(took, 9 * 1900)
+    }))
 
-  it.effect("silence counts only while someone listens: a reader may take its time", () => {
-    const fleet = one({ ...stages, total: "10 minutes" })
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const slowly = Stream.runForEach(lb.chatStream(hello), () => Effect.sleep("20 seconds"))
-        yield* answer(slowly)
-        assert.deepInclude((yield* stateOf("east")).totals, { succeeded: 1 })
-      })
-    )
-  })
+  it.effect("silence counts only while someone listens: a reader may take its time", () =>
+    run(one({ ...stages, total: "10 minutes" }), function*(lb) {
+      const slowly = Stream.runForEach(lb.chatStream(hello), () => Effect.sleep("20 seconds"))
+      yield* answer(slowly)
+      assert.deepInclude((yield* stateOf("east")).totals, { succeeded: 1 })
+    }))
 
   it.effect("while a reasoning item is open, silence counts only against the total", () => {
     const thinking = { reasoningTokens: 200, latency: { ...steady, perOutputTokenMs: 100 } }
     const fleet = one({ ...stages, firstContent: "1 second", idle: "2 seconds" }, thinking)
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const ask = { model: "gpt-4o", input: "Think." }
-        const begun = yield* Clock.currentTimeMillis
-        yield* answer(Stream.runDrain(lb.responsesStream(ask)))
-        assert.isAbove((yield* Clock.currentTimeMillis) - begun, 8000)
-        const exit = yield* settle(Effect.flip(Stream.runDrain(lb.responsesStream(ask, { timeout: "3 seconds" }))))
-        const error = yield* exit
-        // the total ran out in the middle of the stream
-        assert.match(reasonOf(error, "StreamInterrupted").why, /deadline|total/)
-      })
-    )
+    return run(fleet, function*(lb) {
+      const ask = { model: "gpt-4o", input: "Think." }
+      const begun = yield* Clock.currentTimeMillis
+      yield* answer(Stream.runDrain(lb.responsesStream(ask)))
+      assert.isAbove((yield* Clock.currentTimeMillis) - begun, 8000)
+      const exit = yield* settle(Effect.flip(Stream.runDrain(lb.responsesStream(ask, { timeout: "3 seconds" }))))
+      const error = yield* exit
+      // the total ran out in the middle of the stream
+      assert.match(reasonOf(error, "StreamInterrupted").why, /deadline|total/)
+    })
   })
 
-  it.effect("a request that is not streamed has only its total", () => {
-    const fleet = one({ ...stages, total: "20 seconds" })
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        fleet.services["east"]!.fault("gpt-4o", { kind: "slow", factor: 150, times: 1 })
-        yield* answer(lb.chat(hello))
-        fleet.services["east"]!.fault("gpt-4o", { kind: "hang" })
-        const error = yield* failure(lb.chat(hello))
-        assert.deepInclude(reasonOf(error, "TimedOut"), { stage: "total", limit: 20_000 })
-      })
-    )
-  })
+  it.effect("a request that is not streamed has only its total", () =>
+    run(one({ ...stages, total: "20 seconds" }), function*(lb, fleet) {
+      fleet.services["east"]!.fault("gpt-4o", { kind: "slow", factor: 150, times: 1 })
+      yield* answer(lb.chat(hello))
+      fleet.services["east"]!.fault("gpt-4o", { kind: "hang" })
+      const error = yield* failure(lb.chat(hello))
+      assert.deepInclude(reasonOf(error, "TimedOut"), { stage: "total", limit: 20_000 })
+    }))
 
-  it.effect("the total ends a stream too, also in its middle", () => {
-    const fleet = one({ ...stages, total: "4 seconds" }, { latency: { ...steady, perOutputTokenMs: 1000 } })
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const { error, took } = yield* answer(timed())
-        assert.match(reasonOf(error, "StreamInterrupted").why, /deadline|total/)
-        assert.strictEqual(took, 4000)
-        assert.deepInclude((yield* stateOf("east")).totals, { failed: 0, abandoned: 1 })
-      })
-    )
-  })
+  it.effect("the total ends a stream too, also in its middle", () =>
+    run(one({ ...stages, total: "4 seconds" }, { latency: { ...steady, perOutputTokenMs: 1000 } }), function*() {
+      const { error, took } = yield* answer(timed())
+      assert.match(reasonOf(error, "StreamInterrupted").why, /deadline|total/)
+      assert.strictEqual(took, 4000)
+      assert.deepInclude((yield* stateOf("east")).totals, { failed: 0, abandoned: 1 })
+    }))
 
   it.effect("a connection that is not made in time counts for its resource", () => {
     const fleet = one()
     fleet.services["east"]!.fault("*", { kind: "refused", because: "connect-timeout", afterMs: 10_000 })
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        for (let i = 0; i < 5; i++) {
-          const error = yield* failure(lb.chat(hello))
-          assert.deepInclude(reasonOf(error, "TimedOut"), { stage: "connect", limit: 10_000 })
-        }
-        const { resources } = yield* lb.snapshot
-        assert.strictEqual(resources[0]!.state, "open")
-        assert.strictEqual((yield* stateOf("east")).totals.failed, 5)
-      })
-    )
+    return run(fleet, function*(lb) {
+      for (let i = 0; i < 5; i++) {
+        const error = yield* failure(lb.chat(hello))
+        assert.deepInclude(reasonOf(error, "TimedOut"), { stage: "connect", limit: 10_000 })
+      }
+      const { resources } = yield* lb.snapshot
+      assert.strictEqual(resources[0]!.state, "open")
+      assert.strictEqual((yield* stateOf("east")).totals.failed, 5)
+    })
   })
 
   it.effect("a model may have times of its own", () => {
     const timeouts = { ...stages, models: { "gpt-4o": { firstEvent: "7 seconds" } } } as const
     const fleet = one({ ...timeouts, firstContent: "30 seconds" })
     fleet.services["east"]!.fault("gpt-4o", { kind: "hang" })
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const given = yield* answer(timed())
-        yield* assertTimedOut(fleet, given, { stage: "first-event", limit: 7000, took: 7000 })
-      })
-    )
+    return run(fleet, function*() {
+      const given = yield* answer(timed())
+      yield* assertTimedOut(fleet, given, { stage: "first-event", limit: 7000, took: 7000 })
+    })
   })
 
   it.effect.each(
@@ -223,26 +173,20 @@ describe("LoadBalancer timeouts", () => {
   )("a call may have a $what of its own", ({ limit, options, stage }) => {
     const fleet = one()
     fleet.services["east"]!.fault("gpt-4o", { kind: "hang" })
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const given = yield* answer(timed(options))
-        yield* assertTimedOut(fleet, given, { stage, limit, took: limit })
-      })
-    )
+    return run(fleet, function*() {
+      const given = yield* answer(timed(options))
+      yield* assertTimedOut(fleet, given, { stage, limit, took: limit })
+    })
   })
 
   it.effect("concurrent requests keep their own times", () => {
     const fleet = one({ ...stages, firstEvent: "9 seconds" })
     fleet.services["east"]!.fault("gpt-4o", { kind: "hang" })
-    return run(
-      fleet,
-      Effect.gen(function*() {
-        const limits = [3000, 1000, 8000, 2000, 5000, 1500]
-        const all = Effect.forEach(limits, (timeout) => timed({ timeout }), { concurrency: "unbounded" })
-        const ends = yield* answer(all)
-        assert.deepStrictEqual(ends.map(({ took }) => took), limits)
-      })
-    )
+    return run(fleet, function*() {
+      const limits = [3000, 1000, 8000, 2000, 5000, 1500]
+      const all = Effect.forEach(limits, (timeout) => timed({ timeout }), { concurrency: "unbounded" })
+      const ends = yield* answer(all)
+      assert.deepStrictEqual(ends.map(({ took }) => took), limits)
+    })
   })
 })

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deployments, LoadBalancer } from "@evenkeel/core"
 import { Clock, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { answer, hello, reasonOf, settle } from "../../support/Balanced.ts"
+import { answer, hello, reasonOf, run, settle } from "../../support/Balanced.ts"
 import { asked, azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
 
 const throttled = (seconds: number): Canned => ({ status: 429, headers: { "retry-after": String(seconds) } })
@@ -44,10 +44,8 @@ const flood = (every: number, count: number) =>
   })
 
 describe("requests that wait because everything is throttled", () => {
-  it.effect("are served in the order in which they came, and nobody overtakes them", () => {
-    const lbs = narrow(3, { failover: { maxWait: "2 minutes" } })
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("are served in the order in which they came, and nobody overtakes them", () =>
+    run(narrow(3, { failover: { maxWait: "2 minutes" } }), function*(lb, lbs) {
       const asking: Array<Fiber.Fiber<unknown, unknown>> = []
       for (const name of ["a", "b", "c", "d", "e"]) {
         asking.push(yield* Effect.forkChild(lb.chat(ask(name)), { startImmediately: true }))
@@ -58,13 +56,11 @@ describe("requests that wait because everything is throttled", () => {
       const served = lbs.sends.map(({ body }) => nameOf(body))
       assert.deepStrictEqual(served, ["a", "a", "b", "c", "d", "e"])
       assert.strictEqual(yield* waitingNow, 0)
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
   it.effect("are not overtaken by a smaller one that would fit now", () => {
     const lbs = scripted([azure("east", { tpm: 1000 })], () => completion, { failover: { maxWait: "2 minutes" } })
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       yield* answer(lb.chat({ ...ask("first"), max_tokens: 600 }))
       const asking = []
       for (const [name, size] of [["large", 600], ["small", 100]] as const) {
@@ -73,7 +69,7 @@ describe("requests that wait because everything is throttled", () => {
       }
       yield* answer(Effect.all(asking.map(Fiber.join)))
       assert.deepStrictEqual(lbs.sends.map(({ body }) => nameOf(body)), ["first", "large", "small"])
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("are not starved by those that may only go to one resource", () => {
@@ -86,8 +82,7 @@ describe("requests that wait because everything is throttled", () => {
       ({ path }) => path.includes("responses") ? stored : completion,
       { failover: { maxWait: "2 minutes" } }
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const first = { model: "gpt-4o", input: "It is first.", max_output_tokens: 600 }
       yield* answer(lb.responses(first))
       const large = yield* Effect.forkChild(lb.chat({ ...ask("large"), max_tokens: 600 }), { startImmediately: true })
@@ -101,7 +96,7 @@ describe("requests that wait because everything is throttled", () => {
       assert.deepStrictEqual(lbs.sends.slice(0, 2).map(({ body }) => nameOf(body)), ["first", "large"])
       yield* Effect.forEach(asking, Fiber.interrupt)
       assert.strictEqual(yield* waitingNow, 0)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("are not held up by one that was told to wait for its own sake, and has its turn", () => {
@@ -110,8 +105,7 @@ describe("requests that wait because everything is throttled", () => {
       ({ body }) => String(body).includes("flex") ? throttled(40) : completion,
       { failover: { maxWait: "2 minutes", attempts: 1 } }
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const flex = { ...ask("flex"), service_tier: "flex" as const }
       yield* settle(lb.chat(flex))
       const asking: Array<Fiber.Fiber<unknown, unknown>> = []
@@ -122,13 +116,11 @@ describe("requests that wait because everything is throttled", () => {
       assert.deepStrictEqual(lbs.sends.map(({ body }) => nameOf(body)), ["flex", "a", "b", "c", "d"])
       yield* Effect.forEach(asking, Fiber.interrupt)
       assert.strictEqual(yield* waitingNow, 0)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
-  it.effect("leave the line when they are interrupted, and hold nobody up", () => {
-    const lbs = narrow(5)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("leave the line when they are interrupted, and hold nobody up", () =>
+    run(narrow(5), function*(lb, lbs) {
       const first = yield* Effect.forkChild(lb.chat(ask("first")), { startImmediately: true })
       const second = yield* Effect.forkChild(lb.chat(ask("second")), { startImmediately: true })
       const third = yield* Effect.forkChild(lb.chat(ask("third")), { startImmediately: true })
@@ -140,13 +132,10 @@ describe("requests that wait because everything is throttled", () => {
       yield* answer(Fiber.join(third))
       assert.deepStrictEqual(lbs.sends.map(({ body }) => nameOf(body)), ["first", "third"])
       assert.strictEqual(yield* waitingNow, 0)
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("are at most so many; those beyond are told at once, and when to come back", () => {
-    const lbs = narrow(8, { failover: { maxWaiting: 2 } })
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("are at most so many; those beyond are told at once, and when to come back", () =>
+    run(narrow(8, { failover: { maxWaiting: 2 } }), function*(lb) {
       const asking = []
       for (const name of ["a", "b", "c"]) {
         asking.push(yield* Effect.forkChild(Effect.exit(lb.chat(ask(name))), { startImmediately: true }))
@@ -157,13 +146,11 @@ describe("requests that wait because everything is throttled", () => {
       assert.isAtMost(retryAfter, 8000)
       assert.strictEqual(yield* waitingNow, 2)
       assert.isTrue(Exit.isSuccess(yield* answer(Fiber.join(asking[0]!))))
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
   it.effect("do so no longer than maxWait, wherever they stand in line", () => {
     const lbs = scripted([azure("east")], () => throttled(9), { failover: { maxWait: "10 seconds", attempts: 1 } })
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       yield* settle(lb.chat(ask("taught")))
       const began = yield* Clock.currentTimeMillis
       const asking = []
@@ -176,12 +163,11 @@ describe("requests that wait because everything is throttled", () => {
       }
       assert.isAtMost((yield* Clock.currentTimeMillis) - began, 11_000)
       assert.strictEqual(yield* waitingNow, 0)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
-  it.effect("do so for a short time only where others always wait, and for long again after that", () => {
-    const lbs = scripted([azure("east", { rpm: 60 })], () => completion, { failover: { maxWait: "20 seconds" } })
-    return Effect.gen(function*() {
+  it.effect("do so for a short time only where others always wait, and for long again after that", () =>
+    run(scripted([azure("east", { rpm: 60 })], () => completion, { failover: { maxWait: "20 seconds" } }), function*() {
       // twice what there is: a request a second
       const ended = yield* flood(500, 240)
       const late = ended.slice(120)
@@ -196,8 +182,7 @@ describe("requests that wait because everything is throttled", () => {
       const peak = yield* flood(0, 18)
       assert.isTrue(peak.every(([isServed]) => isServed))
       assert.isTrue(peak.some(([, waited]) => waited > 5000))
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
   it.effect("wait on where they were sent, and were told to wait for a moment, also where others always wait", () => {
     let refusals = 0
@@ -205,8 +190,7 @@ describe("requests that wait because everything is throttled", () => {
       [azure("east", { tpm: 6000 })],
       ({ body }) => nameOf(body) === "target" && refusals++ === 0 ? throttledFor(100) : completion
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const one = (name: string) => Effect.exit(lb.chat({ ...ask(name), max_tokens: 92 }))
       const come = (name: string) => Effect.forkChild(one(name), { startImmediately: true })
       // as much as there is, and then a fifth more, until others have waited for long
@@ -231,13 +215,12 @@ describe("requests that wait because everything is throttled", () => {
         else served++
       }
       assert.isAtLeast(served, 6)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("go on soon where a deployment is added meanwhile", () => {
     const lbs = scripted([azure("east")], ({ resource }) => resource === "east" ? throttled(9) : completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const members = yield* Deployments
       const fiber = yield* Effect.forkChild(lb.chat(ask("a")), { startImmediately: true })
       yield* TestClock.adjust("1 second")
@@ -245,6 +228,6 @@ describe("requests that wait because everything is throttled", () => {
       yield* TestClock.adjust("300 millis")
       assert.deepStrictEqual(asked(lbs), ["east", "west"])
       yield* Fiber.join(fiber)
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })

@@ -1,7 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { LoadBalancer } from "@evenkeel/core"
-import { Effect } from "effect"
-import { answer, hello, stateOf } from "../../support/Balanced.ts"
+import { answer, hello, run, stateOf } from "../../support/Balanced.ts"
 import { read } from "../../support/Events.ts"
 import { azure, scripted } from "../../support/Scripted.ts"
 
@@ -50,8 +48,7 @@ for (const [arrival, cut] of arrivals) {
       it.effect(`is whole and billed with ${name}, and its usage is not shown`, () => {
         const headers = { "content-type": "text/event-stream" }
         const lbs = scripted([azure("east")], () => ({ status: 200, headers, body: cut(texts) }))
-        return Effect.gen(function*() {
-          const lb = yield* LoadBalancer
+        return run(lbs, function*(lb) {
           const given = yield* answer(lb.request({ path: "/chat/completions", body: { ...hello, stream: true } }))
           const text = yield* answer(given.text)
           assert.include(text, "[DONE]")
@@ -59,7 +56,7 @@ for (const [arrival, cut] of arrivals) {
           const { inFlight, state, totals } = yield* stateOf("east/gpt-4o")
           assert.deepInclude(totals, { succeeded: 1, failed: 0, promptTokens: 5 })
           assert.deepStrictEqual([inFlight, state], [0, "healthy"])
-        }).pipe(Effect.provide(lbs.layer))
+        })
       })
     }
   })

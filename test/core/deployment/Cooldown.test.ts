@@ -9,51 +9,6 @@ const cap = 300_000
 const make = (): Cooldown => new Cooldown({ cooldown: 10_000, maxCooldown: cap })
 
 describe("a cooldown", () => {
-  it("lasts for as long as the service asked", () => {
-    const cooldown = make()
-    assert.isTrue(cooldown.allows(0))
-    assert.strictEqual(cooldown.begin(0, 24_000, "http 429"), 24_000)
-    assert.isFalse(cooldown.allows(23_999))
-    assert.isTrue(cooldown.allows(24_000))
-  })
-
-  it("lasts 10 s when the service named no time", () => {
-    const cooldown = make()
-    assert.strictEqual(cooldown.begin(1000, undefined, "http 429"), 10_000)
-    assert.strictEqual(cooldown.endsAt, 11_000)
-  })
-
-  it("is extended by a longer one, and never cut by a shorter (C4)", () => {
-    const cooldown = make()
-    cooldown.begin(0, 20_000, "first")
-    assert.strictEqual(cooldown.begin(1000, 5000, "shorter"), 19_000)
-    assert.deepInclude(cooldown, { endsAt: 20_000, reason: "first" })
-    assert.strictEqual(cooldown.begin(2000, 60_000, "longer"), 60_000)
-    assert.deepInclude(cooldown, { endsAt: 62_000, reason: "longer" })
-  })
-
-  it("lets one through for each cap of a very long one, until it ends", () => {
-    const cooldown = make()
-    cooldown.begin(0, 86_400_000, "a day")
-    assert.strictEqual(cooldown.opensAt, cap)
-    assert.isFalse(cooldown.allows(cap - 1))
-    assert.isTrue(cooldown.allows(cap))
-    cooldown.enter(cap + 50)
-    assert.isFalse(cooldown.allows(cap + 50))
-    assert.isFalse(cooldown.allows(2 * cap))
-    assert.isTrue(cooldown.allows(2 * cap + 50))
-    assert.isTrue(cooldown.allows(86_400_000))
-  })
-
-  it("is not cut by what its probe is told", () => {
-    const cooldown = make()
-    cooldown.begin(0, 86_400_000, "a day")
-    cooldown.enter(cap)
-    cooldown.begin(cap + 100, 1000, "http 429")
-    assert.isFalse(cooldown.allows(cap + 5000))
-    assert.strictEqual(cooldown.endsAt, 86_400_000)
-  })
-
   it("counts what one request is told again and again as one word, where it was contradicted before", () => {
     const cooldown = new Cooldown({ cooldown: 10_000, maxCooldown: 300_000 })
     cooldown.begin(0, 5000, "http 429", 1)
@@ -89,25 +44,6 @@ describe("a cooldown", () => {
     assert.isFalse(cooldown.allows(10))
     cooldown.doubt(2, 20)
     assert.isTrue(cooldown.allows(20))
-  })
-
-  it("of a missing deployment grows from 30 s to the cap, until it is found", () => {
-    const cooldown = make()
-    const waits = []
-    let now = 0
-    for (let i = 0; i < 6; i++) {
-      waits.push(cooldown.beginMissing(now, "missing"))
-      now = cooldown.endsAt
-    }
-    assert.deepStrictEqual(waits, [30_000, 60_000, 120_000, 240_000, cap, cap])
-    cooldown.answered(now)
-    assert.strictEqual(cooldown.beginMissing(now, "missing"), 30_000)
-  })
-
-  it("of a missing deployment is begun once by all that were under way", () => {
-    const cooldown = make()
-    for (let i = 0; i < 5; i++) cooldown.beginMissing(i, "missing")
-    assert.isAtMost(cooldown.endsAt, 30_004)
   })
 })
 

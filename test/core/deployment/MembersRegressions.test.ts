@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deployments, LoadBalancer } from "@evenkeel/core"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { answer, failure, heard, hello, listen, reasonOf, settle, stateOf } from "../../support/Balanced.ts"
+import { answer, failure, heard, hello, listen, reasonOf, run, settle, stateOf } from "../../support/Balanced.ts"
 import { asked, azure, completion, scripted } from "../../support/Scripted.ts"
 
 const open = { name: "open", provider: "openai", apiKey: "open-key", deployments: [{ name: "*" }] } as const
@@ -39,10 +39,8 @@ describe("adding to a resource that is there", () => {
   ]
 
   for (const [name, addition] of contradictions) {
-    it.effect(`is refused with ${name}, and changes nothing`, () => {
-      const lbs = scripted([azure("east")], () => completion)
-      return Effect.gen(function*() {
-        const lb = yield* LoadBalancer
+    it.effect(`is refused with ${name}, and changes nothing`, () =>
+      run(scripted([azure("east")], () => completion), function*(lb, lbs) {
         const members = yield* Deployments
         const events = yield* listen
         const before = yield* configured
@@ -55,30 +53,25 @@ describe("adding to a resource that is there", () => {
         assert.strictEqual(origin, "https://east.openai.azure.com")
         assert.strictEqual(headers["api-key"], "east-key")
         assert.notInclude(JSON.stringify(headers), "secret")
-      }).pipe(Effect.provide(lbs.layer))
-    })
+      }))
   }
 
-  it.effect("takes any address once the resource was removed", () => {
-    const lbs = scripted([azure("east"), azure("west", { name: "mini" })], () => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("takes any address once the resource was removed", () =>
+    run(scripted([azure("east"), azure("west", { name: "mini" })], () => completion), function*(lb, lbs) {
       const members = yield* Deployments
       yield* members.remove("east/gpt-4o")
       yield* members.add(azure("east", {}, { endpoint: "https://else.openai.azure.com", apiKey: "new" }))
       yield* answer(lb.chat(hello))
       assert.deepInclude(lbs.sends[0], { resource: "east", origin: "https://else.openai.azure.com" })
       assert.strictEqual(lbs.sends[0]!.headers["api-key"], "new")
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
   it.effect("leaves an open breaker open with the same key, and closes it with another", () => {
     const lbs = scripted(
       [azure("east"), azure("west", { tier: 2 })],
       ({ headers }) => headers["api-key"] === "east-key" ? { status: 401 } : completion
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const members = yield* Deployments
       for (let i = 0; i < 6; i++) yield* answer(lb.chat(hello))
       const stateOfEast = Effect.map(lb.snapshot, ({ resources }) => resources[0]!.state)
@@ -87,15 +80,13 @@ describe("adding to a resource that is there", () => {
       assert.strictEqual(yield* stateOfEast, "open")
       yield* members.add(azure("east", { name: "mini" }, { apiKey: "renewed" }))
       assert.strictEqual(yield* stateOfEast, "healthy")
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })
 
 describe("what a wildcard became", () => {
-  it.effect("comes back with it when it was draining", () => {
-    const lbs = scripted([open], () => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("comes back with it when it was draining", () =>
+    run(scripted([open], () => completion), function*(lb) {
       const members = yield* Deployments
       yield* answer(lb.chat(hello))
       yield* members.drain("open/*")
@@ -103,13 +94,10 @@ describe("what a wildcard became", () => {
       yield* members.add(open)
       yield* answer(lb.chat(hello))
       yield* answer(lb.chat(other))
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("takes its new limits, whether it is updated or added again", () => {
-    const lbs = scripted([open], () => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("takes its new limits, whether it is updated or added again", () =>
+    run(scripted([open], () => completion), function*(lb) {
       const members = yield* Deployments
       yield* answer(lb.chat(hello))
       yield* members.update("open/*", { rpm: 7 })
@@ -118,13 +106,10 @@ describe("what a wildcard became", () => {
       assert.strictEqual((yield* stateOf("open/gpt-4o")).requests.limit, 9)
       yield* answer(lb.chat(other))
       assert.strictEqual((yield* stateOf("open/gpt-5")).requests.limit, 9)
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("stays when it was added by name meanwhile and the wildcard is removed", () => {
-    const lbs = scripted([open], () => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("stays when it was added by name meanwhile and the wildcard is removed", () =>
+    run(scripted([open], () => completion), function*(lb) {
       const members = yield* Deployments
       yield* answer(lb.chat(hello))
       yield* answer(lb.chat(other))
@@ -133,13 +118,10 @@ describe("what a wildcard became", () => {
       assert.deepStrictEqual(members.all().map(({ id }) => id), ["open/gpt-4o"])
       yield* answer(lb.chat(hello))
       reasonOf(yield* failure(lb.chat(other)), "UnknownModel")
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("is not said to be removed while it is there", () => {
-    const lbs = scripted([open], () => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("is not said to be removed while it is there", () =>
+    run(scripted([open], () => completion), function*(lb) {
       const members = yield* Deployments
       yield* answer(lb.chat(hello))
       const events = yield* listen
@@ -149,8 +131,7 @@ describe("what a wildcard became", () => {
       // either it goes, and is said to be gone; or it is there, and that is the last word
       assert.strictEqual(told.at(-1) === "removed", !isThere, `told: ${told.join(", ")}`)
       assert.strictEqual(told.includes("removed"), removed)
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })
 
 describe("a request that waits", () => {
@@ -160,8 +141,7 @@ describe("a request that waits", () => {
       [azure("east"), azure("west", { name: "mini" })],
       () => isFull ? { status: 429, headers: { "retry-after": "5" } } : completion
     )
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const members = yield* Deployments
       const waiting = yield* Effect.forkChild(Effect.exit(lb.chat(hello)), { startImmediately: true })
       yield* TestClock.adjust("1 second")
@@ -172,7 +152,7 @@ describe("a request that waits", () => {
       const exit = yield* answer(Fiber.join(waiting))
       assert.strictEqual(exit._tag, "Success", String(exit))
       assert.deepStrictEqual(asked(lbs), ["east", "east", "east"])
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 
   it.effect("ends when its deployment was removed and nothing came instead", () => {
@@ -180,14 +160,13 @@ describe("a request that waits", () => {
       status: 429,
       headers: { "retry-after": "5" }
     }))
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    return run(lbs, function*(lb) {
       const members = yield* Deployments
       const waiting = yield* Effect.forkChild(Effect.exit(lb.chat(hello)), { startImmediately: true })
       yield* TestClock.adjust("1 second")
       yield* members.remove("east/gpt-4o")
       const ended = yield* settle(Fiber.join(waiting))
       assert.strictEqual(ended._tag === "Success" && ended.value._tag, "Failure")
-    }).pipe(Effect.provide(lbs.layer))
+    })
   })
 })

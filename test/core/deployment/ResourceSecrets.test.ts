@@ -1,8 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments, LoadBalancer } from "@evenkeel/core"
-import { Effect } from "effect"
+import { Deployments } from "@evenkeel/core"
 import { inspect } from "node:util"
-import { answer, hello } from "../../support/Balanced.ts"
+import { answer, hello, run } from "../../support/Balanced.ts"
 import { azure, completion, scripted } from "../../support/Scripted.ts"
 
 const looks = [
@@ -24,10 +23,8 @@ const texts = (value: object): ReadonlyArray<string> => [
 ]
 
 describe("a resource that is printed", () => {
-  it.effect("shows no key, however deep it is looked into, before and after it was used", () => {
-    const lbs = scripted(resources, () => completion)
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+  it.effect("shows no key, however deep it is looked into, before and after it was used", () =>
+    run(scripted(resources, () => completion), function*(lb, lbs) {
       const members = yield* Deployments
       const look = () => {
         for (const resource of members.resources()) {
@@ -43,15 +40,12 @@ describe("a resource that is printed", () => {
       // the keys were there to be seen
       const sent = JSON.stringify(lbs.sends.map(({ headers }) => headers))
       for (const key of ["the-key-of-azure", "the-key-of-openai"]) assert.include(sent, key)
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 
-  it.effect("shows no key that replaced another", () => {
-    const lbs = scripted(resources, () => completion)
-    return Effect.gen(function*() {
+  it.effect("shows no key that replaced another", () =>
+    run(scripted(resources, () => completion), function*() {
       const members = yield* Deployments
       yield* members.add(azure("east", {}, { apiKey: "the-key-of-today" }))
       for (const text of texts(members.resource("east")!)) assert.notInclude(text, "the-key-of")
-    }).pipe(Effect.provide(lbs.layer))
-  })
+    }))
 })

@@ -4,49 +4,6 @@ import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
 import { RetryBudgetModel } from "./RetryBudgetModel.ts"
 
-const make = () => new RetryBudget({ budgetRatio: 0.2, budgetPerSecond: 1 })
-
-const withdrawAll = (budget: RetryBudget, now: number): number => {
-  let granted = 0
-  while (granted < 1000 && budget.withdraw(now)) granted++
-  return granted
-}
-
-describe("a retry budget", () => {
-  it("grants a small floor where there is no traffic", () => {
-    assert.strictEqual(withdrawAll(make(), 0), 10)
-  })
-
-  it("grants a fifth of the requests of ten seconds, over the floor", () => {
-    const budget = make()
-    for (let i = 0; i < 100; i++) budget.deposit(i * 100)
-    assert.strictEqual(budget.left(9900), 30)
-    assert.strictEqual(withdrawAll(budget, 9900), 30)
-    assert.isFalse(budget.withdraw(9900))
-  })
-
-  it("rounds down", () => {
-    const budget = new RetryBudget({ budgetRatio: 0.2, budgetPerSecond: 0 })
-    for (let i = 0; i < 4; i++) budget.deposit(0)
-    assert.isFalse(budget.withdraw(0))
-    budget.deposit(0)
-    assert.strictEqual(withdrawAll(budget, 0), 1)
-  })
-
-  it("grants again when the retries are past, and no longer for requests that are", () => {
-    const budget = make()
-    for (let i = 0; i < 100; i++) budget.deposit(0)
-    assert.strictEqual(withdrawAll(budget, 0), 30)
-    assert.strictEqual(budget.left(10_999), 0)
-    assert.strictEqual(budget.left(11_000), 10)
-  })
-
-  it("is not spent by asking what is left", () => {
-    const budget = make()
-    for (let i = 0; i < 20; i++) assert.strictEqual(budget.left(0), 10)
-  })
-})
-
 const operations = Schema.Array(Schema.Union([
   Schema.Struct({ op: Schema.Literal("deposit"), times: integer(1, 20) }),
   Schema.Struct({ op: Schema.Literal("withdraw"), times: integer(1, 20) }),

@@ -2,7 +2,7 @@ import { quotaKey } from "#core/fleet/FleetKeys"
 import type { Heard, Mark, Said } from "#core/fleet/FleetStore"
 import { StoreState } from "#core/fleet/StoreState"
 import { assert, describe, it } from "@effect/vitest"
-import { FleetStore, LoadBalancer } from "@evenkeel/core"
+import { FleetStore } from "@evenkeel/core"
 import { Clock, Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, fleet, heard, hello, listen, run, sent, service, settle, stateOf } from "../../support/Balanced.ts"
@@ -40,23 +40,17 @@ describe("a fleet's word that is forged", () => {
       ["all quotas are in use", inUse]
     ] as const
   ) {
-    it.effect(`does not stop traffic: ${what}`, () => {
-      const forged = fleet(services, {}, { fleet: forging(forge) })
-      return run(
-        forged,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          yield* TestClock.adjust(3000)
-          let answered = 0
-          for (let i = 0; i < 20; i++) {
-            const exit = yield* settle(lb.chat(hello))
-            if (exit._tag === "Success") answered++
-            yield* TestClock.adjust(1000)
-          }
-          assert.isAtLeast(answered, 18)
-        })
-      )
-    })
+    it.effect(`does not stop traffic: ${what}`, () =>
+      run(fleet(services, {}, { fleet: forging(forge) }), function*(lb) {
+        yield* TestClock.adjust(3000)
+        let answered = 0
+        for (let i = 0; i < 20; i++) {
+          const exit = yield* settle(lb.chat(hello))
+          if (exit._tag === "Success") answered++
+          yield* TestClock.adjust(1000)
+        }
+        assert.isAtLeast(answered, 18)
+      }))
   }
 
   it.effect("is obeyed no longer than the cap of such times, and makes nobody less careful", () => {
@@ -71,35 +65,28 @@ describe("a fleet's word that is forged", () => {
         }))
       }))
     })
-    return run(
-      forged,
-      Effect.gen(function*() {
-        yield* TestClock.adjust(3000)
-        const states = [yield* stateOf("a"), yield* stateOf("b")].filter(({ state }) => state === "cooling-down")
-        assert.strictEqual(states.length, 1)
-        assert.isAtMost(states[0]!.opensIn!, 60_000)
-        assert.strictEqual(states[0]!.reason, "told by the fleet")
-      })
-    )
+    return run(forged, function*() {
+      yield* TestClock.adjust(3000)
+      const states = [yield* stateOf("a"), yield* stateOf("b")].filter(({ state }) => state === "cooling-down")
+      assert.strictEqual(states.length, 1)
+      assert.isAtMost(states[0]!.opensIn!, 60_000)
+      assert.strictEqual(states[0]!.reason, "told by the fleet")
+    })
   })
 
   it.effect("is named where it refuses", () => {
     const forged = fleet([service("a", { tpm: 60_000 }), service("b", { tpm: 60_000 })], {}, {
       fleet: forging((heard, said) => said.quotas.some(({ key }) => key.startsWith("a.")) ? inUse(heard) : heard)
     })
-    return run(
-      forged,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        yield* TestClock.adjust(3000)
-        const explanation = yield* lb.explain(hello)
-        assert.deepStrictEqual(explanation.deployments.map(({ isFleetWord, refusal }) => [refusal, isFleetWord]), [
-          ["over-quota", true],
-          ["over-quota", true]
-        ])
-        assert.include(String(explanation), "over-quota, by the fleet's word")
-      })
-    )
+    return run(forged, function*(lb) {
+      yield* TestClock.adjust(3000)
+      const explanation = yield* lb.explain(hello)
+      assert.deepStrictEqual(explanation.deployments.map(({ isFleetWord, refusal }) => [refusal, isFleetWord]), [
+        ["over-quota", true],
+        ["over-quota", true]
+      ])
+      assert.include(String(explanation), "over-quota, by the fleet's word")
+    })
   })
 
   it.effect("that says nothing is used takes nothing from what a member knows itself", () => {
@@ -114,15 +101,11 @@ describe("a fleet's word that is forged", () => {
         }))
       }))
     })
-    return run(
-      forged,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        yield* TestClock.adjust(3000)
-        for (let i = 0; i < 5; i++) yield* settle(lb.chat({ ...hello, max_completion_tokens: 400 }))
-        assert.isAtMost(sent(forged)["a"]!, 2)
-      })
-    )
+    return run(forged, function*(lb) {
+      yield* TestClock.adjust(3000)
+      for (let i = 0; i < 5; i++) yield* settle(lb.chat({ ...hello, max_completion_tokens: 400 }))
+      assert.isAtMost(sent(forged)["a"]!, 2)
+    })
   })
 })
 
@@ -137,21 +120,17 @@ describe("a member", () => {
           (now) => isUp ? Effect.succeed(state.exchange(said, now)) : Effect.never
         )
     })
-    return run(
-      fleet(services, {}, { fleet: store }),
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const events = yield* listen
-        yield* TestClock.adjust(60_000)
-        assert.strictEqual(heard(events, "FleetLost").length, 1)
-        assert.isFalse((yield* lb.snapshot).fleet!.isHeard)
-        isUp = true
-        yield* TestClock.adjust(20_000)
-        assert.strictEqual(heard(events, "FleetJoined").length, 1)
-        assert.isAtMost((yield* lb.snapshot).fleet!.heardAgo!, 1500)
-        yield* answer(lb.chat(hello))
-      })
-    )
+    return run(fleet(services, {}, { fleet: store }), function*(lb) {
+      const events = yield* listen
+      yield* TestClock.adjust(60_000)
+      assert.strictEqual(heard(events, "FleetLost").length, 1)
+      assert.isFalse((yield* lb.snapshot).fleet!.isHeard)
+      isUp = true
+      yield* TestClock.adjust(20_000)
+      assert.strictEqual(heard(events, "FleetJoined").length, 1)
+      assert.isAtMost((yield* lb.snapshot).fleet!.heardAgo!, 1500)
+      yield* answer(lb.chat(hello))
+    })
   })
 
   it("whose own network is broken takes nobody else's deployments down", () => {

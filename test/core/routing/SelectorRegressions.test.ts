@@ -1,10 +1,9 @@
-import * as BalancedHttpClient from "#core/BalancedHttpClient"
 import { assert, describe, it } from "@effect/vitest"
-import { LoadBalancer, Policy, Selector } from "@evenkeel/core"
-import { Cause, Effect, Exit, Layer, Stream } from "effect"
+import { Policy, Selector } from "@evenkeel/core"
+import { Cause, Exit, Stream } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
-import { answer, fleet, hello, run, service, settle, stateOf } from "../../support/Balanced.ts"
+import { answer, fleet, hello, overHttp, run, service, settle, stateOf } from "../../support/Balanced.ts"
 
 const both = () => [service("a"), service("b")]
 
@@ -31,21 +30,17 @@ describe("a selector that throws", () => {
       throw boom
     })
     const two = fleet(both(), {}, { selector })
-    return run(
-      two,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const exits: ReadonlyArray<Exit.Exit<unknown, unknown>> = [
-          yield* settle(lb.chat(hello)),
-          yield* settle(Stream.runDrain(lb.chatStream(hello))),
-          yield* settle(lb.responses({ model: "gpt-4o", input: "Hello." })),
-          yield* settle(lb.embeddings({ model: "gpt-4o", input: "Hello." }))
-        ]
-        for (const exit of exits) assert.strictEqual(defectOf(exit), boom)
-        assert.lengthOf(two.sends, 0)
-        for (const name of ["a", "b"]) assert.deepInclude(yield* stateOf(name), { inFlight: 0, state: "healthy" })
-      })
-    )
+    return run(two, function*(lb) {
+      const exits: ReadonlyArray<Exit.Exit<unknown, unknown>> = [
+        yield* settle(lb.chat(hello)),
+        yield* settle(Stream.runDrain(lb.chatStream(hello))),
+        yield* settle(lb.responses({ model: "gpt-4o", input: "Hello." })),
+        yield* settle(lb.embeddings({ model: "gpt-4o", input: "Hello." }))
+      ]
+      for (const exit of exits) assert.strictEqual(defectOf(exit), boom)
+      assert.lengthOf(two.sends, 0)
+      for (const name of ["a", "b"]) assert.deepInclude(yield* stateOf(name), { inFlight: 0, state: "healthy" })
+    })
   })
 
   it.effect("ends a request of the balanced HttpClient with what it threw", () => {
@@ -59,9 +54,9 @@ describe("a selector that throws", () => {
       JSON.stringify(hello),
       "application/json"
     )
-    return Effect.gen(function*() {
+    return run(overHttp(two), function*() {
       assert.strictEqual(defectOf(yield* settle(HttpClient.execute(request))), boom)
-    }).pipe(Effect.provide(BalancedHttpClient.layer.pipe(Layer.provide(two.layer))))
+    })
   })
 
   it.effect("leaves the balancer open for the next request", () => {
@@ -71,33 +66,23 @@ describe("a selector that throws", () => {
       return candidates[0]!
     })
     const two = fleet(both(), {}, { selector })
-    return run(
-      two,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        defectOf(yield* settle(lb.chat(hello)))
-        isBroken = false
-        yield* answer(lb.chat(hello))
-      })
-    )
+    return run(two, function*(lb) {
+      defectOf(yield* settle(lb.chat(hello)))
+      isBroken = false
+      yield* answer(lb.chat(hello))
+    })
   })
 })
 
 describe("a selector that gives no candidate", () => {
   for (const [name, choose] of wrong) {
-    it.effect(`is said to be wrong: it gives ${name}`, () => {
-      const two = fleet(both(), {}, { selector: Selector.layer(choose as Policy.Policy) })
-      return run(
-        two,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          const defect = defectOf(yield* settle(lb.chat(hello)))
-          assert.instanceOf(defect, TypeError)
-          assert.match((defect as Error).message, /selector/)
-          assert.lengthOf(two.sends, 0)
-          for (const name of ["a", "b"]) assert.deepInclude(yield* stateOf(name), { inFlight: 0, state: "healthy" })
-        })
-      )
-    })
+    it.effect(`is said to be wrong: it gives ${name}`, () =>
+      run(fleet(both(), {}, { selector: Selector.layer(choose as Policy.Policy) }), function*(lb, two) {
+        const defect = defectOf(yield* settle(lb.chat(hello)))
+        assert.instanceOf(defect, TypeError)
+        assert.match((defect as Error).message, /selector/)
+        assert.lengthOf(two.sends, 0)
+        for (const name of ["a", "b"]) assert.deepInclude(yield* stateOf(name), { inFlight: 0, state: "healthy" })
+      }))
   }
 })

@@ -41,12 +41,6 @@ const sharesOf = (deployments: ReadonlyArray<Deployment>, keys = sessions(20_000
 }
 
 describe("a session's home", () => {
-  it("is the same in every process, in whatever order it knows the deployments", () => {
-    const here = makeDeployments([{ name: "a" }, { name: "b" }, { name: "c" }])
-    const there = makeDeployments([{ name: "c" }, { name: "a" }, { name: "b" }])
-    for (const key of sessions(200)) assert.strictEqual(homeOf(key, here).id, homeOf(key, there).id)
-  })
-
   it("is spread in proportion to capacity", () => {
     const shares = sharesOf(makeDeployments([{ tpm: 1000 }, { tpm: 300 }, { tpm: 100 }]))
     const right = [1000, 300, 100].map((tpm) => tpm / 1400)
@@ -149,47 +143,6 @@ const memory = (capacity = 100, idle = 600_000) => new SessionAffinity({ capacit
 describe("the memory of sessions", () => {
   const [a, b, c] = makeDeployments([{}, {}, {}]) as [Deployment, Deployment, Deployment]
 
-  it("knows where a session was served last, and tells when it moved", () => {
-    const affinity = memory()
-    assert.isUndefined(affinity.recall("s", 0))
-    assert.isUndefined(affinity.commit("s", a, 0, 10))
-    assert.isUndefined(affinity.commit("s", a, 20, 30))
-    assert.strictEqual(affinity.commit("s", b, 40, 50), a)
-    assert.strictEqual(affinity.recall("s", 60), b)
-  })
-
-  it("is written only by the attempt that began last", () => {
-    const affinity = memory()
-    affinity.commit("s", b, 100, 200)
-    assert.isUndefined(affinity.commit("s", a, 50, 300))
-    assert.strictEqual(affinity.recall("s", 300), b)
-  })
-
-  it("goes cold when it is idle", () => {
-    const affinity = memory(100, 1000)
-    affinity.commit("s", a, 0, 0)
-    assert.strictEqual(affinity.recall("s", 1000), a)
-    assert.isUndefined(affinity.recall("s", 1001))
-    assert.strictEqual(affinity.size, 0)
-  })
-
-  it("stays warm while it is used", () => {
-    const affinity = memory(100, 1000)
-    for (let now = 0; now < 10_000; now += 900) affinity.commit("s", a, now, now)
-    assert.strictEqual(affinity.recall("s", 10_500), a)
-  })
-
-  it("forgets what was unused for longest, past its bound (F6)", () => {
-    const affinity = memory(2)
-    affinity.commit("first", a, 0, 0)
-    affinity.commit("second", b, 1, 1)
-    affinity.commit("first", a, 2, 2)
-    affinity.commit("third", c, 3, 3)
-    assert.strictEqual(affinity.size, 2)
-    assert.isUndefined(affinity.recall("second", 4))
-    assert.strictEqual(affinity.recall("first", 4), a)
-  })
-
   it("leaves a place that answered slowly three times in a row, and no other after it", () => {
     const affinity = memory()
     let now = 0
@@ -213,14 +166,6 @@ describe("the memory of sessions", () => {
     assert.isFalse(affinity.leaves("s"))
     for (const startedAt of [300, 500]) affinity.commit("s", a, startedAt, startedAt + 100, true)
     assert.isTrue(affinity.leaves("s"))
-  })
-
-  it("takes in no deployment that is going (F4)", () => {
-    const [going] = makeDeployments([{}])
-    const affinity = memory()
-    going!.draining = true
-    affinity.commit("u", going!, 1, 1)
-    assert.isUndefined(affinity.recall("u", 2))
   })
 })
 

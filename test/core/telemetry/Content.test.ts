@@ -108,27 +108,23 @@ describe("without capture, nothing of what was said is in a span, a metric, a li
               { failover: { attempts: 2 }, timeouts: { idle: 1000, firstEvent: 2000 } },
               { telemetry: Telemetry.layer({ propagate: true }) }
             )
-            yield* Effect.scoped(run(
-              two,
-              Effect.gen(function*() {
-                const lb = yield* LoadBalancer
-                const heard = yield* listen
-                for (
-                  const ask of [
-                    lb.chat(params, { timeout: "9 seconds" }),
-                    Stream.runDrain(lb.chatStream(params, { timeout: "9 seconds" })),
-                    lb.responses({ model: "gpt-4o", input: prompt, instructions: prompt }, { timeout: "9 seconds" }),
-                    Stream.runDrain(lb.responsesStream({ model: "gpt-4o", input: prompt }, { timeout: "9 seconds" })),
-                    Stream.runDrain(Stream.take(lb.chatStream(params, { timeout: "9 seconds" }), 3)),
-                    Effect.timeout(lb.chat(params), 60)
-                  ]
-                ) {
-                  yield* settle(ask)
-                  for (const { fault: strike } of Object.values(two.services)) strike("*", fault)
-                }
-                events.push(...heard)
-              })
-            ))
+            yield* Effect.scoped(run(two, function*(lb) {
+              const heard = yield* listen
+              for (
+                const ask of [
+                  lb.chat(params, { timeout: "9 seconds" }),
+                  Stream.runDrain(lb.chatStream(params, { timeout: "9 seconds" })),
+                  lb.responses({ model: "gpt-4o", input: prompt, instructions: prompt }, { timeout: "9 seconds" }),
+                  Stream.runDrain(lb.responsesStream({ model: "gpt-4o", input: prompt }, { timeout: "9 seconds" })),
+                  Stream.runDrain(Stream.take(lb.chatStream(params, { timeout: "9 seconds" }), 3)),
+                  Effect.timeout(lb.chat(params), 60)
+                ]
+              ) {
+                yield* settle(ask)
+                for (const { fault: strike } of Object.values(two.services)) strike("*", fault)
+              }
+              events.push(...heard)
+            }))
           }
         })
       )

@@ -276,14 +276,10 @@ describe("log lines", () => {
     Effect.gen(function*() {
       const recorder = makeRecorder()
       const two = pair()
-      const test = run(
-        two,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          two.services["east"]!.fault("*", { kind: "throttle", retryAfterMs: 20_000, times: 1 })
-          yield* answer(lb.chat(hello))
-        })
-      )
+      const test = run(two, function*(lb) {
+        two.services["east"]!.fault("*", { kind: "throttle", retryAfterMs: 20_000, times: 1 })
+        yield* answer(lb.chat(hello))
+      })
       const program = Effect.withSpan(Effect.scoped(test), "main").pipe(
         Effect.provide(Logger.layer([Logger.tracerLogger]))
       )

@@ -1,7 +1,7 @@
 import { reasonWord } from "#core/attempt/ReasonWord"
 import type { SimulatedFault } from "#core/simulation/SimulatedFault"
 import { assert, describe, it } from "@effect/vitest"
-import { HealthMonitor, LoadBalancer } from "@evenkeel/core"
+import { HealthMonitor } from "@evenkeel/core"
 import { Effect, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { fleet, heard, hello, listen, run, service, settle } from "../../support/Balanced.ts"
@@ -38,24 +38,20 @@ describe("the word of a reason", () => {
       failover: { attempts: 1 },
       timeouts: { firstEvent: 2000, firstContent: 2000, idle: 1000 }
     })
-    return run(
-      one,
-      Effect.gen(function*() {
-        const lb = yield* LoadBalancer
-        const events = yield* listen
-        for (const ask of [lb.chat(hello, { timeout: "1 minute" }), Stream.runDrain(lb.chatStream(hello))]) {
-          one.services["east"]!.fault("*", fault)
-          yield* settle(ask)
-          one.services["east"]!.clear()
-          yield* TestClock.adjust("10 minutes")
-        }
-        const failed = heard(events, "AttemptEnded").flatMap(({ attempt }) =>
-          attempt.errorType === undefined ? [] : [attempt]
-        )
-        assert.isAbove(failed.length, 0)
-        for (const { errorType, reason } of failed) assert.strictEqual(reasonWord(reason), errorType, reason)
-      })
-    )
+    return run(one, function*(lb) {
+      const events = yield* listen
+      for (const ask of [lb.chat(hello, { timeout: "1 minute" }), Stream.runDrain(lb.chatStream(hello))]) {
+        one.services["east"]!.fault("*", fault)
+        yield* settle(ask)
+        one.services["east"]!.clear()
+        yield* TestClock.adjust("10 minutes")
+      }
+      const failed = heard(events, "AttemptEnded").flatMap(({ attempt }) =>
+        attempt.errorType === undefined ? [] : [attempt]
+      )
+      assert.isAbove(failed.length, 0)
+      for (const { errorType, reason } of failed) assert.strictEqual(reasonWord(reason), errorType, reason)
+    })
   })
 
   it.effect("is `credential` also where a check had none", () => {

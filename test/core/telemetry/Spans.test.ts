@@ -51,9 +51,13 @@ const tiered: FleetConfig = { tiers: { east: 1, west: 2 }, failover: { attempts:
 type Test<A, E> = Effect.Effect<A, E, LoadBalancer | Deployments | Scope.Scope>
 
 /** Runs a test, and gives the spans that were made meanwhile. */
-const record = <A, E>(fleet: Fleet, test: Test<A, E>) => {
+const record = <A, E>(
+  fleet: Fleet,
+  test: Test<A, E> | ((lb: LoadBalancer["Service"]) => Generator<Test<any, any>, A, never>)
+) => {
   const recorder = makeRecorder()
-  return Effect.as(traced(recorder, run(fleet, test)), recorder)
+  const running = typeof test === "function" ? run(fleet, test) : run(fleet, test)
+  return Effect.as(traced(recorder, running as Effect.Effect<A, unknown, Scope.Scope>), recorder)
 }
 
 const recordScripted = <A, E>(
@@ -222,25 +226,21 @@ describe("spans of a request", () => {
         {},
         telemetry()
       )
-      const recorder = yield* record(
-        two,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          const thinking = {
-            model: "o4-mini",
-            input: "Think.",
-            max_output_tokens: 900,
-            reasoning: { effort: "high" },
-            text: { format: { type: "text" } }
-          }
-          yield* answer(lb.responses(thinking as never))
-          yield* answer(Stream.runDrain(lb.responsesStream(thinking as never)))
-          yield* answer(
-            lb.embeddings({ model: "text-embedding-3-small", input: "words", dimensions: 8, encoding_format: "float" })
-          )
-          yield* answer(Effect.flatMap(lb.request({ path: "/models" }), ({ text }) => text))
-        })
-      )
+      const recorder = yield* record(two, function*(lb) {
+        const thinking = {
+          model: "o4-mini",
+          input: "Think.",
+          max_output_tokens: 900,
+          reasoning: { effort: "high" },
+          text: { format: { type: "text" } }
+        }
+        yield* answer(lb.responses(thinking as never))
+        yield* answer(Stream.runDrain(lb.responsesStream(thinking as never)))
+        yield* answer(
+          lb.embeddings({ model: "text-embedding-3-small", input: "words", dimensions: 8, encoding_format: "float" })
+        )
+        yield* answer(Effect.flatMap(lb.request({ path: "/models" }), ({ text }) => text))
+      })
       const [whole, streamed, vectors, other] = recorder.requests()
       assert.deepStrictEqual(recorder.requests().map(({ name }) => name), [
         "chat o4-mini",
@@ -297,13 +297,10 @@ describe("spans of a request", () => {
       const limited = { tpm: 100_000, rpm: 600 }
       const services = [service("east", limited, { region: "eastus" }), service("west", limited)]
       const two = fleet(services, tiered, telemetry())
-      const recorder = yield* record(
-        two,
-        Effect.gen(function*() {
-          two.services["east"]!.fault("*", { kind: "throttle", retryAfterMs: 20_000, times: 1 })
-          yield* chat
-        })
-      )
+      const recorder = yield* record(two, function*() {
+        two.services["east"]!.fault("*", { kind: "throttle", retryAfterMs: 20_000, times: 1 })
+        yield* chat
+      })
       const { attempts: [first, second], request } = only(recorder)
       assert.deepStrictEqual([request, first!, second!].map(endOf), ["ok", "error", "ok"])
       assert.isFalse(request.attributes.has("error.type"))
@@ -361,23 +358,19 @@ describe("spans of a request", () => {
   it.effect("tell of commit, failover, wait, panic and moved sessions, in order", () =>
     Effect.gen(function*() {
       const two = pair({ ...tiered, failover: { attempts: 3 } })
-      const recorder = yield* record(
-        two,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          const { east, west } = two.services
-          const asking = answer(Stream.runDrain(lb.chatStream(hello, { session: "a" })))
-          yield* asking
-          east!.fault("*", { kind: "throttle", retryAfterMs: 3000, times: 1 })
-          yield* asking
-          east!.fault("*", { kind: "throttle", retryAfterMs: 3000, times: 1 })
-          west!.fault("*", { kind: "throttle", retryAfterMs: 2000, times: 1 })
-          yield* TestClock.adjust("10 seconds")
-          yield* asking
-          for (const { fault } of [east!, west!]) fault("*", { kind: "status", status: 500, times: 40 })
-          for (let i = 0; i < 30; i++) yield* settle(lb.chat(hello))
-        })
-      )
+      const recorder = yield* record(two, function*(lb) {
+        const { east, west } = two.services
+        const asking = answer(Stream.runDrain(lb.chatStream(hello, { session: "a" })))
+        yield* asking
+        east!.fault("*", { kind: "throttle", retryAfterMs: 3000, times: 1 })
+        yield* asking
+        east!.fault("*", { kind: "throttle", retryAfterMs: 3000, times: 1 })
+        west!.fault("*", { kind: "throttle", retryAfterMs: 2000, times: 1 })
+        yield* TestClock.adjust("10 seconds")
+        yield* asking
+        for (const { fault } of [east!, west!]) fault("*", { kind: "status", status: 500, times: 40 })
+        for (let i = 0; i < 30; i++) yield* settle(lb.chat(hello))
+      })
       const [, moved, waited, ...later] = recorder.requests()
       assert.deepStrictEqual(eventsOf(moved!), ["evenkeel.failover", "evenkeel.commit", "evenkeel.session.moved"])
       assert.deepStrictEqual(moved!.events[2]!.attributes, {
@@ -407,13 +400,10 @@ describe("spans of a request", () => {
   it.effect("tell of an error in few words of our own, and of what ended the search", () =>
     Effect.gen(function*() {
       const two = pair(tiered)
-      const recorder = yield* record(
-        two,
-        Effect.gen(function*() {
-          for (const { fault } of Object.values(two.services)) fault("*", { kind: "status", status: 503 })
-          yield* failure(chat)
-        })
-      )
+      const recorder = yield* record(two, function*() {
+        for (const { fault } of Object.values(two.services)) fault("*", { kind: "status", status: 503 })
+        yield* failure(chat)
+      })
       const { attempts, request } = only(recorder)
       assert.deepStrictEqual([request, ...attempts].map(endOf), ["error", "error", "error"])
       assert.deepInclude(attributesOf(request), { "error.type": "Unavailable", "evenkeel.limited_by": "attempts" })
@@ -554,15 +544,11 @@ describe("each span ends exactly once, and well unless something failed", () => 
         { failover: { backoff: 100 }, timeouts: { idle: 1000 }, ...config },
         telemetry()
       )
-      const recorder = yield* record(
-        one,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          for (const fault of faults) one.services["east"]!.fault("*", fault)
-          yield* settle(ask(lb))
-          yield* nothingInFlight(["east"])
-        })
-      )
+      const recorder = yield* record(one, function*(lb) {
+        for (const fault of faults) one.services["east"]!.fault("*", fault)
+        yield* settle(ask(lb))
+        yield* nothingInFlight(["east"])
+      })
       const { attempts, request } = only(recorder)
       assert.deepStrictEqual([request, ...attempts].map(endOf), [...ends])
       assertEndedOnce(recorder)
@@ -614,16 +600,12 @@ describe("each span ends exactly once, and well unless something failed", () => 
   it.effect("of both attempts of a hedged request; the request tells what the winner said", () =>
     Effect.gen(function*() {
       const both = two()
-      const recorder = yield* record(
-        both,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          yield* Effect.replicateEffect(stream, 40)
-          both.services["east"]!.fault("*", { kind: "hang", times: 1 })
-          for (let i = 0; i < 6; i++) yield* answer(Stream.runDrain(lb.chatStream(hello, { hedge: true })))
-          yield* nothingInFlight()
-        })
-      )
+      const recorder = yield* record(both, function*(lb) {
+        yield* Effect.replicateEffect(stream, 40)
+        both.services["east"]!.fault("*", { kind: "hang", times: 1 })
+        for (let i = 0; i < 6; i++) yield* answer(Stream.runDrain(lb.chatStream(hello, { hedge: true })))
+        yield* nothingInFlight()
+      })
       assertEndedOnce(recorder)
       const hedged = recorder.requests().filter((request) => eventsOf(request).includes("evenkeel.hedge"))
       assert.lengthOf(hedged, 1)
@@ -675,23 +657,17 @@ describe("each span ends exactly once, and well unless something failed", () => 
         for (let step = 0; step < 55; step++) {
           const striker = new Striker(moment, step)
           const both = pair({}, {}, (transport) => striker.watch(transport))
-          const recorder = yield* record(
-            both,
-            Effect.gen(function*() {
-              const lb = yield* LoadBalancer
-              const events = yield* listen
-              if (moment === "failure") both.services["east"]!.fault("*", { kind: "refused", times: 1 })
-              if (moment === "chunk") both.services["east"]!.fault("*", { kind: "slow", factor: 0.001 })
-              const fiber = yield* Effect.forkChild(
-                inSmallSteps(Stream.runDrain(lb.chatStream(hello, { session: "s" })))
-              )
-              striker.target = fiber
-              yield* letRun
-              yield* TestClock.adjust("5 seconds")
-              yield* Fiber.await(fiber)
-              assert.lengthOf(heard(events, "RequestEnded"), 1, `${moment} ${step}`)
-            })
-          )
+          const recorder = yield* record(both, function*(lb) {
+            const events = yield* listen
+            if (moment === "failure") both.services["east"]!.fault("*", { kind: "refused", times: 1 })
+            if (moment === "chunk") both.services["east"]!.fault("*", { kind: "slow", factor: 0.001 })
+            const fiber = yield* Effect.forkChild(inSmallSteps(Stream.runDrain(lb.chatStream(hello, { session: "s" }))))
+            striker.target = fiber
+            yield* letRun
+            yield* TestClock.adjust("5 seconds")
+            yield* Fiber.await(fiber)
+            assert.lengthOf(heard(events, "RequestEnded"), 1, `${moment} ${step}`)
+          })
           assertEndedOnce(recorder)
         }
       }
@@ -809,16 +785,12 @@ describe("trace context", () => {
   it.effect("goes to the service where that was asked for: of each attempt its own", () =>
     Effect.gen(function*() {
       const two = pair(tiered, { propagate: true })
-      const recorder = yield* record(
-        two,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          two.services["east"]!.fault("*", { kind: "status", status: 500, times: 1 })
-          const headers = { traceparent: `00-${"a".repeat(32)}-${"b".repeat(16)}-01`, tracestate: "vendor=1" }
-          yield* answer(lb.chat(hello, { headers }))
-          yield* Effect.withSpan(chat, "page", { sampled: false })
-        })
-      )
+      const recorder = yield* record(two, function*(lb) {
+        two.services["east"]!.fault("*", { kind: "status", status: 500, times: 1 })
+        const headers = { traceparent: `00-${"a".repeat(32)}-${"b".repeat(16)}-01`, tracestate: "vendor=1" }
+        yield* answer(lb.chat(hello, { headers }))
+        yield* Effect.withSpan(chat, "page", { sampled: false })
+      })
       const attempts = recorder.spans.filter(({ name }) => name.startsWith("attempt"))
       assert.deepStrictEqual(
         headersOf(two).map(({ traceparent }) => traceparent),
@@ -832,14 +804,10 @@ describe("trace context", () => {
     Effect.gen(function*() {
       const two = pair()
       const own = { traceparent: `00-${"a".repeat(32)}-${"b".repeat(16)}-01`, tracestate: "vendor=1" }
-      yield* record(
-        two,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          yield* Effect.withSpan(chat, "page")
-          yield* answer(lb.chat(hello, { headers: own }))
-        })
-      )
+      yield* record(two, function*(lb) {
+        yield* Effect.withSpan(chat, "page")
+        yield* answer(lb.chat(hello, { headers: own }))
+      })
       const [first, second] = headersOf(two)
       for (const name of ["traceparent", "tracestate", "b3"]) assert.notProperty(first, name)
       assert.deepInclude(second, own)
@@ -891,21 +859,17 @@ describe("a tracer that throws", () => {
           }
         })
         const two = pair(tiered, { propagate: true, captureContent: true })
-        const test = run(
-          two,
-          Effect.gen(function*() {
-            const lb = yield* LoadBalancer
-            const events = yield* listen
-            two.services["east"]!.fault("*", { kind: "status", status: 500, times: 1 })
-            yield* chat
-            yield* stream
-            yield* settle(Effect.timeout(lb.chat(hello), 30))
-            yield* answer(Stream.runDrain(Stream.take(lb.chatStream(hello), 2)))
-            yield* failure(lb.chat({ ...hello, temperature: 9 }))
-            assert.lengthOf(heard(events, "RequestEnded"), 5)
-            yield* nothingInFlight()
-          })
-        )
+        const test = run(two, function*(lb) {
+          const events = yield* listen
+          two.services["east"]!.fault("*", { kind: "status", status: 500, times: 1 })
+          yield* chat
+          yield* stream
+          yield* settle(Effect.timeout(lb.chat(hello), 30))
+          yield* answer(Stream.runDrain(Stream.take(lb.chatStream(hello), 2)))
+          yield* failure(lb.chat({ ...hello, temperature: 9 }))
+          assert.lengthOf(heard(events, "RequestEnded"), 5)
+          yield* nothingInFlight()
+        })
         yield* Effect.provideService(test, Tracer.Tracer, tracer)
         // what it has begun is ended all the same, so that it keeps nothing
         if (method !== "attribute" && method !== "event") return
@@ -931,26 +895,22 @@ describe("listeners", () => {
   it.effect("that come or go half way harm nothing, and spans are told to their end", () =>
     Effect.gen(function*() {
       const two = pair()
-      const recorder = yield* record(
-        two,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          const { events: hub } = yield* Deployments
-          const told: Array<string> = []
-          for (
-            const ask of [lb.chat(hello), Stream.runDrain(lb.chatStream(hello)), Effect.timeout(lb.chat(hello), 70)]
-          ) {
-            const fiber = yield* Effect.forkChild(Effect.exit(ask), { startImmediately: true })
-            yield* TestClock.adjust(50)
-            const stop = hub.listen(({ _tag }) => told.push(_tag))
-            yield* TestClock.adjust("1 second")
-            stop()
-            yield* Fiber.join(fiber)
-          }
-          // each of them is told of the end of what had begun
-          assert.deepStrictEqual(told, [1, 2, 3].flatMap(() => ["AttemptEnded", "RequestEnded"]))
-        })
-      )
+      const recorder = yield* record(two, function*(lb) {
+        const { events: hub } = yield* Deployments
+        const told: Array<string> = []
+        for (
+          const ask of [lb.chat(hello), Stream.runDrain(lb.chatStream(hello)), Effect.timeout(lb.chat(hello), 70)]
+        ) {
+          const fiber = yield* Effect.forkChild(Effect.exit(ask), { startImmediately: true })
+          yield* TestClock.adjust(50)
+          const stop = hub.listen(({ _tag }) => told.push(_tag))
+          yield* TestClock.adjust("1 second")
+          stop()
+          yield* Fiber.join(fiber)
+        }
+        // each of them is told of the end of what had begun
+        assert.deepStrictEqual(told, [1, 2, 3].flatMap(() => ["AttemptEnded", "RequestEnded"]))
+      })
       assert.deepStrictEqual(recorder.requests().map(endOf), ["ok", "ok", "interrupted"])
       assertEndedOnce(recorder)
     }))
@@ -960,17 +920,13 @@ describe("listeners", () => {
       const scope = yield* Scope.make()
       const built = yield* Layer.buildWithScope(Telemetry.layer({ metrics: false, logs: false }), scope)
       const one = fleet([service("east")], {}, { telemetry: Layer.succeedContext(built) })
-      const recorder = yield* record(
-        one,
-        Effect.gen(function*() {
-          const lb = yield* LoadBalancer
-          const fiber = yield* Effect.forkChild(lb.chat(hello), { startImmediately: true })
-          yield* TestClock.adjust(50)
-          yield* Scope.close(scope, Exit.void)
-          yield* TestClock.adjust(100)
-          yield* Fiber.join(fiber)
-        })
-      )
+      const recorder = yield* record(one, function*(lb) {
+        const fiber = yield* Effect.forkChild(lb.chat(hello), { startImmediately: true })
+        yield* TestClock.adjust(50)
+        yield* Scope.close(scope, Exit.void)
+        yield* TestClock.adjust(100)
+        yield* Fiber.join(fiber)
+      })
       assert.deepStrictEqual(recorder.spans.map(endOf), ["ok", "ok"])
       assertEndedOnce(recorder)
     }))

@@ -53,10 +53,8 @@ describe("evenkeel simulate", { concurrent: false }, () => {
     const lines = shown.match(/^curl .*/gm)!
     assert.lengthOf(lines, 7)
     for (const line of lines) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const response = await curl(line)
       assert.strictEqual(response.status, 200, line)
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       await response.text()
     }
     simulating.child.kill("SIGTERM")

@@ -117,7 +117,6 @@ describe("what went on of late", () => {
         headers: { "content-type": "application/json" },
         body: JSON.stringify({ model: "gpt-4o", messages, stream: true })
       }).then((response) => response.text())
-    // oxlint-disable-next-line no-await-in-loop -- one after the other
     for (let i = 0; i < 10; i++) await ask()
     const status = await fetch(`${gateway.url}/status`).then((response) => response.json()) as Status
     const { happenings, latenciesOf, totals } = status.gateway

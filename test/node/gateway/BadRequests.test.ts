@@ -26,154 +26,53 @@ const chunked = (text: string) => `${Buffer.byteLength(text).toString(16)}\r\n${
 const lines = (...all: ReadonlyArray<string>) => all.join("\r\n")
 const json = "content-type: application/json"
 
-/** What is sent, and the status and code that it is answered with. */
-const unreadable: Record<string, readonly [text: string, status: number, code: string]> = {
+/** A chat with these headers, however it says how long it is. */
+const framed = (headers: ReadonlyArray<string>, text: string) =>
+  lines(post, "host: localhost", json, ...headers, "", text)
+
+/** A request of a line and what it must have. */
+const plain = (line: string) => lines(`${line} HTTP/1.1`, "host: localhost", "connection: close", "", "")
+
+/** What is sent, and the status and code that it is answered with where these are not 400 and `malformed_request`. */
+const unreadable: Record<string, readonly [text: string, status?: number, code?: string]> = {
   "a length and a transfer encoding": [
-    lines(post, "host: localhost", json, `content-length: ${length}`, "transfer-encoding: chunked", "", chunked(body)),
-    400,
-    "malformed_request"
+    framed([`content-length: ${length}`, "transfer-encoding: chunked"], chunked(body))
   ],
   "a transfer encoding and a length": [
-    lines(post, "host: localhost", json, "transfer-encoding: chunked", `content-length: ${length}`, "", chunked(body)),
-    400,
-    "malformed_request"
+    framed(["transfer-encoding: chunked", `content-length: ${length}`], chunked(body))
   ],
-  "two lengths": [
-    lines(post, "host: localhost", json, `content-length: ${length}`, "content-length: 5", "", body),
-    400,
-    "malformed_request"
-  ],
-  "two equal lengths": [
-    lines(post, "host: localhost", json, `content-length: ${length}`, `content-length: ${length}`, "", body),
-    400,
-    "malformed_request"
-  ],
-  "a list of lengths": [
-    lines(post, "host: localhost", json, `content-length: ${length}, ${length}`, "", body),
-    400,
-    "malformed_request"
-  ],
-  "a length with a sign": [
-    lines(post, "host: localhost", json, `content-length: +${length}`, "", body),
-    400,
-    "malformed_request"
-  ],
-  "a length below zero": [
-    lines(post, "host: localhost", json, "content-length: -1", "", body),
-    400,
-    "malformed_request"
-  ],
-  "a length beyond all numbers": [
-    lines(post, "host: localhost", json, "content-length: 99999999999999999999999", "", body),
-    400,
-    "malformed_request"
-  ],
-  "a coding besides chunked": [
-    lines(post, "host: localhost", json, "transfer-encoding: gzip, chunked", "", chunked(body)),
-    501,
-    "transfer_encoding"
-  ],
-  "chunked twice": [
-    lines(post, "host: localhost", json, "transfer-encoding: chunked, chunked", "", chunked(body)),
-    400,
-    "malformed_request"
-  ],
-  "chunked in two headers": [
-    lines(post, "host: localhost", json, "transfer-encoding: chunked", "transfer-encoding: chunked", "", chunked(body)),
-    400,
-    "malformed_request"
-  ],
-  "chunked before another coding": [
-    lines(post, "host: localhost", json, "transfer-encoding: chunked, gzip", "", chunked(body)),
-    400,
-    "malformed_request"
-  ],
-  "a coding that is none": [
-    lines(post, "host: localhost", json, "transfer-encoding: xchunked", "", chunked(body)),
-    501,
-    "transfer_encoding"
-  ],
-  "chunked behind a vertical tab": [
-    lines(post, "host: localhost", json, "transfer-encoding: \vchunked", "", chunked(body)),
-    400,
-    "malformed_request"
-  ],
-  "a folded header": [
-    lines(post, "host: localhost", json, "x-a: b", "\tc", `content-length: ${length}`, "", body),
-    400,
-    "malformed_request"
-  ],
-  "a folded transfer encoding": [
-    lines(post, "host: localhost", json, "transfer-encoding:", " chunked", "", chunked(body)),
-    400,
-    "malformed_request"
-  ],
-  "a space before the colon": [
-    lines(post, "host: localhost", json, `content-length : ${length}`, "", body),
-    400,
-    "malformed_request"
-  ],
-  "a header without a name": [
-    lines(post, "host: localhost", json, ": x", `content-length: ${length}`, "", body),
-    400,
-    "malformed_request"
-  ],
-  "lines that end with LF alone": [
-    [post, "host: localhost", json, `content-length: ${length}`, "", body].join("\n"),
-    400,
-    "malformed_request"
-  ],
-  "a CR within a header": [
-    lines(post, "host: localhost", json, "x-a: b\rx-c: d", `content-length: ${length}`, "", body),
-    400,
-    "malformed_request"
-  ],
-  "a NUL within a header": [
-    lines(post, "host: localhost", json, "x-a: b\0c", `content-length: ${length}`, "", body),
-    400,
-    "malformed_request"
-  ],
-  "a chunk without a size": [
-    lines(post, "host: localhost", json, "transfer-encoding: chunked", "", `zz\r\n${body}\r\n0\r\n\r\n`),
-    400,
-    "malformed_request"
-  ],
-  "a chunk of endless size": [
-    lines(post, "host: localhost", json, "transfer-encoding: chunked", "", `fffffffffffffffff\r\n${body}\r\n0\r\n\r\n`),
-    400,
-    "malformed_request"
-  ],
-  "a chunk that is longer than it says": [
-    lines(post, "host: localhost", json, "transfer-encoding: chunked", "", `5\r\n${body}\r\n0\r\n\r\n`),
-    400,
-    "malformed_request"
-  ],
+  "two lengths": [framed([`content-length: ${length}`, "content-length: 5"], body)],
+  "two equal lengths": [framed([`content-length: ${length}`, `content-length: ${length}`], body)],
+  "a list of lengths": [framed([`content-length: ${length}, ${length}`], body)],
+  "a length with a sign": [framed([`content-length: +${length}`], body)],
+  "a length below zero": [framed(["content-length: -1"], body)],
+  "a length beyond all numbers": [framed(["content-length: 99999999999999999999999"], body)],
+  "a coding besides chunked": [framed(["transfer-encoding: gzip, chunked"], chunked(body)), 501, "transfer_encoding"],
+  "chunked twice": [framed(["transfer-encoding: chunked, chunked"], chunked(body))],
+  "chunked in two headers": [framed(["transfer-encoding: chunked", "transfer-encoding: chunked"], chunked(body))],
+  "chunked before another coding": [framed(["transfer-encoding: chunked, gzip"], chunked(body))],
+  "a coding that is none": [framed(["transfer-encoding: xchunked"], chunked(body)), 501, "transfer_encoding"],
+  "chunked behind a vertical tab": [framed(["transfer-encoding: \vchunked"], chunked(body))],
+  "a folded header": [framed(["x-a: b", "\tc", `content-length: ${length}`], body)],
+  "a folded transfer encoding": [framed(["transfer-encoding:", " chunked"], chunked(body))],
+  "a space before the colon": [framed([`content-length : ${length}`], body)],
+  "a header without a name": [framed([": x", `content-length: ${length}`], body)],
+  "lines that end with LF alone": [[post, "host: localhost", json, `content-length: ${length}`, "", body].join("\n")],
+  "a CR within a header": [framed(["x-a: b\rx-c: d", `content-length: ${length}`], body)],
+  "a NUL within a header": [framed(["x-a: b\0c", `content-length: ${length}`], body)],
+  "a chunk without a size": [framed(["transfer-encoding: chunked"], `zz\r\n${body}\r\n0\r\n\r\n`)],
+  "a chunk of endless size": [framed(["transfer-encoding: chunked"], `fffffffffffffffff\r\n${body}\r\n0\r\n\r\n`)],
+  "a chunk that is longer than it says": [framed(["transfer-encoding: chunked"], `5\r\n${body}\r\n0\r\n\r\n`)],
   "a chunk size with LF alone": [
-    lines(
-      post,
-      "host: localhost",
-      json,
-      "transfer-encoding: chunked",
-      "",
-      `${length.toString(16)}\n${body}\r\n0\r\n\r\n`
-    ),
-    400,
-    "malformed_request"
+    framed(["transfer-encoding: chunked"], `${length.toString(16)}\n${body}\r\n0\r\n\r\n`)
   ],
   "a chunk extension without end": [
-    lines(post, "host: localhost", json, "transfer-encoding: chunked", "", `1;${"a".repeat(20_000)}`),
+    framed(["transfer-encoding: chunked"], `1;${"a".repeat(20_000)}`),
     413,
     "chunk_extensions"
   ],
   "trailers without end": [
-    lines(
-      post,
-      "host: localhost",
-      json,
-      "transfer-encoding: chunked",
-      "",
-      `${length.toString(16)}\r\n${body}\r\n0\r\nx-a: ${"a".repeat(20_000)}`
-    ),
+    framed(["transfer-encoding: chunked"], `${length.toString(16)}\r\n${body}\r\n0\r\nx-a: ${"a".repeat(20_000)}`),
     431,
     "headers_too_large"
   ],
@@ -187,48 +86,24 @@ const unreadable: Record<string, readonly [text: string, status: number, code: s
     431,
     "headers_too_large"
   ],
-  "no method at all": ["\0\0\0\0\0\0\0\0\r\n\r\n", 400, "malformed_request"],
-  "a method that is none": ["BREW /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n", 400, "malformed_request"],
-  "a method in small letters": ["get /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n", 400, "malformed_request"],
-  "a version that is none": ["GET /v1/models HTTP/3.7\r\nhost: localhost\r\n\r\n", 400, "malformed_request"],
-  "the preface of HTTP/2": ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "malformed_request"],
-  "a handshake of TLS": ["\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "malformed_request"],
-  "a space within the target": ["GET /v1/models /x HTTP/1.1\r\nhost: localhost\r\n\r\n", 400, "malformed_request"],
-  "no host": [`${post}\r\n${json}\r\ncontent-length: ${length}\r\n\r\n${body}`, 400, "malformed_request"],
-  "two hosts": [
-    lines(post, "host: localhost", "host: example.com", json, `content-length: ${length}`, "", body),
-    400,
-    "malformed_request"
-  ],
+  "no method at all": ["\0\0\0\0\0\0\0\0\r\n\r\n"],
+  "a method that is none": ["BREW /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n"],
+  "a method in small letters": ["get /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n"],
+  "a version that is none": ["GET /v1/models HTTP/3.7\r\nhost: localhost\r\n\r\n"],
+  "the preface of HTTP/2": ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
+  "a handshake of TLS": ["\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"],
+  "a space within the target": ["GET /v1/models /x HTTP/1.1\r\nhost: localhost\r\n\r\n"],
+  "no host": [`${post}\r\n${json}\r\ncontent-length: ${length}\r\n\r\n${body}`],
+  "two hosts": [lines(post, "host: localhost", "host: example.com", json, `content-length: ${length}`, "", body)],
   "CONNECT": ["CONNECT example.com:443 HTTP/1.1\r\nhost: localhost\r\n\r\n", 405, "method_not_allowed"],
-  "TRACE": ["TRACE /v1/models HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", 405, "method_not_allowed"],
-  "OPTIONS of everything": [
-    "OPTIONS * HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
-    405,
-    "method_not_allowed"
-  ],
-  "OPTIONS": [
-    "OPTIONS /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
-    405,
-    "method_not_allowed"
-  ],
-  "PROPFIND": [
-    "PROPFIND /v1/files HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
-    405,
-    "method_not_allowed"
-  ],
-  "a target in absolute form": [
-    "GET http://localhost/v1/files HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
-    404,
-    "unknown_path"
-  ],
-  "a target of another host": [
-    "GET http://example.com/v1/files HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
-    404,
-    "unknown_path"
-  ],
+  "TRACE": [plain("TRACE /v1/models"), 405, "method_not_allowed"],
+  "OPTIONS of everything": [plain("OPTIONS *"), 405, "method_not_allowed"],
+  "OPTIONS": [plain("OPTIONS /v1/chat/completions"), 405, "method_not_allowed"],
+  "PROPFIND": [plain("PROPFIND /v1/files"), 405, "method_not_allowed"],
+  "a target in absolute form": [plain("GET http://localhost/v1/files"), 404, "unknown_path"],
+  "a target of another host": [plain("GET http://example.com/v1/files"), 404, "unknown_path"],
   "an expectation that is none": [
-    lines(post, "host: localhost", json, `content-length: ${length}`, "expect: the unexpected", "", body),
+    framed([`content-length: ${length}`, "expect: the unexpected"], body),
     417,
     "unknown_expectation"
   ],
@@ -249,7 +124,7 @@ const unreadable: Record<string, readonly [text: string, status: number, code: s
 }
 
 describe("what cannot be read in one way only", () => {
-  for (const [what, [text, status, code]] of Object.entries(unreadable)) {
+  for (const [what, [text, status = 400, code = "malformed_request"]] of Object.entries(unreadable)) {
     it(`is refused: ${what}`, async () => {
       await using gateway = await edge()
       const answer = parsed(await raw(gateway.port, text, 15_000))
@@ -263,9 +138,8 @@ describe("what cannot be read in one way only", () => {
   it("is never the beginning of another request", async () => {
     await using gateway = await edge()
     const second = written(chat(), { headers: ["x-second: 1"] })
-    for (const [what, [text, status]] of Object.entries(unreadable)) {
+    for (const [what, [text, status = 400]] of Object.entries(unreadable)) {
       if (status !== 400) continue
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const answer = await raw(gateway.port, `${text}${second}`, 15_000)
       assert.strictEqual(answer.match(/HTTP\/1\.1 \d\d\d/g)?.length, 1, `${what}: ${answer}`)
     }
@@ -276,7 +150,7 @@ describe("what cannot be read in one way only", () => {
   it("is answered 400 in its body as well, and the connection ends", async () => {
     await using gateway = await edge()
     using line = await open(gateway.port)
-    line.socket.write(lines(post, "host: localhost", json, "transfer-encoding: chunked", "", "5\r\n{\"a\":\r\n"))
+    line.socket.write(framed(["transfer-encoding: chunked"], "5\r\n{\"a\":\r\n"))
     await until(async () => (await counters(gateway)).connections === 1)
     await pause(50)
     line.socket.write("nonsense")
@@ -289,32 +163,16 @@ describe("what cannot be read in one way only", () => {
 
 describe("what is read as it is meant", () => {
   const readable: Record<string, string> = {
-    "chunks": lines(post, "host: localhost", json, "transfer-encoding: chunked", "", chunked(body)),
-    "chunks with extensions": lines(
-      post,
-      "host: localhost",
-      json,
-      "transfer-encoding: CHUNKED",
-      "",
+    "chunks": framed(["transfer-encoding: chunked"], chunked(body)),
+    "chunks with extensions": framed(
+      ["transfer-encoding: CHUNKED"],
       `${length.toString(16)};a=b;c="d"\r\n${body}\r\n0\r\n\r\n`
     ),
-    "chunks with trailers": lines(
-      post,
-      "host: localhost",
-      json,
-      "transfer-encoding: chunked",
-      "trailer: x-a",
-      "",
+    "chunks with trailers": framed(
+      ["transfer-encoding: chunked", "trailer: x-a"],
       `${length.toString(16)}\r\n${body}\r\n0\r\nx-a: b\r\nauthorization: Bearer x\r\n\r\n`
     ),
-    "HTTP/1.0": lines(
-      "POST /v1/chat/completions HTTP/1.0",
-      "host: localhost",
-      json,
-      `content-length: ${length}`,
-      "",
-      body
-    ),
+    "HTTP/1.0": framed([`content-length: ${length}`], body).replace("HTTP/1.1", "HTTP/1.0"),
     "the offer of h2c, as Java's client makes it": written(body, {
       headers: ["connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAEAAEAAAAIAAAABAAMAAABk"]
     }),
@@ -377,9 +235,7 @@ describe("paths", () => {
   ) {
     it(`${path} is none`, async () => {
       await using gateway = await edge()
-      const answer = parsed(
-        await raw(gateway.port, `GET ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n`)
-      )
+      const answer = parsed(await raw(gateway.port, plain(`GET ${path}`)))
       assert.strictEqual(answer.status, 404, answer.body)
       assert.strictEqual(errorOf(answer.body).code, "unknown_path")
       assert.strictEqual(sends(gateway), 0)
@@ -389,11 +245,7 @@ describe("paths", () => {
   it("with raw bytes are none", async () => {
     await using gateway = await edge()
     for (const bytes of ["é", "\u0001", "\u007f"]) {
-      const text = Buffer.from(
-        `GET /v1/files/${bytes} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n`,
-        "latin1"
-      )
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      const text = Buffer.from(plain(`GET /v1/files/${bytes}`), "latin1")
       assert.include([400, 404], parsed(await raw(gateway.port, text, 15_000)).status)
     }
     assert.strictEqual(sends(gateway), 0)
@@ -441,7 +293,7 @@ describe("bodies", () => {
 
   it("that are missing are refused", async () => {
     await using gateway = await edge()
-    const text = lines(post, "host: localhost", json, "connection: close", "", "")
+    const text = framed(["connection: close"], "")
     assert.strictEqual(parsed(await raw(gateway.port, text, 15_000)).status, 400)
     assert.strictEqual(sends(gateway), 0)
   })
@@ -460,7 +312,6 @@ describe("bodies", () => {
   it("that are compressed are refused, bombs among them", async () => {
     await using gateway = await edge()
     for (const encoding of ["gzip", "br", "zstd", "deflate", "identity, gzip", "x"]) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const answer = await ask(gateway, { body: Buffer.alloc(100_000), headers: { "content-encoding": encoding } })
       assert.deepStrictEqual([answer.status, errorOf(answer.body.toString()).code], [415, "content_encoding"])
     }
@@ -482,17 +333,7 @@ describe("headers of a client", () => {
   it("hidden behind 2,000 others are seen", async () => {
     await using gateway = await edge()
     const many = Array.from({ length: 2500 }, () => "a:").join("\r\n")
-    const text = lines(
-      post,
-      "host: localhost",
-      json,
-      many,
-      "connection: close",
-      "content-encoding: gzip",
-      `content-length: ${length}`,
-      "",
-      body
-    )
+    const text = framed([many, "connection: close", "content-encoding: gzip", `content-length: ${length}`], body)
     assert.strictEqual(parsed(await raw(gateway.port, text, 15_000)).status, 415)
     assert.strictEqual(sends(gateway), 0)
   })
@@ -521,13 +362,11 @@ describe("names that a client makes up", () => {
       health: { check: { kind: "none" } }
     })
     for (const model of ["a\r\nx-injected: 1", "a\nERROR all is lost", "a\0b", "a\u001b[2J"]) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const answer = await ask(gateway, { body: chat({ model }), headers: { "content-type": "application/json" } })
       assert.strictEqual(answer.status, 400, model)
     }
     const models = ["../../etc", "a b", "a?b#c", "日本", "\ud800", "__proto__"]
     for (const model of models) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const answer = await ask(gateway, { body: chat({ model }), headers: { "content-type": "application/json" } })
       assert.strictEqual(answer.status, 200, model)
     }
@@ -540,7 +379,6 @@ describe("the operator's pages", () => {
   it("take no other method", async () => {
     await using gateway = await edge()
     for (const path of ["/status", "/metrics", "/decisions", "/healthz", "/readyz", "/explain"]) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const answer = await ask(gateway, { path, method: "DELETE" })
       assert.strictEqual(answer.status, 405, path)
       assert.include(answer.headers.allow, "GET")

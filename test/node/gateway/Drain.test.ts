@@ -75,7 +75,6 @@ describe("the process", { concurrent: false, timeout: 90_000 }, () => {
     await using other = await PlainServer.listen((_request, response) => response.end())
     const port = Number(new URL(other.url).port)
     for (const given of [{ port }, { port: 0, operator: { port } }]) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const { code, stderr, stdout } = await runEvenkeel(["serve"], { EVENKEEL_CONFIG: config(given) })
       assert.strictEqual(code, 1)
       const said = stdout + stderr
@@ -130,7 +129,6 @@ describe("a gateway that is told to stop", () => {
         request.end(chat({ stream }))
       })
     const client = async (stream: boolean) => {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       while (await once(stream));
     }
     const clients = Array.from({ length: 30 }, (_, i) => client(i % 2 === 0))
@@ -196,7 +194,6 @@ describe("a gateway that is told to stop", () => {
     const stopped = gateway.stop()
     for (const { socket } of probe) socket.write("GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n")
     for (const line of probe) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       assert.strictEqual(parsed(await line.ended()).status, 503)
     }
     assert.include(await stream.ended(), "data: [DONE]")

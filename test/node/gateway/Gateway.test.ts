@@ -66,7 +66,6 @@ describe("the gateway", () => {
     const client = clientOf(gateway.url)
     const attempts = new Set<string | null>()
     for (let i = 0; i < 10; i++) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other is what is tested
       const { response } = await client.chat.completions.create({ model: "gpt-4o", messages }).withResponse()
       assert.strictEqual(response.headers.get("x-evenkeel-deployment"), "west/gpt")
       attempts.add(response.headers.get("x-evenkeel-attempts"))
@@ -87,7 +86,6 @@ describe("keys of the gateway", () => {
     await ask(clientOf(gateway.url, "secret-of-a"))
     await ask(new AzureOpenAI({ apiKey: "secret-of-b", endpoint: gateway.url, apiVersion: "2024-10-21" }))
     for (const wrong of ["secret-of-c", "secret-of-", createHash("sha256").update("secret-of-a").digest("hex")]) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const error = await failureAs(ask(clientOf(gateway.url, wrong)), AuthenticationError)
       assert.notInclude(error.message, wrong)
     }
@@ -129,9 +127,7 @@ describe("keys of the gateway", () => {
     const statusOf = async (path: string, key: string) =>
       (await fetch(gateway.url + path, { headers: { authorization: `Bearer secret-of-${key}` } })).status
     for (const path of ["/status", "/metrics", "/decisions", "/explain?model=gpt-4o"]) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       assert.deepStrictEqual([await statusOf(path, "a"), await statusOf(path, "b")], [403, 200])
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       await Promise.all([{}, { authorization: "Bearer secret-of-c" }].map(async (headers) => {
         const refused = await fetch(gateway.url + path, { headers: headers as Record<string, string> })
         assert.strictEqual(refused.status, 401)

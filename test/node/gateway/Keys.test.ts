@@ -65,9 +65,7 @@ describe("a key", () => {
     await using gateway = await edge({ keys }, {}, { resources })
     for (const name of ["api-key", "api_key", "key", "Api-Key", "access_token", "subscription-key"]) {
       const path = `/v1/files?limit=1&${name}=secret-of-a`
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       assert.strictEqual((await ask(gateway, { path })).status, 401, name)
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       await ask(gateway, { path, headers: { "api-key": "secret-of-a" } })
     }
     for (const { url } of service.received) assert.notInclude(url, "secret-of-a")
@@ -141,12 +139,10 @@ describe("a key", () => {
     await using gateway = await edge({ keys })
     gateway.simulator.service("east").fault("*", { kind: "status", status: 401, times: 3 })
     for (const key of ["secret-of-a", "secret-of-b", operator, "secret-of-z"]) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const answer = await ask(gateway, { body: chat(), headers: { ...json, authorization: `Bearer ${key}` } })
       shown.push(answer.headers, answer.body.toString())
     }
     for (const path of ["/status", "/metrics", "/decisions", "/explain?model=gpt-4o", "/readyz", "/v1/models"]) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const answer = await ask(gateway, { path, headers: { "api-key": operator } })
       assert.strictEqual(answer.status, 200, path)
       shown.push(answer.headers, answer.body.toString())
@@ -177,13 +173,11 @@ describe("a key for some models", () => {
       ["/v1/batches", "{}"]
     ]
     for (const [path, body, type = "application/json"] of refused) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const answer = await ask(gateway, { path, body, headers: { ...headers, "content-type": type } })
       assert.strictEqual(answer.status, 403, `${path} ${body}: ${answer.body.toString()}`)
     }
     for (const names of [["other", "gpt-4o"], ["gpt-4o", "other"]]) {
       const body = form(...names)
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const answer = await ask(gateway, {
         path: "/v1/audio/transcriptions",
         body,
@@ -217,7 +211,6 @@ describe("where no key is asked for", () => {
       const version = headers.length === 0 ? "1.0" : "1.1"
       const all = (line: string) => [`${line} HTTP/${version}`, ...headers, "connection: close", "", ""].join("\r\n")
       for (const line of ["GET /status", "GET /v1/files", "GET /healthz", "POST /v1/chat/completions"]) {
-        // oxlint-disable-next-line no-await-in-loop -- one after the other
         const answer = parsed(await raw(one.port, all(line), 15_000))
         assert.deepStrictEqual([answer.status, errorOf(answer.body).code], [403, "foreign_origin"], line)
       }
@@ -266,19 +259,14 @@ describe("limits of a key", () => {
     ]
     for (const end of ends) {
       const headers = ["api-key: secret-of-a"]
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const lines = await Promise.all([open(gateway.port), open(gateway.port)])
       for (const { socket } of lines) socket.write(written(chat({ stream: true }), { headers }))
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       await Promise.all(lines.map((line) => line.has("data: ")))
       const third = ask(gateway, { body: chat({ stream: true }), headers: { ...json, "api-key": "secret-of-a" } })
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const answer = await third
       assert.deepStrictEqual([answer.status, answer.headers["retry-after"]], [429, "1"])
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       assert.strictEqual((await counters(gateway, operator)).streams, 2)
       lines.forEach(end)
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       await atRest(gateway, operator)
     }
   })
@@ -319,7 +307,6 @@ describe("limits of a key", () => {
       return random() < 0.5 ? line.socket.destroy() : line.socket.resetAndDestroy()
     }
     for (let round = 0; round < 4; round++) {
-      // oxlint-disable-next-line no-await-in-loop -- one round after the other
       await Promise.all(
         Array.from({ length: 40 }, () => one(random() < 0.6, random() < 0.6 ? random() * 100 : undefined))
       )
@@ -405,7 +392,6 @@ describe("a policy that throws", () => {
     const gateway = { port: Number(new URL(url).port) }
     try {
       for (const stream of [true, false]) {
-        // oxlint-disable-next-line no-await-in-loop -- one after the other
         const answer = await ask(gateway, { body: chat({ stream }), headers: json })
         assert.deepStrictEqual([answer.status, errorOf(answer.body.toString()).code], [500, "gateway_error"])
       }

@@ -113,7 +113,6 @@ describe("connections", () => {
     idle.forEach(({ socket }, i) => socket.write(texts[i % 3]!))
     await pause(50)
     for (let i = 0; i < 20; i++) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       await goesOn(gateway)
     }
     assert.isAtMost((await counters(gateway)).connections, 50)
@@ -125,11 +124,9 @@ describe("connections", () => {
     await using gateway = await edge({ maxConnections: 4 }, { latency: slow, reply: () => "word ".repeat(150) })
     const lines: Array<Line> = []
     for (let i = 0; i < 4; i++) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const line = await open(gateway.port)
       line.socket.write(written(chat({ stream: true }), { headers: ["connection: close"] }))
       lines.push(line)
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       await line.has("data: ")
     }
     const client = new OpenAI({ apiKey: "any", baseURL: `${gateway.url}/v1`, maxRetries: 0 })
@@ -141,7 +138,6 @@ describe("connections", () => {
     const again = new OpenAI({ apiKey: "any", baseURL: `${gateway.url}/v1`, maxRetries: 5 })
     const later = again.chat.completions.create({ model: "gpt-4o", messages, max_tokens: 1 })
     for (const line of lines) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       assert.include(await line.ended(), "data: [DONE]")
     }
     await later
@@ -247,7 +243,6 @@ describe("the operators' own port", () => {
     await using gateway = await edge({ maxConnections: 2, operator: { port: 0 } }, { latency: { baseMs: 20_000 } })
     const sockets: Array<Socket> = []
     for (let i = 0; i < 2; i++) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const { socket } = await open(gateway.port)
       socket.write(written(chat()))
       sockets.push(socket)

@@ -28,7 +28,6 @@ describe("the page", () => {
   it("is given out without a key, with what keeps it to itself", async () => {
     await using gateway = await gated([{ name: "east", deployments }], { gateway: { keys } })
     for (const path of assets) {
-      // oxlint-disable-next-line no-await-in-loop -- a handful
       const response = await fetch(gateway.url + path)
       assert.strictEqual(response.status, 200, path)
       const policy = response.headers.get("content-security-policy") ?? ""
@@ -49,7 +48,6 @@ describe("the page", () => {
       assert.strictEqual(response.headers.get("referrer-policy"), "no-referrer")
       const kind = path === "/" ? "html" : path.endsWith(".css") ? "css" : "javascript"
       assert.strictEqual(response.headers.get("content-type"), `text/${kind}; charset=utf-8`)
-      // oxlint-disable-next-line no-await-in-loop -- a handful
       const text = await response.text()
       // nothing from elsewhere, nothing inline, no data
       assert.notMatch(text.replaceAll("http://www.w3.org/2000/svg", ""), /https?:/, path)
@@ -67,7 +65,6 @@ describe("the page", () => {
       }))
         .status
     for (const path of ["/status", "/decisions", "/decisions?brief&after=0"]) {
-      // oxlint-disable-next-line no-await-in-loop -- a handful
       const seen = await Promise.all([statusOf(path), statusOf(path, "a"), statusOf(path, "b")])
       assert.deepStrictEqual(seen, [401, 403, 200], path)
     }

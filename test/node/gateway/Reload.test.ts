@@ -77,7 +77,6 @@ describe("a configuration that changed", () => {
     const wrong: Array<string> = []
     const client = async (stream: boolean) => {
       while (!over.signal.aborted) {
-        // oxlint-disable-next-line no-await-in-loop -- one after the other
         const { body, status } = await ask(gateway, { body: chat({ stream }), headers: json })
         const isWhole = !stream || body.toString().endsWith("data: [DONE]\n\n")
         if (status !== 200 || !isWhole) wrong.push(`${status} ${body.toString()}`)
@@ -87,10 +86,8 @@ describe("a configuration that changed", () => {
     const steps = [["east", "west"], ["west"], ["east", "west"], ["east"]]
     for (const [i, names] of steps.entries()) {
       replace(gateway.file, gateway.text({}, names))
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       await gateway.logs(readAgain, i + 1)
       const before = names.map((name) => gateway.sends(name))
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       await until(() => names.every((name, at) => gateway.sends(name) > before[at]! + 3), "Each takes its share")
     }
     over.abort()

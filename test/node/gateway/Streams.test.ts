@@ -117,9 +117,7 @@ describe("a stream through the gateway", () => {
       const asked = path === "responses" ? { model, input: "Hello" } : { model, messages }
       const body = JSON.stringify({ ...asked, ...more, stream: true })
       const direct = post(`${url}/openai/v1/${path}`, body.replace("\"gpt-4o\"", "\"gpt\""), { "api-key": apiKey })
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const expected = (await direct).toString()
-      // oxlint-disable-next-line no-await-in-loop -- one after the other
       const through = (await post(`${gateway.url}/v1/${path}`, body)).toString()
       assert.strictEqual(withoutIds(through), withoutIds(expected))
       assert.isAbove(through.length, 500)

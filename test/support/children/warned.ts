@@ -12,7 +12,6 @@ const lb = createLoadBalancer({
   health: { openFor: 1, maxOpenFor: 1 }
 }, how === "off" ? { warnings: false } : {})
 for (let i = 0; i < 60; i++) {
-  // oxlint-disable-next-line no-await-in-loop -- one after the other
   await lb.openai.chat.completions.create({ model: "gpt-4o", messages: [{ role: "user", content: "Hello" }] })
 }
 await lb.close()
