@@ -75,6 +75,8 @@ export class Breaker {
   epoch = 0
   /** Why it last opened, for people. */
   reason: string | undefined
+  /** Told of each change of state, whoever causes it, and for how long it is open. */
+  onChange: ((state: BreakerState, openFor: number) => void) | undefined
 
   constructor(options: BreakerOptions) {
     this.options = options
@@ -108,7 +110,10 @@ export class Breaker {
 
   private probe(): number {
     this.probing = true
-    if (this.state === "open") this.become("half-open")
+    if (this.state === "open") {
+      this.become("half-open")
+      this.onChange?.("half-open", 0)
+    }
     return this.epoch
   }
 
@@ -125,7 +130,7 @@ export class Breaker {
   }
 
   /**
-   * The request failed. `random` in [0, 1) spreads the open time. Returns whether this opened the breaker.
+   * The request failed. `random` in [0, 1) spreads the open time.
    *
    * @param peers share of their requests that peers answered of late: one that does as well is not opened for its share
    * @param hadBegun whether its answer had begun: then only one that comes to its end shows that it is well again
@@ -139,16 +144,16 @@ export class Breaker {
     peers = 1,
     hadBegun = false,
     weight = 1
-  ): boolean {
-    if (!this.isCurrent(epoch)) return false
+  ): void {
+    if (!this.isCurrent(epoch)) return
     if (this.state === "closed") {
       this.failuresInARow += Math.min(weight, this.options.consecutiveFailures)
       this.failures.add(now, 1)
-      if (!this.isTripping(now, peers)) return false
+      if (!this.isTripping(now, peers)) return
     }
     this.open(now, random, reason)
     this.isClosedByEnd = hadBegun
-    return true
+    this.tellOpen(now)
   }
 
   /**
@@ -161,13 +166,13 @@ export class Breaker {
     return true
   }
 
-  /** The request failed, and is to be judged: until then it counts for part of one. Returns whether this opened the breaker. */
-  failDoubtfully(epoch: number, now: number, random: number, reason: string, weight: number): boolean {
-    if (epoch !== this.epoch) return false
+  /** The request failed, and is to be judged: until then it counts for part of one. */
+  failDoubtfully(epoch: number, now: number, random: number, reason: string, weight: number): void {
+    if (epoch !== this.epoch) return
     this.failuresInARow += weight
-    if (this.failuresInARow < this.options.consecutiveFailures) return false
+    if (this.failuresInARow < this.options.consecutiveFailures) return
     this.open(now, random, reason)
-    return true
+    this.tellOpen(now)
   }
 
   /**
@@ -208,13 +213,15 @@ export class Breaker {
   trip(now: number, random: number, reason: string): void {
     this.open(now, random, reason)
     this.isCertain = true
+    this.tellOpen(now)
   }
 
   /** Another process opened its own for so long, or its failures did ours: opens, or stays open for as long. */
   hearOpen(now: number, wait: number, reason: string): void {
     if (this.state === "half-open" || this.isCertain) return
     const until = now + Math.min(wait, this.options.maxOpenFor)
-    if (this.state === "closed") {
+    const wasClosed = this.state === "closed"
+    if (wasClosed) {
       this.open(now, 0, reason)
       this.isHeard = true
     } else if (until <= this.openUntil) return
@@ -222,6 +229,7 @@ export class Breaker {
     else this.trips++
     this.openUntil = until
     this.soonest = until
+    if (wasClosed) this.tellOpen(now)
   }
 
   /** Another process found it well again: the next request may see. */
@@ -302,7 +310,13 @@ export class Breaker {
     this.isClosedByEnd = false
     this.reopenedAt = now
     this.reason = undefined
+    const wasClosed = this.isClosed
     this.become("closed")
+    if (!wasClosed) this.onChange?.("closed", 0)
+  }
+
+  private tellOpen(now: number): void {
+    this.onChange?.("open", this.openUntil - now)
   }
 
   private become(state: BreakerState): void {

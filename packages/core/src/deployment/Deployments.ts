@@ -14,6 +14,7 @@ import * as Config from "../config/Config.ts"
 import { type ConfigIssue, invalidConfig, type LoadBalancerError } from "../Errors.ts"
 import { EventHub } from "../EventHub.ts"
 import { monotonicMillis } from "../Time.ts"
+import { tellChanges } from "./BreakerEvents.ts"
 import * as Credential from "./Credential.ts"
 import type { Deployment } from "./Deployment.ts"
 import type { MembershipChanged } from "./DeploymentEvent.ts"
@@ -121,8 +122,8 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
     )
     const clock = yield* Clock.Clock
     const entraTokens = yield* Credential.EntraTokens
-    const events = new EventHub()
-    const set = new LiveSet(settings)
+    const events = new EventHub(() => clock.currentTimeMillisUnsafe())
+    const set = new LiveSet(settings, events)
     const wildcards = new Wildcards(set)
     const serve = (model: string) => wildcards.serve(model, monotonicMillis(clock))
 
@@ -130,7 +131,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
       if (events.hasListeners) {
         events.emit<MembershipChanged>({
           _tag: "MembershipChanged",
-          at: clock.currentTimeMillisUnsafe(),
+          at: events.wallNow(),
           deployment,
           change
         })
@@ -169,6 +170,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
       const credential = Credential.make(config.provider, config.auth, entraTokens, config.headers)
       if (resource === undefined) {
         resource = new Resource(config, credential, settings.health)
+        tellChanges(resource.breaker, "resource", resource.name, events)
         set.resources.set(config.name, resource)
       } else {
         const { auth, headers, proxy, tls } = resource.config

@@ -3,6 +3,8 @@
  * each in one synchronous block.
  */
 import type { Config, DeploymentConfig } from "../config/Config.ts"
+import type { EventHub } from "../EventHub.ts"
+import { tellChanges } from "./BreakerEvents.ts"
 import { Deployment } from "./Deployment.ts"
 import { Model } from "./Model.ts"
 import { Pool } from "./Pool.ts"
@@ -24,10 +26,12 @@ export class LiveSet {
   readonly models = new Map<string, Model>()
   /** By name and model. */
   readonly pools = new Map<string, Pool<Deployment>>()
+  private readonly events: EventHub
   private readonly everywhere = new Model(EVERY_MODEL)
 
-  constructor(settings: Config) {
+  constructor(settings: Config, events: EventHub) {
     this.settings = settings
+    this.events = events
   }
 
   insert(config: DeploymentConfig, resource: Resource, addedAt: number, id?: string): Deployment {
@@ -36,6 +40,7 @@ export class LiveSet {
     const { rpm, tpm } = known?.config ?? config
     const own = { ...config, tpm: config.tpm ?? tpm, rpm: config.rpm ?? rpm }
     const deployment = new Deployment(own, resource, this.settings, addedAt, id, pool)
+    tellChanges(deployment.breaker, "deployment", deployment.id, this.events)
     this.deployments.set(deployment.id, deployment)
     this.configure(deployment, own)
     return deployment

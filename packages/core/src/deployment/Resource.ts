@@ -171,13 +171,11 @@ export class Resource {
     this.#removal.abort()
   }
 
-  /** It answered: its name, its TLS and its key are good. Returns whether this closed its breaker. */
-  answered(epoch: number, now: number): boolean {
+  /** It answered: its name, its TLS and its key are good. */
+  answered(epoch: number, now: number): void {
     this.lastAnswerAt = now
     this.deniedInARow = 0
-    const wasClosed = this.breaker.isClosed
     this.breaker.succeed(epoch, now)
-    return !wasClosed && this.breaker.isClosed
   }
 
   /**

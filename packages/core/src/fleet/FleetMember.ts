@@ -26,15 +26,13 @@ export class FleetMember {
   private readonly id: string
   private readonly deployments: Deployments["Service"]
   private readonly random: () => number
-  private readonly wallNow: () => number
   private readonly byName = new Map<string, Realm>()
   private owners: ResourceOwners | undefined
   private isHeard: boolean | undefined
 
-  constructor(deployments: Deployments["Service"], random: () => number, wallNow: () => number) {
+  constructor(deployments: Deployments["Service"], random: () => number) {
     this.deployments = deployments
     this.random = random
-    this.wallNow = wallNow
     this.id = Array.from({ length: 4 }, () => Math.floor(random() * 0x1_0000_0000).toString(36)).join("")
   }
 
@@ -133,7 +131,7 @@ export class FleetMember {
     if (realm === undefined) {
       const { events, settings: { health } } = this.deployments
       const group = name === OWNERS ? undefined : this.deployments.group(name)
-      const tidings = new Tidings(group, health, events, this.random, this.wallNow)
+      const tidings = new Tidings(group, health, events, this.random)
       this.byName.set(name, realm = new Realm(name, this.id, group, tidings))
     }
     return realm

@@ -59,7 +59,6 @@ export class Tidings {
   private readonly consecutiveFailures: number
   private readonly events: EventHub
   private readonly random: () => number
-  private readonly wallNow: () => number
   /** What is to be told, by kind and key, until the store has it. */
   private untold = new Map<string, { readonly mark: Mark; readonly until: number }>()
   private telling: ReadonlyArray<string> = []
@@ -73,15 +72,13 @@ export class Tidings {
     group: Model | undefined,
     settings: { readonly openFor: number; readonly consecutiveFailures: number },
     events: EventHub,
-    random: () => number,
-    wallNow: () => number
+    random: () => number
   ) {
     this.group = group ?? { deployments: [] }
     this.openFor = settings.openFor
     this.consecutiveFailures = settings.consecutiveFailures
     this.events = events
     this.random = random
-    this.wallNow = wallNow
   }
 
   /** Takes in what happened here. Returns whether it is to be told, at once. */
@@ -208,20 +205,9 @@ export class Tidings {
     }
   }
 
-  private open({ breaker, kind, name }: Target, holds: number, now: number, members: number): void {
-    const { epoch } = breaker
+  private open({ breaker }: Target, holds: number, now: number, members: number): void {
     // who opened it probes first; the others follow one after the other, and hear of it before
     breaker.hearOpen(now, holds + this.random() * Math.min(PROBES_OVER, members * PROBE_SPACING), TOLD)
-    if (breaker.epoch === epoch || !this.events.hasTroubleListeners) return
-    const openFor = breaker.openUntil - now
-    this.events.emit<BreakerOpened>({
-      _tag: "BreakerOpened",
-      at: this.wallNow(),
-      target: kind,
-      name,
-      reason: TOLD,
-      openFor
-    })
   }
 
   private tellCooledDown({ cooldown, id }: Deployment, now: number): void {
@@ -229,7 +215,7 @@ export class Tidings {
     const { endsAt, reason } = cooldown
     this.events.emit<CooledDown>({
       _tag: "CooledDown",
-      at: this.wallNow(),
+      at: this.events.wallNow(),
       deployment: id,
       pool: undefined,
       reason,
