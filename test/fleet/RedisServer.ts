@@ -11,6 +11,9 @@ import { local } from "../support/Certificates.ts"
 /** Whether there is one on this machine. */
 export const hasRedis = spawnSync("redis-server", ["--version"]).status === 0
 
+/** Whether it speaks TLS, which is chosen when it is built. */
+export const hasTls = spawnSync("redis-cli", ["--help"], { encoding: "utf8" }).stdout?.includes("--tls") === true
+
 // oxlint-disable-next-line no-console -- so that nobody takes what was skipped for what passed
 if (!hasRedis) console.warn("redis-server cannot be had here: what needs it is skipped")
 

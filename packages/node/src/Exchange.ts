@@ -89,7 +89,8 @@ export class Exchange implements ConnectionHandler, TransportResponse {
     this.state = "open"
     this.status = status
     this.headers = flat(headers)
-    this.onStart(this)
+    // what comes with the headers is there when they are read; and nobody runs within undici's parser
+    queueMicrotask(() => this.onStart(this))
   }
 
   onResponseData(controller: Undici.Dispatcher.DispatchController, chunk: Buffer): void {
