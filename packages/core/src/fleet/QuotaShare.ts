@@ -60,12 +60,7 @@ export class QuotaShare {
     for (const [step, use] of uses) {
       const { held, requests, tokens } = this.counted.get(step) ?? NONE
       if (step < least || (use.tokens === tokens && use.requests === requests && use.held === held)) continue
-      changes.push({
-        step,
-        tokens: use.tokens - tokens,
-        requests: use.requests - requests,
-        held: use.held - held
-      })
+      changes.push({ step, tokens: use.tokens - tokens, requests: use.requests - requests, held: use.held - held })
     }
     for (const [step, { held, requests, tokens }] of this.counted) {
       if (step < least || uses.has(step) || (tokens === 0 && requests === 0)) continue

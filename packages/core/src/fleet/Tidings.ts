@@ -213,28 +213,15 @@ export class Tidings {
     // who opened it probes first; the others follow one after the other, and hear of it before
     breaker.hearOpen(now, holds + this.random() * Math.min(PROBES_OVER, members * PROBE_SPACING), TOLD)
     if (breaker.epoch === epoch || !this.events.hasTroubleListeners) return
-    const openFor = breaker.openUntil - now
-    this.events.emit<BreakerOpened>({
-      _tag: "BreakerOpened",
-      at: this.wallNow(),
-      target: kind,
-      name,
-      reason: TOLD,
-      openFor
-    })
+    const [at, openFor] = [this.wallNow(), breaker.openUntil - now]
+    this.events.emit<BreakerOpened>({ _tag: "BreakerOpened", at, target: kind, name, reason: TOLD, openFor })
   }
 
   private tellCooledDown({ cooldown, id }: Deployment, now: number): void {
     if (!this.events.hasListeners) return
     const { endsAt, reason } = cooldown
-    this.events.emit<CooledDown>({
-      _tag: "CooledDown",
-      at: this.wallNow(),
-      deployment: id,
-      pool: undefined,
-      reason,
-      coolFor: endsAt - now
-    })
+    const [at, coolFor] = [this.wallNow(), endsAt - now]
+    this.events.emit<CooledDown>({ _tag: "CooledDown", at, deployment: id, pool: undefined, reason, coolFor })
   }
 
   /** Where what was heard would leave no deployment, a request may try each of those that only strangers speak ill of. */
