@@ -20,7 +20,7 @@ import type { MembershipChanged } from "./DeploymentEvent.ts"
 import { EVERY_MODEL, LiveSet } from "./LiveSet.ts"
 import type { Model } from "./Model.ts"
 import { Resource } from "./Resource.ts"
-import { Wildcards } from "./Wildcards.ts"
+import * as Wildcards from "./Wildcards.ts"
 
 /**
  * What another process saw of a deployment, so that a fleet may share what it learns.
@@ -123,18 +123,12 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
     const entraTokens = yield* Credential.EntraTokens
     const events = new EventHub()
     const set = new LiveSet(settings)
-    const wildcards = new Wildcards(set)
-    const serve = (model: string) => wildcards.serve(model, monotonicMillis(clock))
+    const serve = (model: string) => Wildcards.serve(set, model, monotonicMillis(clock))
 
     const emitChange = (deployment: string, change: MembershipChanged["change"]) => {
-      if (events.hasListeners) {
-        events.emit<MembershipChanged>({
-          _tag: "MembershipChanged",
-          at: clock.currentTimeMillisUnsafe(),
-          deployment,
-          change
-        })
-      }
+      if (!events.hasListeners) return
+      const at = clock.currentTimeMillisUnsafe()
+      events.emit<MembershipChanged>({ _tag: "MembershipChanged", at, deployment, change })
     }
 
     /** What of an addition contradicts what is there: an address or a model cannot change under way. */
