@@ -15,17 +15,17 @@ export const explain = (
   query: Query,
   options: RouterOptions,
   now: number,
-  random: () => number,
   attempt: number
 ): { readonly decision: Decision | NoCandidate; readonly explanation: Explanation } => {
   const draws: Array<number> = []
   const compared = new Set<Deployment>()
   const before = query.group.deployments.map((deployment) => stateOf(deployment, query, now))
-  const decision = decide(query, { ...options, policy: observed(options.policy, compared) }, now, () => {
-    const drawn = random()
+  const random = () => {
+    const drawn = options.random()
     draws.push(drawn)
     return drawn
-  })
+  }
+  const decision = decide(query, { ...options, policy: observed(options.policy, compared), random }, now)
   const winner = decision._tag === "Decision" ? decision.deployment : undefined
   const explanation = new Explanation({
     model: query.group.model,
