@@ -160,7 +160,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
 
     const addResource = (config: Config.ResourceConfig, addedAt: number, now: number): void => {
       let resource = set.resources.get(config.name)
-      const credential = Credential.make(config.provider, config.auth, entraTokens, config.headers)
+      const credential = Credential.make(config, entraTokens)
       if (resource === undefined) {
         resource = new Resource(config, credential, settings.health)
         set.resources.set(config.name, resource)
