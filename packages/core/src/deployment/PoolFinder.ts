@@ -10,6 +10,7 @@
  * this one does, or a window that frees what is sent again; and others' requests may be large when ours are. So it is compared
  * how much larger ours were than usual at the time, for the same number of requests: that is nobody else's affair.
  */
+import { remember } from "../Remember.ts"
 import type { Deployment, Permit } from "./Deployment.ts"
 import { LeastSquares } from "./LeastSquares.ts"
 import { Pool } from "./Pool.ts"
@@ -220,10 +221,8 @@ export class PoolFinder {
   }
 
   private togetherOf(limit: number): Tendency {
-    let together = this.together.get(limit)
-    if (together !== undefined) return together
-    if (this.together.size >= MOST_LIMITS) this.together.clear()
-    this.together.set(limit, together = new Tendency())
+    const together = this.together.get(limit) ?? new Tendency()
+    remember(this.together, limit, together, MOST_LIMITS)
     return together
   }
 
