@@ -161,7 +161,7 @@ export class Realm {
         size = Math.max(size, use.wanted)
         use.wanted = 0
         held += use.heldRequests
-        requests += quota.ownRequestsUsed(now)
+        requests += quota.ownRequests.sum(now)
       }
     }
     if (requests > this.ownRequests || size === 0) this.progressAt = now
