@@ -1,3 +1,4 @@
+import { costOfAttempt } from "#core/attempt/AttemptCost"
 import { refusalOf } from "#core/deployment/Gate"
 import { assert, describe, it } from "@effect/vitest"
 import { type DeploymentChange, Deployments, type Event } from "@evenkeel/core"
@@ -65,6 +66,24 @@ describe("the live set", () => {
       assert(reason._tag === "InvalidConfig")
       assert.lengthOf(reason.issues, 2)
       assert.isUndefined(deployments.resource("r9"))
+    }).pipe(Effect.provide(two)))
+
+  it.effect("bills by the price of what is added again", () =>
+    Effect.gen(function*() {
+      const deployments = yield* Deployments
+      const known = find(deployments, "r0/gpt")
+      const usage = {
+        promptTokens: 1_000_000,
+        cachedTokens: 0,
+        cacheWriteTokens: 0,
+        completionTokens: 0,
+        reasoningTokens: 0
+      }
+      const cost = () => costOfAttempt(known.enter(0, 1), usage, undefined, { find: () => undefined }, 0)
+      assert.isUndefined(cost())
+      const price = { input: 2, output: 8 }
+      yield* deployments.add({ name: "r0", ...compatible, deployments: [{ name: "gpt", price }] })
+      assert.strictEqual(cost(), 2)
     }).pipe(Effect.provide(two)))
 
   it.effect("updates what is added again, and keeps its history", () =>

@@ -6,7 +6,6 @@
  * and gives it back exactly once with `leave`, whatever happened in between.
  */
 import type { Config, DeploymentConfig } from "../config/Config.ts"
-import type { PriceList } from "../config/Prices.ts"
 import type { Usage } from "../Errors.ts"
 import { type Linked, LinkedList } from "../LinkedList.ts"
 import { remember } from "../Remember.ts"
@@ -87,8 +86,6 @@ export class Deployment {
   tier: number
   weight: number
   place: Place
-  /** Prices of its own, which come before any table's. */
-  readonly price: PriceList | undefined
   /** As it was configured last: its own limits too, whatever those of a pool are. */
   config: DeploymentConfig
   /** The wildcard that it was made for, as long as nobody names it. */
@@ -139,7 +136,6 @@ export class Deployment {
     this.tier = config.tier
     this.weight = config.weight
     this.place = { ...resource.place, tier: config.tier }
-    this.price = config.price
     this.quota = pool?.quota ?? new Quota({ ...settings.quota, provisioned: config.provisioned })
     this.config = config
     this.quota.configure(config.tpm, config.rpm)

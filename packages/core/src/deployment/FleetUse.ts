@@ -61,11 +61,6 @@ export class FleetUse {
   /** Tokens of the request that waits for room here, as far as it was asked of late; 0 for none. */
   wanted = 0
 
-  /** When it was last heard of; `-Infinity` when never. */
-  get at(): number {
-    return this.heardAt
-  }
-
   /** @param share what all members were shown of late, together; 0 where that says too little */
   hear(now: number, word: FleetWord, share: number): void {
     this.word = word

@@ -22,8 +22,8 @@ export interface Place {
   readonly port: number
 }
 
-/** Paths remembered, of the classic API for each deployment. */
-const MAX_PATHS = 16
+/** Paths remembered: of the classic API each deployment has its own. */
+const MAX_PATHS = 1000
 
 /** Paths, below the API's base, that Azure's classic API scopes by deployment. */
 const deploymentScoped = new Set([
@@ -119,7 +119,7 @@ export class Resource {
   readonly #removal = new AbortController()
   private readonly root: string
   private readonly base: string
-  private readonly paths = new Map<string, Map<string, string>>()
+  private readonly paths = new Map<string, string>()
   #credential: Credential
 
   constructor(config: ResourceConfig, credential: Credential, health: BreakerOptions) {
@@ -188,16 +188,11 @@ export class Resource {
     // only what names a deployment recurs; anything else may hold an id, and would fill the memory
     if (query !== "" || deployment === undefined) return this.buildPath(path, query, deployment)
     // only the classic API has the deployment in it; a wildcard's names, of which it has none, have no end
-    const scope = this.apiVersion === undefined ? "" : deployment
-    let paths = this.paths.get(scope)
-    if (paths === undefined) {
-      paths = new Map()
-      this.paths.set(scope, paths)
-    }
-    let built = paths.get(path)
+    const key = this.apiVersion === undefined ? path : `${deployment}\n${path}`
+    let built = this.paths.get(key)
     if (built === undefined) {
       built = this.buildPath(path, query, deployment)
-      if (paths.size < MAX_PATHS) paths.set(path, built)
+      if (this.paths.size < MAX_PATHS) this.paths.set(key, built)
     }
     return built
   }

@@ -213,14 +213,8 @@ export class Tidings {
   private tellCooledDown({ cooldown, id }: Deployment, now: number): void {
     if (!this.events.hasListeners) return
     const { endsAt, reason } = cooldown
-    this.events.emit<CooledDown>({
-      _tag: "CooledDown",
-      at: this.events.wallNow(),
-      deployment: id,
-      pool: undefined,
-      reason,
-      coolFor: endsAt - now
-    })
+    const [at, coolFor] = [this.events.wallNow(), endsAt - now]
+    this.events.emit<CooledDown>({ _tag: "CooledDown", at, deployment: id, pool: undefined, reason, coolFor })
   }
 
   /** Where what was heard would leave no deployment, a request may try each of those that only strangers speak ill of. */

@@ -37,6 +37,7 @@ export interface RouterOptions {
   readonly policy: Policy
   readonly hot: number
   readonly loadBound: number
+  readonly random: () => number
 }
 
 /** A deployment for the next attempt. */
@@ -85,22 +86,17 @@ export const ask = (query: Query, now: number): Ready | NoCandidate => {
 /**
  * Decides where the next attempt goes.
  */
-export const decide = (
-  query: Query,
-  options: RouterOptions,
-  now: number,
-  random: () => number
-): Decision | NoCandidate => {
+export const decide = (query: Query, options: RouterOptions, now: number): Decision | NoCandidate => {
   const early = query.session !== undefined
     ? pickAtHome(query, now)
     : query.group.deployments.length > FEW
-    ? pickOfMany(query, options, now, random)
+    ? pickOfMany(query, options, now)
     : undefined
   if (early !== undefined) return { _tag: "Decision", deployment: early, isRepeat: false }
   for (const isRepeat of query.tried.size > 0 ? freshThenTried : onlyFresh) {
     const passing = survivors(query, now, isRepeat)
     if (passing.length === 0) continue
-    return { _tag: "Decision", deployment: pick(passing, query, options, now, random), isRepeat }
+    return { _tag: "Decision", deployment: pick(passing, query, options, now), isRepeat }
   }
   return explainNone(query, now)
 }
@@ -119,12 +115,8 @@ const pickAtHome = ({ demand, group, isWarmSlow, tried, warm }: Query, now: numb
 }
 
 /** One of many, where the policy compares but two. */
-const pickOfMany = (
-  { demand, group, tried }: Query,
-  { policy }: RouterOptions,
-  now: number,
-  random: () => number
-): Deployment | undefined => {
+const pickOfMany = (query: Query, { policy, random }: RouterOptions, now: number): Deployment | undefined => {
+  const { demand, group, tried } = query
   const sample = "better" in policy ? Sample.of(group.deployments, now) : undefined
   if (sample === undefined) return undefined
   const passes = (deployment: Deployment) => !tried.has(deployment) && refusalOf(deployment, demand, now) === undefined
@@ -167,15 +159,9 @@ const survivors = (query: Query, now: number, tried: boolean): ReadonlyArray<Can
   return slow === undefined || !found.every(isSlow) ? found : slow
 }
 
-const pick = (
-  candidates: ReadonlyArray<Candidate>,
-  query: Query,
-  options: RouterOptions,
-  now: number,
-  random: () => number
-): Deployment => {
-  if (query.session !== undefined) return pickWarm(candidates, query, query.session, options, now)
-  const chosen: unknown = options.policy(candidates, random)
+const pick = (passing: ReadonlyArray<Candidate>, query: Query, options: RouterOptions, now: number): Deployment => {
+  if (query.session !== undefined) return pickWarm(passing, query, query.session, options, now)
+  const chosen: unknown = options.policy(passing, options.random)
   if (chosen instanceof Candidate) return chosen.deployment
   throw new TypeError("The selector gave no candidate: it must return one of those that it is given.")
 }

@@ -4,6 +4,7 @@
  * (GenAI conventions: `gen_ai.input.messages` and its like, as JSON, because spans cannot hold structures.) Bytes of images,
  * sounds and files are left out: nobody reads them in a trace, and there may be megabytes of them.
  */
+import { parseBody } from "../attempt/ServiceError.ts"
 import type { Batch } from "../attempt/SseReader.ts"
 import { isRecord, type LlmRequest } from "../request/LlmRequest.ts"
 
@@ -26,7 +27,7 @@ interface Message {
 /** What was asked, of the body that is sent. */
 export const inputOf = ({ body, operation }: LlmRequest): ReadonlyArray<Attribute> => {
   const written = body.withModel(undefined)
-  const parameters = typeof written === "string" ? parse(written) : undefined
+  const parameters = typeof written === "string" ? parseBody(written) : undefined
   if (!isRecord(parameters) || (operation !== "chat" && operation !== "responses")) return []
   const found: Array<Attribute> = []
   const input = operation === "chat" ? parameters["messages"] : parameters["input"]
@@ -170,7 +171,7 @@ export class CapturedOutput {
   take(content: Batch | Fields): void {
     if (!isBatch(content)) return this.takeAnswer(content)
     for (const { data, json } of content.events) {
-      const event: unknown = json ?? parse(data)
+      const event: unknown = json ?? parseBody(data)
       if (isRecord(event)) this.takeEvent(event)
     }
   }
@@ -282,11 +283,3 @@ const takeCall = ({ calls }: Choice, { custom, function: called, id, index }: Fi
 }
 
 const isBatch = (content: Batch | Fields): content is Batch => "events" in content && "bytes" in content
-
-const parse = (data: string): unknown => {
-  try {
-    return JSON.parse(data)
-  } catch {
-    return undefined
-  }
-}
