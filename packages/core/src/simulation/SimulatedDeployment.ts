@@ -8,7 +8,7 @@ import * as Fault from "./SimulatedFault.ts"
 import { defaultLatency, type SimulatedLatency, type SimulatedReply } from "./SimulatedGeneration.ts"
 import * as Limiter from "./SimulatedLimiter.ts"
 import type { SimulatedPool } from "./SimulatedPool.ts"
-import type { Json } from "./SimulatedPrompt.ts"
+import type { Json, PromptSize } from "./SimulatedPrompt.ts"
 import type { Operation } from "./SimulatedRoute.ts"
 
 /**
@@ -134,26 +134,18 @@ export const stats = (self: SimulatedDeployment, now: number): DeploymentStats =
 
 /**
  * What admission charges for a request, in tokens.
+ *
+ * @param outputLimit of all its answers together; absent if it sets none, 0 if it generates nothing
  */
 export const estimate = (
-  self: SimulatedDeployment,
-  request: {
-    readonly characters: number
-    readonly extraTokens: number
-    readonly promptTokens: number
-    readonly cachedTokens: number
-    /** Of all its answers together; absent if it sets none, 0 if it generates nothing. */
-    readonly outputLimit: number | undefined
-  }
-): number => {
-  const { options } = self
-  if (options.provisioned === true) {
-    const output = request.outputLimit ?? options.defaultOutputCharge ?? self.meanTokens
-    return request.promptTokens - request.cachedTokens + output * (options.outputRatio ?? 1)
-  }
-  const output = request.outputLimit ?? options.defaultOutputCharge ?? 16
-  return Math.ceil(request.characters / 4) + request.extraTokens + output
-}
+  { meanTokens, options: { defaultOutputCharge, outputRatio = 1, provisioned } }: SimulatedDeployment,
+  { characters, extraTokens, promptTokens }: PromptSize,
+  cachedTokens: number,
+  outputLimit: number | undefined
+): number =>
+  provisioned === true
+    ? promptTokens - cachedTokens + (outputLimit ?? defaultOutputCharge ?? meanTokens) * outputRatio
+    : Math.ceil(characters / 4) + extraTokens + (outputLimit ?? defaultOutputCharge ?? 16)
 
 /**
  * The headers that tell of limits. `refusal` is given if they came with a 429 for it.

@@ -61,7 +61,6 @@ export interface Output {
  */
 export interface GenerationInput {
   readonly prompt: SimulatedPrompt
-  readonly promptTokens: number
   readonly cachedTokens: number
   /** Prompt tokens that are billed as written to the cache. */
   readonly cacheWriteTokens: number
@@ -90,15 +89,15 @@ export interface Generation extends GenerationInput {
  */
 export const make = (exchange: Served, input: GenerationInput): Generation => {
   const { deployment: { contextTokens, counters, latency, name, options }, random } = exchange
-  const { cachedTokens, prompt, promptTokens } = input
+  const { cachedTokens, prompt } = input
   const reply = options.reply?.({ deployment: name, operation: exchange.route.operation, body: exchange.body })
   const slow = exchange.factorOf("slow")
   const load = 1 + (counters.inFlight / latency.capacity) ** 2
   const firstTokenAt = slow * load * SeededRandom.lognormal(random, latency.jitter) *
-    (latency.baseMs + latency.perPromptTokenMs * (promptTokens - cachedTokens))
+    (latency.baseMs + latency.perPromptTokenMs * (prompt.promptTokens - cachedTokens))
   const perTokenMs = slow * exchange.factorOf("slowDecoding") * load * latency.perOutputTokenMs *
     SeededRandom.lognormal(random, latency.jitter)
-  const most = Math.max(1, Math.min(prompt.maxTokens ?? Infinity, contextTokens - promptTokens))
+  const most = Math.max(1, Math.min(prompt.maxTokens ?? Infinity, contextTokens - prompt.promptTokens))
   const reasoningTokens = input.reasoningTokens === 0
     ? 0
     : Math.min(most, Math.max(1, Math.round(input.reasoningTokens * SeededRandom.lognormal(random, 0.5))))
