@@ -128,15 +128,9 @@ export const startSimulator = async (options: SimulatorOptions): Promise<Simulat
   }
 }
 
-interface Listener {
-  readonly service: SimulatedService.SimulatedService
-  readonly port: () => number
-  readonly connections: () => number
-  readonly listen: (port: number) => Promise<void>
-  readonly close: () => Promise<void>
-}
+type Listener = ReturnType<typeof makeListener>
 
-const makeListener = (service: SimulatedService.SimulatedService, random: () => number): Listener => {
+const makeListener = (service: SimulatedService.SimulatedService, random: () => number) => {
   const sockets = new Set<Socket>()
   const server = Http.createServer({ keepAlive: true, noDelay: true }, (request, response) => {
     const url = request.url ?? "/"
@@ -163,8 +157,8 @@ const makeListener = (service: SimulatedService.SimulatedService, random: () => 
     service,
     port: () => port,
     connections: () => sockets.size,
-    listen: (wanted) =>
-      new Promise((resolve, reject) => {
+    listen: (wanted: number) =>
+      new Promise<void>((resolve, reject) => {
         server.once("error", reject)
         server.listen(wanted, "127.0.0.1", 4_096, () => {
           server.off("error", reject)
@@ -173,7 +167,7 @@ const makeListener = (service: SimulatedService.SimulatedService, random: () => 
         })
       }),
     close: () =>
-      new Promise((resolve) => {
+      new Promise<void>((resolve) => {
         server.close(() => resolve())
         for (const socket of sockets) socket.destroy()
       })
