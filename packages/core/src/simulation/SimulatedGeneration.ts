@@ -2,49 +2,10 @@
  * One answer of the simulated model: what it says, and when each token of it is ready.
  */
 import * as SeededRandom from "./SeededRandom.ts"
+import type { SimulatedReply } from "./SimulatedDeployment.ts"
 import type { Served } from "./SimulatedExchange.ts"
 import type { SimulatedPrompt } from "./SimulatedPrompt.ts"
 import * as Text from "./SimulatedText.ts"
-
-/**
- * How fast a deployment is.
- */
-export interface SimulatedLatency {
-  /** Time to the first token of an empty prompt, in ms. */
-  readonly baseMs: number
-  /** What each prompt token that is not cached adds to it. */
-  readonly perPromptTokenMs: number
-  readonly perOutputTokenMs: number
-  /** Spread (sigma) of the lognormal jitter; 0 for none. */
-  readonly jitter: number
-  /** Requests in flight at which everything takes twice as long. Latency grows with the square of the load. */
-  readonly capacity: number
-  /** Tokens in one stream event. Azure's content filter sends bursts. */
-  readonly tokensPerEvent: number
-  /** How long a refusal takes. */
-  readonly errorMs: number
-}
-
-/**
- * What a deployment is like when nothing else was said.
- */
-export const defaultLatency: SimulatedLatency = {
-  baseMs: 250,
-  perPromptTokenMs: 0.05,
-  perOutputTokenMs: 12,
-  jitter: 0.15,
-  capacity: Infinity,
-  tokensPerEvent: 1,
-  errorMs: 10
-}
-
-/**
- * What a caller of the simulation may have the model say instead of prose.
- */
-export type SimulatedReply = string | {
-  readonly text?: string | undefined
-  readonly calls?: ReadonlyArray<{ readonly name: string; readonly arguments: unknown }> | undefined
-}
 
 /**
  * One answer among `n`.
