@@ -26,6 +26,7 @@
  */
 import type { ResourceInput } from "@evenkeel/core"
 import { SeededRandom, SimulatedService } from "@evenkeel/core/simulation"
+import { once } from "node:events"
 import * as Http from "node:http"
 import type { AddressInfo, Socket } from "node:net"
 import * as Control from "./SimulatorControl.ts"
@@ -157,15 +158,10 @@ const makeListener = (service: SimulatedService.SimulatedService, random: () => 
     service,
     port: () => port,
     connections: () => sockets.size,
-    listen: (wanted: number) =>
-      new Promise<void>((resolve, reject) => {
-        server.once("error", reject)
-        server.listen(wanted, "127.0.0.1", 4_096, () => {
-          server.off("error", reject)
-          port = (server.address() as AddressInfo).port
-          resolve()
-        })
-      }),
+    listen: async (wanted: number): Promise<void> => {
+      await once(server.listen(wanted, "127.0.0.1", 4_096), "listening")
+      port = (server.address() as AddressInfo).port
+    },
     close: () =>
       new Promise<void>((resolve) => {
         server.close(() => resolve())
