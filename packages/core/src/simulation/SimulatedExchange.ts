@@ -7,7 +7,6 @@ import * as Answer from "./SimulatedAnswer.ts"
 import * as Deployment from "./SimulatedDeployment.ts"
 import * as Errors from "./SimulatedErrors.ts"
 import * as Fault from "./SimulatedFault.ts"
-import { defaultLatency } from "./SimulatedGeneration.ts"
 import type { Refusal } from "./SimulatedLimiter.ts"
 import type { Json } from "./SimulatedPrompt.ts"
 import type { Route } from "./SimulatedRoute.ts"
@@ -78,7 +77,7 @@ export class SimulatedExchange extends Data.Class<{
 
   /** How long a refusal takes. */
   get errorMs(): number {
-    return this.deployment?.latency.errorMs ?? defaultLatency.errorMs
+    return this.deployment?.latency.errorMs ?? Deployment.defaultLatency.errorMs
   }
 
   /** Answers over HTTP. */

@@ -20,19 +20,13 @@ export const generate = (exchange: Served): Answer.SimulatedAnswer => {
   const { body, deployment, now, resource, route } = exchange
   const { charactersPerToken, contextTokens, counters, options } = deployment
   const before = findBefore(exchange)
-  const model = { reasons: (options.reasoningTokens ?? 0) > 0, callsTools: options.callsTools === true }
+  const model = modelOf(deployment)
   const prompt = route.operation === "responses" ? Prompt.responses(body, before, model) : Prompt.chat(body, model)
-
-  const promptTokens = Math.ceil(prompt.text.length / charactersPerToken) + prompt.extraTokens
+  const { maxTokens, promptTokens } = prompt
   const cache = deployment.cache.lookup(`${deployment.model} ${prompt.cacheKey}`, prompt.text, charactersPerToken, now)
   const { cachedTokens } = cache
-  const charge = Deployment.estimate(deployment, {
-    characters: prompt.text.length,
-    extraTokens: prompt.extraTokens,
-    promptTokens,
-    cachedTokens,
-    outputLimit: prompt.maxTokens === undefined ? undefined : prompt.maxTokens * prompt.choices
-  })
+  const outputLimit = maxTokens === undefined ? undefined : maxTokens * prompt.choices
+  const charge = Deployment.estimate(deployment, prompt, cachedTokens, outputLimit)
   const refused = admit(exchange, charge) ?? faultInside(exchange, charge)
   if (refused !== undefined) return refused
 
@@ -43,7 +37,7 @@ export const generate = (exchange: Served): Answer.SimulatedAnswer => {
     counters.completionTokens += output
     deployment.limiter.correct(prompt - cached + output * (options.outputRatio ?? 1) - charge, at)
   }
-  const asked = promptTokens + (prompt.maxTokens ?? 0)
+  const asked = promptTokens + (maxTokens ?? 0)
   if (asked > contextTokens) {
     return exchange.refuse(Errors.contextLength(deployment.model, contextTokens, asked), {}, (at) => bill(at, 0, 0, 0))
   }
@@ -53,7 +47,6 @@ export const generate = (exchange: Served): Answer.SimulatedAnswer => {
 
   const generation = Generation.make(exchange, {
     prompt,
-    promptTokens,
     cachedTokens,
     cacheWriteTokens: options.billsCacheWrites === true
       ? Math.min(cache.writtenTokens, promptTokens - cachedTokens)
@@ -74,21 +67,22 @@ export const generate = (exchange: Served): Answer.SimulatedAnswer => {
 export const embed = (exchange: Served): Answer.SimulatedAnswer => {
   const { body, deployment: { charactersPerToken, counters, latency, limiter, model, options } } = exchange
   const prompt = Embeddings.check(body, charactersPerToken)
-  const charge = Deployment.estimate(exchange.deployment, {
-    characters: prompt.characters,
-    extraTokens: prompt.numberTokens,
-    promptTokens: prompt.tokens,
-    cachedTokens: 0,
-    outputLimit: 0
-  })
+  const { promptTokens } = prompt
+  const charge = Deployment.estimate(exchange.deployment, prompt, 0, 0)
   const refused = admit(exchange, charge) ?? faultInside(exchange, charge)
   if (refused !== undefined) return refused
-  const at = exchange.factorOf("slow") * (latency.baseMs + latency.perPromptTokenMs * prompt.tokens)
+  const at = exchange.factorOf("slow") * (latency.baseMs + latency.perPromptTokenMs * promptTokens)
   return exchange.whole(Embeddings.body(prompt, model, options.dimensions ?? 1_536), at, (at) => {
-    counters.promptTokens += prompt.tokens
-    limiter.correct(prompt.tokens - charge, at)
+    counters.promptTokens += promptTokens
+    limiter.correct(promptTokens - charge, at)
   })
 }
+
+const modelOf = ({ charactersPerToken, options }: Deployment.SimulatedDeployment): Prompt.PromptModel => ({
+  reasons: (options.reasoningTokens ?? 0) > 0,
+  callsTools: options.callsTools === true,
+  charactersPerToken
+})
 
 /** Charges a request, or answers 429. */
 const admit = (exchange: Served, charge: number): Answer.SimulatedAnswer | undefined => {
@@ -129,10 +123,10 @@ export const faultInside = (exchange: SimulatedExchange, charge = 0): Answer.Sim
  */
 export const compact = (exchange: Served): Answer.SimulatedAnswer => {
   const { body, created, deployment, id, resource, route } = exchange
-  const prompt = Prompt.responses({ input: [], ...body }, findBefore(exchange), { callsTools: false })
+  const prompt = Prompt.responses({ input: [], ...body }, findBefore(exchange), modelOf(deployment))
   const fault = faultInside(exchange)
   if (fault !== undefined) return fault
-  const tokens = Math.ceil(prompt.text.length / deployment.charactersPerToken) + prompt.extraTokens
+  const tokens = prompt.promptTokens
   if (route.operation === "inputTokens") {
     return exchange.json(JSON.stringify({ object: "response.input_tokens", input_tokens: tokens }))
   }
