@@ -155,15 +155,6 @@ describe("LoadBalancer cooldown", () => {
       assert.strictEqual(sent(one)["east"], 13)
     }))
 
-  it.effect("C6: a wrong key takes its resource out after five in a row, and another resource answers each", () =>
-    run(fleet([service("east"), service("west")], tiered), function*(lb, two) {
-      two.services["east"]!.setCredentials({ apiKey: "rotated" })
-      for (let i = 0; i < 7; i++) yield* answer(lb.chat(hello))
-      assert.deepStrictEqual(sent(two), { east: 5, west: 7 })
-      const { resources } = yield* lb.snapshot
-      assert.strictEqual(resources[0]!.state, "open")
-    }))
-
   it.effect("C7: a throttled deployment does not take the others of its resource with it", () => {
     const one = fleet([{
       name: "east",

@@ -205,15 +205,6 @@ describe("LoadBalancer events", () => {
     })
   })
 
-  it.effect("the time of a request that was interrupted while it waited is told as waiting, and as nothing else", () =>
-    run(fleet([service("east")], { failover: { maxWait: 60_000 } }), function*(lb, one) {
-      const events = yield* listen
-      one.services["east"]!.fault("gpt-4o", { kind: "throttle", retryAfterMs: 20_000 })
-      yield* settle(Effect.timeout(lb.chat(hello), 5000))
-      const [ended] = heard(events, "RequestEnded")
-      assert.deepInclude(ended, { outcome: "interrupted", duration: 5000, waited: 4990, overhead: 0 })
-    }))
-
   it.effect("a layer of its own may replace each concern", () => {
     const told: Array<string> = []
     const layers = Layer.succeed(Telemetry, { observe: (event: Event) => void told.push(event._tag) })

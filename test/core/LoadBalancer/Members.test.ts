@@ -143,18 +143,6 @@ describe("LoadBalancer live set", () => {
       assert.strictEqual(reasonOf(yield* failure(lb.request({ path: "/models" })), "UnknownModel").model, "")
     }))
 
-  it.effect("a request that waits for a deployment goes to one that is added meanwhile", () =>
-    run(knowingFirst("east", "west"), function*(lb, two) {
-      const deployments = yield* Deployments
-      yield* deployments.observe("east/gpt-4o", { cooldownFor: 8000 })
-      const fiber = yield* Effect.forkChild(lb.chat(hello), { startImmediately: true })
-      yield* TestClock.adjust("1 second")
-      yield* deployments.add({ ...two.services["west"]!.config() })
-      yield* deployments.remove("east/gpt-4o")
-      yield* answer(Fiber.join(fiber))
-      assert.deepStrictEqual(sent(two), { east: 0, west: 1 })
-    }))
-
   it.effect("an update moves traffic at once: a worse tier is left, a better one is taken", () =>
     run(fleet([service("east"), service("west")], { tiers: { east: 1, west: 2 } }), function*(_, two) {
       const deployments = yield* Deployments

@@ -114,15 +114,4 @@ describe("a status of the same number without that code", () => {
       assert.strictEqual((yield* stateOf("east/gpt-4o")).state, "healthy")
     })
   })
-
-  it.effect("takes out the whole resource, as 403, five times in a row", () => {
-    const lbs = scripted(
-      [azure("east"), azure("west", { tier: 2 })],
-      ({ resource }) => resource === "east" ? { status: 403 } : completion
-    )
-    return run(lbs, function*(lb) {
-      for (let i = 0; i < 5; i++) yield* answer(lb.chat(hello))
-      assert.deepStrictEqual((yield* lb.snapshot).resources.map(({ state }) => state), ["open", "healthy"])
-    })
-  })
 })

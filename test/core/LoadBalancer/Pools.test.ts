@@ -1,7 +1,7 @@
 import * as SimulatedPool from "#core/simulation/SimulatedPool"
 import { assert, describe, it } from "@effect/vitest"
-import { type ConfigInput, Deployments, LoadBalancer } from "@evenkeel/core"
-import { Effect, Exit, Layer, Random } from "effect"
+import { Deployments, LoadBalancer } from "@evenkeel/core"
+import { Effect, Exit } from "effect"
 import { TestClock } from "effect/testing"
 import {
   answer,
@@ -19,8 +19,7 @@ import {
   settle,
   stateOf
 } from "../../support/Balanced.ts"
-
-type ResourceInput = ConfigInput["resources"][number]
+import { azure } from "../../support/Scripted.ts"
 
 const names = ["east", "north", "south"]
 
@@ -164,23 +163,13 @@ describe("LoadBalancer pools", () => {
     }))
 
   it.effect("deployments that are configured to share with nobody are left alone", () => {
-    const one = pooled({ tpm: 600_000 }, 0, { unlimited: true })
-    const resources = names.map((name): ResourceInput => ({
-      name,
-      provider: "azure",
-      endpoint: `https://${name}.openai.azure.com`,
-      apiKey: `${name}-key`,
-      deployments: [{ name: "gpt-4o", pool: name }]
-    }))
-    return Effect.gen(function*() {
+    const resources = names.map((name) => azure(name, { pool: name }))
+    return run(pooled({ tpm: 600_000 }, 0, { resources }), function*(_, one) {
       const events = yield* listen
       yield* keepAsking
       assert.isAbove(one.sends.length, 400)
       assert.deepStrictEqual(heard(events, "PoolChanged"), [])
-    }).pipe(
-      Effect.provide(LoadBalancer.layer({ resources }).pipe(Layer.provide(one.transport))),
-      Random.withSeed(1)
-    )
+    })
   })
 
   it.effect("members that are removed take nothing of the pool with them", () =>
@@ -202,26 +191,13 @@ describe("LoadBalancer pools", () => {
     }))
 
   it.effect("a limit that one member gives holds for those that give none, and for who joins later", () => {
-    const east: ResourceInput = {
-      name: "east",
-      provider: "azure",
-      endpoint: "https://east.openai.azure.com",
-      apiKey: "k",
-      deployments: [{ name: "gpt-4o", pool: "global" }, { name: "mini", pool: "global", tpm: 70 }]
-    }
-    const north = {
-      ...east,
-      name: "north",
-      endpoint: "https://north.openai.azure.com",
-      deployments: [{ name: "gpt-4o", pool: "global", tpm: 9000 }]
-    }
-    const one = pooled({})
-    return Effect.gen(function*() {
-      const { deployments } = yield* (yield* LoadBalancer).snapshot
-      const limits = deployments.map(({ id, tokens }) => [id, tokens.limit])
+    const deployments = [{ name: "gpt-4o", pool: "global" }, { name: "mini", pool: "global", tpm: 70 }]
+    const resources = [azure("east", {}, { deployments }), azure("north", { pool: "global", tpm: 9000 })]
+    return run(pooled({}, 0, { resources }), function*(lb) {
+      const limits = (yield* lb.snapshot).deployments.map(({ id, tokens }) => [id, tokens.limit])
       assert.deepStrictEqual(limits, [["east/gpt-4o", 9000], ["east/mini", 70], ["north/gpt-4o", 9000]])
-      yield* (yield* Deployments).add({ ...north, name: "south", deployments: [{ name: "gpt-4o", pool: "global" }] })
+      yield* (yield* Deployments).add(azure("south", { pool: "global" }))
       assert.strictEqual((yield* stateOf("south")).tokens.limit, 9000)
-    }).pipe(Effect.provide(LoadBalancer.layer({ resources: [east, north] }).pipe(Layer.provide(one.transport))))
+    })
   })
 })

@@ -98,16 +98,6 @@ describe("LoadBalancer secrets and words", () => {
       assertNoKey("error", error)
     }))
 
-  it.effect("H3: no key is sent to another resource", () =>
-    run(fleet(services, { failover: { attempts: 4 } }), function*(lb, two) {
-      for (const service of Object.values(two.services)) {
-        service.fault("*", { kind: "status", status: 500, probability: 0.5 })
-      }
-      for (let i = 0; i < 20; i++) yield* settle(lb.chat(hello), { step: 500 })
-      assert.deepStrictEqual(two.services["east"]!.stats(0).credentials, [keys[0]!])
-      assert.deepStrictEqual(two.services["west"]!.stats(0).credentials, [`Bearer ${keys[1]!}`])
-    }))
-
   it.effect("H2: when all are down, none is healthy", () => {
     const two = fleet(services, { failover: { attempts: 2 } })
     const healthy = Effect.map(

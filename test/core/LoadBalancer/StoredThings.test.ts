@@ -178,6 +178,19 @@ describe("what another process made is searched for", () => {
       body: { model, input: "Hello" },
       use: (id) => ask("/responses/compact", { model, previous_response_id: id })
     },
+    "a response that is gone on from": {
+      path: "/responses",
+      body: { model, input: "Hello" },
+      use: (id) => ask("/responses", { model, input: "And?", previous_response_id: id })
+    },
+    "a conversation that a response is part of": {
+      path: "/conversations",
+      use: (id) => ask("/responses", { model, input: "Hello", conversation: id })
+    },
+    "a conversation that a response names as an object": {
+      path: "/conversations",
+      use: (id) => ask("/responses", { model, input: "Hello", conversation: { id } })
+    },
     "a video": { path: "/videos", use: (id) => ask(`/videos/${id}`) },
     "a batch": { path: "/batches", use: (id) => ask(`/batches/${id}`) },
     "an assistant": { path: "/assistants", use: (id) => ask(`/assistants/${id}`) },

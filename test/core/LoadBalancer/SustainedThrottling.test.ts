@@ -115,10 +115,3 @@ describe("requests to deployments that refuse everything", () => {
     })
   })
 })
-
-describe("a request whose last attempt failed otherwise", () => {
-  it.effect("is not told as throttled", () =>
-    run(scripted([azure("a"), azure("b")], () => ({ status: 503 })), function*(lb) {
-      assert.strictEqual(reasonOf(yield* failure(lb.chat(hello)), "Unavailable").limitedBy, "attempts")
-    }))
-})
