@@ -8,7 +8,6 @@ import {
   fleet,
   heard,
   hello,
-  listen,
   reasonOf,
   run,
   sent,
@@ -153,8 +152,7 @@ describe("LoadBalancer commit point", () => {
   })
 
   it.effect("an error inside a 200 cools its deployment down for as long as that answer's headers say", () =>
-    run(pair(), function*(lb, two) {
-      const events = yield* listen
+    run(pair(), function*(lb, two, { events }) {
       two.services["east"]!.fault("gpt-4o", { kind: "errorInStream", headers: { "retry-after": "33" } })
       yield* answer(Stream.runDrain(lb.responsesStream({ model: "gpt-4o", input: "Say hello." })))
       assert.deepStrictEqual(heard(events, "CooledDown").map(({ coolFor }) => coolFor), [33_000])

@@ -9,7 +9,6 @@ import {
   fleet,
   heard,
   hello,
-  listen,
   reasonOf,
   run,
   sent,
@@ -52,8 +51,7 @@ describe("LoadBalancer cooldown", () => {
     ]
   )("C1: a deployment cools down for as long as its 429 says: $said", ({ headers, wait }) => {
     const one = fleet([service("east")], { failover: { attempts: 1 } })
-    return run(one, function*(lb) {
-      const events = yield* listen
+    return run(one, function*(lb, _, { events }) {
       one.services["east"]!.fault("gpt-4o", throttled(headers))
       const error = yield* failure(lb.chat(hello))
       assert.deepStrictEqual(heard(events, "CooledDown").map(({ coolFor }) => Math.round(coolFor)), [wait])
@@ -99,8 +97,7 @@ describe("LoadBalancer cooldown", () => {
     ] as const
   )("C2: five $what in a row take the $target out for its open time", ({ fault, target }) => {
     const two = fleet([service("east"), service("west")], tiered)
-    return run(two, function*() {
-      const events = yield* listen
+    return run(two, function*(_lb, _on, { events }) {
       two.services["east"]!.fault("gpt-4o", fault)
       yield* askTimes(30)
       const [opened] = heard(events, "BreakerOpened")

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deployments, type Event, Telemetry } from "@evenkeel/core"
 import { Effect, Fiber, Layer, Logger, References, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { answer, failure, fleet, heard, hello, listen, run, service, settle, stateOf } from "../../support/Balanced.ts"
+import { answer, failure, fleet, heard, hello, run, service, settle, stateOf } from "../../support/Balanced.ts"
 
 const tiered = { tiers: { east: 1, west: 2 } }
 
@@ -81,8 +81,7 @@ describe("LoadBalancer events", () => {
       failover: { attempts: 2 },
       health: { successRatio: 0 }
     })
-    return run(two, function*(lb) {
-      const events = yield* listen
+    return run(two, function*(lb, _, { events }) {
       const east = two.services["east"]!
       const streamed = Stream.runDrain(lb.chatStream(hello))
 
@@ -126,8 +125,7 @@ describe("LoadBalancer events", () => {
   })
 
   it.effect("a raw answer is told when it was read", () =>
-    run(fleet([service("east")]), function*(lb) {
-      const events = yield* listen
+    run(fleet([service("east")]), function*(lb, _, { events }) {
       const given = yield* answer(lb.request({ path: "/models" }))
       assert.strictEqual(heard(events, "RequestEnded").length, 0)
       yield* answer(given.text)
@@ -136,8 +134,7 @@ describe("LoadBalancer events", () => {
     }))
 
   it.effect("usage is told with the attempt and with the request", () =>
-    run(fleet([service("east")]), function*(lb) {
-      const events = yield* listen
+    run(fleet([service("east")]), function*(lb, _, { events }) {
       yield* answer(lb.chat(hello))
       yield* answer(Stream.runDrain(lb.chatStream(hello)))
       const usages = [...heard(events, "AttemptEnded"), ...heard(events, "RequestEnded")].map(({ usage }) => usage)

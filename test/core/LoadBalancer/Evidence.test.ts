@@ -1,6 +1,5 @@
 import { Breaker } from "#core/deployment/Breaker"
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments } from "@evenkeel/core"
 import { Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, hello, run, stateOf } from "../../support/Balanced.ts"
@@ -287,11 +286,10 @@ describe("evidence about a deployment", () => {
           ? completion
           : { status: 403, body: { error: { message: "no" } } }
     )
-    return run(made, function*(lb) {
+    return run(made, function*(lb, _, { members }) {
       for (let i = 0; i < 6; i++) yield* answer(lb.chat(hello))
       status = 200
-      const all = yield* Deployments
-      for (const { resource } of all.all()) resource.renewCredential(resource.credential, 200_000)
+      for (const { resource } of members.all()) resource.renewCredential(resource.credential, 200_000)
       yield* answer(lb.chat(says("poison")))
       assert.strictEqual((yield* lb.snapshot).resources[0]!.state, "healthy", asked(made).join())
     })

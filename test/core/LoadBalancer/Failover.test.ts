@@ -7,7 +7,6 @@ import {
   fleet,
   heard,
   hello,
-  listen,
   reasonOf,
   routeOf,
   run,
@@ -106,8 +105,7 @@ describe("LoadBalancer failover", () => {
   })
 
   it.effect("D8: when all are throttled, a request waits for the first that comes back", () =>
-    run(fleet([service("east"), service("west")]), function*(lb, two) {
-      const events = yield* listen
+    run(fleet([service("east"), service("west")]), function*(lb, two, { events }) {
       two.services["east"]!.fault("gpt-4o", { kind: "throttle", retryAfterMs: 9000, times: 1 })
       two.services["west"]!.fault("gpt-4o", { kind: "throttle", retryAfterMs: 6000, times: 1 })
       assert.strictEqual(textOf(yield* answer(lb.chat(hello))), "I am west.")
@@ -118,8 +116,7 @@ describe("LoadBalancer failover", () => {
     }))
 
   it.effect("D8: when all are failing, the best bet is tried all the same", () =>
-    run(fleet([service("east"), service("west")], { failover: { attempts: 2 } }), function*(lb, two) {
-      const events = yield* listen
+    run(fleet([service("east"), service("west")], { failover: { attempts: 2 } }), function*(lb, two, { events }) {
       for (const { fault } of Object.values(two.services)) fault("gpt-4o", { kind: "status", status: 500, times: 5 })
       for (let i = 0; i < 5; i++) yield* settle(lb.chat(hello))
       assert.strictEqual((yield* stateOf("east")).state, "open")

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import { TestClock } from "effect/testing"
-import { answer, failure, heard, hello, listen, overHttp, reasonOf, run, stateOf } from "../../support/Balanced.ts"
+import { answer, failure, heard, hello, overHttp, reasonOf, run, stateOf } from "../../support/Balanced.ts"
 import { asked, azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
 
 const notFound = (status: number): Canned => ({
@@ -35,8 +35,7 @@ for (const status of [404, 403]) {
         [azure("east", {}, two), azure("west", { tier: 2 })],
         ({ body, resource }) => resource === "east" && String(body).includes("gpt-4o") ? says : completion
       )
-      return run(lbs, function*(lb) {
-        const events = yield* listen
+      return run(lbs, function*(lb, _, { events }) {
         for (let i = 0; i < 10; i++) yield* answer(lb.chat(hello))
         assert.deepStrictEqual(asked(lbs), ["east", ...Array.from({ length: 10 }, () => "west")])
         assert.deepStrictEqual(heard(events, "DeploymentMissing").map(({ deployment }) => deployment), ["east/gpt-4o"])
@@ -92,8 +91,7 @@ describe("an endpoint that names no model", () => {
       [azure("east"), azure("west")],
       ({ path }) => path.includes("models") ? notFound(404) : completion
     )
-    return run(lbs, function*(lb) {
-      const events = yield* listen
+    return run(lbs, function*(lb, _, { events }) {
       const reason = reasonOf(yield* failure(lb.request({ path: "/models/nope" })), "Rejected")
       assert.deepStrictEqual([reason.status, reason.code, reason.body], [404, "model_not_found", body])
       assert.lengthOf(lbs.sends, 1)

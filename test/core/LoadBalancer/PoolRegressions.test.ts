@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { decodeConfig, Deployments, LoadBalancer } from "@evenkeel/core"
 import { Effect, Exit, type Fiber, Result, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { answer, fleet, heard, hello, listen, run, service, settle, stateOf } from "../../support/Balanced.ts"
+import { answer, fleet, heard, hello, run, service, settle, stateOf } from "../../support/Balanced.ts"
 import { azure, completion, scripted } from "../../support/Scripted.ts"
 
 const asking = (tokens: number) => ({ ...hello, max_completion_tokens: tokens - 20 })
@@ -30,8 +30,7 @@ const countOk = (fibers: ReadonlyArray<Fiber.Fiber<unknown, unknown>>) =>
 
 describe("LoadBalancer pools, as hostile readers found them", () => {
   it.effect("what a wildcard in a pool became gives way to a deployment of its name, and leaves the pool", () =>
-    run(scripted([wild], () => completion), function*(lb) {
-      const members = yield* Deployments
+    run(scripted([wild], () => completion), function*(lb, _, { members }) {
       yield* answer(lb.chat(hello))
       yield* members.add({ ...wild, deployments: [{ name: "gpt-4o", model: "best", tpm: 77 }] })
       yield* answer(lb.chat(hello))
@@ -67,8 +66,7 @@ describe("LoadBalancer pools, as hostile readers found them", () => {
   })
 
   it.effect("models that nobody serves leave no pools behind", () =>
-    run(scripted([wild], () => completion), function*() {
-      const members = yield* Deployments
+    run(scripted([wild], () => completion), function*(_lb, _on, { members }) {
       for (let i = 0; i < 500; i++) members.group(`typo-${i}`)
       yield* Effect.void
       assert.isAtMost(new Set(members.all().map(({ pool }) => pool)).size, 102)
@@ -120,8 +118,7 @@ describe("LoadBalancer pools, as hostile readers found them", () => {
         .reduce((sum, [, , tokens]) => sum + tokens, 0)
       return { ...completion, after: 50, headers: left(600_000 - used) }
     }, { failover: { maxWait: "2 seconds" } })
-    return run(lbs, function*(lb) {
-      const events = yield* listen
+    return run(lbs, function*(lb, _, { events }) {
       const minute = Effect.gen(function*() {
         const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
         for (let i = 0; i < 300; i++) {

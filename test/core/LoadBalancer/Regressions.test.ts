@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments, type LoadBalancerError } from "@evenkeel/core"
+import { type LoadBalancerError } from "@evenkeel/core"
 import { Effect, Schedule, Stream } from "effect"
-import { answer, failure, heard, hello, listen, reasonOf, run, settle, stateOf } from "../../support/Balanced.ts"
+import { answer, failure, heard, hello, reasonOf, run, settle, stateOf } from "../../support/Balanced.ts"
 import { asked, azure, completion, scripted, tooLong } from "../../support/Scripted.ts"
 
 /** Nothing was sent, for what is wrong with the request itself. */
@@ -75,8 +75,7 @@ describe("a token provider that hangs", () => {
   it.effect("costs the time to connect, is blamed, and the request goes on", () => {
     const hanging = azure("east", {}, { apiKey: undefined, auth: () => new Promise<string>(() => {}) })
     const lbs = scripted([hanging, azure("west", { tier: 2 })], () => completion, { timeouts: { connect: 700 } })
-    return run(lbs, function*(lb) {
-      const events = yield* listen
+    return run(lbs, function*(lb, _, { events }) {
       yield* answer(lb.chat(hello))
       assert.deepStrictEqual(asked(lbs), ["west"])
       const [first] = events.flatMap((event) => event._tag === "AttemptEnded" ? [event.attempt] : [])
@@ -88,8 +87,7 @@ describe("a token provider that hangs", () => {
 
 describe("an endpoint without a model", () => {
   it.effect("is not held back by draining one deployment, or all of a resource's", () =>
-    run(two(() => completion), function*(lb) {
-      const members = yield* Deployments
+    run(two(() => completion), function*(lb, _, { members }) {
       for (const id of ["east/gpt-4o", "east/mini"]) {
         yield* members.drain(id)
         assert.strictEqual((yield* answer(lb.request({ path: "/files" }))).status, 200)
@@ -97,8 +95,7 @@ describe("an endpoint without a model", () => {
     }))
 
   it.effect("is held back by its resource's breaker: it is sent as the best bet, and said to be", () =>
-    run(two(() => ({ status: 401 })), function*(lb) {
-      const events = yield* listen
+    run(two(() => ({ status: 401 })), function*(lb, _, { events }) {
       const ask = failure(lb.request({ path: "/files" }, { attempts: 1 }))
       // what an endpoint is denied opens nothing; what chat is denied does
       for (let i = 0; i < 6; i++) yield* ask

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments, LoadBalancer } from "@evenkeel/core"
+import { LoadBalancer } from "@evenkeel/core"
 import { Effect, Stream } from "effect"
 import { answer, failure, type Fleet, fleet, reasonOf, run, service, stateOf } from "../../support/Balanced.ts"
 
@@ -265,8 +265,7 @@ describe("what another process made is searched for", () => {
     }))
 
   it.effect("also where its owner has left the set: the service says that it is gone", () =>
-    run(six(), function*(lb, one) {
-      const members = yield* Deployments
+    run(six(), function*(lb, one, { members }) {
       const { id } = yield* answer(lb.responses({ model, input: "Hello" }))
       const owner = one.sends[0]!.resource
       for (const name of [model, "sora-2", "o3"]) yield* members.remove(`${owner}/${name}`)
