@@ -23,6 +23,8 @@ import {
   Telemetry
 } from "@evenkeel/core"
 import { Clock, Effect, type Exit, Fiber, identity, Layer, Random } from "effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import { TestClock } from "effect/testing"
 
 export type ServiceOptions = SimulatedService.SimulatedServiceOptions
@@ -122,6 +124,17 @@ export const overHttp = <On extends Balanced>(on: On) => ({
   ...on,
   layer: Layer.provideMerge(BalancedHttpClient.layer, on.layer)
 })
+
+/** Posts JSON, or text as it is, with the `HttpClient` that is there, as a chat unless it is said. */
+export const post = (
+  body: unknown,
+  options: { readonly url?: string; readonly headers?: Record<string, string>; readonly contentType?: string } = {}
+) => {
+  const { contentType = "application/json", headers, url = "https://api.openai.com/v1/chat/completions" } = options
+  const request = HttpClientRequest.post(url, { headers })
+  const text = typeof body === "string" ? body : JSON.stringify(body)
+  return HttpClient.execute(HttpClientRequest.bodyText(request, text, contentType))
+}
 
 /** What there is to see of a balancer from within. */
 interface Seen {

@@ -1,8 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import { TestClock } from "effect/testing"
-import { answer, failure, heard, hello, overHttp, reasonOf, run, stateOf } from "../../support/Balanced.ts"
+import { answer, failure, heard, hello, overHttp, post, reasonOf, run, stateOf } from "../../support/Balanced.ts"
 import { asked, azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
 
 const notFound = (status: number): Canned => ({
@@ -58,13 +56,7 @@ for (const status of [404, 403]) {
 
     it.effect("is a 404 with the service's code for a program that speaks HTTP", () =>
       run(overHttp(scripted([azure("east"), azure("west")], () => says)), function*() {
-        const url = "https://api.openai.com/v1/chat/completions"
-        const request = HttpClientRequest.bodyText(
-          HttpClientRequest.post(url),
-          JSON.stringify(hello),
-          "application/json"
-        )
-        const response = yield* answer(HttpClient.execute(request))
+        const response = yield* answer(post(hello))
         const { error } = (yield* response.json) as { readonly error: { readonly code: string } }
         assert.deepStrictEqual([response.status, error.code], [404, "model_not_found"])
       }))
