@@ -13,6 +13,7 @@ import { Agent, createServer, request as httpRequest } from "node:http"
 import type { AddressInfo } from "node:net"
 import { apiVersion } from "./Canned.ts"
 import { configOf } from "./Doors.ts"
+import { ownCpu } from "./Measure.ts"
 
 const [kind, endpoint] = [process.argv[2]!, process.argv[3]!]
 
@@ -59,9 +60,6 @@ const proxy = (): Promise<number> => {
   })
 }
 
-process.on("message", () => {
-  const { system, user } = process.cpuUsage()
-  process.send!(system + user)
-})
+process.on("message", () => process.send!(ownCpu()))
 process.on("disconnect", () => process.exit(0))
 process.send!(await (kind === "gateway" ? gateway() : proxy()))

@@ -3,11 +3,10 @@
  * What the gateway costs: CPU of its process per request beside a plain proxy's, and what it adds to the first token of many
  * streams at a time.
  */
-import { fork } from "node:child_process"
-import { once } from "node:events"
 import { Agent, request as httpRequest } from "node:http"
 import { apiVersion, type DeploymentName, question } from "./Canned.ts"
-import { figureOf, type Measured, quantile, ratioOf, type Rounds, RUN_IN } from "./Measure.ts"
+import { askChild, startChild } from "./Child.ts"
+import { figureOf, measureProcesses, type Process, quantile, ratioOf, type Rounds } from "./Measure.ts"
 import type { Section } from "./Report.ts"
 
 /** A process before the service, or the service itself. */
@@ -20,26 +19,19 @@ export interface Door {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-/** A process before the service, whose CPU is measured. */
-export interface Edge extends Door {
-  /** Microseconds of CPU that it has taken. */
-  readonly cpu: () => Promise<number> | number
-  readonly end: () => void
-  /** Share of the answers that it is asked for: less than one where each takes it long, so that turns are of like length. */
-  readonly share: number
-}
+/** A process before the service, which answers 64 at a time. */
+export type Edge = Door & Process
+
+export const edgeOf = (door: Door, process: Omit<Process, "run">): Edge => ({
+  ...door,
+  ...process,
+  run: (count) => load(count, 64, async () => void await ask(door, "whole", false))
+})
 
 export const start = async (kind: "gateway" | "proxy", endpoint: string): Promise<Edge> => {
-  // what it logs is none of the figures
-  const stdio = ["ignore", 2, 2, "ipc"] as const
-  const child = fork(new URL("./Edge.ts", import.meta.url), [kind, endpoint], { stdio: [...stdio] })
-  const [port] = await once(child, "message") as [number]
-  const cpu = async () => {
-    child.send("cpu")
-    const [micros] = await once(child, "message") as [number]
-    return micros
-  }
-  return { name: kind, port, pathOf: v1Path, agent: agentOf(), cpu, end: () => child.disconnect(), share: 1 }
+  const { child, first: port } = await startChild<number>("./Edge.ts", [kind, endpoint])
+  const door = { name: kind, port, pathOf: v1Path, agent: agentOf() }
+  return edgeOf(door, { name: kind, cpu: () => askChild<number>(child, "cpu"), end: () => child.disconnect() })
 }
 
 export const v1Path = () => "/v1/chat/completions"
@@ -98,27 +90,6 @@ const load = async (count: number, width: number, one: (i: number) => Promise<vo
   }))
 }
 
-/** Microseconds of CPU per whole answer, 64 at a time and by turns: one figure for each round. */
-export const wholeAnswersOf = async (edges: ReadonlyArray<Edge>, sizes: Rounds): Promise<Measured> => {
-  const answers = (edge: Edge, count: number) => load(count, 64, async () => void await ask(edge, "whole", false))
-  const measured = new Map<string, Array<number>>()
-  for (const edge of edges) {
-    measured.set(edge.name, [])
-    await answers(edge, sizes.warmup * edge.share)
-  }
-  for (let round = 0; round < sizes.rounds; round++) {
-    for (let turn = 0; turn < edges.length; turn++) {
-      const edge = edges[(round + turn) % edges.length]!
-      const calls = sizes.calls * edge.share
-      await answers(edge, calls * RUN_IN)
-      const before = await edge.cpu()
-      await answers(edge, calls)
-      measured.get(edge.name)!.push((await edge.cpu() - before) / calls)
-    }
-  }
-  return measured
-}
-
 /** Milliseconds that a steady stream lasts. */
 const STREAM_LASTS = 1280
 
@@ -138,7 +109,7 @@ const manyStreams = async (door: Door, width: number, each: number) => {
 const one = (value: number) => figureOf([value])
 
 export interface GatewaySizes extends Rounds {
-  /** How often both begin anew: what V8 makes of a process in its first seconds is a matter of chance, and stays. */
+  /** How often both begin anew. */
   readonly pairs: number
   readonly width: number
   readonly streams: number
@@ -151,20 +122,14 @@ export const gateway = async (endpoint: string, sizes: GatewaySizes): Promise<Se
     pathOf: (name) => `/openai/deployments/${name}/chat/completions?api-version=${apiVersion}`,
     agent: agentOf()
   }
-  const pair = async () => [await start("gateway", endpoint), await start("proxy", endpoint)]
-  let edges = await pair()
-  const measured = new Map(await wholeAnswersOf(edges, sizes))
-  for (let again = 1; again < sizes.pairs; again++) {
-    for (const { end } of edges) end()
-    edges = await pair()
-    for (const [name, more] of await wholeAnswersOf(edges, sizes)) measured.set(name, [...measured.get(name)!, ...more])
-  }
   const streamed = new Map<string, Awaited<ReturnType<typeof manyStreams>>>()
-  for (const door of [direct, ...edges]) {
-    await manyStreams(door, sizes.width, 1)
-    streamed.set(door.name, await manyStreams(door, sizes.width, sizes.streams))
-  }
-  for (const { end } of edges) end()
+  const begin = async () => [await start("gateway", endpoint), await start("proxy", endpoint)]
+  const measured = await measureProcesses(begin, sizes.pairs, sizes, async (edges) => {
+    for (const door of [direct, ...edges]) {
+      await manyStreams(door, sizes.width, 1)
+      streamed.set(door.name, await manyStreams(door, sizes.width, sizes.streams))
+    }
+  })
   const added = (name: string, share: number) =>
     one(1000 * (quantile(streamed.get(name)!.firsts, share) - quantile(streamed.get("direct")!.firsts, share)))
   const longest = (name: string) => one(1000 * quantile(streamed.get(name)!.pauses, 1))

@@ -1,7 +1,8 @@
 // oxlint-disable no-await-in-loop -- by turns is how it is measured
 /**
  * Measuring by turns: every contestant does the same work in every round, in rotating order, so that whatever else the
- * machine does meets all of them alike. What is compared is CPU time of this process, within one round.
+ * machine does meets all of them alike. What is compared is CPU time, of this process or of the contestant's own, within one
+ * round.
  *
  * Before each turn a contestant runs a while unmeasured, so that it does not pay for what the one before it left to be
  * collected. Garbage is not collected by force between turns: that shrinks the young generation, and every turn would
@@ -18,6 +19,16 @@ export interface Contestant {
   readonly name: string
   /** Does so many calls; how many at a time is its own matter. */
   readonly run: (calls: number) => Promise<void>
+  /** Microseconds of CPU that it has taken. Default: those of this process. */
+  readonly cpu?: (() => Promise<number> | number) | undefined
+  /** Share of the calls that it does: less than one where each takes it long, so that turns are of like length. */
+  readonly share?: number | undefined
+}
+
+/** Microseconds of CPU that this process has taken. */
+export const ownCpu = (): number => {
+  const { system, user } = process.cpuUsage()
+  return system + user
 }
 
 export interface Rounds {
@@ -27,26 +38,55 @@ export interface Rounds {
 }
 
 /** Calls before each turn, as a share of those that are measured. */
-export const RUN_IN = 0.25
+const RUN_IN = 0.25
 
 /** Microseconds of CPU per call, one figure for each round. */
 export type Measured = ReadonlyMap<string, ReadonlyArray<number>>
 
 export const measure = async (contestants: ReadonlyArray<Contestant>, sizes: Rounds): Promise<Measured> => {
   const measured = new Map<string, Array<number>>()
-  for (const { name, run } of contestants) {
+  for (const { name, run, share = 1 } of contestants) {
     measured.set(name, [])
-    await run(sizes.warmup)
+    await run(sizes.warmup * share)
   }
   for (let round = 0; round < sizes.rounds; round++) {
     for (let turn = 0; turn < contestants.length; turn++) {
-      const { name, run } = contestants[(round + turn) % contestants.length]!
-      await run(Math.ceil(sizes.calls * RUN_IN))
-      const before = process.cpuUsage()
-      await run(sizes.calls)
-      const { system, user } = process.cpuUsage(before)
-      measured.get(name)!.push((user + system) / sizes.calls)
+      const { cpu = ownCpu, name, run, share = 1 } = contestants[(round + turn) % contestants.length]!
+      const calls = sizes.calls * share
+      await run(Math.ceil(calls * RUN_IN))
+      const before = await cpu()
+      await run(calls)
+      measured.get(name)!.push((await cpu() - before) / calls)
     }
+  }
+  return measured
+}
+
+/** A contestant in a process of its own. */
+export interface Process extends Contestant {
+  readonly end: () => void
+}
+
+/**
+ * Measures processes, which begin anew so many times: what V8 makes of a process in its first seconds is a matter of chance,
+ * and stays.
+ *
+ * @param last what to do with the last of them
+ */
+export const measureProcesses = async <P extends Process>(
+  begin: () => Promise<ReadonlyArray<P>>,
+  times: number,
+  sizes: Rounds,
+  last: (processes: ReadonlyArray<P>) => Promise<void> = async () => {}
+): Promise<Measured> => {
+  const measured = new Map<string, ReadonlyArray<number>>()
+  for (let time = 1; time <= times; time++) {
+    const processes = await begin()
+    for (const [name, more] of await measure(processes, sizes)) {
+      measured.set(name, [...measured.get(name) ?? [], ...more])
+    }
+    if (time === times) await last(processes)
+    for (const { end } of processes) end()
   }
   return measured
 }

@@ -9,8 +9,8 @@ import { type AddressInfo, createServer } from "node:net"
 import { homedir } from "node:os"
 import { join } from "node:path"
 import { answerText, apiVersion, deploymentNames, question } from "./Canned.ts"
-import { agentOf, type Edge, start, v1Path, wholeAnswersOf } from "./Gateway.ts"
-import { figureOf, ratioOf, type Rounds } from "./Measure.ts"
+import { agentOf, type Door, type Edge, edgeOf, start, v1Path } from "./Gateway.ts"
+import { figureOf, measureProcesses, ratioOf, type Rounds } from "./Measure.ts"
 import type { Section } from "./Report.ts"
 
 const cache = join(homedir(), ".cache", "evenkeel-bench")
@@ -144,7 +144,7 @@ const cpuOf = (pid: number | string): number => {
 const contentOf = (text: string): string | undefined => /"content":\s*"(x+)"/.exec(text)?.[1]
 
 /** Waits for the service's own answer, so that what is measured is known to come from there. */
-const answers = async ({ headers, pathOf, port }: Edge, child: ChildProcess): Promise<void> => {
+const answers = async ({ headers, pathOf, port }: Door, child: ChildProcess): Promise<void> => {
   let said = ""
   child.stderr!.on("data", (chunk: Buffer) => said = `${said}${chunk}`.slice(-1000))
   for (const until = Date.now() + AT_MOST; Date.now() < until && child.exitCode === null;) {
@@ -176,18 +176,10 @@ const startPeer = async (peer: Peer, endpoint: string): Promise<Edge | undefined
     const child = spawn(program, args, { env: { ...process.env, ...peer.env }, stdio: ["ignore", "ignore", "pipe"] })
     const end = () => void child.kill("SIGKILL")
     process.on("exit", end)
-    const edge: Edge = {
-      name: `${peer.name} ${peer.version}`,
-      port,
-      pathOf: v1Path,
-      agent: agentOf(),
-      headers: peer.headers?.(endpoint) ?? {},
-      cpu: () => cpuOf(child.pid!),
-      end,
-      share: peer.share
-    }
-    await answers(edge, child)
-    return edge
+    const name = `${peer.name} ${peer.version}`
+    const door = { name, port, pathOf: v1Path, agent: agentOf(), headers: peer.headers?.(endpoint) ?? {} }
+    await answers(door, child)
+    return edgeOf(door, { name, cpu: () => cpuOf(child.pid!), end, share: peer.share })
   } catch (error) {
     console.error(`${peer.name} ${peer.version} is left out: ${(error as Error).message}`)
     return undefined
@@ -195,21 +187,22 @@ const startPeer = async (peer: Peer, endpoint: string): Promise<Edge | undefined
 }
 
 export const peers = async (endpoint: string, sizes: Rounds): Promise<Section> => {
-  const ours = await start("gateway", endpoint)
-  const edges = [ours]
-  for (const peer of [portkey, litellm]) {
-    edges.push(...[await startPeer(peer, endpoint)].filter((edge) => edge !== undefined))
+  const begin = async () => {
+    const edges = [await start("gateway", endpoint)]
+    for (const peer of [portkey, litellm]) {
+      edges.push(...[await startPeer(peer, endpoint)].filter((edge) => edge !== undefined))
+    }
+    return edges
   }
-  const measured = await wholeAnswersOf(edges, sizes)
-  for (const { end } of edges) end()
+  const measured = await measureProcesses(begin, 1, sizes)
   return {
     title: "peers: requests per CPU second of our gateway, over those of others; whole answers, 64 at a time",
-    rows: edges.map(({ name }) => ({
+    rows: [...measured].map(([name, taken]) => ({
       what: name,
       unit: "x",
-      figure: ratioOf(measured, name, ours.name),
-      least: name === ours.name ? undefined : 5,
-      cpu: figureOf(measured.get(name)!)
+      figure: ratioOf(measured, name, "gateway"),
+      least: name === "gateway" ? undefined : 5,
+      cpu: figureOf(taken)
     }))
   }
 }

@@ -2,9 +2,8 @@
  * One suite in a process of its own, so that none runs on code that another's calls have shaped: started by `main.ts`
  * with its name, answers with its section.
  */
-import { fork } from "node:child_process"
-import { once } from "node:events"
 import { wholeAnswers } from "./Calls.ts"
+import { startChild } from "./Child.ts"
 import { choices } from "./Choice.ts"
 import { gateway } from "./Gateway.ts"
 import { memory } from "./Memory.ts"
@@ -21,10 +20,9 @@ const size = <A>(quick: A, full: A): A => isQuick ? quick : full
 
 /** Runs something against the bench server, which is a process of its own. */
 const served = async (run: (endpoint: string) => Promise<Section>): Promise<Section> => {
-  const server = fork(new URL("./Server.ts", import.meta.url), { stdio: "inherit" })
-  const [port] = await once(server, "message") as [number]
+  const { child, first: port } = await startChild<number>("./Server.ts", [])
   const section = await run(`http://127.0.0.1:${port}`)
-  server.disconnect()
+  child.disconnect()
   return section
 }
 
@@ -50,11 +48,17 @@ const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
     return served((endpoint) => firstTokens(endpoint, sizes))
   },
   telemetry: () => {
-    const sizes = size({ rounds: 5, calls: 384, warmup: 1024 }, { rounds: 40, calls: 512, warmup: 8192 })
+    const sizes = size(
+      { pairs: 2, rounds: 3, calls: 1024, warmup: 4096 },
+      { pairs: 7, rounds: 5, calls: 2048, warmup: 12_288 }
+    )
     return served((endpoint) => telemetry(endpoint, "whole", sizes))
   },
   telemetryStreams: () => {
-    const sizes = size({ rounds: 3, calls: 64, warmup: 192 }, { rounds: 9, calls: 256, warmup: 768 })
+    const sizes = size(
+      { pairs: 2, rounds: 3, calls: 64, warmup: 192 },
+      { pairs: 7, rounds: 3, calls: 256, warmup: 768 }
+    )
     return served((endpoint) => telemetry(endpoint, "burst", sizes))
   },
   gateway: () => {

@@ -1,5 +1,7 @@
 /**
- * What telemetry adds to a call over real sockets: each way of it against the same call with telemetry off.
+ * What telemetry adds to a call over real sockets: each way of it beside the same calls with telemetry off, in processes of
+ * their own, as programs have it. In one process each would run on code that the other has shaped, and pay for what the other
+ * left.
  */
 import { LoadBalancer } from "#core/LoadBalancer"
 import { Telemetry, type TelemetryOptions } from "#core/telemetry/Telemetry"
@@ -15,9 +17,12 @@ import * as Metric from "effect/Metric"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import { question } from "./Canned.ts"
+import { askChild, startChild } from "./Child.ts"
 import { configOf, fibers } from "./Doors.ts"
-import { type Contestant, figureOf, measure, ratioOf, type Rounds } from "./Measure.ts"
+import { type Contestant, figureOf, measureProcesses, type Process, ratioOf, type Rounds } from "./Measure.ts"
 import type { Row, Section } from "./Report.ts"
+
+type Kind = "whole" | "burst"
 
 const CONCURRENCY = 64
 const OFF = "telemetry off"
@@ -67,8 +72,9 @@ const ways: ReadonlyArray<Way> = [
   { name: "everything, by the SDK (OtelLive)", telemetry: on({ logs: true }), exporter: OtelLive }
 ]
 
-/** Makes one way, and what closes it again. */
-const door = async (endpoint: string, kind: "whole" | "burst", { exporter = Layer.empty, name, telemetry }: Way) => {
+/** A door with telemetry as one of the ways has it: does so many calls. */
+export const door = async (endpoint: string, kind: Kind, name: string): Promise<Contestant["run"]> => {
+  const { exporter = Layer.empty, telemetry } = ways.find((way) => way.name === name) ?? off
   const layer = LoadBalancer.layer(configOf(endpoint), { telemetry, prices: GenAiPrices.layer }).pipe(
     Layer.provide(UndiciTransport.layer()),
     Layer.provideMerge(exporter),
@@ -81,24 +87,29 @@ const door = async (endpoint: string, kind: "whole" | "burst", { exporter = Laye
     ? lb.chat(asked)
     : Stream.runDrain(lb.chatStream(asked))
   const context = await runtime.context()
-  const contestant: Contestant = { name, run: fibers(CONCURRENCY, Effect.provideContext(call, context)) }
-  return { contestant, close: () => runtime.dispose() }
+  return fibers(CONCURRENCY, Effect.provideContext(call, context))
 }
 
-/**
- * Each way by itself beside the same with telemetry off: among five that take turns, what one leaves behind is paid for by the
- * next, which is always the same one.
- */
-export const telemetry = async (endpoint: string, kind: "whole" | "burst", sizes: Rounds): Promise<Section> => {
-  // OpenTelemetry's own exporters read the process's variables
-  process.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
+const start = async (endpoint: string, kind: Kind, name: string): Promise<Process> => {
+  const { child } = await startChild("./TelemetryDoor.ts", [endpoint, kind, name])
+  let cpu = 0
+  const run = async (calls: number) => {
+    cpu = await askChild<number>(child, calls)
+  }
+  return { name, run, cpu: () => cpu, end: () => child.disconnect() }
+}
+
+export interface TelemetrySizes extends Rounds {
+  /** How often both processes begin anew. */
+  readonly pairs: number
+}
+
+export const telemetry = async (endpoint: string, kind: Kind, sizes: TelemetrySizes): Promise<Section> => {
   const rows: Array<Row> = []
   for (const way of ways) {
-    // oxlint-disable no-await-in-loop -- by turns is how it is measured
-    const doors = await Promise.all([door(endpoint, kind, off), door(endpoint, kind, way)])
-    const measured = await measure(doors.map(({ contestant }) => contestant), sizes)
-    await Promise.all(doors.map(({ close }) => close()))
-    // oxlint-enable no-await-in-loop
+    const begin = async () => [await start(endpoint, kind, OFF), await start(endpoint, kind, way.name)]
+    // oxlint-disable-next-line no-await-in-loop -- by turns is how it is measured
+    const measured = await measureProcesses(begin, sizes.pairs, sizes)
     rows.push({
       what: way.name,
       unit: "x",

@@ -8,8 +8,7 @@
  *     pnpm bench --only=peers          other gateways beside ours: they are fetched first, so only when it is asked for
  *     pnpm bench --json                the figures as JSON
  */
-import { fork } from "node:child_process"
-import { once } from "node:events"
+import { startChild } from "./Child.ts"
 import { print, type Section } from "./Report.ts"
 
 const suites = [
@@ -42,14 +41,8 @@ if (unknown.length > 0) {
 }
 
 const run = async (name: string): Promise<Section> => {
-  const size = options.includes("--quick") ? "quick" : "full"
-  const suite = fork(new URL("./Suite.ts", import.meta.url), [name, size], { stdio: "inherit" })
-  const failed = once(suite, "exit").then(([code]) => {
-    throw new Error(`the suite "${name}" ended with ${code}`)
-  })
-  const [section] = await Promise.race([once(suite, "message"), failed]) as [Section]
-  failed.catch(() => {})
-  return section
+  const { first } = await startChild<Section>("./Suite.ts", [name, options.includes("--quick") ? "quick" : "full"])
+  return first
 }
 
 const sections: Array<Section> = []

@@ -5,7 +5,9 @@ import * as RedisFleetStore from "#node/RedisFleetStore"
 import { assert, describe, it } from "@effect/vitest"
 import { EntraTokens, FleetStore, type TokenProvider } from "@evenkeel/core"
 import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
-import { hasRedis, RedisServer } from "./RedisServer.ts"
+import { getCACertificates, setDefaultCACertificates } from "node:tls"
+import { local } from "../support/Certificates.ts"
+import { freePort, hasRedis, hasTls, RedisCluster, RedisServer } from "./RedisServer.ts"
 
 const noTokens = () => () => Promise.reject(new Error("no Entra ID here"))
 
@@ -38,6 +40,13 @@ const storeAt = async (
     once: (said: Said) => Effect.runPromiseExit(exchange(said)),
     close: () => Effect.runPromise(Scope.close(scope, Exit.void))
   }
+}
+
+/** Trusts one more authority for a while, as `NODE_EXTRA_CA_CERTS` does for as long as the process lives. */
+const trusting = (authority: string): Disposable => {
+  const before = getCACertificates()
+  setDefaultCACertificates([...before, authority])
+  return { [Symbol.dispose]: () => setDefaultCACertificates(before) }
 }
 
 const nothing: Omit<Said, "member" | "sequence"> = {
@@ -234,5 +243,47 @@ describe.skipIf(!hasRedis)("the store over a real Redis", () => {
     const again = await store.exchange({ ...nothing, member: "m", sequence: 2, quotas })
     assert.strictEqual(again.quotas[0]!.record, heard.quotas[0]!.record)
     await store.close()
+  })
+})
+
+// one after the other: whom a process trusts is the same for all of it
+describe.skipIf(!hasRedis || !hasTls)("the store over TLS, and over several nodes", { concurrent: false }, () => {
+  it.each(["plain", "tls"] as const)("works over all nodes of a Cluster, %s", async (transport) => {
+    await using cluster = await RedisCluster.start(transport)
+    using _ = trusting(local.cert)
+    const url = `${transport === "tls" ? "rediss" : "redis"}://localhost:${cluster.port}`
+    const store = await storeAt(url, { cluster: true })
+    for (let i = 0; i < 12; i++) {
+      const realm = `model-${i}`
+      const heard = await store.exchange({ ...nothing, realm, member: "m", sequence: 1, quotas: [quota("a/x", "")] })
+      assert.strictEqual(heard.members, 1, realm)
+    }
+    // each model's keys are at one of them, and every one has some
+    assert.isAbove(Math.min(...await cluster.sizes()), 0)
+    await store.close()
+  })
+
+  it("works over TLS, with a password", async () => {
+    const port = await freePort()
+    await using _server = await RedisServer.start("--requirepass", "right", ...RedisServer.withTls(port))
+    using _ = trusting(local.cert)
+    const store = await storeAt(`rediss://:right@localhost:${port}`)
+    assert.strictEqual((await store.exchange({ ...nothing, member: "m", sequence: 1 })).members, 1)
+    await store.close()
+  })
+
+  it("says what is wrong with a Cluster: that it is one, and why none of its nodes can be had", async () => {
+    await using cluster = await RedisCluster.start("tls")
+    const untrusted = await storeAt(`rediss://localhost:${cluster.port}`, { cluster: true })
+    const mistrust = await untrusted.once({ ...nothing, member: "m", sequence: 1 })
+    assert.include(String(mistrust), "SELF_SIGNED_CERT")
+    await untrusted.close()
+    using _ = trusting(local.cert)
+    const single = await storeAt(`rediss://localhost:${cluster.port}`)
+    const exits = await Promise.all(
+      [0, 1, 2, 3, 4, 5, 6, 7].map((i) => single.once({ ...nothing, realm: `model-${i}`, member: "m", sequence: 1 }))
+    )
+    assert.include(String(exits.find(Exit.isFailure)), "set `cluster: true`")
+    await single.close()
   })
 })

@@ -2,13 +2,17 @@
  * A `redis-server` of the tests' own: on a free port of the loopback interface, without a disk, and ended with the test.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { createConnection, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { local } from "../support/Certificates.ts"
 
 /** Whether there is one on this machine. */
 export const hasRedis = spawnSync("redis-server", ["--version"]).status === 0
+
+/** Whether it speaks TLS, which is chosen when it is built. */
+export const hasTls = spawnSync("redis-cli", ["--help"], { encoding: "utf8" }).stdout?.includes("--tls") === true
 
 // oxlint-disable-next-line no-console -- so that nobody takes what was skipped for what passed
 if (!hasRedis) console.warn("redis-server cannot be had here: what needs it is skipped")
@@ -106,9 +110,71 @@ export class RedisServer implements AsyncDisposable {
     })
   }
 
+  /** Files of a certificate, as arguments of a server that speaks TLS on a port of its own. */
+  static withTls(port: number): ReadonlyArray<string> {
+    const directory = mkdtempSync(join(tmpdir(), "evenkeel-tls-"))
+    process.once("exit", () => rmSync(directory, { recursive: true, force: true }))
+    const [cert, key] = [join(directory, "cert.pem"), join(directory, "key.pem")]
+    writeFileSync(cert, local.cert)
+    writeFileSync(key, local.key)
+    const files = ["--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert]
+    return ["--tls-port", String(port), "--tls-auth-clients", "no", "--tls-cluster", "yes", ...files]
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.resume()
     await this.kill()
     rmSync(this.directory, { recursive: true, force: true })
   }
 }
+
+/** Three servers that are one Cluster, which name each other by their addresses. */
+export class RedisCluster implements AsyncDisposable {
+  /** Port of one of them; of TLS, where they speak it. */
+  readonly port: number
+  private readonly servers: ReadonlyArray<RedisServer>
+
+  private constructor(port: number, servers: ReadonlyArray<RedisServer>) {
+    this.port = port
+    this.servers = servers
+  }
+
+  static async start(transport: "plain" | "tls", ...args: ReadonlyArray<string>): Promise<RedisCluster> {
+    const nodes = await Promise.all([0, 1, 2].map(async () => {
+      const [bus, tls] = [await freePort(), await freePort()]
+      const own = ["--cluster-enabled", "yes", "--cluster-port", String(bus)]
+      const server = await RedisServer.start(...own, ...(transport === "tls" ? RedisServer.withTls(tls) : []), ...args)
+      return { server, bus, port: transport === "tls" ? tls : server.port }
+    }))
+    const servers = nodes.map(({ server }) => server)
+    for (const [i, { server }] of nodes.entries()) {
+      await server.command(
+        "CLUSTER",
+        "ADDSLOTSRANGE",
+        String(Math.ceil(i * SLOTS)),
+        String(Math.ceil((i + 1) * SLOTS) - 1)
+      )
+      for (const { bus, port } of nodes) {
+        await server.command("CLUSTER", "MEET", "127.0.0.1", String(port), String(bus))
+      }
+    }
+    for (let i = 0; i < 400; i++) {
+      const states = await Promise.all(servers.map((server) => server.command("CLUSTER", "INFO")))
+      if (states.every((state) => state.includes("cluster_state:ok"))) return new RedisCluster(nodes[0]!.port, servers)
+      await new Promise((resolve) => setTimeout(resolve, 25))
+    }
+    throw new Error("the Cluster did not form")
+  }
+
+  /** How many keys each holds. */
+  async sizes(): Promise<ReadonlyArray<number>> {
+    return Promise.all(this.servers.map(async (server) => Number((await server.command("DBSIZE")).slice(1))))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.servers.map((server) => server[Symbol.asyncDispose]()))
+  }
+}
+
+/** Slots of each of the three. */
+const SLOTS = 16_384 / 3

@@ -44,7 +44,11 @@ const fakeIdentity = () => {
 const names = ["east", "west", "north"]
 
 const simulator = (bearerTokens: ReadonlyArray<string>) =>
-  SimulatorServer.make({ resources: names.map((name) => resource(name, {}, { bearerTokens })) })
+  Effect.acquireDisposable(
+    Effect.promise(() =>
+      SimulatorServer.startSimulator({ resources: names.map((name) => resource(name, {}, { bearerTokens })) })
+    )
+  )
 
 const balancer = (
   running: SimulatorServer.Simulator,

@@ -232,6 +232,21 @@ describe("a body", () => {
       assert.strictEqual((yield* readAll(response)).length, 0)
     }))
 
+  it.live("loses nothing to a pull that was interrupted", () =>
+    Effect.gen(function*() {
+      const held: Array<ServerResponse> = []
+      const server = yield* serve((_, response) => {
+        begun(response)
+        held.push(response)
+      })
+      const { send } = yield* UndiciTransport.make()
+      const response = yield* send(request(server))
+      assert.strictEqual(String(yield* response.pull), "first")
+      yield* Fiber.interrupt(yield* Effect.forkChild(response.pull, { startImmediately: true }))
+      held[0]!.end("second")
+      assert.strictEqual(String(yield* readAll(response)), "second")
+    }))
+
   it.live("holds a fast server back while nobody reads, and is whole at the end", () =>
     Effect.gen(function*() {
       const total = 64

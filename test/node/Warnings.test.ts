@@ -74,7 +74,7 @@ describe("a fleet of which a part is wrong", () => {
   })
 
   it("is watched for at no cost: no event of the hot path is built for it", () => {
-    const hub = new EventHub()
+    const hub = new EventHub(() => 0)
     const stop = hub.watch(() => {})
     assert.isFalse(hub.hasListeners)
     assert.isTrue(hub.hasTroubleListeners)

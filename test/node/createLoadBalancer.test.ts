@@ -157,7 +157,9 @@ describe("events of lb.events()", () => {
 describe("the layer for Node", () => {
   it.live("balances over real sockets", () =>
     Effect.gen(function*() {
-      const running = yield* SimulatorServer.make({ resources: [resource("east"), resource("west")] })
+      const running = yield* Effect.acquireDisposable(
+        Effect.promise(() => SimulatorServer.startSimulator({ resources: [resource("east"), resource("west")] }))
+      )
       const balanced = layer({ resources: running.resources.map((started) => started.config()) })
       yield* Effect.gen(function*() {
         const lb = yield* LoadBalancer

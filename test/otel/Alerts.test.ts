@@ -32,7 +32,7 @@ describe("alerts", () => {
     )
     for (const alert of alerts(options)) {
       const rule = rules.find((rule) => rule.alert === alert.name)!
-      assert.strictEqual(rule.expr, alert.expression)
+      assert.strictEqual(rule.expr, alert.expression.text)
       assert.strictEqual(rule.for, alert.for)
       assert.deepStrictEqual(rule.labels, { severity: alert.severity })
       const { description, panel, summary } = alert
@@ -58,7 +58,7 @@ describe("alerts", () => {
 
   it("tell services apart by the labels that they are told", () => {
     for (const { expression, name } of alerts({ labels: ["namespace", "job"] })) {
-      assert.match(expression, /by \(namespace, job[,)]/, name)
+      assert.match(expression.text, /by \(namespace, job[,)]/, name)
     }
   })
 })

@@ -66,21 +66,22 @@ const mistakes = (expression: string): ReadonlyArray<string> => {
 const panelsOf = (genAi: "stable" | "latest"): ReadonlyArray<GrafanaPanel> =>
   grafanaDashboard({ genAi }).panels.filter((panel): panel is GrafanaPanel => panel.type !== "row")
 
-const shown = (genAi: "stable" | "latest") => new Set(queries({ genAi }).flatMap(({ instruments }) => instruments))
+const shown = (genAi: "stable" | "latest") =>
+  new Set(queries({ genAi }).flatMap(({ expression }) => expression.instruments))
 
 describe("the dashboard", () => {
   for (const genAi of ["stable", "latest"] as const) {
     it(`names only instruments and labels that there are, with the ${genAi} names of the GenAI conventions`, () => {
-      for (const { expression, panel, template } of queries({ genAi })) {
-        assert.deepStrictEqual(mistakes(expression), [], panel)
+      for (const { expression: { panel: template, text }, panel } of queries({ genAi })) {
+        assert.deepStrictEqual(mistakes(text), [], panel)
         assert.deepStrictEqual(mistakes(template), [], panel)
-        assert.notInclude(expression, "$", panel)
+        assert.notInclude(text, "$", panel)
         for (const [, name] of template.matchAll(/\$(\w+)/g)) {
           assert.include([...Object.values(variables), "job", "__rate_interval"], name, panel)
         }
       }
       for (const { expression, name } of alerts({ genAi, costPerHour: 1 })) {
-        assert.deepStrictEqual(mistakes(expression), [], name)
+        assert.deepStrictEqual(mistakes(expression.text), [], name)
       }
     })
   }

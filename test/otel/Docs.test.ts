@@ -8,7 +8,7 @@ const page = readFileSync(url, "utf8")
 
 describe("docs/observability.md", () => {
   it("answers each question with queries of the dashboard", () => {
-    const known = new Set(queries().map(({ expression }) => expression))
+    const known = new Set(queries().map(({ expression }) => expression.text))
     const quoted = queriesOf(page)
     assert.deepStrictEqual(quoted.filter((query) => !known.has(query)), [])
     const questions = page.split("\n## ").find((part) => part.startsWith("The questions of an on-call night"))!

@@ -17,8 +17,8 @@ const filled = (template: string): string => template.replaceAll("$__rate_interv
 
 /** Queries that get no number, though they are asked again for as long as four seconds: a scrape may be late. */
 const unansweredBy = async (prometheus: Prometheus): Promise<ReadonlyArray<string>> => {
-  let open = queries().flatMap(({ expression, panel, template }) =>
-    [expression, filled(template)].map((text) => ({ panel, text }))
+  let open = queries().flatMap(({ expression, panel }) =>
+    [expression.text, filled(expression.panel)].map((text) => ({ panel, text }))
   )
   const limit = performance.now() + 4_000
   while (open.length > 0 && performance.now() < limit) {

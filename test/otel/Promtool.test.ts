@@ -215,7 +215,7 @@ describe("promtool", { concurrent: false, timeout: 30_000 }, () => {
   it.skipIf(!hasPromtool)(named("can read every query of the dashboard", hasPromtool, "promtool"), () => {
     using folder = new Folder()
     const read = (["stable", "latest"] as const).flatMap((genAi) => queries({ genAi }))
-    const rules = read.map(({ expression }, i) => ({ record: `query:${i}`, expr: expression }))
+    const rules = read.map(({ expression }, i) => ({ record: `query:${i}`, expr: expression.text }))
     const file = folder.write("queries.json", JSON.stringify({ groups: [{ name: "queries", rules }] }))
     const { said, status } = promtool(["check", "rules", "--lint=none", file])
     assert.strictEqual(status, 0, said)

@@ -24,7 +24,7 @@ import { interrupted, type StreamBreak } from "./attempt/AnswerBody.ts"
 import { Deployments } from "./deployment/Deployments.ts"
 import { LoadBalancerError } from "./Errors.ts"
 import * as ErrorResponse from "./http/ErrorResponse.ts"
-import { bodyOf, bytesOf } from "./http/HttpRequest.ts"
+import { bodyOf, bytesOf } from "./http/HttpAnswer.ts"
 import * as InboundBody from "./http/InboundBody.ts"
 import * as InboundRequest from "./http/InboundRequest.ts"
 import { LoadBalancer } from "./LoadBalancer.ts"
@@ -101,7 +101,7 @@ const readBody = (request: HttpClientRequest): Effect.Effect<ReadBody, HttpClien
     case "Stream":
       return Effect.flatMap(Effect.mapError(Stream.runCollect(body.stream), failed), (chunks) =>
         Effect.try({
-          try: () => ({ body: InboundBody.concat(chunks), contentType: body.contentType }),
+          try: () => ({ body: InboundBody.join(chunks), contentType: body.contentType }),
           catch: failed
         }))
   }

@@ -18,6 +18,12 @@ type Listener = (event: never) => void
 export class EventHub {
   private readonly listeners = new Set<(event: AnyEvent) => void>()
   private readonly watchers = new Set<(event: AnyEvent) => void>()
+  /** Milliseconds since 1970. */
+  readonly wallNow: () => number
+
+  constructor(wallNow: () => number) {
+    this.wallNow = wallNow
+  }
 
   /** Whether an event would be heard: ask before building one on the hot path. */
   get hasListeners(): boolean {

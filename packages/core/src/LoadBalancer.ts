@@ -38,6 +38,7 @@ import { interrupted, StreamBreak } from "./attempt/AnswerBody.ts"
 import { pricesInUse } from "./attempt/AttemptCost.ts"
 import type { OnOpen } from "./attempt/AttemptRecord.ts"
 import { Deadlines } from "./attempt/Deadlines.ts"
+import type { Batch } from "./attempt/SseReader.ts"
 import { Balancer } from "./balancer/Balancer.ts"
 import type { CallOptions } from "./balancer/CallOptions.ts"
 import * as CheckReport from "./balancer/CheckReport.ts"
@@ -51,8 +52,10 @@ import * as Errors from "./Errors.ts"
 import type { Event } from "./Event.ts"
 import { Fleet } from "./fleet/Fleet.ts"
 import type { FleetStore } from "./fleet/FleetStore.ts"
-import { answerOf, type HttpAnswer, type HttpRequest, requestOf as httpRequestOf } from "./http/HttpRequest.ts"
+import { answerOf, type HttpAnswer } from "./http/HttpAnswer.ts"
+import { type HttpRequest, requestOf as httpRequestOf } from "./http/HttpRequest.ts"
 import * as LlmRequest from "./request/LlmRequest.ts"
+import { requestMeant, requestOf } from "./request/Parameters.ts"
 import type { Explanation } from "./routing/Explanation.ts"
 import { Selector } from "./routing/Selector.ts"
 import { Telemetry } from "./telemetry/Telemetry.ts"
@@ -276,7 +279,7 @@ const make: Effect.Effect<
       }),
     explain: (params, options) =>
       Effect.suspend(() => {
-        const request = explainedRequest(params, options)
+        const request = requestMeant(params, options)
         const explained = request instanceof Errors.LoadBalancerError ? request : balancer.explain(request, options)
         return explained instanceof Errors.LoadBalancerError ? Effect.fail(explained) : Effect.succeed(explained)
       }),
@@ -318,32 +321,6 @@ const withOutputText = (response: Response): Response => {
 const recordsOf = (value: unknown): ReadonlyArray<Record<string, unknown>> =>
   Array.isArray(value) ? value.filter(LlmRequest.isRecord) : []
 
-const requestOf = (
-  operation: LlmRequest.Operation,
-  path: string,
-  params: object,
-  stream: boolean,
-  options: CallOptions | undefined
-): LlmRequest.LlmRequest | Errors.LoadBalancerError => {
-  if (!LlmRequest.isRecord(params)) return LlmRequest.invalidRequest("The parameters are no object; nothing was sent.")
-  try {
-    const facts = LlmRequest.readFacts(operation, { ...params, stream })
-    if (facts.model === undefined && LlmRequest.needsModel(operation, params)) return LlmRequest.noModel()
-    const written = JSON.stringify(LlmRequest.sentParameters(operation, params, stream))
-    const body = LlmRequest.jsonBody(written, facts.openStreamOptions)
-    return LlmRequest.make({ operation, method: "POST", path, query: "", body, parsesEvents: stream }, facts, options)
-  } catch (cause) {
-    const why = LlmRequest.describeCause(cause)
-    return LlmRequest.invalidRequest(`The parameters cannot be written as JSON (${why}); nothing was sent.`)
-  }
-}
-
-/** The request that is meant, by the fields that it has. */
-const explainedRequest = (params: ExplainParams, options: CallOptions | undefined) =>
-  LlmRequest.isRecord(params) && "messages" in params
-    ? requestOf("chat", "/chat/completions", params, false, options)
-    : requestOf("responses", "/responses", params, false, options)
-
 /** An answer whose body is read later. It is given up if the fiber that asked fails or is interrupted before its end. */
 const answerLater = (
   balancer: Balancer,
@@ -376,16 +353,18 @@ const eventsOf = <A>(
     return Effect.flatMap(Scope.addFinalizer(scope, close), () => Effect.map(answered, valuesOf<A>))
   }))
 
-const valuesOf = <A>(answer: Answer): Pull.Pull<Values<A>, Errors.LoadBalancerError> => {
-  const { next } = (answer as StreamAnswer).stream
-  const pull: Pull.Pull<Values<A>, StreamBreak> = Effect.flatMap(next, (batch) => {
-    const values: Array<A> = []
-    for (const event of batch.events) {
-      if (event.json !== undefined) values.push(event.json as A)
-    }
-    return values.length === 0 ? pull : Effect.succeed(values as unknown as Values<A>)
-  })
-  return Effect.mapError(pull, (error) => error instanceof StreamBreak ? interrupted(error) : error)
+const valuesOf = <A>(answer: Answer): Pull.Pull<Values<A>, Errors.LoadBalancerError> =>
+  Effect.mapError(
+    (answer as StreamAnswer).stream.pull(valuesIn<A>),
+    (error) => error instanceof StreamBreak ? interrupted(error) : error
+  )
+
+const valuesIn = <A>({ events }: Batch): Values<A> | undefined => {
+  const values: Array<A> = []
+  for (const { json } of events) {
+    if (json !== undefined) values.push(json as A)
+  }
+  return values.length === 0 ? undefined : values as unknown as Values<A>
 }
 
 type Values<A> = readonly [A, ...Array<A>]

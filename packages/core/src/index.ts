@@ -57,7 +57,8 @@ export type * as Events from "./Event.ts"
 export { Fleet } from "./fleet/Fleet.ts"
 export { FleetError, FleetStore, type Heard as FleetHeard, type Said as FleetSaid } from "./fleet/FleetStore.ts"
 export { MemoryFleetStore } from "./fleet/MemoryFleetStore.ts"
-export { type HttpAnswer, type HttpRequest } from "./http/HttpRequest.ts"
+export type { HttpAnswer } from "./http/HttpAnswer.ts"
+export type { HttpRequest } from "./http/HttpRequest.ts"
 export {
   type ChatParams,
   type ExplainParams,

@@ -47,9 +47,7 @@ export const sourceOf = (
   signal: AbortSignal | undefined
 ): AnswerSource => {
   const { stream } = answer
-  const next: Effect.Effect<Batch, StreamBreak | Cause.Done> = answer._tag === "Stream"
-    ? answer.stream.next
-    : Effect.map(answer.stream.next, (bytes) => ({ events: [], bytes }))
+  const next = stream.pull((batch) => batch)
   let reader: Reader | undefined
   let fiber: Fiber.Fiber<Batch, StreamBreak | Cause.Done> | undefined
   let isPulling = false

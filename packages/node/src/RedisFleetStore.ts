@@ -23,6 +23,7 @@ import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { createHash } from "node:crypto"
+import { isIP } from "node:net"
 import type { createClient } from "redis"
 import { FIXED_KEYS, script } from "./FleetScript.ts"
 
@@ -196,9 +197,15 @@ const connect = (
         )
       })
     if (cluster) {
-      const nodes = createCluster({ rootNodes: [{ url }], defaults: { ...common, ...secretsOf(url) } })
-      yield* open(nodes)
-      return (firstKey, command, args) => sent(() => nodes.sendCommand(firstKey, false, [command, ...args]))
+      const defaults = { ...common, socket: { ...socket, ...tlsOf(url) }, ...secretsOf(url) }
+      const nodes = createCluster({ rootNodes: [{ url }], defaults })
+      let why: unknown
+      nodes.on("error", (error: unknown) => why ??= error)
+      // by itself it says no more than that none of them can be had
+      yield* Effect.mapError(open(nodes), (error) =>
+        why === undefined ? error : new FleetError({ message: wordsOf(why) }))
+      return (firstKey, command, args) =>
+        sent(() => nodes.sendCommand(firstKey, false, [command, ...args]))
     }
     const client = createClient({ url, ...common })
     yield* open(client)
@@ -206,7 +213,14 @@ const connect = (
     return (_, command, args) => sent(() => client.sendCommand([command, ...args]))
   })
 
-/** User and password of a URL: a cluster names its other nodes by their addresses alone. */
+/** TLS to all nodes of a cluster, by the name that their certificate has: it names them by their addresses alone. */
+const tlsOf = (url: string): { readonly tls?: true; readonly servername?: string } => {
+  const { hostname, protocol } = new URL(url)
+  if (protocol !== "rediss:") return {}
+  return isIP(hostname.replaceAll(/[[\]]/g, "")) === 0 ? { tls: true, servername: hostname } : { tls: true }
+}
+
+/** User and password of a URL, for all nodes of a cluster. */
 const secretsOf = (url: string): { readonly username?: string; readonly password?: string } => {
   const { password, username } = new URL(url)
   return {
@@ -231,6 +245,7 @@ const wordsOf = (error: unknown): string => {
   if (error instanceof FleetError) return error.message
   if (!(error instanceof Error)) return "it cannot be reached"
   const code = "code" in error && typeof error.code === "string" ? error.code : undefined
+  if (error.message.startsWith("MOVED")) return "it is a Cluster: set `cluster: true`"
   const words = code ?? (error.message === "" ? error.name : error.message)
   return words.replaceAll(/rediss?:\/\/\S+/g, "redis://…").slice(0, 200)
 }

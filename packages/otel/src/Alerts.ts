@@ -4,15 +4,7 @@
  * Symptoms wake people, causes do not: `critical` is for what callers feel, or will within minutes; `warning` is for the
  * morning; `info` is for whoever looks. Each says which panel of the dashboard to look at next.
  */
-import {
-  type Attribute,
-  counted,
-  type Instrument,
-  observed,
-  overflow,
-  prometheusLabel,
-  Yaml
-} from "@evenkeel/core/internal"
+import { type Attribute, counted, observed, overflow, prometheusLabel, Yaml } from "@evenkeel/core/internal"
 import { panelIds } from "./Dashboard.ts"
 import {
   answerableRate,
@@ -23,7 +15,7 @@ import {
   errorRatio,
   headroom,
   wastedRatio
-} from "./Panels.ts"
+} from "./Indicators.ts"
 import {
   aggregate,
   type Expression,
@@ -31,9 +23,9 @@ import {
   literal,
   promql,
   quantile,
-  rate,
   series,
   share,
+  sumRate,
   window
 } from "./PromQl.ts"
 
@@ -65,7 +57,7 @@ export interface Alert {
   readonly name: string
   readonly group: "symptoms" | "capacity" | "configuration" | "cost"
   readonly severity: Severity
-  readonly expression: string
+  readonly expression: Expression
   /** How long it must hold. */
   readonly for: string
   readonly summary: string
@@ -73,8 +65,6 @@ export interface Alert {
   readonly description: string
   /** Title of the panel to look at next. */
   readonly panel: string
-  readonly instruments: ReadonlyArray<Instrument>
-  readonly attributes: ReadonlyArray<Attribute>
 }
 
 /** What an alert's label is, in its texts. */
@@ -119,25 +109,21 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
     } > ${threshold} and ${isBusy}`
   }
   const deployment: Grouping = [...service, "deployment", "model"]
+  const resource: Grouping = [...service, "resource"]
   const inState = (state: string): Expression =>
     aggregate("avg", promql`avg_over_time(${series(observed.state, { state })}[${window("15m")}])`, deployment)
   const cachedNow = cachedShare(model, window("30m"))
-  const cachedBefore = offset(model, "1d")
-  const promptTokens = aggregate("sum", rate(series(counted.tokens, { tokenType: "input" }), window("30m")), model)
+  const grownBefore = (tokenType: string): Expression =>
+    aggregate("sum", promql`rate(${series(counted.tokens, { tokenType })}[30m] offset 1d)`, model)
+  const cachedBefore = promql`(${grownBefore("cached")} / ${grownBefore("input")})`
+  const promptTokens = sumRate(counted.tokens, model, { tokenType: "input" }, window("30m"))
 
   const alert = (
     group: Alert["group"],
     severity: Severity,
     name: string,
-    { expression, ...rest }:
-      & Omit<Alert, "expression" | "group" | "severity" | "name" | "instruments" | "attributes">
-      & {
-        readonly expression: Expression
-      }
-  ): Alert => {
-    const { attributes, instruments, text } = expression
-    return { name: `Evenkeel${name}`, group, severity, expression: text, attributes, instruments, ...rest }
-  }
+    rest: Omit<Alert, "group" | "severity" | "name">
+  ): Alert => ({ name: `Evenkeel${name}`, group, severity, ...rest })
 
   return [
     alert("symptoms", "critical", "ModelDown", {
@@ -173,18 +159,16 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
       expression: promql`${quantile(0.99, firstChunk, model, {}, window("10m"))} > ${timeToFirstToken} and ${isBusy}`,
       for: "10m",
       summary: `Streams of ${of("model")} begin late: p99 is {{ $value | humanizeDuration }}`,
-      description:
-        "Waiting is quota, failed attempts are an outage, the answering attempt is the service or longer prompts. " +
-        "The panel says which.",
+      description: "Waiting is quota, failed attempts are an outage, the answering attempt is the service or longer " +
+        "prompts. The panel says which.",
       panel: "Where the time of a request goes"
     }),
     alert("symptoms", "critical", "Panic", {
-      expression: promql`${aggregate("sum", rate(series(counted.panics), window("5m")), model)} > 0`,
+      expression: promql`${sumRate(counted.panics, model, {}, window("5m"))} > 0`,
       for: "2m",
       summary: `Every deployment of ${of("model")} is failing`,
-      description:
-        "Requests are sent to deployments that are known to fail, as there is no other. All regions at once: the " +
-        "network, DNS or credentials on our side, or all of the service.",
+      description: "Requests are sent to deployments that are known to fail, as there is no other. All regions at " +
+        "once: the network, DNS or credentials on our side, or all of the service.",
       panel: "Failed attempts by region"
     }),
     alert("capacity", "warning", "QueueStanding", {
@@ -201,9 +185,8 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
         expression: promql`${headroom(kind, model)} < ${least}`,
         for: "10m",
         summary: `${percentage} of the ${kind} a minute of ${of("model")} are left`,
-        description:
-          "When nothing is left, requests wait and then fail with 429. Ask for quota or add a deployment; the " +
-          "panel says which deployments are full, and whether others use their quota.",
+        description: "When nothing is left, requests wait and then fail with 429. Ask for quota or add a deployment; " +
+          "the panel says which deployments are full, and whether others use their quota.",
         panel: `Who uses the quota: ${kind} a minute`
       })
     ),
@@ -221,7 +204,7 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
     alert("capacity", "warning", "RetryBudgetSpent", {
       expression: promql`${
         share(
-          aggregate("sum", rate(series(counted.requests, { limitedBy: "budget" }), window("5m")), model),
+          sumRate(counted.requests, model, { limitedBy: "budget" }, window("5m")),
           answerableRate(model, window("5m"))
         )
       } > 0.01`,
@@ -235,9 +218,8 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
       expression: promql`${inState("open")} + ${inState("half-open")} > 0.5`,
       for: "15m",
       summary: `${of("deployment")} is failing, and gets no traffic`,
-      description:
-        "Others take its traffic while their quota lasts. The table says why it is out; 5xx and timeouts are the " +
-        "service's, and its status page and support want the request ids in the spans of attempts.",
+      description: "Others take its traffic while their quota lasts. The table says why it is out; 5xx and timeouts " +
+        "are the service's, and its status page and support want the request ids in the spans of attempts.",
       panel: "Out now, why, and for how long yet"
     }),
     alert("configuration", "warning", "DeploymentMissing", {
@@ -258,19 +240,15 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
       } == 1`,
       for: "2m",
       summary: `The credential of ${of("deployment")} is refused (${of("reason")})`,
-      description:
-        "401: the key or token is wrong or was renewed elsewhere. 403: it may not use this, or the network rules " +
-        "of the resource keep us out. credential: none could be had. It does not heal by itself.",
+      description: "401: the key or token is wrong or was renewed elsewhere. 403: it may not use this, or the " +
+        "network rules of the resource keep us out. credential: none could be had. It does not heal by itself.",
       panel: "Out now, why, and for how long yet"
     }),
     alert("configuration", "warning", "ChecksFailing", {
       expression: promql`${
         share(
-          aggregate("sum", rate(series(counted.checks, { outcome: "failed" }), window("10m")), [
-            ...service,
-            "resource"
-          ]),
-          aggregate("sum", rate(series(counted.checks), window("10m")), [...service, "resource"])
+          sumRate(counted.checks, resource, { outcome: "failed" }, window("10m")),
+          sumRate(counted.checks, resource, {}, window("10m"))
         )
       } > 0.5`,
       for: "10m",
@@ -292,18 +270,16 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
       } > 0`,
       for: "5m",
       summary: "{{ $labels.__name__ }} has too many series",
-      description:
-        "What is new since is counted in one series without labels: totals are right, the parts are not. Too " +
-        "many deployments or models, or ones that come and go.",
+      description: "What is new since is counted in one series without labels: totals are right, the parts are not. " +
+        "Too many deployments or models, or ones that come and go.",
       panel: "Attempts by why they were made"
     }),
     alert("cost", "warning", "CachesCold", {
       expression: promql`${cachedNow} < 0.5 * ${cachedBefore} and ${cachedBefore} > 0.1 and ${promptTokens} > 100`,
       for: "30m",
       summary: `The cached share of prompts to ${of("model")} fell to ${percentage}, less than half of a day before`,
-      description:
-        "Prompts cost more and take longer. Sessions that move lose their cache: the panel says why they moved. " +
-        "If none moved, prompts changed at their beginning.",
+      description: "Prompts cost more and take longer. Sessions that move lose their cache: the panel says why they " +
+        "moved. If none moved, prompts changed at their beginning.",
       panel: "Session moves a minute"
     }),
     ...(budget === undefined ? [] : [
@@ -327,14 +303,6 @@ export const alerts = (options: AlertOptions = {}): ReadonlyArray<Alert> => {
   ]
 }
 
-/** The cached share at this time of an earlier day. */
-const offset = (by: Grouping, ago: "1d"): Expression => {
-  const at = literal(`30m] offset ${ago}`)
-  const grown = (tokenType: string) =>
-    aggregate("sum", promql`rate(${series(counted.tokens, { tokenType })}[${at})`, by)
-  return promql`(${grown("cached")} / ${grown("input")})`
-}
-
 /** File of rules for Prometheus: `rule_files` of its configuration, or a `PrometheusRule` of its operator. */
 export const prometheusRules = (options: AlertOptions = {}): string => {
   const all = alerts(options)
@@ -345,7 +313,7 @@ export const prometheusRules = (options: AlertOptions = {}): string => {
       name: `evenkeel-${group}`,
       rules: all.filter((alert) => alert.group === group).map((alert) => ({
         alert: alert.name,
-        expr: alert.expression,
+        expr: alert.expression.text,
         for: alert.for,
         labels: { severity: alert.severity },
         annotations: {

@@ -3,16 +3,10 @@
  *
  * It is the classic model, which every Grafana from 10 on imports and which newer ones convert by themselves.
  */
-import {
-  type Attribute,
-  counted,
-  type Instrument,
-  observed,
-  prometheusLabel,
-  prometheusName
-} from "@evenkeel/core/internal"
-import { type Panel, type PanelQuery, rows, type Unit } from "./Panels.ts"
-import { aggregate, type Expression, job, promql, rate, series, variables } from "./PromQl.ts"
+import { type Attribute, counted, observed, prometheusLabel, prometheusName } from "@evenkeel/core/internal"
+import { each, type Panel, type PanelQuery, type Row } from "./Panel.ts"
+import { rows } from "./Panels.ts"
+import { job, promql, sumRate, variables } from "./PromQl.ts"
 
 /** What a dashboard is made for. */
 export interface DashboardOptions {
@@ -24,139 +18,42 @@ export interface DashboardOptions {
   readonly genAi?: "stable" | "latest" | undefined
 }
 
-/** A query of the dashboard, and where it is. */
-export interface DashboardQuery {
-  /** Title of the panel. */
+/** A query of the dashboard, and the title of its panel. */
+export interface DashboardQuery extends PanelQuery {
   readonly panel: string
-  readonly legend: string
-  /** As Prometheus takes it. */
-  readonly expression: string
-  /** As the panel has it, with Grafana's variables. */
-  readonly template: string
-  readonly instruments: ReadonlyArray<Instrument>
-  readonly attributes: ReadonlyArray<Attribute>
 }
 
+/** A graph, table or figure as Grafana has it. */
+export type GrafanaPanel = ReturnType<typeof drawn>
+
 /** Where a panel is, of 24 columns. */
-export interface GridPosition {
+interface GridPosition {
   readonly x: number
   readonly y: number
   readonly w: number
   readonly h: number
 }
 
-/** A data source, by what the dashboard's variable says. */
-export interface DataSource {
-  readonly type: "prometheus"
-  readonly uid: string
-}
-
-/** A query as Grafana has it. */
-export interface GrafanaTarget {
-  readonly refId: string
-  readonly datasource: DataSource
-  readonly editorMode: "code"
-  readonly expr: string
-  readonly legendFormat: string
-  readonly range: boolean
-  readonly instant: boolean
-  readonly format: "time_series" | "table"
-}
-
-/** From a value on, a colour; `null` is from the beginning. */
-export interface GrafanaThreshold {
-  readonly color: string
-  readonly value: number | null
-}
-
-/** A graph, table or figure as Grafana has it. */
-export interface GrafanaPanel {
-  readonly id: number
-  readonly type: Panel["kind"]
-  readonly title: string
-  readonly description: string
-  readonly datasource: DataSource
-  readonly gridPos: GridPosition
-  readonly fieldConfig: {
-    readonly defaults: {
-      readonly unit: Unit
-      readonly min?: number
-      readonly color: { readonly mode: string }
-      readonly custom: Readonly<Record<string, unknown>>
-      readonly thresholds: { readonly mode: "absolute"; readonly steps: ReadonlyArray<GrafanaThreshold> }
-      readonly mappings: ReadonlyArray<unknown>
-    }
-    readonly overrides: ReadonlyArray<unknown>
-  }
-  readonly options: Readonly<Record<string, unknown>>
-  readonly transformations: ReadonlyArray<unknown>
-  readonly targets: ReadonlyArray<GrafanaTarget>
-}
-
-/** A heading. */
-export interface GrafanaRow {
-  readonly id: number
-  readonly type: "row"
-  readonly title: string
-  readonly collapsed: false
-  readonly gridPos: GridPosition
-  readonly panels: readonly []
-}
-
-/** A dashboard of Grafana, to be written as JSON. */
-export interface Dashboard {
-  readonly uid: string
-  readonly title: string
-  readonly description: string
-  readonly tags: ReadonlyArray<string>
-  readonly schemaVersion: number
-  readonly editable: boolean
-  readonly graphTooltip: number
-  readonly refresh: string
-  readonly time: { readonly from: string; readonly to: string }
-  readonly timezone: string
-  readonly annotations: { readonly list: ReadonlyArray<unknown> }
-  readonly templating: { readonly list: ReadonlyArray<Readonly<Record<string, unknown>>> }
-  readonly panels: ReadonlyArray<GrafanaPanel | GrafanaRow>
-}
-
-const datasource: DataSource = { type: "prometheus", uid: "${datasource}" }
+/** By what the dashboard's variable says. */
+const datasource = { type: "prometheus", uid: "${datasource}" }
 
 /** Marks in every graph: a deployment lost its traffic. */
-const ejections: PanelQuery = {
-  legend: `{{${prometheusLabel("deployment")}}} {{${prometheusLabel("reason")}}}`,
-  expression: promql`${aggregate("sum", rate(series(counted.ejections)), ["deployment", "reason"])} > 0`
-}
-
-const EJECTIONS = "Ejections (marks in every graph)"
+const ejections = each(["deployment", "reason"], (by) => promql`${sumRate(counted.ejections, by)} > 0`)
 
 /** Every query of the dashboard, for tests, documentation and whoever builds another one. */
 export const queries = ({ genAi }: DashboardOptions = {}): ReadonlyArray<DashboardQuery> => [
   ...rows(genAi).flatMap(({ panels }) =>
-    panels.flatMap(({ queries, title }) =>
-      queries.map(({ expression, legend }) => described(title, legend, expression))
-    )
+    panels.flatMap(({ queries, title }) => queries.map((query) => ({ panel: title, ...query })))
   ),
-  described(EJECTIONS, ejections.legend, ejections.expression)
+  { panel: "Ejections (marks in every graph)", ...ejections }
 ]
 
-const described = (panel: string, legend: string, expression: Expression): DashboardQuery => ({
-  panel,
-  legend,
-  expression: expression.text,
-  template: expression.panel,
-  instruments: expression.instruments,
-  attributes: expression.attributes
-})
-
 /** Numbers of the panels, by their titles: what `viewPanel` in an address of Grafana refers to. */
-export const panelIds = ({ genAi }: DashboardOptions = {}): ReadonlyMap<string, number> =>
-  new Map(
-    layout(rows(genAi)).flatMap((placed) => placed.panel === undefined ? [] : [[placed.title, placed.id] as const])
-  )
+export const panelIds = (options: DashboardOptions = {}): ReadonlyMap<string, number> =>
+  new Map(grafanaDashboard(options).panels.map(({ id, title }) => [title, id]))
 
 /**
- * The dashboard.
+ * The dashboard, to be written as JSON.
  *
  * **Example** (As a file)
  *
@@ -164,71 +61,56 @@ export const panelIds = ({ genAi }: DashboardOptions = {}): ReadonlyMap<string, 
  * writeFileSync("dashboard.json", JSON.stringify(grafanaDashboard(), null, 2))
  * ```
  */
-export const grafanaDashboard = (options: DashboardOptions = {}): Dashboard => {
-  const { genAi, title = "Evenkeel", uid = "evenkeel" } = options
-  return {
-    uid,
-    title,
-    description: "Load balancing of Azure OpenAI and OpenAI: what callers feel, and why. Made by evenkeel-otel.",
-    tags: ["evenkeel", "genai"],
-    schemaVersion: 42,
-    editable: true,
-    graphTooltip: 1,
-    refresh: "30s",
-    time: { from: "now-3h", to: "now" },
-    timezone: "browser",
-    annotations: {
-      list: [{
-        name: "Ejections",
-        datasource,
-        enable: true,
-        hide: false,
-        iconColor: "red",
-        expr: ejections.expression.panel,
-        step: "60s",
-        titleFormat: "Deployment lost its traffic",
-        textFormat: ejections.legend
-      }]
-    },
-    templating: { list: templating() },
-    panels: layout(rows(genAi)).map(({ gridPos, id, panel, title }) =>
-      panel === undefined
-        ? { id, type: "row", title, collapsed: false, gridPos, panels: [] }
-        : drawn(panel, id, gridPos)
-    )
-  }
-}
-
-interface Placed {
-  readonly id: number
-  readonly title: string
-  readonly gridPos: GridPosition
-  /** None is a heading. */
-  readonly panel: Panel | undefined
-}
+export const grafanaDashboard = ({ genAi, title = "Evenkeel", uid = "evenkeel" }: DashboardOptions = {}) => ({
+  uid,
+  title,
+  description: "Load balancing of Azure OpenAI and OpenAI: what callers feel, and why. Made by evenkeel-otel.",
+  tags: ["evenkeel", "genai"],
+  schemaVersion: 42,
+  editable: true,
+  graphTooltip: 1,
+  refresh: "30s",
+  time: { from: "now-3h", to: "now" },
+  timezone: "browser",
+  annotations: {
+    list: [{
+      name: "Ejections",
+      datasource,
+      enable: true,
+      hide: false,
+      iconColor: "red",
+      expr: ejections.expression.panel,
+      step: "60s",
+      titleFormat: "Deployment lost its traffic",
+      textFormat: ejections.legend
+    }]
+  },
+  templating: { list: templating() },
+  panels: layout(rows(genAi))
+})
 
 const COLUMNS = 24
 
 const heights: Readonly<Record<Panel["kind"], number>> = { stat: 4, timeseries: 8, table: 8, "state-timeline": 8 }
 
 /** Puts panels beside one another until a line is full. */
-const layout = (all: ReturnType<typeof rows>): ReadonlyArray<Placed> => {
-  const placed: Array<Placed> = []
+const layout = (all: ReadonlyArray<Row>): ReadonlyArray<GrafanaPanel | GrafanaRow> => {
+  const placed: Array<GrafanaPanel | GrafanaRow> = []
   let y = 0
   for (const { panels, title } of all) {
-    placed.push({ id: placed.length + 1, title, gridPos: { x: 0, y, w: COLUMNS, h: 1 }, panel: undefined })
+    placed.push(heading(placed.length + 1, title, y))
     y++
     let x = 0
     let tallest = 0
     for (const panel of panels) {
-      const w = panel.width ?? 8
-      const h = heights[panel.kind]
+      const { kind, width: w } = panel
+      const h = heights[kind]
       if (x + w > COLUMNS) {
         y += tallest
         x = 0
         tallest = 0
       }
-      placed.push({ id: placed.length + 1, title: panel.title, gridPos: { x, y, w, h }, panel })
+      placed.push(drawn(panel, placed.length + 1, { x, y, w, h }))
       x += w
       tallest = Math.max(tallest, h)
     }
@@ -237,7 +119,18 @@ const layout = (all: ReturnType<typeof rows>): ReadonlyArray<Placed> => {
   return placed
 }
 
-const drawn = (panel: Panel, id: number, gridPos: GridPosition): GrafanaPanel => {
+type GrafanaRow = ReturnType<typeof heading>
+
+const heading = (id: number, title: string, y: number) => ({
+  id,
+  type: "row" as const,
+  title,
+  collapsed: false,
+  gridPos: { x: 0, y, w: COLUMNS, h: 1 },
+  panels: []
+})
+
+const drawn = (panel: Panel, id: number, gridPos: GridPosition) => {
   const { description, kind, mappings = [], queries, steps, title, unit } = panel
   const isTable = kind === "table"
   return {
@@ -295,7 +188,8 @@ const customOf = ({ kind, stacked = false, steps = [] }: Panel): Readonly<Record
   }
 }
 
-const thresholdsOf = (steps: Panel["steps"]): ReadonlyArray<GrafanaThreshold> => [
+/** From a value on, a colour; `null` is from the beginning. */
+const thresholdsOf = (steps: Panel["steps"]) => [
   ...(steps?.[0]?.from === -Infinity ? [] : [{ color: steps === undefined ? "text" : "green", value: null }]),
   ...(steps ?? []).map(({ color, from }) => ({ color, value: from === -Infinity ? null : from }))
 ]

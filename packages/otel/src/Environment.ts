@@ -30,34 +30,36 @@ const read = (name: string): Effect.Effect<string | undefined> =>
     Effect.orElseSucceed(() => undefined)
   )
 
-/** The first of some variables that is set. */
-const readFirst = (...names: ReadonlyArray<string>): Effect.Effect<string | undefined> =>
-  Effect.map(Effect.forEach(names, read), (values) => values.find((value) => value !== undefined))
+/** Reads variables as something; what one holds that is none is told of, and left out. */
+const readAs = <A>(expected: string, parse: (text: string) => A | undefined, shown = (text: string) => text) => {
+  const ignored = (name: string, text: string) =>
+    Effect.as(Effect.logWarning(`${name}=${shown(text)} is ignored: expected ${expected}`), undefined)
+  return (name: string): Effect.Effect<A | undefined> =>
+    Effect.flatMap(read(name), (text) => {
+      const value = text === undefined ? undefined : parse(text)
+      return text !== undefined && value === undefined ? ignored(name, text) : Effect.succeed(value)
+    })
+}
 
-const ignored = (name: string, value: string, expected: string): Effect.Effect<undefined> =>
-  Effect.as(Effect.logWarning(`${name}=${value} is ignored: expected ${expected}`), undefined)
+const readNumber = readAs("a number of 0 or more", (text) => {
+  const number = Number(text)
+  return number >= 0 && Number.isFinite(number) ? number : undefined
+})
 
-const readNumber = (name: string): Effect.Effect<number | undefined> =>
-  Effect.flatMap(read(name), (value) => {
-    if (value === undefined) return Effect.succeed(undefined)
-    const number = Number(value)
-    return number >= 0 && Number.isFinite(number)
-      ? Effect.succeed(number)
-      : ignored(name, value, "a number of 0 or more")
-  })
+const readPort = readAs("a port", (text) => {
+  const port = Number(text)
+  return Number.isInteger(port) && port >= 0 && port <= 65_535 ? port : undefined
+})
 
-const readWord = <const W extends string>(name: string, words: ReadonlyArray<W>): Effect.Effect<W | undefined> =>
-  Effect.flatMap(read(name), (value) => {
-    if (value === undefined) return Effect.succeed(undefined)
-    const word = words.find((word) => word === value.toLowerCase())
-    return word === undefined ? ignored(name, value, words.join(", ")) : Effect.succeed(word)
-  })
+const readWord = <const W extends string>(words: ReadonlyArray<W>) =>
+  readAs(words.join(", "), (text) => words.find((word) => word === text.toLowerCase()))
 
-const readFirstWord = <const W extends string>(names: ReadonlyArray<string>, words: ReadonlyArray<W>) =>
-  Effect.map(
-    Effect.forEach(names, (name) => readWord(name, words)),
-    (found) => found.find((word) => word !== undefined)
-  )
+/** What it holds may have a password in it. */
+const readUrl = readAs(
+  "a URL that begins with http:// or https://",
+  (text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) ? text : undefined,
+  () => "…"
+)
 
 /** Whether `OTEL_SDK_DISABLED` is true: only that word switches anything off. */
 export const isDisabled: Effect.Effect<boolean> = Effect.map(
@@ -72,8 +74,6 @@ export const exporters = (signal: Signal): Effect.Effect<ReadonlyArray<string>> 
     return named.filter((name) => name !== "none")
   })
 
-const protocols = ["http/protobuf", "http/json", "grpc"] as const
-
 /**
  * Where a signal goes by OTLP.
  *
@@ -83,28 +83,20 @@ export const otlpTarget = (signal: Signal, protocol: OtlpTarget["protocol"]): Ef
   Effect.gen(function*() {
     const own = `OTEL_EXPORTER_OTLP_${signal.toUpperCase()}`
     const all = "OTEL_EXPORTER_OTLP"
-    const both = (what: string) => [`${own}_${what}`, `${all}_${what}`]
+    /** A signal's own variable comes before the one of all. */
+    const first = <A>(what: string, read: (name: string) => Effect.Effect<A | undefined>) =>
+      Effect.map(Effect.all([read(`${own}_${what}`), read(`${all}_${what}`)]), ([ofOwn, ofAll]) => ofOwn ?? ofAll)
     const endpoint = yield* readUrl(`${own}_ENDPOINT`)
     const base = (yield* readUrl(`${all}_ENDPOINT`)) ?? "http://localhost:4318"
-    const timeouts = yield* Effect.forEach(both("TIMEOUT"), readNumber)
     return {
       // an endpoint of its own is used as it is
       url: endpoint ?? `${base.replace(/\/+$/, "")}/v1/${signal}`,
-      protocol: (yield* readFirstWord(both("PROTOCOL"), protocols)) ?? protocol,
-      headers: parseHeaders(yield* readFirst(...both("HEADERS"))),
-      compression: (yield* readFirstWord(both("COMPRESSION"), ["gzip", "none"])) ?? "none",
-      timeout: timeouts.find((timeout) => timeout !== undefined) ?? 10_000
+      protocol: (yield* first("PROTOCOL", readWord(["http/protobuf", "http/json", "grpc"]))) ?? protocol,
+      headers: parseHeaders(yield* first("HEADERS", read)),
+      compression: (yield* first("COMPRESSION", readWord(["gzip", "none"]))) ?? "none",
+      timeout: (yield* first("TIMEOUT", readNumber)) ?? 10_000
     }
   })
-
-const readUrl = (name: string): Effect.Effect<string | undefined> =>
-  Effect.flatMap(
-    read(name),
-    (value) =>
-      value === undefined || (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol))
-        ? Effect.succeed(value)
-        : ignored(name, "…", "a URL that begins with http:// or https://")
-  )
 
 /** `key=value` pairs with commas between them, as W3C Baggage has them. */
 const parseHeaders = (text: string | undefined): Readonly<Record<string, string>> => {
@@ -131,25 +123,28 @@ export const metricInterval: Effect.Effect<number> = Effect.map(
   (millis) => millis ?? 60_000
 )
 
-/** Milliseconds between two exports of spans, and the most that one export holds. Default: 5 s, 512. */
-export const spanBatches: Effect.Effect<{ readonly interval: number; readonly size: number }> = Effect.gen(
-  function*() {
-    const interval = (yield* readNumber("OTEL_BSP_SCHEDULE_DELAY")) ?? 5000
-    return { interval, size: Math.max(1, (yield* readNumber("OTEL_BSP_MAX_EXPORT_BATCH_SIZE")) ?? 512) }
-  }
-)
+/** Milliseconds between two exports, and the most that one of them holds. */
+export interface Batches {
+  readonly exportInterval: number
+  readonly maxBatchSize: number
+}
 
-/** The same of logs. Default: 1 s, 512. */
-export const logBatches: Effect.Effect<{ readonly interval: number; readonly size: number }> = Effect.gen(
-  function*() {
-    const interval = (yield* readNumber("OTEL_BLRP_SCHEDULE_DELAY")) ?? 1000
-    return { interval, size: Math.max(1, (yield* readNumber("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE")) ?? 512) }
-  }
-)
+const batches = (processor: "BSP" | "BLRP", delay: number): Effect.Effect<Batches> =>
+  Effect.gen(function*() {
+    const exportInterval = (yield* readNumber(`OTEL_${processor}_SCHEDULE_DELAY`)) ?? delay
+    const size = (yield* readNumber(`OTEL_${processor}_MAX_EXPORT_BATCH_SIZE`)) ?? 512
+    return { exportInterval, maxBatchSize: Math.max(1, size) }
+  })
+
+/** Of spans. Default: 5 s, 512. */
+export const spanBatches: Effect.Effect<Batches> = batches("BSP", 5000)
+
+/** Of logs. Default: 1 s, 512. */
+export const logBatches: Effect.Effect<Batches> = batches("BLRP", 1000)
 
 /** Whether counters are exported as sums since the start, or since the last export. Default: since the start. */
 export const temporality: Effect.Effect<"cumulative" | "delta"> = Effect.map(
-  readWord("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", ["cumulative", "delta", "lowmemory"]),
+  readWord(["cumulative", "delta", "lowmemory"])("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"),
   (preference) => preference === "delta" ? "delta" : "cumulative"
 )
 
@@ -159,18 +154,18 @@ export interface Sampler {
   readonly isParentBased: boolean
 }
 
-const samplers = [
+const readSampler = readWord([
   "always_on",
   "always_off",
   "traceidratio",
   "parentbased_always_on",
   "parentbased_always_off",
   "parentbased_traceidratio"
-] as const
+])
 
 /** `OTEL_TRACES_SAMPLER` and its argument. Default: all, unless their parent is not kept. */
 export const sampler: Effect.Effect<Sampler> = Effect.gen(function*() {
-  const name = (yield* readWord("OTEL_TRACES_SAMPLER", samplers)) ?? "parentbased_always_on"
+  const name = (yield* readSampler("OTEL_TRACES_SAMPLER")) ?? "parentbased_always_on"
   const given = yield* readNumber("OTEL_TRACES_SAMPLER_ARG")
   const ratio = name.endsWith("always_off") ? 0 : name.endsWith("traceidratio") ? Math.min(1, given ?? 1) : 1
   return { ratio, isParentBased: name.startsWith("parentbased") }
@@ -178,9 +173,7 @@ export const sampler: Effect.Effect<Sampler> = Effect.gen(function*() {
 
 /** Where Prometheus finds its page: `OTEL_EXPORTER_PROMETHEUS_HOST` and `_PORT`. Default: `localhost`, 9464. */
 export const prometheus: Effect.Effect<{ readonly host: string; readonly port: number }> = Effect.gen(function*() {
-  const given = yield* readNumber("OTEL_EXPORTER_PROMETHEUS_PORT")
-  const isPort = given === undefined || (Number.isInteger(given) && given <= 65_535)
-  const port = isPort ? given : yield* ignored("OTEL_EXPORTER_PROMETHEUS_PORT", String(given), "a port")
+  const port = yield* readPort("OTEL_EXPORTER_PROMETHEUS_PORT")
   return { host: (yield* read("OTEL_EXPORTER_PROMETHEUS_HOST")) ?? "localhost", port: port ?? 9464 }
 })
 

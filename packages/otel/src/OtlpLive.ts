@@ -3,6 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as OtlpLogger from "effect/observability/OtlpLogger"
 import * as OtlpMetrics from "effect/observability/OtlpMetrics"
@@ -18,56 +19,45 @@ const LAST_EXPORT = 3000
 /** A third of the cost of Effect's protobuf; collectors take both at the same port. */
 const DEFAULT_PROTOCOL = "http/json"
 
-const target = (signal: Environment.Signal, resource: Environment.ProcessResource) =>
-  Effect.gen(function*() {
-    const given = yield* Environment.otlpTarget(signal, DEFAULT_PROTOCOL)
-    if (given.protocol === "grpc") {
-      yield* Effect.logWarning(`OTLP of ${signal} goes over HTTP: OtlpLive speaks no gRPC; OtelLive does`)
-    }
-    const isBinary = given.protocol === "http/protobuf"
-    const serialization = isBinary ? OtlpSerialization.layerProtobuf : OtlpSerialization.layerJson
-    const { compression, headers, url } = given
-    return { serialization, options: { url, headers, compression, resource, shutdownTimeout: LAST_EXPORT } }
-  })
+/** What the layers of all signals are made with. */
+interface OtlpOptions extends Pick<Environment.OtlpTarget, "url" | "headers" | "compression"> {
+  readonly resource: Environment.ProcessResource
+  readonly shutdownTimeout: number
+}
 
-const transport = Layer.provide(FetchHttpClient.layer)
+type OtlpLayer = Layer.Layer<never, never, HttpClient.HttpClient | OtlpSerialization.OtlpSerialization>
 
-type Scraped = Layer.Layer<never, PrometheusServer.PrometheusServerError>
-
-const traces = Effect.fnUntraced(function*(resource: Environment.ProcessResource) {
-  if (!(yield* Environment.exporters("traces")).includes("otlp")) return Layer.empty
-  const { options, serialization } = yield* target("traces", resource)
-  const { interval, size } = yield* Environment.spanBatches
-  const tracer = OtlpTracer.layer({ ...options, exportInterval: interval, maxBatchSize: size })
-  return Sampling.layer(yield* Environment.sampler).pipe(
-    Layer.provide(tracer),
-    Layer.provide(serialization),
-    transport
+/** Exports a signal, where the environment asks for it. */
+const exported = Effect.fnUntraced(function*(
+  signal: Environment.Signal,
+  resource: Environment.ProcessResource,
+  layerOf: (options: OtlpOptions) => Effect.Effect<OtlpLayer>
+) {
+  if (!(yield* Environment.exporters(signal)).includes("otlp")) return Layer.empty
+  const { compression, headers, protocol, url } = yield* Environment.otlpTarget(signal, DEFAULT_PROTOCOL)
+  if (protocol === "grpc") {
+    yield* Effect.logWarning(`OTLP of ${signal} goes over HTTP: OtlpLive speaks no gRPC; OtelLive does`)
+  }
+  const layer = yield* layerOf({ url, headers, compression, resource, shutdownTimeout: LAST_EXPORT })
+  const isBinary = protocol === "http/protobuf"
+  return layer.pipe(
+    Layer.provide(isBinary ? OtlpSerialization.layerProtobuf : OtlpSerialization.layerJson),
+    Layer.provide(FetchHttpClient.layer)
   )
 })
 
-const metrics = Effect.fnUntraced(function*(resource: Environment.ProcessResource) {
-  const exporters = yield* Environment.exporters("metrics")
-  const scraped = exporters.includes("prometheus") ? PrometheusServer.layer() : Layer.empty
-  if (!exporters.includes("otlp")) return scraped
-  const { options, serialization } = yield* target("metrics", resource)
-  const pushed = OtlpMetrics.layer({
-    ...options,
-    exportInterval: yield* Environment.metricInterval,
-    temporality: yield* Environment.temporality
-  })
-  const both: Scraped = Layer.merge(scraped, pushed.pipe(Layer.provide(serialization), transport))
-  return both
+const traces = Effect.fnUntraced(function*(options: OtlpOptions) {
+  const tracer = OtlpTracer.layer({ ...options, ...(yield* Environment.spanBatches) })
+  return Layer.provide(Sampling.layer(yield* Environment.sampler), tracer)
 })
 
-const logs = Effect.fnUntraced(function*(resource: Environment.ProcessResource) {
-  if (!(yield* Environment.exporters("logs")).includes("otlp")) return Layer.empty
-  const { options, serialization } = yield* target("logs", resource)
-  const { interval, size } = yield* Environment.logBatches
-  const logger = OtlpLogger.layer({ ...options, exportInterval: interval, maxBatchSize: size })
-  const layer: Layer.Layer<never> = logger.pipe(Layer.provide(serialization), transport)
-  return layer
+const metrics = Effect.fnUntraced(function*(options: OtlpOptions) {
+  const exportInterval = yield* Environment.metricInterval
+  return OtlpMetrics.layer({ ...options, exportInterval, temporality: yield* Environment.temporality })
 })
+
+const logs = (options: OtlpOptions) =>
+  Effect.map(Environment.logBatches, (batches) => OtlpLogger.layer({ ...options, ...batches }))
 
 /**
  * Exports spans, metrics and logs by OTLP over HTTP, as the standard environment variables say; without any, to
@@ -83,10 +73,12 @@ export const OtlpLive: Layer.Layer<never, PrometheusServer.PrometheusServerError
   Effect.gen(function*() {
     if (yield* Environment.isDisabled) return Layer.empty
     const resource = yield* Environment.resource
+    const isScraped = (yield* Environment.exporters("metrics")).includes("prometheus")
     return Layer.mergeAll(
-      yield* traces(resource),
-      yield* metrics(resource),
-      yield* logs(resource),
+      yield* exported("traces", resource, traces),
+      isScraped ? PrometheusServer.layer() : Layer.empty,
+      yield* exported("metrics", resource, metrics),
+      yield* exported("logs", resource, logs),
       Environment.layerTelemetryDefaults
     )
   })

@@ -125,6 +125,14 @@ export const aggregate = (
     ? promql`${literal(operator)}(${of})`
     : promql`${literal(operator)} by (${labels(by)}) (${of})`
 
+/** How fast a counter grows a second, over all processes. */
+export const sumRate = (
+  counter: Instrument,
+  by: Grouping = [],
+  matchers: Matchers = {},
+  over: Expression = interval
+): Expression => aggregate("sum", rate(series(counter, matchers), over), by)
+
 /** A quantile of a histogram, as exact as its buckets are narrow. */
 export const quantile = (
   q: number,

@@ -53,6 +53,21 @@ describe("LoadBalancer events", () => {
       })
     }))
 
+  it.effect("a breaker that others open and close is told of like any other", () =>
+    run(pair(), function*() {
+      const deployments = yield* Deployments
+      const told: Array<Event> = []
+      deployments.events.listen((event: Event) => told.push(event))
+      yield* deployments.observe("east/gpt-4o", { health: "failing" })
+      yield* deployments.observe("east/gpt-4o", { health: "healthy" })
+      yield* deployments.observe("east/gpt-4o", { health: "healthy" })
+      const about = { at: 0, target: "deployment", name: "east/gpt-4o" } as const
+      const [opened, ...rest] = told
+      assert.deepInclude(opened, { _tag: "BreakerOpened", ...about, reason: "told by another process" })
+      assert.isAbove(opened?._tag === "BreakerOpened" ? opened.openFor : 0, 1000)
+      assert.deepStrictEqual(rest, [{ _tag: "BreakerClosed", ...about }])
+    }))
+
   it.effect("a reader that stops costs nothing more, and one that is slow loses the oldest", () =>
     run(fleet([service("east")]), function*(lb) {
       const { events: hub } = yield* Deployments

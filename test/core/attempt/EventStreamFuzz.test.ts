@@ -1,5 +1,5 @@
 import { merge } from "#core/attempt/SseReader"
-import { bytesOf as rebuilt } from "#core/http/HttpRequest"
+import { bytesOf as rebuilt } from "#core/http/HttpAnswer"
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"

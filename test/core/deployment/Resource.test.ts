@@ -182,9 +182,12 @@ describe("a resource's health", () => {
 
   it("says when an answer brought it back", () => {
     const resource = make()
-    assert.isFalse(resource.answered(resource.breaker.enter(0), 10))
+    const told: Array<string> = []
+    resource.breaker.onChange = (state) => told.push(state)
+    resource.answered(resource.breaker.enter(0), 10)
     resource.breaker.trip(10, 1, "down")
-    assert.isTrue(resource.answered(resource.breaker.enter(5010), 5020))
+    resource.answered(resource.breaker.enter(5010), 5020)
+    assert.deepStrictEqual(told, ["open", "half-open", "closed"])
     assert.strictEqual(resource.lastAnswerAt, 5020)
   })
 

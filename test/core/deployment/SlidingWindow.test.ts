@@ -35,16 +35,19 @@ describe("SlidingWindow, against a list of times and amounts", () => {
     width: Schema.Literals([100, 1000])
   }, ({ operations, seconds, start, width }) => {
     const window = new SlidingWindow((seconds * 1000) / width, width)
-    const list: Array<{ time: number; amount: number; second: number }> = []
+    const list: Array<{ time: number; amount: number }> = []
     let now = start + 0.25
     for (const step of operations) {
       if (step.op === "wait") now += step.millis
-      if (step.op === "add") list.push({ time: now, amount: step.amount, second: window.add(now, step.amount) })
+      if (step.op === "add") {
+        list.push({ time: now, amount: step.amount })
+        window.add(now, step.amount)
+      }
       if (step.op === "amend" && list.length > 0) {
         const entry = list[step.which % list.length]!
         const delta = Math.max(step.delta, -entry.amount)
         const before = window.sum(now)
-        window.amend(now, entry.second, delta)
+        window.amend(now, entry.time, delta)
         if (now - entry.time >= seconds * 1000 + width) assert.strictEqual(window.sum(now), before)
         entry.amount += delta
       }

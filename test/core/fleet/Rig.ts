@@ -38,7 +38,7 @@ export class Rig {
       const deployments = makeDeployments(parts)
       const group = makeGroup(deployments)
       const health = { openFor: 5000, consecutiveFailures: 5 }
-      const tidings = new Tidings(group, health, new EventHub(), () => 0.5, () => EPOCH + this.now)
+      const tidings = new Tidings(group, health, new EventHub(() => EPOCH + this.now), () => 0.5)
       return { realm: new Realm("gpt", `member-${i}`, group, tidings), tidings, deployments }
     })
   }

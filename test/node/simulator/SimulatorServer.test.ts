@@ -355,7 +355,9 @@ describe("the server", () => {
   it.live("is a scoped resource", () =>
     Effect.gen(function*() {
       const url = yield* Effect.scoped(Effect.gen(function*() {
-        const simulator = yield* SimulatorServer.make({ resources: [{ name: "a", deployments: [] }] })
+        const simulator = yield* Effect.acquireDisposable(
+          Effect.promise(() => SimulatorServer.startSimulator({ resources: [{ name: "a", deployments: [] }] }))
+        )
         const response = yield* Effect.promise(() => fetch(`${simulator.resources[0]!.url}/++/stats`))
         assert.strictEqual(response.status, 200)
         return simulator.resources[0]!.url

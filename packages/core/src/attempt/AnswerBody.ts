@@ -2,11 +2,14 @@
  * The body of an answer that is being given out piece by piece, until its proper end, its failure, or until nobody wants
  * more. Whatever happens first settles the attempt.
  */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
 import { type Delivered, LoadBalancerError, StreamInterrupted, type Usage } from "../Errors.ts"
-import type { TransportResponse } from "../transport/Transport.ts"
+import type { TransportError, TransportResponse } from "../transport/Transport.ts"
 import type { AttemptFailure, AttemptRecord, Pace } from "./AttemptRecord.ts"
 import type { AttemptStory } from "./AttemptStory.ts"
 import * as Outcome from "./Outcome.ts"
+import type { Batch } from "./SseReader.ts"
 import type { TimeLimits } from "./TimeLimits.ts"
 
 /** What broke a stream after its content had begun. */
@@ -58,12 +61,61 @@ export abstract class AnswerBody {
   onOver: (() => void) | undefined
   protected readonly source: Source
   protected readonly response: TransportResponse
-  protected failure: AttemptFailure | undefined
+  /** What was given out: events, or pieces where no event is known. */
+  protected delivered = 0
+  private failure: AttemptFailure | undefined
 
   constructor(source: Source, response: TransportResponse) {
     this.source = source
     this.response = response
   }
+
+  /**
+   * What comes next, as `read` makes it of what came together; what it makes nothing of is passed over. Ends with `Done`
+   * after a proper end, fails with what broke it otherwise.
+   */
+  pull<A>(read: (batch: Batch) => A | undefined): Effect.Effect<A, StreamBreak | Cause.Done> {
+    type Pulled = Effect.Effect<A, StreamBreak | Cause.Done>
+    const give = (batch: Batch): Pulled => {
+      this.delivered += batch.events.length
+      const isEmpty = batch.events.length === 0 && batch.bytes === undefined
+      const value = isEmpty ? undefined : read(batch)
+      return value === undefined ? more() : Effect.succeed(value)
+    }
+    const onSuccess = (bytes: Uint8Array) => give(this.take(bytes))
+    const onFailure = (error: TransportError | Cause.Done) => {
+      if (error._tag !== "TransportError") return give(this.takeEnd())
+      this.expire(Outcome.fromTransport(error))
+      return more()
+    }
+    const fromNetwork: Pulled = Effect.matchEffect(this.response.pull, { onSuccess, onFailure })
+    const more = (): Pulled => {
+      if (this.failure !== undefined) return Effect.fail(this.breakOf(this.failure))
+      if (this.isOver) return Cause.done()
+      this.awaitMore()
+      return fromNetwork
+    }
+    return Effect.suspend(() => {
+      const held = this.takeHeld()
+      return held === undefined ? more() : give(held)
+    })
+  }
+
+  /** What was read before it was given out. */
+  protected takeHeld(): Batch | undefined {
+    return undefined
+  }
+
+  /** Bytes came. */
+  protected abstract take(bytes: Uint8Array): Batch
+
+  /** Nothing more comes. */
+  protected abstract takeEnd(): Batch
+
+  /** Somebody waits for more. */
+  protected abstract awaitMore(): void
+
+  protected abstract breakOf(failure: AttemptFailure): StreamBreak
 
   close(): void {
     if (this.isOver) return

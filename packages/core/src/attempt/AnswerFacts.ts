@@ -2,7 +2,7 @@
  * What an answer says of itself, besides its content: for telemetry and prices.
  */
 import type { Usage } from "../Errors.ts"
-import { isRecord, textOf as text } from "../request/Json.ts"
+import { isRecord, recordOf, textOf as text } from "../request/Json.ts"
 import type { Operation } from "../request/LlmRequest.ts"
 
 /** Facts of one answer, as the service told them. */
@@ -67,12 +67,12 @@ export const isEmpty = (answer: Readonly<Record<string, unknown>>, operation: Op
  * Reads billed tokens from any `usage` object: chat's, responses' or embeddings'. Details may be absent or null.
  */
 export const readUsage = (value: unknown): Usage | undefined => {
-  const usage = record(value)
+  const usage = recordOf(value)
   if (usage === undefined) return undefined
   const prompt = number(usage["prompt_tokens"] ?? usage["input_tokens"])
   if (prompt === undefined) return undefined
-  const promptDetails = record(usage["prompt_tokens_details"] ?? usage["input_tokens_details"])
-  const outputDetails = record(usage["completion_tokens_details"] ?? usage["output_tokens_details"])
+  const promptDetails = recordOf(usage["prompt_tokens_details"] ?? usage["input_tokens_details"])
+  const outputDetails = recordOf(usage["completion_tokens_details"] ?? usage["output_tokens_details"])
   return {
     promptTokens: prompt,
     cachedTokens: number(promptDetails?.["cached_tokens"]) ?? 0,
@@ -87,5 +87,3 @@ const MAX_TOKENS = 1e9
 
 const number = (value: unknown): number | undefined =>
   typeof value === "number" && value >= 0 && value <= MAX_TOKENS ? value : undefined
-
-const record = (value: unknown): Record<string, unknown> | undefined => isRecord(value) ? value : undefined

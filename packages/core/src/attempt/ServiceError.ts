@@ -2,6 +2,7 @@
  * What an answer with an error in it means: the service's words, read. The table is in docs/failures.md.
  */
 import { parseWait } from "../deployment/RateLimitHeaders.ts"
+import { recordOf, textOf } from "../request/Json.ts"
 import type { HardPin } from "../request/StoredIds.ts"
 import { withoutCookies } from "./AnswerFacts.ts"
 import { type Failed, failed, type Refused, type Throttled, type Unanswered, wordOf } from "./Outcome.ts"
@@ -39,21 +40,16 @@ export const throttleCodes: ReadonlySet<string> = new Set([
   "toomanyrequests"
 ])
 
-const string = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined
-
-const record = (value: unknown): Record<string, unknown> | undefined =>
-  typeof value === "object" && value !== null && !Array.isArray(value) ? value as Record<string, unknown> : undefined
-
 /** Reads an error body in any of the shapes that Azure, OpenAI and gateways use. */
 const readError = (body: unknown): ServiceError => {
-  const outer = record(body)
-  const inner = record(outer?.["error"]) ?? outer
+  const outer = recordOf(body)
+  const inner = recordOf(outer?.["error"]) ?? outer
   const code = inner?.["code"]
   return {
-    code: string(code) ?? (typeof code === "number" ? String(code) : undefined),
-    type: string(inner?.["type"]),
-    param: string(inner?.["param"]),
-    message: string(inner?.["message"]) ?? string(outer?.["error"]) ?? wordsOf(outer?.["detail"])
+    code: textOf(code) ?? (typeof code === "number" ? String(code) : undefined),
+    type: textOf(inner?.["type"]),
+    param: textOf(inner?.["param"]),
+    message: textOf(inner?.["message"]) ?? textOf(outer?.["error"]) ?? wordsOf(outer?.["detail"])
       ?? wordsOf(outer?.["errors"]) ?? (typeof body === "string" ? excerpt(body) : "")
   }
 }
@@ -202,8 +198,8 @@ export const isNotHere = ({ elsewhere, message, status }: Refused, { ids, isInPa
 /** Whether what is refused is to be asked for a stream's usage. */
 export const refusesUsage = ({ body, message, status }: Refused): boolean => {
   if (status !== 400 && status !== 422) return false
-  const param = record(record(body)?.["error"])?.["param"]
-  return /stream_options|include_usage/.test(`${string(param) ?? ""} ${message}`)
+  const param = recordOf(recordOf(body)?.["error"])?.["param"]
+  return /stream_options|include_usage/.test(`${textOf(param) ?? ""} ${message}`)
 }
 
 /**
@@ -215,8 +211,8 @@ export const fromErrorEvent = (
   event: unknown,
   wallNow: number
 ): Unanswered => {
-  const outer = record(event)
-  const error = readError(record(outer?.["response"]) ?? outer)
+  const outer = recordOf(event)
+  const error = readError(recordOf(outer?.["response"]) ?? outer)
   const code = (error.code ?? error.type ?? "").toLowerCase()
   const type = (error.type ?? "").toLowerCase()
   const highDemand = /high demand|exceeds the maximum usage size/i.test(error.message)

@@ -6,6 +6,7 @@
  * came in, so that a door that wants bytes gives out what the service sent.
  */
 import * as Sse from "effect/encoding/Sse"
+import { concat } from "../Bytes.ts"
 import type { Usage } from "../Errors.ts"
 import { isRecord } from "../request/LlmRequest.ts"
 import { idsOfAnswer } from "../request/StoredIds.ts"
@@ -37,17 +38,6 @@ export const merge = (batches: ReadonlyArray<Batch>): Batch => {
     events: batches.flatMap(({ events }) => events),
     bytes: isKnown && pieces.length > 0 ? concat(pieces) : undefined
   }
-}
-
-const concat = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
-  if (pieces.length === 1) return pieces[0]!
-  const whole = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0))
-  let at = 0
-  for (const piece of pieces) {
-    whole.set(piece, at)
-    at += piece.length
-  }
-  return whole
 }
 
 /** Most of a preamble that is held back, in characters. */
@@ -159,7 +149,11 @@ export class SseReader {
       return undefined
     }
     this.begun = end === undefined ? undefined : end === bytes.length ? [] : [bytes.subarray(end)]
-    return begun === undefined || end === undefined ? undefined : concat([...begun, bytes.subarray(0, end)])
+    return begun === undefined || end === undefined
+      ? undefined
+      : begun.length === 0
+      ? bytes.subarray(0, end)
+      : concat([...begun, bytes.subarray(0, end)])
   }
 
   /** The bytes ended: an end without the protocol's own end is a failure. */

@@ -119,14 +119,8 @@ export class Balancer {
       deployment,
       (warm) => target === "hedge" ? "slow" : this.choice.whyNot(call, warm, deployment, now)
     )
-    const { breaker, resource } = deployment
-    const { epoch } = breaker
-    const { epoch: resourceEpoch } = resource.breaker
     const permit = deployment.enter(now, tokens, call.expected, call.latencyKind, request.scope)
     group.pools.send(permit)
-    // a breaker changes its state on entry only where this is its probe
-    if (breaker.epoch !== epoch) narrator.halfOpened("deployment", deployment.id)
-    if (resource.breaker.epoch !== resourceEpoch) narrator.halfOpened("resource", resource.name)
     // in the same moment, so that nobody overtakes
     call.passLine(now)
     const isAgain = call.tried.has(deployment)

@@ -155,7 +155,7 @@ const doubtsOf = (
 }
 
 /** Where limits are known from both sides, and differ. */
-const differencesOf = ({ limits: { rpm, tpm }, quota: { told } }: Deployment): ReadonlyArray<string> => [
+const differencesOf = ({ config: { rpm, tpm }, quota: { told } }: Deployment): ReadonlyArray<string> => [
   ...differenceOf("tpm", "tokens", tpm, told.tokens),
   ...differenceOf("rpm", "requests", rpm, told.requests)
 ]

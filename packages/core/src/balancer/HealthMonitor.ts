@@ -10,6 +10,7 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
@@ -19,10 +20,10 @@ import type { AttemptEnvironment, AttemptFailure } from "../attempt/AttemptRecor
 import { Deadlines } from "../attempt/Deadlines.ts"
 import { noCredential } from "../attempt/Outcome.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
-import type { BreakerClosed, BreakerHalfOpened, BreakerOpened } from "../deployment/DeploymentEvent.ts"
 import { Deployments } from "../deployment/Deployments.ts"
 import type { Resource } from "../deployment/Resource.ts"
-import * as LlmRequest from "../request/LlmRequest.ts"
+import type { LlmRequest } from "../request/LlmRequest.ts"
+import { requestOf } from "../request/Parameters.ts"
 import { monotonicMillis, watching } from "../Time.ts"
 import { Transport, type TransportError } from "../transport/Transport.ts"
 import type { Checked } from "./CallEvent.ts"
@@ -75,46 +76,26 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
         const { breaker } = resource
         const lastAnswerAt = Math.max(resource.lastAnswerAt, checkedAt.get(resource) ?? -Infinity)
         if (!isDue(lastAnswerAt, !breaker.isClosed, now)) return Effect.void
-        const { epoch: before } = breaker
         const epoch = breaker.allows(now) ? breaker.enter(now) : breaker.enterCheck()
         if (epoch === undefined) return Effect.void
-        const { events } = deployments
-        const about = () => ({ at: clock.currentTimeMillisUnsafe(), target: "resource", name: resource.name }) as const
-        if (breaker.epoch !== before && events.hasListeners) {
-          events.emit<BreakerHalfOpened>({ _tag: "BreakerHalfOpened", ...about() })
-        }
-        let isSettled = false
-        const settle = (problem: string | undefined) => {
-          if (isSettled) {
-            return
-          }
-          isSettled = true
+        const settle = ({ problem }: Probed) => {
           const endedAt = monotonicMillis(clock)
+          const { events } = deployments
           if (events.hasTroubleListeners) {
-            const at = clock.currentTimeMillisUnsafe()
             const duration = endedAt - now
-            events.emit<Checked>({ _tag: "Checked", at, resource: resource.name, problem, duration })
+            events.emit<Checked>({ _tag: "Checked", at: events.wallNow(), resource: resource.name, problem, duration })
           }
-          if (problem === undefined) {
-            const wasClosed = breaker.isClosed
-            checkedAt.set(resource, endedAt)
-            breaker.succeed(epoch, endedAt)
-            if (!wasClosed && events.hasListeners) events.emit<BreakerClosed>({ _tag: "BreakerClosed", ...about() })
-          } else if (breaker.fail(epoch, endedAt, environment.random(), problem) && events.hasTroubleListeners) {
-            events.emit<BreakerOpened>({
-              _tag: "BreakerOpened",
-              ...about(),
-              reason: problem,
-              openFor: breaker.openUntil - endedAt
-            })
-          }
+          if (problem !== undefined) return breaker.fail(epoch, endedAt, environment.random(), problem)
+          checkedAt.set(resource, endedAt)
+          breaker.succeed(epoch, endedAt)
         }
         return probe(resource, transport, settings.path).pipe(
           Effect.timeoutOrElse({ duration: settings.timeout, orElse: () => Effect.succeed(unanswered("timeout")) }),
-          Effect.map(({ problem }) => settle(problem)),
+          Effect.onExit((exit) =>
+            Effect.sync(() => Exit.isSuccess(exit) ? settle(exit.value) : breaker.release(epoch))
+          ),
           // what is nobody's fault is no finding
-          Effect.ignore,
-          Effect.onExit(() => Effect.sync(() => isSettled ? undefined : breaker.release(epoch)))
+          Effect.ignore
         )
       })
 
@@ -173,18 +154,13 @@ const reserveCheck = (
   environment: AttemptEnvironment
 ): Attempt | undefined => {
   const { model } = deployment
-  const { events, settings } = deployments
+  const { settings } = deployments
   const group = deployments.group(model)
   if (group === undefined) return undefined
   const now = monotonicMillis(environment.clock)
   const request = oneToken(model)
   const promptTokens = group.estimate.prompt(request.characters)
-  const { epoch } = deployment.breaker
   const permit = deployment.enter(now, promptTokens + 1)
-  if (deployment.breaker.epoch !== epoch && events.hasListeners) {
-    const at = environment.clock.currentTimeMillisUnsafe()
-    events.emit<BreakerHalfOpened>({ _tag: "BreakerHalfOpened", at, target: "deployment", name: deployment.id })
-  }
   return new Attempt({
     request,
     permit,
@@ -260,16 +236,7 @@ export const probe = (
 /** A check without an answer. */
 export const unanswered = (problem: string): Probed => ({ problem, status: undefined })
 
-const oneToken = (model: string): LlmRequest.LlmRequest => {
+const oneToken = (model: string): LlmRequest => {
   const parameters = { model, messages: [{ role: "user", content: "." }], max_completion_tokens: 1 }
-  const body = LlmRequest.jsonBody(JSON.stringify(LlmRequest.sentParameters("chat", parameters, false)))
-  const asked = {
-    operation: "chat",
-    method: "POST",
-    path: "/chat/completions",
-    query: "",
-    body,
-    parsesEvents: false
-  } as const
-  return LlmRequest.make(asked, LlmRequest.readFacts("chat", parameters), undefined)
+  return requestOf("chat", "/chat/completions", parameters, false, undefined) as LlmRequest
 }

@@ -12,7 +12,6 @@ import type { AttemptFailure, AttemptRecord, OnChunks } from "../attempt/Attempt
 import type { AttemptTrace } from "../attempt/AttemptTrace.ts"
 import { stopped } from "../attempt/Outcome.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
-import type { BreakerHalfOpened } from "../deployment/DeploymentEvent.ts"
 import type * as Errors from "../Errors.ts"
 import type { EventHub } from "../EventHub.ts"
 import { ignoreThrows } from "../IgnoreThrows.ts"
@@ -48,7 +47,7 @@ export class Narrator {
   }
 
   private get at(): number {
-    return this.clock.currentTimeMillisUnsafe()
+    return this.events.wallNow()
   }
 
   private get now(): number {
@@ -145,11 +144,6 @@ export class Narrator {
   /** An attempt begins: its trace, where its request has one. */
   trace(call: Call, deployment: Deployment, role: AttemptRole): AttemptTrace | undefined {
     return ignoreThrows(() => call.trace?.attempt(deployment, role))
-  }
-
-  /** What was open lets a request through, to see. */
-  halfOpened(target: "deployment" | "resource", name: string): void {
-    if (this.hasListeners) this.events.emit<BreakerHalfOpened>({ _tag: "BreakerHalfOpened", at: this.at, target, name })
   }
 
   // --- between attempts ---------------------------------------------------------------------------------------------

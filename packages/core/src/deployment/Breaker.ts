@@ -14,6 +14,7 @@
  * pardoned, which leaves a quarter of it in the row and nothing in the window. (Finagle's failure accrual, Linkerd's
  * unified breaker, Envoy's outlier detection by success rate; numbers in docs/configuration.md.)
  */
+import { SlidingWindow } from "./SlidingWindow.ts"
 
 /**
  * Settings of a breaker. Times in milliseconds.
@@ -41,11 +42,10 @@ const PARDONED = 0.25
  */
 export class Breaker {
   private readonly options: BreakerOptions
-  private readonly successes = new Float64Array(BUCKETS)
-  private readonly failures = new Float64Array(BUCKETS)
-  private head = 0
-  private inARow = 0
-  private failedAt = -Infinity
+  private readonly successes: SlidingWindow
+  private readonly failures: SlidingWindow
+  /** Failures since the last success; one that is held or was pardoned counts in part. */
+  failuresInARow = 0
   private heardAt = -Infinity
   private trips = 0
   /** The first probe since it opened of which it is not known yet what it says. */
@@ -58,11 +58,13 @@ export class Breaker {
   private isCertain = false
   /** Whether it opened for answers that broke after they had begun: then only an end closes it. */
   isClosedByEnd = false
-  private current: BreakerState = "closed"
-  private until = 0
+  state: BreakerState = "closed"
+  /** When an open breaker admits its next probe. */
+  openUntil = 0
   /** When its first trip would admit a probe, whatever its trips before. */
   private soonest = 0
-  private closedAt = -Infinity
+  /** When it last closed after a trip; `-Infinity` when it never tripped. */
+  reopenedAt = -Infinity
   /** Whether everything may pass. */
   isClosed = true
   /** Whether it ever opened. */
@@ -73,33 +75,19 @@ export class Breaker {
   epoch = 0
   /** Why it last opened, for people. */
   reason: string | undefined
+  /** Told of each change of state, whoever causes it, and for how long it is open. */
+  onChange: ((state: BreakerState, openFor: number) => void) | undefined
 
   constructor(options: BreakerOptions) {
     this.options = options
-  }
-
-  get state(): BreakerState {
-    return this.current
-  }
-
-  /** When an open breaker admits its next probe. */
-  get openUntil(): number {
-    return this.until
-  }
-
-  /** Failures since the last success; one that is held or was pardoned counts in part. */
-  get failuresInARow(): number {
-    return this.inARow
-  }
-
-  /** When it last closed after a trip; `-Infinity` when it never tripped. */
-  get reopenedAt(): number {
-    return this.closedAt
+    const width = Math.max(1, options.window / BUCKETS)
+    this.successes = new SlidingWindow(BUCKETS - 1, width)
+    this.failures = new SlidingWindow(BUCKETS - 1, width)
   }
 
   /** Whether a request may pass now. */
   allows(now: number): boolean {
-    return this.isClosed || (!this.probing && now >= this.until)
+    return this.isClosed || (!this.probing && now >= this.openUntil)
   }
 
   /**
@@ -107,11 +95,8 @@ export class Breaker {
    * it does not allow any (panic), the request passes as a bystander, whose report counts for nothing.
    */
   enter(now: number): number {
-    if (this.current === "closed") return this.epoch
-    if (!this.allows(now)) return -1
-    this.probing = true
-    if (this.current === "open") this.become("half-open")
-    return this.epoch
+    if (this.state === "closed") return this.epoch
+    return this.allows(now) ? this.probe() : -1
   }
 
   /**
@@ -120,27 +105,32 @@ export class Breaker {
    */
   enterCheck(): number | undefined {
     if (this.probing || this.isCertain) return undefined
-    if (this.current === "closed") return this.epoch
+    return this.state === "closed" ? this.epoch : this.probe()
+  }
+
+  private probe(): number {
     this.probing = true
-    if (this.current === "open") this.become("half-open")
+    if (this.state === "open") {
+      this.become("half-open")
+      this.onChange?.("half-open", 0)
+    }
     return this.epoch
   }
 
   /** The request succeeded, or was refused for its own faults: the other side is alive. Returns the epoch to go on with. */
   succeed(epoch: number, now: number): number {
     if (!this.isCurrent(epoch)) return epoch
-    if (this.current !== "closed") {
+    if (this.state !== "closed") {
       this.close(now)
       return this.epoch
     }
-    this.inARow = 0
-    this.bucket(now)
-    this.successes[this.head % BUCKETS]! += 1
+    this.failuresInARow = 0
+    this.successes.add(now, 1)
     return epoch
   }
 
   /**
-   * The request failed. `random` in [0, 1) spreads the open time. Returns whether this opened the breaker.
+   * The request failed. `random` in [0, 1) spreads the open time.
    *
    * @param peers share of their requests that peers answered of late: one that does as well is not opened for its share
    * @param hadBegun whether its answer had begun: then only one that comes to its end shows that it is well again
@@ -154,18 +144,16 @@ export class Breaker {
     peers = 1,
     hadBegun = false,
     weight = 1
-  ): boolean {
-    if (!this.isCurrent(epoch)) return false
-    if (this.current === "closed") {
-      this.inARow += Math.min(weight, this.options.consecutiveFailures)
-      this.bucket(now)
-      this.failures[this.head % BUCKETS]! += 1
-      this.failedAt = now
-      if (!this.isTripping(peers)) return false
+  ): void {
+    if (!this.isCurrent(epoch)) return
+    if (this.state === "closed") {
+      this.failuresInARow += Math.min(weight, this.options.consecutiveFailures)
+      this.failures.add(now, 1)
+      if (!this.isTripping(now, peers)) return
     }
     this.open(now, random, reason)
     this.isClosedByEnd = hadBegun
-    return true
+    this.tellOpen(now)
   }
 
   /**
@@ -178,13 +166,13 @@ export class Breaker {
     return true
   }
 
-  /** The request failed, and is to be judged: until then it counts for part of one. Returns whether this opened the breaker. */
-  failDoubtfully(epoch: number, now: number, random: number, reason: string, weight: number): boolean {
-    if (epoch !== this.epoch) return false
-    this.inARow += weight
-    if (this.inARow < this.options.consecutiveFailures) return false
+  /** The request failed, and is to be judged: until then it counts for part of one. */
+  failDoubtfully(epoch: number, now: number, random: number, reason: string, weight: number): void {
+    if (epoch !== this.epoch) return
+    this.failuresInARow += weight
+    if (this.failuresInARow < this.options.consecutiveFailures) return
     this.open(now, random, reason)
-    return true
+    this.tellOpen(now)
   }
 
   /**
@@ -194,73 +182,70 @@ export class Breaker {
   pardon(epoch: number, failedAt: number, now: number, wasProbe = false, weight = 1): void {
     if (epoch !== this.epoch && epoch !== this.epoch - 1) return
     if (!wasProbe) this.forgive(failedAt, now, weight)
-    if (epoch === this.epoch || this.current !== "open" || (!wasProbe && this.isTripping())) return
+    if (epoch === this.epoch || this.state !== "open" || (!wasProbe && this.isTripping(now))) return
     // one opening is one trip, however many of those that led to it are pardoned
     if (this.pardonedEpoch !== this.epoch) this.trips = Math.max(0, this.trips - 1)
     this.pardonedEpoch = this.epoch
-    this.until = Math.min(this.until, now)
+    this.openUntil = Math.min(this.openUntil, now)
   }
 
   private forgive(failedAt: number, now: number, weight: number): void {
-    this.inARow = Math.max(0, this.inARow - Math.max(0, weight - PARDONED))
-    if (weight < 1) return
-    this.bucket(now)
-    const index = this.indexOf(failedAt)
-    if (this.head - index < BUCKETS) {
-      this.failures[index % BUCKETS] = Math.max(0, this.failures[index % BUCKETS]! - 1)
-    }
+    this.failuresInARow = Math.max(0, this.failuresInARow - Math.max(0, weight - PARDONED))
+    if (weight >= 1) this.failures.amend(now, failedAt, -1)
   }
 
   /** Share of the requests of the window that were answered; 1 while fewer than `least` say. */
   successShare(now: number, least = this.options.minimumSamples): number {
-    if (now - this.failedAt > this.options.window) return 1
-    this.bucket(now)
-    const { samples, successes } = this.counts()
+    const failures = this.failures.sum(now)
+    if (failures === 0) return 1
+    const successes = this.successes.sum(now)
+    const samples = successes + failures
     return samples < least ? 1 : successes / samples
   }
 
   /** The same as a guess, from the first one that says something: as if one more had been answered. */
   likelyShare(now: number): number {
-    if (now - this.failedAt > this.options.window) return 1
-    this.bucket(now)
-    const { samples, successes } = this.counts()
-    return (successes + 1) / (samples + 1)
+    const answered = this.successes.sum(now) + 1
+    return answered / (answered + this.failures.sum(now))
   }
 
   /** Opens at once, whatever was counted: for failures that no repetition mends. */
   trip(now: number, random: number, reason: string): void {
     this.open(now, random, reason)
     this.isCertain = true
+    this.tellOpen(now)
   }
 
   /** Another process opened its own for so long, or its failures did ours: opens, or stays open for as long. */
   hearOpen(now: number, wait: number, reason: string): void {
-    if (this.current === "half-open" || this.isCertain) return
+    if (this.state === "half-open" || this.isCertain) return
     const until = now + Math.min(wait, this.options.maxOpenFor)
-    if (this.current === "closed") {
+    const wasClosed = this.state === "closed"
+    if (wasClosed) {
       this.open(now, 0, reason)
       this.isHeard = true
-    } else if (until <= this.until) return
+    } else if (until <= this.openUntil) return
     // what others opened again has failed as often here
     else this.trips++
-    this.until = until
+    this.openUntil = until
     this.soonest = until
+    if (wasClosed) this.tellOpen(now)
   }
 
   /** Another process found it well again: the next request may see. */
   hearClosed(now: number): void {
-    if (this.current === "open" && !this.isCertain) this.until = Math.min(this.until, now)
+    if (this.state === "open" && !this.isCertain) this.openUntil = Math.min(this.openUntil, now)
   }
 
   /** Whether what is told of an epoch still counts. */
   isCurrent(epoch: number): boolean {
-    if (epoch === this.epoch || (this.current !== "closed" && epoch >= this.suspendedFrom)) return true
-    return this.current === "open" && epoch === this.releasedEpoch
+    if (epoch === this.epoch || (this.state !== "closed" && epoch >= this.suspendedFrom)) return true
+    return this.state === "open" && epoch === this.releasedEpoch
   }
 
   /** The probe ended without telling (throttled, abandoned): its slot is free again. */
   release(epoch: number): void {
-    if (epoch === this.epoch && this.current === "half-open") {
+    if (epoch === this.epoch && this.state === "half-open") {
       this.releasedEpoch = epoch
       this.probing = false
       this.become("open")
@@ -272,38 +257,38 @@ export class Breaker {
    * may break before its end. The next one waits as after a first trip, and whichever is known first decides.
    */
   suspend(epoch: number, now: number): void {
-    if (epoch !== this.epoch || this.current !== "half-open") return
-    this.until = now + this.options.openFor
+    if (epoch !== this.epoch || this.state !== "half-open") return
+    this.openUntil = now + this.options.openFor
     this.suspendedFrom = Math.min(this.suspendedFrom, epoch)
     this.release(epoch)
   }
 
   /** What a suspended probe says is known, and is nothing: the next may try at once. */
   resume(epoch: number, now: number): void {
-    if (this.current === "open" && this.isCurrent(epoch)) this.until = Math.min(this.until, now)
+    if (this.state === "open" && this.isCurrent(epoch)) this.openUntil = Math.min(this.openUntil, now)
   }
 
   /** It is missed: what is left cannot take what is asked for, so its next probe comes as soon as after a first trip. */
   hurry(): void {
-    if (!this.isCertain) this.until = Math.min(this.until, this.soonest)
+    if (!this.isCertain) this.openUntil = Math.min(this.openUntil, this.soonest)
   }
 
   /** Closes and forgets, as for a new credential; what is still under way with the old one counts no more. */
   reset(now: number): void {
-    const { closedAt, current } = this
+    const { reopenedAt, state } = this
     this.close(now)
     // what was closed before is not coming back from anything
-    if (current === "closed") this.closedAt = closedAt
+    if (state === "closed") this.reopenedAt = reopenedAt
     this.trips = 0
   }
 
   private open(now: number, random: number, reason: string): void {
     // a breaker that held for longer than its longest open time has lived its past down
-    if (now - this.closedAt > this.options.maxOpenFor && this.current === "closed") this.trips = 0
+    if (now - this.reopenedAt > this.options.maxOpenFor && this.state === "closed") this.trips = 0
     const full = Math.min(this.options.openFor * 2 ** Math.min(this.trips, 30), this.options.maxOpenFor)
     this.trips++
     this.hasTripped = true
-    this.until = now + full / 2 + (full / 2) * random
+    this.openUntil = now + full / 2 + (full / 2) * random
     this.soonest = now + (Math.min(full, this.options.openFor) * (1 + random)) / 2
     this.probing = false
     this.suspendedFrom = Infinity
@@ -316,52 +301,35 @@ export class Breaker {
   }
 
   private close(now: number): void {
-    this.successes.fill(0)
-    this.failures.fill(0)
-    this.inARow = 0
+    this.successes.clear()
+    this.failures.clear()
+    this.failuresInARow = 0
     this.probing = false
     this.suspendedFrom = Infinity
     this.isCertain = false
     this.isClosedByEnd = false
-    this.closedAt = now
+    this.reopenedAt = now
     this.reason = undefined
+    const wasClosed = this.isClosed
     this.become("closed")
+    if (!wasClosed) this.onChange?.("closed", 0)
+  }
+
+  private tellOpen(now: number): void {
+    this.onChange?.("open", this.openUntil - now)
   }
 
   private become(state: BreakerState): void {
-    this.current = state
+    this.state = state
     this.isClosed = state === "closed"
     this.epoch++
   }
 
-  private isTripping(peers = 1): boolean {
-    if (this.inARow >= this.options.consecutiveFailures) return true
-    const { samples, successes } = this.counts()
-    return samples >= this.options.minimumSamples && successes / samples < this.options.successRatio * peers
-  }
-
-  private counts(): { readonly successes: number; readonly samples: number } {
-    let successes = 0
-    let samples = 0
-    for (let i = 0; i < BUCKETS; i++) {
-      successes += this.successes[i]!
-      samples += this.successes[i]! + this.failures[i]!
-    }
-    return { successes, samples }
-  }
-
-  private indexOf(at: number): number {
-    return Math.floor(at / Math.max(1, this.options.window / BUCKETS))
-  }
-
-  private bucket(now: number): void {
-    const index = this.indexOf(now)
-    const ahead = Math.min(index - this.head, BUCKETS)
-    for (let i = 0; i < ahead; i++) {
-      const cleared = (index - i) % BUCKETS
-      this.successes[cleared] = 0
-      this.failures[cleared] = 0
-    }
-    if (index > this.head) this.head = index
+  private isTripping(now: number, peers = 1): boolean {
+    const { consecutiveFailures, minimumSamples, successRatio } = this.options
+    if (this.failuresInARow >= consecutiveFailures) return true
+    const successes = this.successes.sum(now)
+    const samples = successes + this.failures.sum(now)
+    return samples >= minimumSamples && successes / samples < successRatio * peers
   }
 }

@@ -50,7 +50,8 @@ const MIN_GROWN = 1000
 export class Cooldown {
   readonly options: CooldownOptions
   private begunAt = 0
-  private until = 0
+  /** When it ends; in the past when there is none. */
+  endsAt = 0
   private probeAt = 0
   private missing = 0
   private missingUntil = -Infinity
@@ -74,23 +75,18 @@ export class Cooldown {
     this.options = options
   }
 
-  /** When it ends; in the past when there is none. */
-  get endsAt(): number {
-    return this.until
-  }
-
   /** The first time at which a request may pass: its end, the next probe of a very long one, or the next trial. */
   get opensAt(): number {
-    return Math.min(this.until, this.probeAt)
+    return Math.min(this.endsAt, this.probeAt)
   }
 
   allows(now: number): boolean {
-    return now >= this.until || now >= this.probeAt
+    return now >= this.endsAt || now >= this.probeAt
   }
 
   /** The same for a request that was itself told to wait, anywhere: it is no judge of such a word, and tries none. */
   opensAtForTold(): number {
-    return this.isOnTrial ? this.until : this.opensAt
+    return this.isOnTrial ? this.endsAt : this.opensAt
   }
 
   /** Whether it waits because the deployment does not exist. */
@@ -100,7 +96,7 @@ export class Cooldown {
 
   /** A request passes; within a long cooldown, or one on trial, it is the one probe of this while. */
   enter(now: number): void {
-    if (now >= this.until) return
+    if (now >= this.endsAt) return
     if (!this.isOnTrial) {
       this.probeAt = now + this.options.maxCooldown
       return
@@ -134,27 +130,25 @@ export class Cooldown {
       if (isNews) this.heardAt = now
     }
     const isBelieved = source === undefined || now >= this.disbelievedUntil || this.refusedInARow >= BELIEVED_IN_A_ROW
-    if (!isBelieved) return Math.max(0, this.until - now)
-    if (now >= this.until) {
+    if (!isBelieved) return Math.max(0, this.endsAt - now)
+    const isOver = now >= this.endsAt
+    if (isOver || this.isOnTrial) this.probeAt = now + this.options.maxCooldown
+    this.isOnTrial = false
+    if (isOver) {
       this.begunAt = now
       this.sources.clear()
       this.isCertain = false
-      this.isOnTrial = false
       this.trials = 0
       this.nextTrialAt = now
-      this.probeAt = now + this.options.maxCooldown
-    } else if (this.isOnTrial) {
-      this.isOnTrial = false
-      this.probeAt = now + this.options.maxCooldown
     }
     if (source === undefined) this.isCertain = true
     else this.sources.add(source)
     const until = now + this.grown(wait ?? this.options.cooldown)
-    if (until > this.until) {
-      this.until = until
+    if (until > this.endsAt) {
+      this.endsAt = until
       this.reason = reason
     }
-    return this.until - now
+    return this.endsAt - now
   }
 
   /**
@@ -165,7 +159,7 @@ export class Cooldown {
   hear(now: number, wait: number, reason: string, isMissing: boolean): void {
     const told = Math.min(wait, this.options.maxCooldown)
     // its word is no witness of ours, and shortens nothing
-    const inForce = now + told > this.until ? this.begin(now, told, reason, FLEET, true) : 0
+    const inForce = now + told > this.endsAt ? this.begin(now, told, reason, FLEET, true) : 0
     if (!isMissing || inForce <= 0 || this.isMissing(now)) return
     this.missingUntil = now + told
     this.isMissingHeard = true
@@ -173,7 +167,7 @@ export class Cooldown {
 
   /** Whether another process said so, and nobody here. */
   isHeard(now: number): boolean {
-    return now < this.until && !this.isCertain && this.sources.size === 1 && this.sources.has(FLEET)
+    return now < this.endsAt && !this.isCertain && this.sources.size === 1 && this.sources.has(FLEET)
   }
 
   /** What another process said is tried: another request may pass. */
@@ -184,7 +178,7 @@ export class Cooldown {
   /** The deployment does not exist: 30 s, doubling up to the cap. */
   beginMissing(now: number, reason: string, source?: number, wasTold = false, startedAt = now): number {
     // those that were under way together found out once
-    if (now < this.missingUntil) return this.until - now
+    if (now < this.missingUntil) return this.endsAt - now
     const wait = Math.min(MISSING_FIRST * 2 ** Math.min(this.missing++, 30), this.options.maxCooldown)
     const inForce = this.begin(now, wait, reason, source, wasTold, startedAt)
     if (inForce > 0) this.missingUntil = now + wait
@@ -201,7 +195,7 @@ export class Cooldown {
 
   /** Nobody answered what was refused here. Where no other request was told the same, the next one may try. */
   doubt(source: number, now: number): void {
-    if (!this.sources.delete(source) || now >= this.until || this.isCertain || this.sources.size > 0) return
+    if (!this.sources.delete(source) || now >= this.endsAt || this.isCertain || this.sources.size > 0) return
     this.isOnTrial = true
     this.probeAt = this.nextTrialAt
   }
@@ -213,7 +207,7 @@ export class Cooldown {
 
   /** Whether it is most likely the word of requests that are to blame themselves. */
   isDoubtful(now: number): boolean {
-    return now < this.until && !this.isCertain && (this.isOnTrial || this.trials > 0)
+    return now < this.endsAt && !this.isCertain && (this.isOnTrial || this.trials > 0)
   }
 
   private grown(wait: number): number {
@@ -226,10 +220,10 @@ export class Cooldown {
     this.missing = 0
     this.refusedInARow = 0
     this.rounds = 0
-    if (!this.isOnTrial || now >= this.until || startedAt < this.begunAt) return false
+    if (!this.isOnTrial || now >= this.endsAt || startedAt < this.begunAt) return false
     this.isOnTrial = false
     this.disbelievedUntil = now + DISBELIEF
-    this.until = now
+    this.endsAt = now
     this.missingUntil = now
     return true
   }

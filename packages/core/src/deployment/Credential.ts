@@ -82,25 +82,6 @@ const fromProvider = (make: () => TokenProvider, more: AuthHeaders): Credential 
   }
 }
 
-/** Whether two resources authenticate in one and the same way, the headers of a gateway before them included. */
-export const isSame = (
-  a: Pick<ResourceConfig, "auth" | "headers">,
-  b: Pick<ResourceConfig, "auth" | "headers">
-): boolean => {
-  const names = Object.keys(a.headers)
-  return isSameAuth(a.auth, b.auth) && names.length === Object.keys(b.headers).length
-    && names.every((name) =>
-      Object.hasOwn(b.headers, name) && Redacted.value(a.headers[name]!) === Redacted.value(b.headers[name]!)
-    )
-}
-
-const isSameAuth = (a: ResourceAuth, b: ResourceAuth): boolean => {
-  if (a._tag === "Key") return b._tag === "Key" && Redacted.value(a.key) === Redacted.value(b.key)
-  if (a._tag === "TokenProvider") return b._tag === "TokenProvider" && a.provider === b.provider
-  if (a._tag === "Entra") return b._tag === "Entra" && a.scope === b.scope
-  return b._tag === "None"
-}
-
 /**
  * Makes the credential of a resource.
  *

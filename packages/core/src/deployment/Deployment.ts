@@ -9,6 +9,7 @@ import type { Config, DeploymentConfig } from "../config/Config.ts"
 import type { PriceList } from "../config/Prices.ts"
 import type { Usage } from "../Errors.ts"
 import { type Linked, LinkedList } from "../LinkedList.ts"
+import { remember } from "../Remember.ts"
 import { isEndpoint } from "../request/Scope.ts"
 import { Breaker } from "./Breaker.ts"
 import { Cooldown } from "./Cooldown.ts"
@@ -16,7 +17,6 @@ import { FAR_SLOWER, Latency } from "./Latency.ts"
 import type { Pool } from "./Pool.ts"
 import { capacityOf, Quota, type Reservation } from "./Quota.ts"
 import type { Place, Resource } from "./Resource.ts"
-import { ScopedCooldowns } from "./ScopedCooldowns.ts"
 import { Witnesses } from "./Witnesses.ts"
 
 /** What an attempt holds of a deployment while it runs. */
@@ -40,24 +40,24 @@ export interface Permit extends Linked<Permit> {
 }
 
 /** Counters since the deployment was added, for snapshots. */
-export interface DeploymentTotals {
-  attempts: number
-  succeeded: number
-  throttled: number
-  failed: number
-  refused: number
-  abandoned: number
+export class DeploymentTotals {
+  attempts = 0
+  succeeded = 0
+  throttled = 0
+  failed = 0
+  refused = 0
+  abandoned = 0
   /** Of those that succeeded: what the service itself passed on to a standard deployment, for want of room. */
-  spilled: number
-  promptTokens: number
-  cachedTokens: number
-  cacheWriteTokens: number
-  completionTokens: number
-  reasoningTokens: number
+  spilled = 0
+  promptTokens = 0
+  cachedTokens = 0
+  cacheWriteTokens = 0
+  completionTokens = 0
+  reasoningTokens = 0
   /** USD, of those attempts whose price is known. */
-  cost: number
+  cost = 0
   /** Attempts that billed tokens at a price that nobody knows. */
-  unpriced: number
+  unpriced = 0
 }
 
 /**
@@ -76,36 +76,23 @@ export class Deployment {
   readonly breaker: Breaker
   readonly cooldown: Cooldown
   /** Of its service tiers with a capacity of their own. */
-  readonly cooldowns: ScopedCooldowns
+  private readonly cooldowns = new Map<string, Cooldown>()
   /** To the first token, or to the whole answer. */
   readonly latency = new Latency()
   /** From the first token to the last. */
   readonly decoding = new Latency()
   /** Tokens that an event of a stream stands for, as its answers billed: `undefined` before the first. */
   tokensPerEvent: number | undefined
-  readonly totals: DeploymentTotals = {
-    attempts: 0,
-    succeeded: 0,
-    throttled: 0,
-    failed: 0,
-    refused: 0,
-    abandoned: 0,
-    spilled: 0,
-    promptTokens: 0,
-    cachedTokens: 0,
-    cacheWriteTokens: 0,
-    completionTokens: 0,
-    reasoningTokens: 0,
-    cost: 0,
-    unpriced: 0
-  }
+  readonly totals = new DeploymentTotals()
   tier: number
   weight: number
   place: Place
   /** Prices of its own, which come before any table's. */
   readonly price: PriceList | undefined
-  /** Its limits as configured, whatever those of a pool are. */
-  limits: Pick<DeploymentConfig, "tpm" | "rpm">
+  /** As it was configured last: its own limits too, whatever those of a pool are. */
+  config: DeploymentConfig
+  /** The wildcard that it was made for, as long as nobody names it. */
+  wildcard: Deployment | undefined
   /** Attempts that have entered and not left. */
   inFlight = 0
   /** Attempts in flight whose first byte has not come. */
@@ -133,8 +120,7 @@ export class Deployment {
     "first-token": new LinkedList<Permit>(),
     answer: new LinkedList<Permit>()
   }
-  private readonly slowStart: number
-  private readonly slowStartFloor: number
+  private readonly health: Config["health"]
   private readonly addedAt: number
 
   constructor(
@@ -155,14 +141,12 @@ export class Deployment {
     this.place = { ...resource.place, tier: config.tier }
     this.price = config.price
     this.quota = pool?.quota ?? new Quota({ ...settings.quota, provisioned: config.provisioned })
-    this.limits = config
+    this.config = config
     this.quota.configure(config.tpm, config.rpm)
     if (pool !== undefined) this.join(pool)
     this.breaker = new Breaker(settings.health)
     this.cooldown = new Cooldown(settings.health)
-    this.cooldowns = new ScopedCooldowns(settings.health)
-    this.slowStart = settings.health.slowStart
-    this.slowStartFloor = settings.health.slowStartFloor
+    this.health = settings.health
     this.addedAt = addedAt
   }
 
@@ -171,7 +155,7 @@ export class Deployment {
     this.tier = config.tier
     this.weight = config.weight
     this.place = { ...this.place, tier: config.tier }
-    this.limits = config
+    this.config = config
     const { rpm, tpm } = this.pool?.isFound === true ? this.pool.leastLimits : config
     this.quota.configure(tpm, rpm)
   }
@@ -189,7 +173,7 @@ export class Deployment {
     this.pool?.members.delete(this)
     this.pool = undefined
     this.quota = this.quota.copy(now)
-    this.quota.configure(this.limits.tpm, this.limits.rpm)
+    this.quota.configure(this.config.tpm, this.config.rpm)
   }
 
   /** Deployments that share its quota, itself included. */
@@ -204,7 +188,7 @@ export class Deployment {
 
   /** The same as configured, equal in every process: what rendezvous hashing weighs by. What was found, others need not know. */
   get configuredCapacity(): number {
-    const { rpm = Infinity, tpm = Infinity } = this.limits
+    const { rpm = Infinity, tpm = Infinity } = this.config
     return capacityOf(tpm, rpm) / (this.pool?.isFound === true ? 1 : this.sharers)
   }
 
@@ -220,14 +204,21 @@ export class Deployment {
 
   /** The cooldown of a scope, if it was ever told to wait. */
   cooldownOf(scope: string | undefined): Cooldown | undefined {
-    if (scope === undefined) return this.cooldown
-    return (isEndpoint(scope) ? this.resource.cooldowns : this.cooldowns).find(scope)
+    return scope === undefined ? this.cooldown : this.cooldownsOf(scope).get(scope)
   }
 
   /** The cooldown of a scope that is told to wait. */
   coolingOf(scope: string | undefined): Cooldown {
     if (scope === undefined) return this.cooldown
-    return (isEndpoint(scope) ? this.resource.cooldowns : this.cooldowns).get(scope)
+    const cooldown = this.cooldownOf(scope) ?? new Cooldown(this.health)
+    // endpoints are the callers' words
+    remember(this.cooldownsOf(scope), scope, cooldown, MOST_SCOPES)
+    return cooldown
+  }
+
+  /** Of what is not its own traffic: an endpoint of its resource, such as `/batches`, or a service tier. */
+  private cooldownsOf(scope: string): Map<string, Cooldown> {
+    return isEndpoint(scope) ? this.resource.cooldowns : this.cooldowns
   }
 
   /**
@@ -238,8 +229,9 @@ export class Deployment {
     const { breaker, resource } = this
     const share = breaker.successShare(now)
     if (!breaker.hasTripped && !resource.breaker.hasTripped && this.addedAt === -Infinity) return share
-    const age = now - Math.max(this.addedAt, this.breaker.reopenedAt, this.resource.breaker.reopenedAt)
-    return age >= this.slowStart ? share : Math.max(this.slowStartFloor, share * (age / this.slowStart))
+    const { slowStart, slowStartFloor } = this.health
+    const age = now - Math.max(this.addedAt, breaker.reopenedAt, resource.breaker.reopenedAt)
+    return age >= slowStart ? share : Math.max(slowStartFloor, share * (age / slowStart))
   }
 
   /**
@@ -395,6 +387,9 @@ export class Deployment {
     else totals.cost += cost
   }
 }
+
+/** Scopes whose cooldowns are remembered. */
+const MOST_SCOPES = 32
 
 /** How often it is told that a deployment does worse than its peers, in milliseconds. */
 const OUTLIER_TOLD_EVERY = 60_000

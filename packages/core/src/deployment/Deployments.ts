@@ -14,6 +14,7 @@ import * as Config from "../config/Config.ts"
 import { type ConfigIssue, invalidConfig, type LoadBalancerError } from "../Errors.ts"
 import { EventHub } from "../EventHub.ts"
 import { monotonicMillis } from "../Time.ts"
+import { tellChanges } from "./BreakerEvents.ts"
 import * as Credential from "./Credential.ts"
 import type { Deployment } from "./Deployment.ts"
 import type { MembershipChanged } from "./DeploymentEvent.ts"
@@ -106,6 +107,11 @@ const withoutUndefined = ({ tier, weight, ...limits }: DeploymentChange): Deploy
 const tooLate = (source: string): LoadBalancerError =>
   invalidConfig(source, [{ path: "", message: "comes too late: the load balancer was closed; create another" }])
 
+/** Whether a deployment of now is in another configuration, with what cannot change under way. */
+const stays = ({ config: own, name, resource }: Deployment, wanted: Config.ResourceConfig | undefined): boolean =>
+  wanted !== undefined && addressed.every((key) => resource.config[key] === wanted[key])
+  && wanted.deployments.some((other) => other.name === name && fixed.every((key) => own[key] === other[key]))
+
 const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], never, Scope.Scope> =>
   Effect.gen(function*() {
     let isClosed = false
@@ -116,8 +122,8 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
     )
     const clock = yield* Clock.Clock
     const entraTokens = yield* Credential.EntraTokens
-    const events = new EventHub()
-    const set = new LiveSet(settings)
+    const events = new EventHub(() => clock.currentTimeMillisUnsafe())
+    const set = new LiveSet(settings, events)
     const wildcards = new Wildcards(set)
     const serve = (model: string) => wildcards.serve(model, monotonicMillis(clock))
 
@@ -125,7 +131,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
       if (events.hasListeners) {
         events.emit<MembershipChanged>({
           _tag: "MembershipChanged",
-          at: clock.currentTimeMillisUnsafe(),
+          at: events.wallNow(),
           deployment,
           change
         })
@@ -134,51 +140,43 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
 
     /** What of an addition contradicts what is there: an address or a model cannot change under way. */
     const contradictions = (config: Config.ResourceConfig): ReadonlyArray<ConfigIssue> => {
-      const known = set.resourceConfigs.get(config.name)
-      if (known === undefined || !set.resources.has(config.name)) return []
-      const issues: Array<ConfigIssue> = []
-      for (const key of addressed) {
-        if (known[key] === config[key]) continue
-        const message =
-          `differs from that of the resource "${config.name}", which is there; give another name, or remove`
-          + " its deployments first"
-        issues.push({ path: key, message })
-      }
+      const known = set.resources.get(config.name)?.config
+      if (known === undefined) return []
+      const message = `differs from that of the resource "${config.name}", which is there; give another name, or remove`
+        + " its deployments first"
+      const issues: Array<ConfigIssue> = addressed.filter((key) => known[key] !== config[key])
+        .map((path) => ({ path, message }))
       config.deployments.forEach((deployment, i) => {
-        const id = `${config.name}/${deployment.name}`
-        const there = set.configs.get(id)
+        const there = set.deployments.get(`${config.name}/${deployment.name}`)
+        if (there === undefined || there.wildcard !== undefined) return
         for (const key of fixed) {
-          if (there === undefined || there[key] === deployment[key] || wildcards.has(id)) continue
-          issues.push({
-            path: `deployments[${i}].${key}`,
-            message: "cannot change under way; remove the deployment first"
-          })
+          if (there.config[key] === deployment[key]) continue
+          const path = `deployments[${i}].${key}`
+          issues.push({ path, message: "cannot change under way; remove the deployment first" })
         }
       })
       return issues
     }
 
-    const forget = (id: string): void => {
-      const deployment = set.deployments.get(id)!
+    const forget = (deployment: Deployment): void => {
       deployment.draining = true
-      set.delete(id)
-      wildcards.forget(id)
+      set.delete(deployment)
       set.regroup(deployment.model)
-      emitChange(id, "removed")
+      emitChange(deployment.id, "removed")
     }
 
     const addResource = (config: Config.ResourceConfig, addedAt: number, now: number): void => {
       let resource = set.resources.get(config.name)
-      const known = set.resourceConfigs.get(config.name)
-      set.resourceConfigs.set(config.name, config)
       const credential = Credential.make(config.provider, config.auth, entraTokens, config.headers)
       if (resource === undefined) {
         resource = new Resource(config, credential, settings.health)
+        tellChanges(resource.breaker, "resource", resource.name, events)
         set.resources.set(config.name, resource)
       } else {
-        if (known === undefined || !Credential.isSame(known, config)) resource.renewCredential(credential, now)
-        const settings = [known?.proxy, known?.tls, config.proxy, config.tls]
-        if (settings.some((setting) => setting !== undefined)) resource.reconnect(config)
+        const { auth, headers, proxy, tls } = resource.config
+        resource.config = config
+        if (!Equal.equals([auth, headers], [config.auth, config.headers])) resource.renewCredential(credential, now)
+        if ([proxy, tls, config.proxy, config.tls].some((setting) => setting !== undefined)) resource.reconnect(config)
       }
       for (const deployment of config.deployments) {
         const known = set.deployments.get(`${config.name}/${deployment.name}`)
@@ -187,28 +185,27 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
         } else if (known.model !== deployment.model || known.provisioned !== deployment.provisioned) {
           // what a wildcard became gives way
           known.draining = true
-          set.delete(known.id)
-          wildcards.forget(known.id)
+          set.delete(known)
           emitChange(set.insert(deployment, resource, addedAt).id, "added")
           serve(known.model)
         } else {
           // named explicitly, it no longer comes and goes with a wildcard
-          wildcards.forget(known.id)
-          const before = [set.configs.get(known.id), known.draining]
-          for (const id of [known.id, ...wildcards.ownOf(known.id)]) {
-            const { model, name, rpm, tpm } = set.configs.get(id)!
+          known.wildcard = undefined
+          const before = [known.config, known.draining]
+          for (const own of set.withOwn(known)) {
+            const { model, name, rpm, tpm } = own.config
             // of a pool, what one member leaves out another has given
             const limits = deployment.pool === undefined
               ? {}
               : { tpm: deployment.tpm ?? tpm, rpm: deployment.rpm ?? rpm }
-            set.configure(id, { ...deployment, ...limits, name, model })
-            set.deployments.get(id)!.draining = false
+            set.configure(own, { ...deployment, ...limits, name, model })
+            own.draining = false
           }
-          if (!Equal.equals(before, [set.configs.get(known.id), known.draining])) emitChange(known.id, "updated")
+          if (!Equal.equals(before, [known.config, known.draining])) emitChange(known.id, "updated")
         }
         // what the resource's wildcard became for the model gives way too
         for (const other of set.serversOf(deployment.model)) {
-          if (other.resource === resource && wildcards.has(other.id)) forget(other.id)
+          if (other.resource === resource && other.wildcard !== undefined) forget(other)
         }
         serve(deployment.model)
       }
@@ -219,24 +216,13 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
       }
     }
 
-    const removeDeployment = (id: string): void => {
-      const { resource } = set.deployments.get(id)!
-      const own = wildcards.ownOf(id)
-      forget(id)
-      for (const became of own) forget(became)
+    const removeDeployment = (deployment: Deployment): void => {
+      const { resource } = deployment
+      for (const own of set.withOwn(deployment)) forget(own)
       if (![...set.deployments.values()].some((other) => other.resource === resource)) {
         set.resources.delete(resource.name)
         resource.remove()
       }
-    }
-
-    /** Whether a deployment of now is in another configuration, with what cannot change under way. */
-    const stays = (id: string, config: Config.ResourceConfig | undefined): boolean => {
-      const { name, resource } = set.deployments.get(id)!
-      const here = set.resourceConfigs.get(resource.name)!
-      const own = set.configs.get(id)!
-      return config !== undefined && addressed.every((key) => here[key] === config[key])
-        && config.deployments.some((other) => other.name === name && fixed.every((key) => own[key] === other[key]))
     }
 
     for (const resource of settings.resources) addResource(resource, -Infinity, monotonicMillis(clock))
@@ -251,7 +237,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
 
     return Deployments.of({
       all: () => [...set.deployments.values()],
-      isNamed: (id) => set.deployments.has(id) && !wildcards.has(id),
+      isNamed: (id) => set.deployments.has(id) && set.deployments.get(id)!.wildcard === undefined,
       resources: () => [...set.resources.values()],
       resource: (name) => set.resources.get(name),
       group: (model) => set.served(model) ?? set.servedAs(model) ?? serve(model),
@@ -272,12 +258,12 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
       update: (id, change) =>
         Effect.suspend(() => {
           if (isClosed) return Effect.fail(tooLate("the given change"))
-          const known = set.configs.get(id)
+          const known = set.deployments.get(id)
           if (known === undefined) return Effect.succeed(false)
           // decoded like any other configuration, so that a mistake is told in the same words
           const carrier = { name: "resource", provider: "compatible", endpoint: "https://resource.invalid" } as const
           const wanted = withoutUndefined(change)
-          const input = { resources: [{ ...carrier, deployments: [{ ...known, ...wanted }] }] }
+          const input = { resources: [{ ...carrier, deployments: [{ ...known.config, ...wanted }] }] }
           return Effect.flatMap(Config.decodeEffect(input, "the given change"), ({ resources }) => {
             const refused = Object.keys(wanted).filter((key) => !changeable.has(key))
             if (refused.length > 0) {
@@ -288,9 +274,8 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
             const decoded = Object.fromEntries(
               Object.keys(wanted).map((key) => [key, config[key as keyof typeof config]])
             )
-            for (const changed of [id, ...wildcards.ownOf(id)]) {
-              const own = { ...set.configs.get(changed)!, ...decoded }
-              set.configure(changed, own)
+            for (const own of set.withOwn(known)) {
+              set.configure(own, { ...own.config, ...decoded })
               set.regroup(own.model)
             }
             emitChange(id, "updated")
@@ -298,20 +283,21 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
           })
         }),
       drain: (id) =>
-        withDeployment(id, () => {
-          for (const own of [id, ...wildcards.ownOf(id)]) {
-            set.deployments.get(own)!.draining = true
-            emitChange(own, "draining")
+        withDeployment(id, (deployment) => {
+          for (const own of set.withOwn(deployment)) {
+            own.draining = true
+            emitChange(own.id, "draining")
           }
         }),
-      remove: (id) => withDeployment(id, () => removeDeployment(id)),
+      remove: (id) => withDeployment(id, removeDeployment),
       replace: ({ resources }) =>
         Effect.suspend(() => {
           if (isClosed) return Effect.fail(tooLate("the given configuration"))
           const now = monotonicMillis(clock)
           const wanted = new Map(resources.map((resource) => [resource.name, resource]))
-          for (const { id, resource } of set.deployments.values()) {
-            if (!wildcards.has(id) && !stays(id, wanted.get(resource.name))) removeDeployment(id)
+          for (const deployment of set.deployments.values()) {
+            const { resource, wildcard } = deployment
+            if (wildcard === undefined && !stays(deployment, wanted.get(resource.name))) removeDeployment(deployment)
           }
           for (const resource of resources) addResource(resource, now, now)
           return Effect.void

@@ -27,9 +27,6 @@ export interface Reservation {
   readonly tokens: number
   /** 1, or 0 where the service does not count it. */
   readonly requests: 0 | 1
-  /** Buckets that were charged, of the minute and of the slice. */
-  readonly bucket: number
-  readonly slice: number
   readonly sentAt: number
   /** Tokens sent ever, these included. */
   readonly sent: number
@@ -76,13 +73,12 @@ export class Ledger {
   /** Charges whole tokens, so that sums are exact: an empty ledger has to be empty, whatever left it. */
   protected charge(now: number, tokens: number, requests: 0 | 1, isTrial: boolean): Reservation {
     this.sent += tokens
-    const bucket = this.ownTokens.add(now, tokens)
+    this.ownTokens.add(now, tokens)
     this.ownRequests.add(now, requests)
+    this.ownSlice.add(now, requests)
     return {
       tokens,
       requests,
-      bucket,
-      slice: this.ownSlice.add(now, requests),
       sentAt: now,
       sent: this.sent,
       ownTokens: this.ownTokens.sum(now),
@@ -94,21 +90,22 @@ export class Ledger {
   }
 
   /** Corrects a charge by what the answer billed, and returns by how much. */
-  protected correct(reservation: Reservation, now: number, used: number): number {
-    const delta = Math.min(Math.ceil(used), MAX_CHARGE) - reservation.tokens
+  protected correct({ sentAt, tokens }: Reservation, now: number, used: number): number {
+    const delta = Math.min(Math.ceil(used), MAX_CHARGE) - tokens
     if (delta <= 0 && !this.isProvisioned) return 0
     this.sent += delta
-    this.ownTokens.amend(now, reservation.bucket, delta)
+    this.ownTokens.amend(now, sentAt, delta)
     return delta
   }
 
   /** Ends a reservation that the service surely did not count: it never arrived, or was throttled. */
   refund(reservation: Reservation, now: number): void {
     reservation.isRefunded = true
-    this.sent -= reservation.tokens
-    this.ownTokens.amend(now, reservation.bucket, -reservation.tokens)
-    this.ownRequests.amend(now, reservation.bucket, -reservation.requests)
-    this.ownSlice.amend(now, reservation.slice, -reservation.requests)
+    const { requests, sentAt, tokens } = reservation
+    this.sent -= tokens
+    this.ownTokens.amend(now, sentAt, -tokens)
+    this.ownRequests.amend(now, sentAt, -requests)
+    this.ownSlice.amend(now, sentAt, -requests)
   }
 
   /** Adds what another ledger has in use. */

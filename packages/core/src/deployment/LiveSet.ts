@@ -2,7 +2,9 @@
  * What is in the live set: resources, deployments, and the models that these serve. It is changed by the methods below,
  * each in one synchronous block.
  */
-import type { Config, DeploymentConfig, ResourceConfig } from "../config/Config.ts"
+import type { Config, DeploymentConfig } from "../config/Config.ts"
+import type { EventHub } from "../EventHub.ts"
+import { tellChanges } from "./BreakerEvents.ts"
 import { Deployment } from "./Deployment.ts"
 import { Model } from "./Model.ts"
 import { Pool } from "./Pool.ts"
@@ -18,48 +20,44 @@ export const EVERY_MODEL = "*"
 export class LiveSet {
   readonly settings: Config
   readonly resources = new Map<string, Resource>()
-  readonly resourceConfigs = new Map<string, ResourceConfig>()
   /** In the order in which they were added. */
   readonly deployments = new Map<string, Deployment>()
-  readonly configs = new Map<string, DeploymentConfig>()
   /** A model outlives its last deployment: a request that waits meanwhile finds the one that is added next. */
   readonly models = new Map<string, Model>()
   /** By name and model. */
   readonly pools = new Map<string, Pool<Deployment>>()
+  private readonly events: EventHub
   private readonly everywhere = new Model(EVERY_MODEL)
 
-  constructor(settings: Config) {
+  constructor(settings: Config, events: EventHub) {
     this.settings = settings
+    this.events = events
   }
 
   insert(config: DeploymentConfig, resource: Resource, addedAt: number, id?: string): Deployment {
     const pool = this.poolOf(config)
     const [known] = pool?.members ?? []
-    const { rpm, tpm } = known === undefined ? config : this.configs.get(known.id)!
+    const { rpm, tpm } = known?.config ?? config
     const own = { ...config, tpm: config.tpm ?? tpm, rpm: config.rpm ?? rpm }
     const deployment = new Deployment(own, resource, this.settings, addedAt, id, pool)
+    tellChanges(deployment.breaker, "deployment", deployment.id, this.events)
     this.deployments.set(deployment.id, deployment)
-    this.configure(deployment.id, own)
+    this.configure(deployment, own)
     return deployment
   }
 
   /** Its limits are those of all that are configured to share its quota. */
-  configure(id: string, config: DeploymentConfig): void {
-    const deployment = this.deployments.get(id)!
+  configure(deployment: Deployment, config: DeploymentConfig): void {
     const { pool } = deployment
     const { rpm, tpm } = config
     for (const member of pool?.isFound === false ? pool.members : [deployment]) {
-      const own = member === deployment ? config : { ...this.configs.get(member.id)!, tpm, rpm }
-      this.configs.set(member.id, own)
-      member.configure(own)
+      member.configure(member === deployment ? config : { ...member.config, tpm, rpm })
     }
   }
 
-  delete(id: string): void {
-    const deployment = this.deployments.get(id)!
-    this.deployments.delete(id)
-    this.configs.delete(id)
+  delete(deployment: Deployment): void {
     const { pool } = deployment
+    this.deployments.delete(deployment.id)
     pool?.members.delete(deployment)
     if (pool?.members.size === 0 && !pool.isFound) this.pools.delete(keyOf(pool.name, deployment.model))
     this.models.get(deployment.model)?.pools.forget(deployment)
@@ -76,6 +74,11 @@ export class LiveSet {
       this.pools.set(key, pool)
     }
     return pool
+  }
+
+  /** A deployment, and what it became where it is a wildcard. */
+  withOwn(deployment: Deployment): ReadonlyArray<Deployment> {
+    return [...this.deployments.values()].filter((one) => one === deployment || one.wildcard === deployment)
   }
 
   serversOf(model: string): ReadonlyArray<Deployment> {

@@ -15,7 +15,7 @@ type Limits = Pick<DeploymentConfig, "tpm" | "rpm">
 /**
  * Live state of a pool of deployments. Times are milliseconds of a monotonic clock.
  */
-export class Pool<Member extends { readonly limits: Limits }> {
+export class Pool<Member extends { readonly config: Limits }> {
   readonly name: string
   readonly quota: Quota
   readonly cooldown: Cooldown
@@ -26,7 +26,7 @@ export class Pool<Member extends { readonly limits: Limits }> {
   /** The least of its members' own limits, for one that was found: those were given for each. */
   get leastLimits(): Limits {
     const least = (key: "tpm" | "rpm") => {
-      const known = [...this.members].map(({ limits }) => limits[key]).filter((limit) => limit !== undefined)
+      const known = [...this.members].map(({ config }) => config[key]).filter((limit) => limit !== undefined)
       return known.length === 0 ? undefined : Math.min(...known)
     }
     return { tpm: least("tpm"), rpm: least("rpm") }

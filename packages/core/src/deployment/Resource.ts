@@ -8,9 +8,8 @@
 import type { ResourceConfig } from "../config/Config.ts"
 import type { Connection } from "../transport/Transport.ts"
 import { Breaker, type BreakerOptions } from "./Breaker.ts"
-import type { CooldownOptions } from "./Cooldown.ts"
+import type { Cooldown } from "./Cooldown.ts"
 import type { Credential } from "./Credential.ts"
-import { ScopedCooldowns } from "./ScopedCooldowns.ts"
 
 /** Where a deployment is. */
 export interface Place {
@@ -57,18 +56,12 @@ export const isSafePath = (path: string): boolean => {
     }
     if (decoded === "" || decoded === "." || decoded === "..") return false
     // a slash, a backslash or a dot hidden behind an escape, even a doubled one
-    if (/[/\\]|%(?:2e|2f|5c|00)/i.test(decoded) || hasControl(decoded)) return false
+    if (/[/\\]|%(?:2e|2f|5c|00)/i.test(decoded) || control.test(decoded)) return false
   }
   return true
 }
 
-const hasControl = (text: string): boolean => {
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    if (code < 32 || code === 127) return true
-  }
-  return false
-}
+const control = /[^\x20-\x7e\x80-\uffff]/
 
 /** Parameters under which services take keys. One that was meant for a resource must not reach another. */
 const credentials = new Set([
@@ -106,10 +99,12 @@ export class Resource {
   readonly name: string
   readonly provider: ResourceConfig["provider"]
   readonly region: string | undefined
+  /** As it was configured last. */
+  config: ResourceConfig
   readonly origin: string
   readonly breaker: Breaker
   /** Of its endpoints besides those of its deployments. */
-  readonly cooldowns: ScopedCooldowns
+  readonly cooldowns = new Map<string, Cooldown>()
   readonly apiVersion: string | undefined
   readonly place: Omit<Place, "tier">
   /** Whether chat streams are asked for their usage. */
@@ -127,16 +122,17 @@ export class Resource {
   private readonly paths = new Map<string, Map<string, string>>()
   #credential: Credential
 
-  constructor(config: ResourceConfig, credential: Credential, health: BreakerOptions & CooldownOptions) {
+  constructor(config: ResourceConfig, credential: Credential, health: BreakerOptions) {
     const url = new URL(config.endpoint)
     const root = url.pathname.replace(/\/+$/, "")
     const { name, provider, region } = config
     const port = url.port === "" ? (url.protocol === "http:" ? 80 : 443) : Number(url.port)
     this.place = { resource: name, provider, region, address: url.hostname, port }
     this.root = root
-    this.name = config.name
-    this.provider = config.provider
-    this.region = config.region
+    this.name = name
+    this.provider = provider
+    this.region = region
+    this.config = config
     this.origin = url.origin
     this.apiVersion = config.provider === "azure" ? config.apiVersion : undefined
     this.base = config.provider !== "azure"
@@ -144,7 +140,6 @@ export class Resource {
       : `${root}${this.apiVersion === undefined ? "/openai/v1" : "/openai"}`
     this.streamUsage = config.streamUsage
     this.breaker = new Breaker(health)
-    this.cooldowns = new ScopedCooldowns(health)
     this.#credential = credential
     this.connection = { proxy: config.proxy, tls: config.tls, removed: this.#removal.signal }
   }
@@ -176,13 +171,11 @@ export class Resource {
     this.#removal.abort()
   }
 
-  /** It answered: its name, its TLS and its key are good. Returns whether this closed its breaker. */
-  answered(epoch: number, now: number): boolean {
+  /** It answered: its name, its TLS and its key are good. */
+  answered(epoch: number, now: number): void {
     this.lastAnswerAt = now
     this.deniedInARow = 0
-    const wasClosed = this.breaker.isClosed
     this.breaker.succeed(epoch, now)
-    return !wasClosed && this.breaker.isClosed
   }
 
   /**

@@ -44,22 +44,28 @@ export class SlidingWindow {
     return left
   }
 
-  /** Adds to the bucket of `now` and returns that bucket, for `amend`. */
-  add(now: number, amount: number): number {
+  /** Adds to the bucket of `now`. */
+  add(now: number, amount: number): void {
     this.advance(now)
     this.buckets[this.head % this.buckets.length]! += amount
     this.total += amount
-    return this.head
   }
 
-  /** Changes what was added to an earlier bucket. One that has left the window is not touched. */
-  amend(now: number, bucket: number, delta: number): void {
+  /** Changes what was added at an earlier time. A bucket that has left the window is not touched. */
+  amend(now: number, addedAt: number, delta: number): void {
     this.advance(now)
+    const bucket = Math.min(this.head, Math.floor(addedAt / this.width))
     if (this.head - bucket >= this.buckets.length) return
     const index = bucket % this.buckets.length
     const amended = Math.max(0, this.buckets[index]! + delta)
     this.total += amended - this.buckets[index]!
     this.buckets[index] = amended
+  }
+
+  /** Forgets everything. */
+  clear(): void {
+    this.buckets.fill(0)
+    this.total = 0
   }
 
   /** Adds what another window of the same width holds. */
@@ -89,10 +95,8 @@ export class SlidingWindow {
     const at = Math.floor(now / this.width)
     const ahead = at - this.head
     const length = this.buckets.length
-    if (ahead >= length) {
-      this.buckets.fill(0)
-      this.total = 0
-    } else {
+    if (ahead >= length) this.clear()
+    else {
       for (let i = 1; i <= ahead; i++) {
         const index = (this.head + i) % length
         this.total -= this.buckets[index]!

@@ -34,17 +34,13 @@ interface Tenant {
   places: number
 }
 
-class Waiter {
+/** Whoever has a place. */
+interface Waiter extends Place {
   readonly tenant: Tenant
   readonly tokens: number
-  isTaken = false
+  isTaken: boolean
   /** Called when the place becomes the first, or was taken, if someone waits for that. */
   onTurn: (() => void) | undefined
-
-  constructor(tenant: Tenant, tokens: number) {
-    this.tenant = tenant
-    this.tokens = tokens
-  }
 }
 
 /**
@@ -95,26 +91,26 @@ export class WaitingLine {
     this.count(now)
     const tenant = this.meet(name)
     if (tenant.places++ === 0) tenant.start = Math.max(tenant.start, this.virtualTime)
-    const waiter = new Waiter(tenant, tokens)
-    this.waiting.add(waiter)
-    if (this.first === undefined) this.begin()
-    const isFirst = () => this.first === waiter || waiter.isTaken
-    return {
+    const waiter: Waiter = {
+      tenant,
+      tokens,
+      isTaken: false,
+      onTurn: undefined,
       turn: Effect.callback<void>((resume) => {
-        if (isFirst()) return resume(Effect.void)
+        if (this.first === waiter || waiter.isTaken) return resume(Effect.void)
         // not before the one that leaves has done what it is about
         waiter.onTurn = () => resume(Effect.yieldNow)
         return Effect.sync(() => {
           waiter.onTurn = undefined
         })
       }),
-      get isTaken() {
-        return waiter.isTaken
-      },
       pass: (now) => this.leave(waiter, now, true),
       leave: (now) => this.leave(waiter, now, this.first === waiter),
       stepAside: (now) => this.leave(waiter, now, false)
     }
+    this.waiting.add(waiter)
+    if (this.first === undefined) this.begin()
+    return waiter
   }
 
   /** A request without a place is sent, which counts while others wait. */

@@ -10,30 +10,13 @@ import type { Model } from "./Model.ts"
 const MAX_MATERIALISED = 100
 
 /**
- * What the wildcards of a live set became.
+ * What the wildcards of a live set become.
  */
 export class Wildcards {
   private readonly set: LiveSet
-  /** The wildcard of each, by id. */
-  private readonly materialised = new Map<string, string>()
 
   constructor(set: LiveSet) {
     this.set = set
-  }
-
-  /** Whether a deployment comes and goes with a wildcard. */
-  has(id: string): boolean {
-    return this.materialised.has(id)
-  }
-
-  /** It is gone, or named explicitly from now on. */
-  forget(id: string): void {
-    this.materialised.delete(id)
-  }
-
-  /** What a wildcard became. */
-  ownOf(id: string): ReadonlyArray<string> {
-    return [...this.materialised].filter(([, wildcard]) => wildcard === id).map(([own]) => own)
   }
 
   /** Who serves a model, wildcards included. */
@@ -46,21 +29,22 @@ export class Wildcards {
   private materialise(model: string, now: number): void {
     const { set } = this
     for (const wildcard of set.models.get(EVERY_MODEL)?.deployments ?? []) {
-      while (this.materialised.size >= MAX_MATERIALISED && this.makeRoom(now));
+      while (this.size >= MAX_MATERIALISED && this.makeRoom(now));
       // a resource that has a deployment for the model serves it by that
       if (set.serversOf(model).some(({ resource }) => resource === wildcard.resource)) continue
       const plain = `${wildcard.resource.name}/${model}`
       // a deployment of that name may serve another model
       const id = set.deployments.has(plain) ? `${wildcard.id}:${model}` : plain
-      const config = { ...set.configs.get(wildcard.id)!, name: model, model }
-      set.insert(config, wildcard.resource, -Infinity, id).draining = wildcard.draining
-      this.materialised.set(id, wildcard.id)
+      const own = set.insert({ ...wildcard.config, name: model, model }, wildcard.resource, -Infinity, id)
+      own.wildcard = wildcard
+      own.draining = wildcard.draining
     }
   }
 
-  /** Whether nothing would be lost with it: nobody uses it, and no time is set that it must be left alone for. */
-  private isIdle({ breaker, cooldown, id, inFlight }: Deployment, now: number): boolean {
-    return this.has(id) && inFlight === 0 && breaker.isClosed && (cooldown.allows(now) || cooldown.isMissing(now))
+  private get size(): number {
+    let size = 0
+    for (const { wildcard } of this.set.deployments.values()) if (wildcard !== undefined) size++
+    return size
   }
 
   /** Forgets the model that was answered the longest ago, or never, of those that only wildcards serve. */
@@ -69,7 +53,7 @@ export class Wildcards {
     let oldestAt = Infinity
     for (const model of this.set.models.values()) {
       const members = model.deployments
-      if (members.length === 0 || model.line.length > 0 || !members.every((member) => this.isIdle(member, now))) {
+      if (members.length === 0 || model.line.length > 0 || !members.every((member) => isIdle(member, now))) {
         continue
       }
       const at = members.reduce((latest, { lastSuccessAt }) => Math.max(latest, lastSuccessAt), -Infinity)
@@ -80,10 +64,11 @@ export class Wildcards {
     if (oldest === undefined) return false
     this.set.models.delete(oldest.model)
     // they stay in the group, for a request that pauses between two attempts
-    for (const { id } of oldest.deployments) {
-      this.set.delete(id)
-      this.forget(id)
-    }
+    for (const deployment of oldest.deployments) this.set.delete(deployment)
     return true
   }
 }
+
+/** Whether nothing would be lost with it: nobody names or uses it, and no time is set that it must be left alone for. */
+const isIdle = ({ breaker, cooldown, inFlight, wildcard }: Deployment, now: number): boolean =>
+  wildcard !== undefined && inFlight === 0 && breaker.isClosed && (cooldown.allows(now) || cooldown.isMissing(now))

@@ -64,7 +64,7 @@ const make: Effect.Effect<Fleet["Service"], never, Deployments | FleetStore | Sc
   const random = yield* Random.Random
   const now = () => monotonicMillis(clock)
   const { events } = deployments
-  const member = new FleetMember(deployments, () => random.nextDoubleUnsafe(), () => clock.currentTimeMillisUnsafe())
+  const member = new FleetMember(deployments, () => random.nextDoubleUnsafe())
 
   /** Done when something happened that is to be told at once. */
   let news = Deferred.makeUnsafe<void>()
@@ -104,12 +104,12 @@ const make: Effect.Effect<Fleet["Service"], never, Deployments | FleetStore | Sc
 
   const joined = () => {
     if (!member.join() || !events.hasTroubleListeners) return
-    const at = clock.currentTimeMillisUnsafe()
+    const at = events.wallNow()
     events.emit<FleetJoined>({ _tag: "FleetJoined", at, members: member.members })
   }
   const lost = (reason: string) => {
     if (!member.lose() || !events.hasTroubleListeners) return
-    events.emit<FleetLost>({ _tag: "FleetLost", at: clock.currentTimeMillisUnsafe(), reason })
+    events.emit<FleetLost>({ _tag: "FleetLost", at: events.wallNow(), reason })
   }
 
   let failures = 0

@@ -26,15 +26,13 @@ export class FleetMember {
   private readonly id: string
   private readonly deployments: Deployments["Service"]
   private readonly random: () => number
-  private readonly wallNow: () => number
-  private readonly byName = new Map<string, { readonly realm: Realm; readonly tidings: Tidings }>()
+  private readonly byName = new Map<string, Realm>()
   private owners: ResourceOwners | undefined
   private isHeard: boolean | undefined
 
-  constructor(deployments: Deployments["Service"], random: () => number, wallNow: () => number) {
+  constructor(deployments: Deployments["Service"], random: () => number) {
     this.deployments = deployments
     this.random = random
-    this.wallNow = wallNow
     this.id = Array.from({ length: 4 }, () => Math.floor(random() * 0x1_0000_0000).toString(36)).join("")
   }
 
@@ -43,7 +41,7 @@ export class FleetMember {
     const models = new Set(this.deployments.all().map(({ model }) => model).filter((model) => model !== "*"))
     if (this.owners !== undefined && this.deployments.resources().length > 1) models.add(OWNERS)
     for (const name of this.byName.keys()) if (!models.has(name)) this.byName.delete(name)
-    return [...models].map((name) => this.realmOf(name).realm)
+    return [...models].map((name) => this.realmOf(name))
   }
 
   /** Something happened here. Returns whether it is to be told at once. */
@@ -73,7 +71,7 @@ export class FleetMember {
     owners.share(hashId, (ids, name) => {
       const resource = this.deployments.resource(name)
       if (resource === undefined) return
-      this.realmOf(OWNERS).realm.own(ids.map((id) => ({ id: hashId(id), resource: resourceKey(resource) })))
+      this.realmOf(OWNERS).own(ids.map((id) => ({ id: hashId(id), resource: resourceKey(resource) })))
     })
   }
 
@@ -92,32 +90,28 @@ export class FleetMember {
   }
 
   get members(): number {
-    let members = 1
-    for (const { realm } of this.byName.values()) members = Math.max(members, realm.members)
-    return members
+    return Math.max(1, ...this.known.map(({ members }) => members))
   }
 
   /** Quotas that were spoken of in the last exchange. */
   get spoken(): number {
-    let spoken = 0
-    for (const { realm } of this.byName.values()) spoken += realm.spoken
-    return spoken
+    return this.known.reduce((sum, { spoken }) => sum + spoken, 0)
   }
 
   /** Whether a request waits for room. */
   get isWaiting(): boolean {
-    return [...this.byName.values()].some(({ realm }) => realm.waiting > 0)
+    return this.known.some(({ waiting }) => waiting > 0)
   }
 
   /** Whether anything was sent of late. */
   get isActive(): boolean {
-    return [...this.byName.values()].some(({ realm }) => realm.isActive)
+    return this.known.some(({ isActive }) => isActive)
   }
 
   status(now: number): FleetSnapshot {
-    const heardAt = Math.max(...[...this.byName.values()].map(({ realm }) => realm.heardAt), -Infinity)
+    const heardAt = Math.max(...this.known.map(({ heardAt }) => heardAt), -Infinity)
     const shares = this.deployments.all().flatMap((deployment): ReadonlyArray<FleetShare> => {
-      const share = this.byName.get(deployment.model)?.realm.sharesOf(quotaKey(deployment))
+      const share = this.byName.get(deployment.model)?.sharesOf(quotaKey(deployment))
       return share === undefined ? [] : [{ deployment: deployment.id, tokens: share.total, ownTokens: share.own }]
     })
     return {
@@ -128,15 +122,18 @@ export class FleetMember {
     }
   }
 
-  private realmOf(name: string): { readonly realm: Realm; readonly tidings: Tidings } {
-    let known = this.byName.get(name)
-    if (known === undefined) {
+  private get known(): ReadonlyArray<Realm> {
+    return [...this.byName.values()]
+  }
+
+  private realmOf(name: string): Realm {
+    let realm = this.byName.get(name)
+    if (realm === undefined) {
       const { events, settings: { health } } = this.deployments
       const group = name === OWNERS ? undefined : this.deployments.group(name)
-      const tidings = new Tidings(group, health, events, this.random, this.wallNow)
-      known = { realm: new Realm(name, this.id, group, tidings), tidings }
-      this.byName.set(name, known)
+      const tidings = new Tidings(group, health, events, this.random)
+      this.byName.set(name, realm = new Realm(name, this.id, group, tidings))
     }
-    return known
+    return realm
   }
 }

@@ -6,17 +6,7 @@
 import type { Deployment } from "../deployment/Deployment.ts"
 import type { Quota } from "../deployment/Quota.ts"
 import type { QuotaHeard, StepUse } from "./FleetStore.ts"
-import { SLICE_STEPS, STEP, sumUp, WINDOW_STEPS } from "./StoreState.ts"
-
-interface Use {
-  tokens: number
-  requests: number
-  /** Of the tokens, those that are set aside. */
-  held: number
-}
-
-/** Most that is believed of others, in tokens or requests a minute. */
-const MOST = 1e9
+import { addUse, MOST, SLICE_STEPS, STEP, sumUp, type Uses, WINDOW_STEPS } from "./StoreState.ts"
 
 /** What others may send between two exchanges is taken for its mean and so many standard deviations. */
 const DEVIATIONS = 3
@@ -29,11 +19,11 @@ export class QuotaShare {
   /** Those that draw on it. */
   deployments: ReadonlyArray<Deployment> = []
   /** What the store has counted of ours, by step of its clock. */
-  private counted = new Map<number, Use>()
+  private counted: Uses = new Map()
   /** The store's record that `counted` is in; `""` before any was heard. */
   record = ""
   /** The same, once the exchange that is under way is counted. */
-  private next = new Map<number, Use>()
+  private next: Uses = new Map()
   /** Of the last minute: of all members, and of this one. */
   total = 0
   own = 0
@@ -56,13 +46,13 @@ export class QuotaShare {
   /** What is new to say: what was sent, and what is set aside and not sent yet, less what was said. */
   changes(now: number, offset: number): ReadonlyArray<StepUse> {
     const current = Math.floor((now + offset) / STEP)
-    const uses = new Map<number, Use>()
+    const uses: Uses = new Map()
     for (const quota of this.ledgers) {
       quota.eachUse(now, (beganAt, tokens, requests) => {
-        add(uses, Math.floor((beganAt + offset) / STEP), tokens, requests, 0)
+        addUse(uses, Math.floor((beganAt + offset) / STEP), tokens, requests, 0)
       })
       const { heldRequests, heldTokens } = quota.fleetUse
-      if (heldRequests > 0) add(uses, current, heldTokens, heldRequests, heldTokens)
+      if (heldRequests > 0) addUse(uses, current, heldTokens, heldRequests, heldTokens)
     }
     this.next = uses
     const changes: Array<StepUse> = []
@@ -92,7 +82,7 @@ export class QuotaShare {
     this.record = word.record
     const granted = { tokens: countOf(word.granted.tokens), requests: countOf(word.granted.requests) }
     if (granted.requests > 0) {
-      add(this.counted, current, granted.tokens, granted.requests, granted.tokens)
+      addUse(this.counted, current, granted.tokens, granted.requests, granted.tokens)
       this.deployments[0]?.quota.fleetUse.hold(granted.tokens, granted.requests)
     }
     const { held, requests, slice, tokens } = sumUp(this.counted, current)
@@ -130,22 +120,12 @@ export class QuotaShare {
 }
 
 /** How long it is until others are heard of again, in milliseconds, and whether there are any. */
-export interface Spell {
+interface Spell {
   readonly millis: number
   readonly hasOthers: boolean
 }
 
-const NONE: Use = { tokens: 0, requests: 0, held: 0 }
-
-const add = (uses: Map<number, Use>, step: number, tokens: number, requests: number, held: number): void => {
-  const use = uses.get(step)
-  if (use === undefined) uses.set(step, { tokens, requests, held })
-  else {
-    use.tokens += tokens
-    use.requests += requests
-    use.held += held
-  }
-}
+const NONE = { tokens: 0, requests: 0, held: 0 }
 
 /** What was heard is checked like anything that strangers say. */
 export const countOf = (heard: unknown): number =>

@@ -38,7 +38,7 @@ export class Realm {
   readonly name: string
   private readonly member: string
   private readonly group: Model | undefined
-  private readonly tidings: Tidings
+  readonly tidings: Tidings
   private readonly quotas = new Map<string, QuotaShare>()
   private readonly owners: Array<OwnerSaid> = []
   private sequence = 0

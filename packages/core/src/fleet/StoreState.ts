@@ -28,24 +28,31 @@ export const LONGEST_MARK = 86_400_000
 /** Most of any number that is said, so that no sum of such overflows. */
 export const MOST = 1e9
 
+/** Use of a quota, by step. */
+export type Uses = Map<number, { tokens: number; requests: number; held: number }>
+
 /** Shares that answers showed. */
-interface Shown {
-  max: number
-  sum: number
-  count: number
+class Shown {
+  max = 0
+  sum = 0
+  count = 0
 }
 
 /** One quota. It is forgotten whole, or not at all. */
-interface QuotaKept {
+class QuotaKept {
   /** When it began, in microseconds since 1970: no two of a quota are the same. */
   readonly record: string
-  readonly steps: Map<number, { tokens: number; requests: number; held: number }>
-  told: { tokens: number; requests: number }
+  readonly steps: Uses = new Map()
+  readonly told = { tokens: 0, requests: 0 }
   /** Of this while, and of the one before. */
-  share: Shown
-  shareBefore: Shown
-  while: number
-  expiresAt: number
+  share = new Shown()
+  shareBefore = new Shown()
+  while = 0
+  expiresAt = 0
+
+  constructor(record: string) {
+    this.record = record
+  }
 }
 
 /** What is remembered of a member: its last exchange, and what of that it hears again if it says the same again. */
@@ -55,15 +62,15 @@ interface MemberKept {
   readonly heard: ReadonlyMap<string, QuotaHeard["granted"]>
 }
 
-interface RealmKept {
-  readonly members: Map<string, MemberKept>
-  readonly quotas: Map<string, QuotaKept>
+class RealmKept {
+  readonly members = new Map<string, MemberKept>()
+  readonly quotas = new Map<string, QuotaKept>()
   /** Until when, and since when, by kind and key. */
-  readonly marks: Map<string, { until: number; since: number }>
-  readonly rows: Map<string, { failures: number; at: number }>
-  /** In the order in which they came; the first has the number `firstOwner`. */
-  owners: Array<OwnerSaid>
-  nextOwner: number
+  readonly marks = new Map<string, { readonly until: number; readonly since: number }>()
+  readonly rows = new Map<string, { readonly failures: number; readonly at: number }>()
+  /** In the order in which they came; the next has the number `nextOwner`. */
+  owners: Array<OwnerSaid> = []
+  nextOwner = 0
 }
 
 /**
@@ -110,16 +117,11 @@ export class StoreState {
   }
 
   private realmOf(name: string): RealmKept {
-    let realm = this.realms.get(name)
-    if (realm === undefined) {
-      realm = { members: new Map(), quotas: new Map(), marks: new Map(), rows: new Map(), owners: [], nextOwner: 0 }
-      this.realms.set(name, realm)
-    }
+    const realm = this.realms.get(name) ?? new RealmKept()
+    this.realms.set(name, realm)
     return realm
   }
 }
-
-const NONE_SHOWN: Shown = { max: 0, sum: 0, count: 0 }
 
 interface Counted {
   readonly kept: QuotaKept
@@ -135,7 +137,7 @@ const grant = (said: Said, quotas: ReadonlyArray<Counted>, step: number): void =
       const fits = heard.tokens + want <= (room.tokens ?? Infinity)
         && heard.requests + 1 <= (room.requests ?? Infinity) && heard.slice + 1 <= (room.slice ?? Infinity)
       if (!fits) continue
-      add(kept, step, want, 1, want)
+      addUse(kept.steps, step, want, 1, want)
       heard.tokens += want
       heard.requests += 1
       heard.slice += 1
@@ -154,24 +156,13 @@ const countUses = (
   now: number,
   newRecord: () => string
 ): Counted => {
-  let kept = realm.quotas.get(quota.key)
-  if (kept === undefined) {
-    kept = {
-      record: newRecord(),
-      steps: new Map(),
-      told: { tokens: 0, requests: 0 },
-      share: { ...NONE_SHOWN },
-      shareBefore: { ...NONE_SHOWN },
-      while: 0,
-      expiresAt: 0
-    }
-    realm.quotas.set(quota.key, kept)
-  }
+  const kept = realm.quotas.get(quota.key) ?? new QuotaKept(newRecord())
+  realm.quotas.set(quota.key, kept)
   kept.expiresAt = now + KEPT
   const current = Math.floor(step / SHARE_STEPS)
   if (current !== kept.while) {
-    kept.shareBefore = current === kept.while + 1 ? kept.share : { ...NONE_SHOWN }
-    kept.share = { ...NONE_SHOWN }
+    kept.shareBefore = current === kept.while + 1 ? kept.share : new Shown()
+    kept.share = new Shown()
     kept.while = current
   }
   if (quota.share > 0 && !isCounted) {
@@ -182,7 +173,7 @@ const countUses = (
   if (!isCounted) {
     for (const use of quota.record === kept.record ? quota.uses : []) {
       if (use.step < step - WINDOW_STEPS || use.step > step + AHEAD) continue
-      add(kept, use.step, use.tokens, use.requests, use.held)
+      addUse(kept.steps, use.step, use.tokens, use.requests, use.held)
     }
     if (quota.told.tokens > 0) kept.told.tokens = quota.told.tokens
     if (quota.told.requests > 0) kept.told.requests = quota.told.requests
@@ -197,10 +188,7 @@ const countUses = (
 }
 
 /** What is in the window as of a step, and of the requests those in the short slice. What has left it is forgotten. */
-export const sumUp = (
-  steps: Map<number, { readonly tokens: number; readonly requests: number; readonly held: number }>,
-  now: number
-): Pick<QuotaHeard, "tokens" | "requests" | "slice" | "held"> => {
+export const sumUp = (steps: Uses, now: number): Pick<QuotaHeard, "tokens" | "requests" | "slice" | "held"> => {
   let [tokens, requests, slice, held] = [0, 0, 0, 0]
   for (const [step, use] of steps) {
     if (step < now - WINDOW_STEPS) {
@@ -216,7 +204,7 @@ export const sumUp = (
 }
 
 /** A step never holds less than nothing. */
-const add = ({ steps }: QuotaKept, step: number, tokens: number, requests: number, held: number): void => {
+export const addUse = (steps: Uses, step: number, tokens: number, requests: number, held: number): void => {
   const use = steps.get(step) ?? { tokens: 0, requests: 0, held: 0 }
   use.tokens = Math.min(MOST, Math.max(0, use.tokens + tokens))
   use.requests = Math.min(MOST, Math.max(0, use.requests + requests))

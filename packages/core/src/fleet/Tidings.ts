@@ -9,7 +9,6 @@ import type { Breaker } from "../deployment/Breaker.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
 import type { BreakerClosed, BreakerOpened, CooledDown, DeploymentMissing } from "../deployment/DeploymentEvent.ts"
 import type { Model } from "../deployment/Model.ts"
-import type { Resource } from "../deployment/Resource.ts"
 import type { EventHub } from "../EventHub.ts"
 import { deploymentKey, poolKey, resourceKey } from "./FleetKeys.ts"
 import type { Heard, Mark, MarkHeard, RowHeard, RowSaid } from "./FleetStore.ts"
@@ -41,13 +40,14 @@ interface Row {
 
 type News = BreakerOpened | BreakerClosed | CooledDown | DeploymentMissing
 
-/** What may be told of by its failures in a row. */
+/** What fails and answers again: a deployment, or a resource. */
 interface Target {
   readonly kind: "deployment" | "resource"
   readonly name: string
   readonly key: string
   readonly breaker: Breaker
   readonly answeredAt: number
+  readonly succeededAt: number
 }
 
 /**
@@ -59,7 +59,6 @@ export class Tidings {
   private readonly consecutiveFailures: number
   private readonly events: EventHub
   private readonly random: () => number
-  private readonly wallNow: () => number
   /** What is to be told, by kind and key, until the store has it. */
   private untold = new Map<string, { readonly mark: Mark; readonly until: number }>()
   private telling: ReadonlyArray<string> = []
@@ -73,48 +72,41 @@ export class Tidings {
     group: Model | undefined,
     settings: { readonly openFor: number; readonly consecutiveFailures: number },
     events: EventHub,
-    random: () => number,
-    wallNow: () => number
+    random: () => number
   ) {
     this.group = group ?? { deployments: [] }
     this.openFor = settings.openFor
     this.consecutiveFailures = settings.consecutiveFailures
     this.events = events
     this.random = random
-    this.wallNow = wallNow
   }
 
   /** Takes in what happened here. Returns whether it is to be told, at once. */
   notice(event: News, now: number): boolean {
     switch (event._tag) {
       case "CooledDown": {
-        const { coolFor, deployment, pool, reason } = event
-        return this.each(deployment, ({ key, of }) => {
-          const shared = pool === undefined ? undefined : poolKey(of)
-          const isNews = shared !== undefined && this.tell("cooldown", shared, coolFor, reason, now)
-          return this.tell("cooldown", key, coolFor, reason, now) || isNews
-        })
+        const deployment = this.deployment(event.deployment)
+        if (deployment === undefined) return false
+        const { coolFor, pool, reason } = event
+        const shared = pool === undefined ? undefined : poolKey(deployment)
+        const isNews = shared !== undefined && this.tell("cooldown", shared, coolFor, reason, now)
+        return this.tell("cooldown", deploymentKey(deployment), coolFor, reason, now) || isNews
       }
-      case "DeploymentMissing":
-        return this.each(
-          event.deployment,
-          ({ key, of: { cooldown } }) => this.tell("missing", key, cooldown.endsAt - now, cooldown.reason, now)
-        )
-      case "BreakerOpened": {
-        const { name, openFor, reason } = event
-        if (isOwnAffair(reason)) return false
-        return this.each(
-          name,
-          ({ key, of }) => this.hasWellPeer(of, event.target, now) && this.tell("open", key, openFor, reason, now)
-        ) ||
-          this.eachResource(
-            name,
-            ({ key, of }) => this.hasWellPeer(of, event.target, now) && this.tell("open", key, openFor, reason, now)
-          )
+      case "DeploymentMissing": {
+        const deployment = this.deployment(event.deployment)
+        if (deployment === undefined) return false
+        const { endsAt, reason } = deployment.cooldown
+        return this.tell("missing", deploymentKey(deployment), endsAt - now, reason, now)
       }
-      case "BreakerClosed":
-        return this.each(event.name, ({ key }) => this.tell("closed", key, 1000, "", now))
-          || this.eachResource(event.name, ({ key }) => this.tell("closed", key, 1000, "", now))
+      case "BreakerOpened":
+      case "BreakerClosed": {
+        const target = this.targets().find(({ kind, name }) => kind === event.target && name === event.name)
+        if (target === undefined) return false
+        if (event._tag === "BreakerClosed") return this.tell("closed", target.key, 1000, "", now)
+        const { openFor, reason } = event
+        return !isOwnAffair(reason) && this.answersElsewhere(target.key, now)
+          && this.tell("open", target.key, openFor, reason, now)
+      }
     }
   }
 
@@ -159,76 +151,63 @@ export class Tidings {
   hear(heard: Heard, now: number, members: number): void {
     for (const name of this.telling) this.untold.delete(name)
     this.telling = []
-    for (const mark of listOf(heard.marks)) this.hearMark(mark, now, members)
+    const targets = this.targets()
+    for (const mark of listOf(heard.marks)) this.hearMark(mark, targets, now, members)
     const rows = listOf(heard.rows)
     this.heardRows = new Map(rows.map(({ age, key }) => [key, now - age]))
-    for (const row of rows) this.hearRow(row, now, members)
+    for (const row of rows) this.hearRow(row, targets, now, members)
     this.tryWhereNothingIsLeft(now)
     for (const [name, until] of this.known) if (until <= now) this.known.delete(name)
   }
 
-  private hearMark({ age, for: holds, key, kind }: MarkHeard, now: number, members: number): void {
+  private hearMark(
+    { age, for: holds, key, kind }: MarkHeard,
+    targets: ReadonlyArray<Target>,
+    now: number,
+    members: number
+  ): void {
     if (!(holds > 0 && holds <= LONGEST_MARK && age >= 0)) return
     const name = `${kind} ${key}`
     const until = now + holds
     if (until <= (this.known.get(name) ?? 0) + SAME) return
     this.known.set(name, until)
     const toldAt = now - age
+    for (const target of targets) {
+      if (target.key !== key) continue
+      if (kind === "closed") target.breaker.hearClosed(now)
+      else if (kind === "open" && target.succeededAt < toldAt) this.open(target, holds, now, members)
+    }
     for (const deployment of this.group.deployments) {
       if (kind === "cooldown" && poolKey(deployment) === key) deployment.pool!.cooldown.hear(now, holds, TOLD, false)
       if (deploymentKey(deployment) !== key) continue
-      const { breaker, cooldown, id, lastSuccessAt } = deployment
-      if (kind === "closed") {
-        breaker.hearClosed(now)
-        cooldown.doubtHeard(now)
-      } else if (kind === "open") {
-        if (lastSuccessAt < toldAt) this.open("deployment", id, breaker, holds, now, members)
-      } else if (kind === "cooldown" || (kind === "missing" && lastSuccessAt < toldAt)) {
+      const { cooldown, lastSuccessAt } = deployment
+      if (kind === "closed") cooldown.doubtHeard(now)
+      else if (kind === "cooldown" || (kind === "missing" && lastSuccessAt < toldAt)) {
         const before = cooldown.endsAt
         cooldown.hear(now, holds, kind === "missing" ? `${TOLD}: missing` : TOLD, kind === "missing")
         if (cooldown.endsAt > Math.max(before, now)) this.tellCooledDown(deployment, now)
       }
     }
-    for (const resource of this.resources()) {
-      if (resourceKey(resource) !== key) continue
-      if (kind === "closed") resource.breaker.hearClosed(now)
-      else if (kind === "open" && resource.lastSuccessAt < toldAt) {
-        this.open("resource", resource.name, resource.breaker, holds, now, members)
-      }
-    }
   }
 
   /** As many failures in a row as open a breaker, seen by all together. */
-  private hearRow({ age, failures, key }: RowHeard, now: number, members: number): void {
+  private hearRow(
+    { age, failures, key }: RowHeard,
+    targets: ReadonlyArray<Target>,
+    now: number,
+    members: number
+  ): void {
     if (!(failures >= this.consecutiveFailures && age >= 0 && age <= ROW_COUNTS)) return
-    for (const { answeredAt, breaker, key: own, kind, name } of this.targets()) {
-      if (own === key && breaker.isClosed && answeredAt < now - age) {
-        this.open(kind, name, breaker, this.openFor * (1 + this.random()) / 2, now, members)
+    for (const target of targets) {
+      if (target.key === key && target.breaker.isClosed && target.answeredAt < now - age) {
+        this.open(target, this.openFor * (1 + this.random()) / 2, now, members)
       }
     }
   }
 
-  private open(
-    target: "deployment" | "resource",
-    name: string,
-    breaker: Breaker,
-    holds: number,
-    now: number,
-    members: number
-  ): void {
-    const { epoch } = breaker
+  private open({ breaker }: Target, holds: number, now: number, members: number): void {
     // who opened it probes first; the others follow one after the other, and hear of it before
     breaker.hearOpen(now, holds + this.random() * Math.min(PROBES_OVER, members * PROBE_SPACING), TOLD)
-    if (breaker.epoch === epoch || !this.events.hasTroubleListeners) return
-    const openFor = breaker.openUntil - now
-    this.events.emit<BreakerOpened>({
-      _tag: "BreakerOpened",
-      at: this.wallNow(),
-      target,
-      name,
-      reason: TOLD,
-      openFor
-    })
   }
 
   private tellCooledDown({ cooldown, id }: Deployment, now: number): void {
@@ -236,7 +215,7 @@ export class Tidings {
     const { endsAt, reason } = cooldown
     this.events.emit<CooledDown>({
       _tag: "CooledDown",
-      at: this.wallNow(),
+      at: this.events.wallNow(),
       deployment: id,
       pool: undefined,
       reason,
@@ -265,53 +244,38 @@ export class Tidings {
     return true
   }
 
-  private each(id: string, tell: (one: { readonly key: string; readonly of: Deployment }) => boolean): boolean {
-    const of = this.group.deployments.find((deployment) => deployment.id === id)
-    return of !== undefined && tell({ key: deploymentKey(of), of })
+  private deployment(id: string): Deployment | undefined {
+    return this.group.deployments.find((deployment) => deployment.id === id)
   }
 
-  private eachResource(
-    name: string,
-    tell: (one: { readonly key: string; readonly of: Deployment }) => boolean
-  ): boolean {
-    const of = this.group.deployments.find(({ resource }) => resource.name === name)
-    return of !== undefined && tell({ key: resourceKey(of.resource), of })
-  }
-
-  /** Whether another deployment, or of a resource another resource, answered of late: then the network is not at fault. */
-  private hasWellPeer(self: Deployment, target: "deployment" | "resource", now: number): boolean {
-    return this.group.deployments.some((peer) =>
-      (target === "deployment" ? peer !== self : peer.resource !== self.resource)
-      && now - peer.lastSuccessAt <= ANSWERED_LATELY
-    )
-  }
-
+  /** Whether something else answered of late: then it is not our own network that fails. */
   private answersElsewhere(key: string, now: number): boolean {
     return this.group.deployments.some((peer) =>
       deploymentKey(peer) !== key && resourceKey(peer.resource) !== key && now - peer.lastSuccessAt <= ANSWERED_LATELY
     )
   }
 
-  private resources(): ReadonlySet<Resource> {
-    return new Set(this.group.deployments.map(({ resource }) => resource))
-  }
-
   private targets(): ReadonlyArray<Target> {
-    const deployments = this.group.deployments.map((deployment): Target => ({
-      kind: "deployment",
-      name: deployment.id,
-      key: deploymentKey(deployment),
-      breaker: deployment.breaker,
-      answeredAt: deployment.lastSuccessAt
-    }))
-    const resources = [...this.resources()].map((resource): Target => ({
-      kind: "resource",
-      name: resource.name,
-      key: resourceKey(resource),
-      breaker: resource.breaker,
-      answeredAt: resource.lastAnswerAt
-    }))
-    return [...deployments, ...resources]
+    const { deployments } = this.group
+    const resources = new Set(deployments.map(({ resource }) => resource))
+    return [
+      ...deployments.map((deployment): Target => ({
+        kind: "deployment",
+        name: deployment.id,
+        key: deploymentKey(deployment),
+        breaker: deployment.breaker,
+        answeredAt: deployment.lastSuccessAt,
+        succeededAt: deployment.lastSuccessAt
+      })),
+      ...[...resources].map((resource): Target => ({
+        kind: "resource",
+        name: resource.name,
+        key: resourceKey(resource),
+        breaker: resource.breaker,
+        answeredAt: resource.lastAnswerAt,
+        succeededAt: resource.lastSuccessAt
+      }))
+    ]
   }
 }
 

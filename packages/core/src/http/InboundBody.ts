@@ -1,6 +1,7 @@
 /**
  * Bodies of clients that think they speak to one service: read whole, so that they can be sent again.
  */
+import { concat } from "../Bytes.ts"
 import type { RequestBody } from "../request/LlmRequest.ts"
 
 /**
@@ -30,7 +31,7 @@ export const readAll = async (
       for (const signal of signals) signal.removeEventListener("abort", stop)
     }
   }
-  return concat(chunks)
+  return join(chunks)
 }
 
 /**
@@ -38,16 +39,7 @@ export const readAll = async (
  *
  * @throws TypeError when one is neither text nor bytes
  */
-export const concat = (chunks: ReadonlyArray<unknown>): Uint8Array<ArrayBuffer> => {
-  const parts = chunks.map(bytesOf)
-  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return whole
-}
+export const join = (chunks: ReadonlyArray<unknown>): Uint8Array<ArrayBuffer> => concat(chunks.map(bytesOf))
 
 const encoder = new TextEncoder()
 

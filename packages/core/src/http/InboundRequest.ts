@@ -9,24 +9,17 @@ import type { Deployments } from "../deployment/Deployments.ts"
 import { isSafePath } from "../deployment/Resource.ts"
 import type { LoadBalancerError } from "../Errors.ts"
 import * as LlmRequest from "../request/LlmRequest.ts"
-import { askJson, operationOf, passOn } from "./HttpRequest.ts"
+import { askJson, operationOf, passOn, type Target } from "./HttpRequest.ts"
 import * as InboundBody from "./InboundBody.ts"
 
-/** What of a URL is asked of the API. */
-export interface Target {
-  /** Below the API's base. */
-  readonly path: string
-  readonly query: string
-  /** The model that is served by the deployment which a classic URL of Azure names. */
-  readonly model: string | undefined
-}
+export type { Target } from "./HttpRequest.ts"
 
 /** Base of URLs that name no host: for clients of our own. */
 export const ownBase = "https://balanced.invalid/v1"
 
 /**
  * What a URL asks of the API: its path and query count, and its host does not. `undefined` where the path is not one of
- * the API's, or the URL has a user in it.
+ * the API's, or the URL has a user in it. Its model is that of the deployment which a classic URL of Azure names.
  */
 export const targetOf = (url: string, deployments: Deployments["Service"]): Target | undefined => {
   // left as it is written: reading it as a URL would take its `..` away before they are seen

@@ -3,6 +3,7 @@
  * attempt, whichever deployment's name goes into it.
  */
 import * as Hash from "effect/Hash"
+import * as Record from "effect/Record"
 import { LoadBalancerError, Rejected } from "../Errors.ts"
 import { isRecord, textOf as text } from "./Json.ts"
 import { countCharacters } from "./PromptSize.ts"
@@ -89,7 +90,9 @@ export interface RequestLine {
  * A request of its facts and its options.
  */
 export const make = (asked: RequestLine, facts: Facts, options: RequestOptions | undefined): LlmRequest => {
-  const given = options?.headers === undefined ? undefined : lowerCase(options.headers)
+  const given = options?.headers === undefined
+    ? undefined
+    : Record.mapKeys(options.headers, (name) => name.toLowerCase())
   const lookUp = (name: string) => given?.[name]
   return {
     ...asked,
@@ -146,34 +149,14 @@ export const problemOf = ({ headers, method, model = "" }: LlmRequest): LoadBala
     )
   }
   for (const name in headers) {
-    if (!isHeaderValue(headers[name]!)) {
+    if (!headerValue.test(headers[name]!)) {
       return invalidRequest(`The header \`${name}\` has a character that a header cannot carry; nothing was sent.`)
     }
   }
   return undefined
 }
 
-const isHeaderValue = (value: string): boolean => {
-  for (let i = 0; i < value.length; i++) {
-    const code = value.charCodeAt(i)
-    if (code > 255 || code === 127 || (code < 32 && code !== 9)) return false
-  }
-  return true
-}
-
-/** Facts of a request whose body is not looked into. */
-export const noFacts: Facts = {
-  model: undefined,
-  stream: false,
-  openStreamOptions: undefined,
-  characters: 0,
-  outputLimit: 0,
-  session: undefined,
-  pin: undefined,
-  isStored: false,
-  hasSideEffects: false,
-  traits: undefined
-}
+const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/
 
 /**
  * Headers of a caller that may cross the border, by lower-case name. Everything else stays here: credentials, cookies,
@@ -204,9 +187,6 @@ export const forwardedHeaders = (
   }
   return allowed
 }
-
-const lowerCase = (headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
-  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 
 /** The error of a request that was wrong before it was sent, in the words and shape of the service. */
 export const invalidRequest = (description: string): LoadBalancerError => {
@@ -287,6 +267,9 @@ const charactersOf = (operation: Operation, parameters: Parameters): number => {
   }
   return characters
 }
+
+/** Facts of a request whose body is not looked into. */
+export const noFacts: Facts = { ...readFacts("other", {}), outputLimit: 0 }
 
 /**
  * Parameters as they are sent: without the model and the open options of a chat stream, which `withModel` puts in, and

@@ -67,13 +67,26 @@ class ObservedCandidate extends Candidate {
 const observed = (policy: Policy, seen: Set<Deployment>): Policy => (candidates, random) =>
   policy(candidates.map(({ deployment, now }) => new ObservedCandidate(deployment, now, seen)), random)
 
-const stateOf = (
-  deployment: Deployment,
-  query: Query,
-  now: number
-): Omit<ExplainedDeployment, "isCompared"> => {
+/** A deployment as the choice is about to see it. */
+type Seen = Omit<ExplainedDeployment, "isCompared">
+
+const stateOf = (deployment: Deployment, query: Query, now: number): Seen => {
   const refusal = refusalOf(deployment, query.demand, now)
-  return { ...loadOf(deployment, query, now), refusal, isFleetWord: isFleetWord(deployment, refusal, query, now) }
+  return {
+    id: deployment.id,
+    tier: deployment.tier,
+    refusal,
+    isFleetWord: isFleetWord(deployment, refusal, query, now),
+    isTried: query.tried.has(deployment),
+    pool: deployment.pool?.name,
+    capacity: deployment.capacity > 0 ? deployment.capacity : undefined,
+    weight: deployment.weight,
+    warmth: deployment.warmth(now),
+    utilisation: deployment.quota.utilisation(now),
+    latency: deployment.slowness(now),
+    inFlight: deployment.inFlight,
+    waiting: deployment.waiting
+  }
 }
 
 /** Whether it is what the fleet says that refuses. */
@@ -96,38 +109,20 @@ const isFleetWord = (deployment: Deployment, refusal: Refusal | undefined, query
   }
 }
 
-const loadOf = (
-  deployment: Deployment,
-  query: Query,
-  now: number
-): Omit<ExplainedDeployment, "isCompared" | "refusal" | "isFleetWord"> => ({
-  id: deployment.id,
-  tier: deployment.tier,
-  isTried: query.tried.has(deployment),
-  pool: deployment.pool?.name,
-  capacity: deployment.capacity > 0 ? deployment.capacity : undefined,
-  weight: deployment.weight,
-  warmth: deployment.warmth(now),
-  utilisation: deployment.quota.utilisation(now),
-  latency: deployment.slowness(now),
-  inFlight: deployment.inFlight,
-  waiting: deployment.waiting
-})
-
-const becauseOf = (
-  winner: Deployment,
-  query: Query,
-  states: ReadonlyArray<Pick<ExplainedDeployment, "tier" | "refusal" | "isTried">>
-): Because => {
+const becauseOf = (winner: Deployment, query: Query, states: ReadonlyArray<Seen>): Because => {
   if (query.session !== undefined) {
     if (winner === query.warm) return "warm"
     return winner === homeOf(query.session, query, winner.tier) ? "home" : "displaced"
   }
-  const isTried = query.tried.has(winner)
-  const passed = states.filter((state) =>
-    state.refusal === undefined && state.tier === winner.tier && state.isTried === isTried
+  return rivalsOf(winner.id, states).length === 1 ? "only-candidate" : "policy"
+}
+
+/** Those that the policy chose among when it chose one of them, itself included. */
+const rivalsOf = <A extends Seen>(winner: string, states: ReadonlyArray<A>): ReadonlyArray<A> => {
+  const won = states.find(({ id }) => id === winner)
+  return states.filter(({ isTried, refusal, tier }) =>
+    refusal === undefined && tier === won?.tier && isTried === won.isTried
   )
-  return passed.length === 1 ? "only-candidate" : "policy"
 }
 
 const homeOf = (session: string, query: Query, tier: number): Deployment | undefined => {
@@ -146,11 +141,8 @@ const homeOf = (session: string, query: Query, tier: number): Deployment | undef
  */
 export const replay = (explanation: Explanation, policy: Policy): string | undefined => {
   const { because, deployments, draws, winner } = explanation
-  const won = deployments.find(({ id }) => id === winner)
-  if (won === undefined || (because !== "policy" && because !== "only-candidate")) return undefined
-  const candidates = deployments
-    .filter(({ isTried, refusal, tier }) => refusal === undefined && tier === won.tier && isTried === won.isTried)
-    .map((state) => new Candidate(frozen(state), { now: 0 }))
+  if (winner === undefined || (because !== "policy" && because !== "only-candidate")) return undefined
+  const candidates = rivalsOf(winner, deployments).map((state) => new Candidate(frozen(state), { now: 0 }))
   let drawn = 0
   return policy(candidates, () => draws[drawn++] ?? 0).id
 }

@@ -2,6 +2,7 @@
  * Why an attempt went where it went: each deployment with what refused it or how loaded it was, what was drawn, and what
  * won. Plain data that reads as one paragraph.
  */
+import * as Data from "effect/Data"
 import type { Refusal } from "../deployment/Gate.ts"
 
 /**
@@ -47,10 +48,8 @@ export interface ExplainedDeployment {
   readonly waiting: number
 }
 
-/**
- * A choice, explained. `String(explanation)` is a paragraph for people.
- */
-export class Explanation {
+/** What an explanation holds. */
+interface Explained {
   readonly model: string
   /** Attempts of the request, this one included; 1 where none was made. */
   readonly attempt: number
@@ -72,28 +71,18 @@ export class Explanation {
   readonly ahead: number
   /** Milliseconds until the first deployment may pass, where none does now and waiting helps. */
   readonly opensIn: number | undefined
+}
 
-  constructor(fields: Omit<Explanation, "toString" | "with">) {
-    this.model = fields.model
-    this.attempt = fields.attempt
-    this.tokens = fields.tokens
-    this.session = fields.session
-    this.shard = fields.shard
-    this.warm = fields.warm
-    this.deployments = fields.deployments
-    this.draws = fields.draws
-    this.winner = fields.winner
-    this.because = fields.because
-    this.ahead = fields.ahead
-    this.opensIn = fields.opensIn
-  }
-
+/**
+ * A choice, explained. `String(explanation)` is a paragraph for people.
+ */
+export class Explanation extends Data.Class<Explained> {
   /** The same with another winner, for what overrules the choice. */
   with(winner: string, because: Because): Explanation {
     return new Explanation({ ...this, winner, because })
   }
 
-  toString(): string {
+  override toString(): string {
     return describe(this)
   }
 }

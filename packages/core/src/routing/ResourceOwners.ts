@@ -2,6 +2,7 @@
  * Which resource made what: whatever is stored, and encrypted reasoning, works only where it was made. Learned from
  * answers; bounded, the longest unused forgotten first, since what is forgotten is searched for.
  */
+import { remember } from "../Remember.ts"
 
 /** Ids remembered: a response has one, and one for each item of its output. */
 const CAPACITY = 50_000
@@ -25,8 +26,7 @@ export class ResourceOwners {
 
   /** Another process says that a resource made what has an id of this hash. */
   hear(hashed: string, resource: string): void {
-    if (this.shared === undefined) return
-    keep(this.shared.owners, hashed, resource)
+    if (this.shared !== undefined) remember(this.shared.owners, hashed, resource, CAPACITY)
   }
 
   /** The resource that made any of these, if one is known. */
@@ -49,16 +49,6 @@ export class ResourceOwners {
       )
       if (news.length > 0) shared.tell(news, resource)
     }
-    for (const id of ids) keep(this.owners, id, resource)
-  }
-}
-
-const keep = (owners: Map<string, string>, id: string, resource: string): void => {
-  owners.delete(id)
-  owners.set(id, resource)
-  while (owners.size > CAPACITY) {
-    const oldest = owners.keys().next().value
-    if (oldest === undefined) return
-    owners.delete(oldest)
+    for (const id of ids) remember(this.owners, id, resource, CAPACITY)
   }
 }

@@ -97,18 +97,16 @@ export const decide = (
     ? pickOfMany(query, options, now, random)
     : undefined
   if (early !== undefined) return { _tag: "Decision", deployment: early, isRepeat: false }
-  const fresh = survivors(query, now, false)
-  if (fresh.length > 0) {
-    return { _tag: "Decision", deployment: pick(fresh, query, options, now, random), isRepeat: false }
-  }
-  if (query.tried.size > 0) {
-    const again = survivors(query, now, true)
-    if (again.length > 0) {
-      return { _tag: "Decision", deployment: pick(again, query, options, now, random), isRepeat: true }
-    }
+  for (const isRepeat of query.tried.size > 0 ? freshThenTried : onlyFresh) {
+    const passing = survivors(query, now, isRepeat)
+    if (passing.length === 0) continue
+    return { _tag: "Decision", deployment: pick(passing, query, options, now, random), isRepeat }
   }
   return explainNone(query, now)
 }
+
+const onlyFresh = [false]
+const freshThenTried = [false, true]
 
 /** Where the session's cache is warm, where nothing that the others do could change that. */
 const pickAtHome = ({ demand, group, isWarmSlow, tried, warm }: Query, now: number): Deployment | undefined => {

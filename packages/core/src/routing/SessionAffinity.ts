@@ -6,7 +6,9 @@
  * home stays away until that place fails or the cache has gone cold. What is forgotten goes home. (Thaler and Ravishankar's highest
  * random weight; bounded loads after Mirrokni, Thorup and Zadimoghaddam.)
  */
+import type { Config } from "../config/Config.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
+import { remember } from "../Remember.ts"
 
 /** 32-bit string hash with good low bits: FNV-1a, finished by murmur's avalanche. Equal in every process. */
 const hash = (text: string, seed: number): number => {
@@ -56,13 +58,8 @@ export const meanConfiguredCapacity = (deployments: ReadonlyArray<Deployment>): 
   return known === 0 ? 1 : sum / known
 }
 
-/** Settings of the memory. */
-export interface SessionAffinityOptions {
-  /** Sessions remembered. */
-  readonly capacity: number
-  /** Milliseconds without a request after which a session's cache is taken for cold. */
-  readonly idle: number
-}
+/** Settings of the memory: how many sessions, and for how long after their last request. */
+export type SessionAffinityOptions = Pick<Config["session"], "capacity" | "idle">
 
 interface Warm {
   readonly deployment: Deployment
@@ -130,18 +127,16 @@ export class SessionAffinity {
   ): Deployment | undefined {
     const known = this.warm.get(key)
     if (known !== undefined && known.startedAt > startedAt) return undefined
-    this.warm.delete(key)
-    if (deployment.draining) return undefined
+    if (deployment.draining) {
+      this.warm.delete(key)
+      return undefined
+    }
     const before = known?.deployment === deployment ? known.slow : 0
     const hasLeft = known !== undefined && (known.hasLeft || (known.deployment !== deployment && leaves(known)))
     // what is slow together is so for one reason
     const isNews = known === undefined || startedAt >= known.seenAt
     const slow = !isSlow ? 0 : before === 0 || isNews ? before + 1 : before
-    this.warm.set(key, { deployment, startedAt, seenAt: now, slow, hasLeft })
-    if (this.warm.size > this.options.capacity) {
-      const oldest = this.warm.keys().next().value
-      if (oldest !== undefined) this.warm.delete(oldest)
-    }
+    remember(this.warm, key, { deployment, startedAt, seenAt: now, slow, hasLeft }, this.options.capacity)
     return known === undefined || known.deployment === deployment ? undefined : known.deployment
   }
 }

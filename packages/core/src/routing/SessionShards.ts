@@ -6,17 +6,11 @@
  * another, and stays there. A session that asks for less has one shard, which is itself. (OpenAI and Azure OpenAI, prompt
  * caching: "approximately 15 requests per minute" for a prefix and its `prompt_cache_key`.)
  */
+import type { Config } from "../config/Config.ts"
+import { remember } from "../Remember.ts"
 
 /** Minutes' worth of requests that a shard takes at once: a session that is busy for a moment is not hot. */
 const BURST = 2
-
-/** Settings of the shards. */
-export interface SessionShardsOptions {
-  /** Sessions whose rates are remembered. */
-  readonly capacity: number
-  /** Requests a minute that one shard takes; 0 for as many as there are. */
-  readonly maxRate: number
-}
 
 /** What a session's shards took lately: each a bucket that leaks as many requests a minute as a shard takes. */
 interface Rates {
@@ -29,10 +23,10 @@ interface Rates {
  * and a model together.
  */
 export class SessionShards {
-  private readonly options: SessionShardsOptions
+  private readonly options: Pick<Config["session"], "capacity" | "maxRate">
   private readonly sessions = new Map<string, Rates>()
 
-  constructor(options: SessionShardsOptions) {
+  constructor(options: Pick<Config["session"], "capacity" | "maxRate">) {
     this.options = options
   }
 
@@ -55,9 +49,7 @@ export class SessionShards {
   count(key: string, shard: number, now: number): void {
     if (this.options.maxRate === 0) return
     const rates = this.sessions.get(key) ?? { levels: [], at: now }
-    this.sessions.delete(key)
-    this.sessions.set(key, rates)
-    if (this.sessions.size > this.options.capacity) this.forgetOldest()
+    remember(this.sessions, key, rates, this.options.capacity)
     this.leak(rates, now)
     rates.levels[shard] = (rates.levels[shard] ?? 0) + 1
   }
@@ -67,10 +59,5 @@ export class SessionShards {
     rates.at = now
     const { levels } = rates
     for (let shard = 0; shard < levels.length; shard++) levels[shard] = Math.max(0, levels[shard]! - leaked)
-  }
-
-  private forgetOldest(): void {
-    const oldest = this.sessions.keys().next().value
-    if (oldest !== undefined) this.sessions.delete(oldest)
   }
 }

@@ -3,73 +3,64 @@
  */
 import { dataEvent, done, type SimulatedEnding, type SimulatedPart } from "./SimulatedAnswer.ts"
 import { safeResults } from "./SimulatedErrors.ts"
+import type { Served } from "./SimulatedExchange.ts"
 import * as Generations from "./SimulatedGeneration.ts"
 import type { Json } from "./SimulatedPrompt.ts"
-
-/**
- * What chat answers are made from.
- */
-export interface ChatContext {
-  readonly id: string
-  /** Seconds since 1970. */
-  readonly created: number
-  readonly model: string
-  readonly azure: boolean
-  readonly includeUsage: boolean
-  readonly tokensPerEvent: number
-  /** Azure's asynchronous filter: annotations come as chunks of their own, without a delta. */
-  readonly asyncFilter: boolean
-}
 
 type Generation = Generations.Generation
 type Output = Generations.Output
 
+/** How every answer, and every chunk of one, begins. */
+const headOf = ({ created, deployment, id }: Served, object: string) => ({
+  id: `chatcmpl-${id}`,
+  object,
+  created,
+  model: deployment.model
+})
+
 /**
  * The body of a chat completion that is not streamed.
  */
-export const body = (generation: Generation, context: ChatContext): string =>
-  JSON.stringify({
-    id: context.id,
-    object: "chat.completion",
-    created: context.created,
-    model: context.model,
+export const body = (exchange: Served, generation: Generation): string => {
+  const { azure } = exchange.resource
+  return JSON.stringify({
+    ...headOf(exchange, "chat.completion"),
     choices: generation.outputs.map((output, index) => ({
       index,
       message: { role: "assistant", content: textOf(output), refusal: null, annotations: [], ...toolCalls(output) },
       logprobs: null,
       finish_reason: output.finish,
-      ...(context.azure ? { content_filter_results: filterResults(output) } : undefined)
+      ...(azure ? { content_filter_results: filterResults(output) } : undefined)
     })),
     usage: usage(generation),
     service_tier: "default",
     system_fingerprint: "fp_simulated",
-    ...(context.azure
+    ...(azure
       ? { prompt_filter_results: [{ prompt_index: 0, content_filter_results: safeResults }] }
       : undefined)
   })
+}
 
 /**
  * The chunks of a streamed chat completion.
  */
 export const stream = function*(
-  generation: Generation,
-  context: ChatContext
+  exchange: Served,
+  generation: Generation
 ): Generator<SimulatedPart, SimulatedEnding, void> {
-  const { outputs, reasoningTokens, startsAt, steps } = generation
+  const { deployment: { latency: { tokensPerEvent }, options: { asyncFilter } }, resource: { azure } } = exchange
+  const { outputs, prompt: { includeUsage }, reasoningTokens, startsAt, steps } = generation
   const head = {
-    id: context.id,
-    object: "chat.completion.chunk",
-    created: context.created,
-    model: context.model,
+    ...headOf(exchange, "chat.completion.chunk"),
     service_tier: "default",
     system_fingerprint: "fp_simulated"
   }
-  const tail = context.includeUsage ? { usage: null } : undefined
+  const tail = includeUsage ? { usage: null } : undefined
   const chunk = (choices: ReadonlyArray<unknown>): string => dataEvent({ ...head, choices, ...tail })
   const choice = (index: number, delta: unknown, finish: string | null = null): string =>
     chunk([{ index, delta, logprobs: null, finish_reason: finish }])
 
-  if (context.azure) {
+  if (azure) {
     yield { at: startsAt, data: promptFilterEvent }
   }
   for (let index = 0; index < outputs.length; index++) {
@@ -83,7 +74,7 @@ export const stream = function*(
   let offset = 0
   for (let step = reasoningTokens; step < steps;) {
     const from = step - reasoningTokens
-    step = Math.min(steps, step + context.tokensPerEvent)
+    step = Math.min(steps, step + tokensPerEvent)
     const to = step - reasoningTokens
     const at = Generations.stepAt(generation, step - 1)
     generation.delivered = step
@@ -98,7 +89,7 @@ export const stream = function*(
       cursors[index]! += text.length
       yield { at, data: around[index]![0]! + JSON.stringify(text) + around[index]![1]! }
     }
-    if (context.asyncFilter && to - offset >= annotateEvery) {
+    if (asyncFilter === true && to - offset >= annotateEvery) {
       offset = to
       yield { at, data: annotation(cursors[0] ?? 0) }
     }
@@ -109,8 +100,8 @@ export const stream = function*(
   for (let index = 0; index < outputs.length; index++) {
     yield { at, data: choice(index, {}, outputs[index]!.finish) }
   }
-  if (context.asyncFilter) yield { at, data: annotation(cursors[0] ?? 0) }
-  if (context.includeUsage) yield { at, data: dataEvent({ ...head, choices: [], usage: usage(generation) }) }
+  if (asyncFilter === true) yield { at, data: annotation(cursors[0] ?? 0) }
+  if (includeUsage) yield { at, data: dataEvent({ ...head, choices: [], usage: usage(generation) }) }
   yield { at, data: done }
   return "end"
 }

@@ -62,29 +62,32 @@ export interface SimulatedCall {
   readonly body: Json
 }
 
+const makeCounters = () => ({
+  /** Sends that reached it, refused and broken ones too. */
+  requests: 0,
+  admitted: 0,
+  /** Answered 429, whoever's fault. */
+  throttled: 0,
+  /** Answered with another error, or with a broken connection. */
+  failed: 0,
+  /** Played to their end, and left by the client before it. */
+  finished: 0,
+  abandoned: 0,
+  inFlight: 0,
+  /** Sends by status; `refused`, `reset` and `hang` stand for no answer. */
+  statuses: {} as Record<string, number>,
+  /** What admission charged. */
+  chargedTokens: 0,
+  /** What was billed. */
+  promptTokens: 0,
+  cachedTokens: 0,
+  completionTokens: 0
+})
+
 /**
  * What a deployment did so far.
  */
-export interface DeploymentStats {
-  /** Sends that reached it, refused and broken ones too. */
-  readonly requests: number
-  readonly admitted: number
-  /** Answered 429, whoever's fault. */
-  readonly throttled: number
-  /** Answered with another error, or with a broken connection. */
-  readonly failed: number
-  /** Played to their end, and left by the client before it. */
-  readonly finished: number
-  readonly abandoned: number
-  readonly inFlight: number
-  /** Sends by status; `refused`, `reset` and `hang` stand for no answer. */
-  readonly statuses: Readonly<Record<string, number>>
-  /** What admission charged. */
-  readonly chargedTokens: number
-  /** What was billed. */
-  readonly promptTokens: number
-  readonly cachedTokens: number
-  readonly completionTokens: number
+export interface DeploymentStats extends Readonly<ReturnType<typeof makeCounters>> {
   /** What is in use now. */
   readonly usage: Limiter.LimiterUsage
 }
@@ -92,25 +95,7 @@ export interface DeploymentStats {
 /**
  * A deployment and its live state, which only `SimulatedService` changes.
  */
-export interface SimulatedDeployment {
-  readonly name: string
-  readonly model: string
-  readonly embeds: boolean
-  readonly options: DeploymentOptions
-  readonly latency: SimulatedLatency
-  readonly contextTokens: number
-  readonly charactersPerToken: number
-  readonly meanTokens: number
-  readonly limiter: Limiter.SimulatedLimiter
-  readonly cache: Cache.SimulatedCache
-  readonly faults: Fault.FaultSet
-  readonly counters: Counters
-}
-
-/** The counters of `DeploymentStats`. */
-type Counters =
-  & { -readonly [K in Exclude<keyof DeploymentStats, "statuses" | "usage">]: number }
-  & { readonly statuses: Record<string, number> }
+export type SimulatedDeployment = Readonly<ReturnType<typeof make>>
 
 /**
  * Creates a deployment of a resource. `cache` is given if the resource has one for all.
@@ -119,7 +104,7 @@ export const make = (
   options: DeploymentOptions,
   resource: string,
   cache: Cache.SimulatedCache | undefined
-): SimulatedDeployment => {
+) => {
   const model = options.model ?? options.name
   return {
     name: options.name,
@@ -134,20 +119,7 @@ export const make = (
       ?? Limiter.make({ ...options, phaseMs: options.phaseMs ?? hash(`${resource}/${options.name}`) % 60_000 }),
     cache: cache ?? Cache.make({ idleMs: options.cacheIdleMs }),
     faults: Fault.makeSet(options.faults),
-    counters: {
-      requests: 0,
-      admitted: 0,
-      throttled: 0,
-      failed: 0,
-      finished: 0,
-      abandoned: 0,
-      inFlight: 0,
-      statuses: {},
-      chargedTokens: 0,
-      promptTokens: 0,
-      cachedTokens: 0,
-      completionTokens: 0
-    }
+    counters: makeCounters()
   }
 }
 

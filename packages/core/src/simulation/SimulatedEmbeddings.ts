@@ -2,7 +2,7 @@
  * Embeddings: vectors of length 1 that depend on nothing but the text.
  */
 import * as SeededRandom from "./SeededRandom.ts"
-import { type Json, type Problem, problem } from "./SimulatedPrompt.ts"
+import { type Json, problem } from "./SimulatedPrompt.ts"
 
 /**
  * What an embeddings request asks for.
@@ -21,7 +21,7 @@ export interface EmbeddingsPrompt {
 /**
  * Checks an embeddings request.
  */
-export const check = (body: Json, charactersPerToken: number): EmbeddingsPrompt | Problem => {
+export const check = (body: Json, charactersPerToken: number): EmbeddingsPrompt => {
   const input = body["input"]
   if (input === undefined || input === null) return problem("Missing required parameter: 'input'.", "input")
   const several = Array.isArray(input) && typeof input[0] !== "number"

@@ -2,11 +2,14 @@
  * One request on its way through the simulated service: who it is for, what goes wrong with it, and the shapes that
  * its answer may take. It counts the request in when the answer is made, and out again when the answer has ended.
  */
+import * as Data from "effect/Data"
 import * as Answer from "./SimulatedAnswer.ts"
 import * as Deployment from "./SimulatedDeployment.ts"
 import * as Errors from "./SimulatedErrors.ts"
 import * as Fault from "./SimulatedFault.ts"
 import { defaultLatency } from "./SimulatedGeneration.ts"
+import type { Refusal } from "./SimulatedLimiter.ts"
+import type { Json } from "./SimulatedPrompt.ts"
 import type { Route } from "./SimulatedRoute.ts"
 import type { SimulatedStore } from "./SimulatedStore.ts"
 
@@ -53,9 +56,11 @@ export type Settle = (now: number, finished: boolean) => void
 /**
  * One request, and the ways to answer it.
  */
-export class SimulatedExchange {
+export class SimulatedExchange extends Data.Class<{
   readonly resource: SimulatedResource
   readonly request: SimulatedRequest
+  /** What its body says, where it names a model and can be read. */
+  readonly body: Json | undefined
   readonly route: Route | undefined
   readonly deployment: Deployment.SimulatedDeployment | undefined
   /** The deployment or model that was asked for, known or not. */
@@ -65,27 +70,10 @@ export class SimulatedExchange {
   readonly id: string
   readonly now: number
   readonly random: () => number
-
-  constructor(fields: {
-    readonly resource: SimulatedResource
-    readonly request: SimulatedRequest
-    readonly route: Route | undefined
-    readonly deployment: Deployment.SimulatedDeployment | undefined
-    readonly asked: string
-    readonly struck: ReadonlyArray<Fault.SimulatedFault>
-    readonly id: string
-    readonly now: number
-    readonly random: () => number
-  }) {
-    this.resource = fields.resource
-    this.request = fields.request
-    this.route = fields.route
-    this.deployment = fields.deployment
-    this.asked = fields.asked
-    this.struck = fields.struck
-    this.id = fields.id
-    this.now = fields.now
-    this.random = fields.random
+}> {
+  /** Seconds since 1970. */
+  get created(): number {
+    return Math.floor(this.now / 1_000)
   }
 
   /** How long a refusal takes. */
@@ -130,6 +118,17 @@ export class SimulatedExchange {
       headersAt: at,
       parts: Answer.whole(spoiled.body, at, spoiled.ending)
     }, settle)
+  }
+
+  /** Answers with what the deployment made, and tells of its limits. */
+  whole(body: string, at: number, settle: Settle): Answer.HttpAnswer {
+    return this.json(body, at, this.limitHeaders(), settle)
+  }
+
+  /** The headers that tell of the deployment's limits. `refusal` is given if they came with a 429 for it. */
+  limitHeaders(refusal?: Refusal): Readonly<Record<string, string>> {
+    const { deployment, now, resource } = this
+    return deployment === undefined ? {} : Deployment.limitHeaders(deployment, resource.azure, now, refusal)
   }
 
   /** Answers with an error. */
@@ -238,6 +237,15 @@ export class SimulatedExchange {
       ? "azure-classic-429"
       : "azure-v1-429"
   }
+}
+
+/**
+ * One request that found its deployment.
+ */
+export type Served = SimulatedExchange & {
+  readonly body: Json
+  readonly route: Route
+  readonly deployment: Deployment.SimulatedDeployment
 }
 
 const operationNames: Readonly<Record<string, string>> = {

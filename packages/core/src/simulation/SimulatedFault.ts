@@ -222,11 +222,18 @@ export const addedHeaders = (
 /**
  * Makes the stream of a good answer go wrong. `errorEvents` are what an error looks like in it.
  */
-export const damage = function*(
+export const damage = (
   parts: SimulatedParts,
   faults: ReadonlyArray<SimulatedFault>,
   startsAt: number,
   errorEvents: (fault: FaultOf<"errorInStream">) => ReadonlyArray<string>
+): SimulatedParts =>
+  faults.some(({ kind }) => damaging.has(kind)) ? damaged(parts, faults, startsAt, errorEvents) : parts
+
+const damaging = new Set<SimulatedFault["kind"]>(["empty", "errorInStream", "cut", "hang", "malformed"])
+
+const damaged = function*(
+  ...[parts, faults, startsAt, errorEvents]: Parameters<typeof damage>
 ): Generator<SimulatedPart, SimulatedEnding, void> {
   const empty = find(faults, "empty")
   if (empty !== undefined) {
@@ -335,14 +342,6 @@ export const spoilWhole = (
   }
   return { body, contentType, ending: "end" }
 }
-
-/**
- * The kinds of fault that `damage` knows.
- */
-export const damages = (faults: ReadonlyArray<SimulatedFault>): boolean =>
-  faults.some(({ kind }) =>
-    kind === "empty" || kind === "errorInStream" || kind === "cut" || kind === "hang" || kind === "malformed"
-  )
 
 const spoil = (event: string, how: FaultOf<"malformed">["how"]): string | Uint8Array => {
   switch (how) {

@@ -2,6 +2,7 @@
  * One answer of the simulated model: what it says, and when each token of it is ready.
  */
 import * as SeededRandom from "./SeededRandom.ts"
+import type { Served } from "./SimulatedExchange.ts"
 import type { SimulatedPrompt } from "./SimulatedPrompt.ts"
 import * as Text from "./SimulatedText.ts"
 
@@ -56,13 +57,21 @@ export interface Output {
 }
 
 /**
- * What will be said, and when. Times are in ms after the request.
+ * What a generation is drawn from.
  */
-export interface Generation {
+export interface GenerationInput {
+  readonly prompt: SimulatedPrompt
   readonly promptTokens: number
   readonly cachedTokens: number
+  /** Prompt tokens that are billed as written to the cache. */
   readonly cacheWriteTokens: number
   readonly reasoningTokens: number
+}
+
+/**
+ * What will be said, and when. Times are in ms after the request.
+ */
+export interface Generation extends GenerationInput {
   readonly outputs: ReadonlyArray<Output>
   /** All that is billed as output, reasoning included. */
   readonly completionTokens: number
@@ -77,48 +86,30 @@ export interface Generation {
 }
 
 /**
- * What a generation is drawn from.
+ * Draws a generation. Its reasoning is about as long as is given.
  */
-export interface GenerationOptions {
-  readonly prompt: SimulatedPrompt
-  readonly promptTokens: number
-  readonly cachedTokens: number
-  /** Prompt tokens that are billed as written to the cache. */
-  readonly cacheWriteTokens: number
-  /** How many output tokens are allowed, reasoning included. */
-  readonly limit: number
-  readonly meanTokens: number
-  readonly reasoningTokens: number
-  readonly filtered: boolean
-  readonly reply: SimulatedReply | undefined
-  readonly latency: SimulatedLatency
-  /** Requests in flight, this one not among them. */
-  readonly load: number
-  readonly slow: number
-  readonly slowDecoding: number
-}
-
-/**
- * Draws a generation.
- */
-export const make = (options: GenerationOptions, random: () => number): Generation => {
-  const { latency, prompt } = options
-  const load = 1 + (options.load / latency.capacity) ** 2
-  const firstTokenAt = options.slow * load * SeededRandom.lognormal(random, latency.jitter) *
-    (latency.baseMs + latency.perPromptTokenMs * (options.promptTokens - options.cachedTokens))
-  const perTokenMs = options.slow * options.slowDecoding * load * latency.perOutputTokenMs *
+export const make = (exchange: Served, input: GenerationInput): Generation => {
+  const { deployment: { contextTokens, counters, latency, name, options }, random } = exchange
+  const { cachedTokens, prompt, promptTokens } = input
+  const reply = options.reply?.({ deployment: name, operation: exchange.route.operation, body: exchange.body })
+  const slow = exchange.factorOf("slow")
+  const load = 1 + (counters.inFlight / latency.capacity) ** 2
+  const firstTokenAt = slow * load * SeededRandom.lognormal(random, latency.jitter) *
+    (latency.baseMs + latency.perPromptTokenMs * (promptTokens - cachedTokens))
+  const perTokenMs = slow * exchange.factorOf("slowDecoding") * load * latency.perOutputTokenMs *
     SeededRandom.lognormal(random, latency.jitter)
-  const reasoningTokens = options.reasoningTokens === 0
+  const most = Math.max(1, Math.min(prompt.maxTokens ?? Infinity, contextTokens - promptTokens))
+  const reasoningTokens = input.reasoningTokens === 0
     ? 0
-    : Math.min(options.limit, Math.max(1, Math.round(options.reasoningTokens * SeededRandom.lognormal(random, 0.5))))
-  const limit = options.limit - reasoningTokens
-  const outputs = Array.from({ length: prompt.choices }, () => makeOutput(options, limit, random))
+    : Math.min(most, Math.max(1, Math.round(input.reasoningTokens * SeededRandom.lognormal(random, 0.5))))
+  const outputs = Array.from(
+    { length: prompt.choices },
+    () => makeOutput(exchange, prompt, reply, most - reasoningTokens)
+  )
   const lengths = outputs.map(lengthOf)
   const steps = reasoningTokens + Math.max(...lengths)
   return {
-    promptTokens: options.promptTokens,
-    cachedTokens: options.cachedTokens,
-    cacheWriteTokens: options.cacheWriteTokens,
+    ...input,
     reasoningTokens,
     outputs,
     completionTokens: reasoningTokens + lengths.reduce((sum, length) => sum + length, 0),
@@ -130,11 +121,15 @@ export const make = (options: GenerationOptions, random: () => number): Generati
   }
 }
 
-const makeOutput = (options: GenerationOptions, limit: number, random: () => number): Output => {
-  const { prompt, reply } = options
+const makeOutput = (
+  { deployment, random, resource }: Served,
+  prompt: SimulatedPrompt,
+  reply: SimulatedReply | undefined,
+  limit: number
+): Output => {
   const seed = Math.floor(random() * 4_294_967_296)
   const own = SeededRandom.make(seed)
-  const meant = Math.max(1, Math.round(options.meanTokens * SeededRandom.lognormal(own, 0.5)))
+  const meant = Math.max(1, Math.round(deployment.meanTokens * SeededRandom.lognormal(own, 0.5)))
   const calls = typeof reply === "object" && reply.calls !== undefined
     ? reply.calls
     : reply === undefined
@@ -155,8 +150,9 @@ const makeOutput = (options: GenerationOptions, limit: number, random: () => num
     : prompt.schema === undefined
     ? Text.makeProse(Math.min(meant, limit + 1), seed)
     : Text.cut(JSON.stringify(Text.makeValue(prompt.schema, own)))
-  const pieces = whole.slice(0, options.filtered ? Math.min(limit, Math.ceil(whole.length / 4)) : limit)
-  const finish = options.filtered ? "content_filter" : pieces.length < whole.length ? "length" : "stop"
+  const isFiltered = prompt.text.includes(resource.blockedAnswer)
+  const pieces = whole.slice(0, isFiltered ? Math.min(limit, Math.ceil(whole.length / 4)) : limit)
+  const finish = isFiltered ? "content_filter" : pieces.length < whole.length ? "length" : "stop"
   return { pieces, calls: [], finish }
 }
 

@@ -155,48 +155,35 @@ const makeStandard = (options: LimiterOptions): SimulatedLimiter => {
 }
 
 const makeProvisioned = (options: LimiterOptions): SimulatedLimiter => {
-  let tpm = options.tpm
-  let level = 0
-  let drainedAt = 0
-  const burstMs = options.burstMs ?? 10_000
-  const drain = (now: number): void => {
-    if (tpm === undefined) level = 0
-    else level = Math.max(0, level - Math.max(0, now - drainedAt) * tpm / minute)
-    drainedAt = Math.max(now, drainedAt)
-  }
-  const size = (): number => tpm === undefined ? Infinity : tpm * burstMs / minute
+  let { tpm } = options
+  const bucket = makeBucket(minute, () => tpm)
+  const size = (): number => (tpm ?? Infinity) * (options.burstMs ?? 10_000) / minute
 
   return {
     admit(tokens, now) {
-      drain(now)
-      if (level > size()) {
-        const retryAfterMs = Math.max(1, Math.ceil((level - size()) * minute / tpm!))
-        return { limit: "utilization", retryAfterMs, used: level }
+      const used = bucket.used(now)
+      if (used > size()) {
+        return { limit: "utilization", retryAfterMs: Math.max(1, bucket.freeAt(0, size(), now) - now), used }
       }
-      level += tokens
+      bucket.add(tokens, now)
       return undefined
     },
-    correct(difference, now) {
-      drain(now)
-      level = Math.max(0, level + difference)
-    },
-    consume(tokens, _requests, now) {
-      drain(now)
-      level += tokens
-    },
+    correct: bucket.add,
+    consume: (tokens, _requests, now) => bucket.add(tokens, now),
     setLimits(limits) {
       tpm = limits.tpm ?? tpm
     },
     usage(now) {
-      drain(now)
+      const tokens = bucket.used(now)
+      const tokensResetMs = bucket.emptyAt(now) - now
       return {
         tpm,
         rpm: undefined,
-        tokens: level,
+        tokens,
         requests: 0,
-        tokensResetMs: tpm === undefined ? 0 : Math.ceil(level * minute / tpm),
+        tokensResetMs,
         requestsResetMs: 0,
-        utilization: level / size()
+        utilization: tokens / size()
       }
     }
   }
@@ -271,7 +258,7 @@ const makeBucket = (length: number, limitOf: () => number | undefined): Window =
   return {
     used: drain,
     add(amount, now) {
-      level = drain(now) + amount
+      level = Math.max(0, drain(now) + amount)
     },
     freeAt: (amount, limit, now) => now + timeOf(Math.max(0, drain(now) - Math.max(0, limit - amount))),
     emptyAt: (now) => now + timeOf(drain(now))

@@ -16,7 +16,7 @@ export const lookUp = (
   exchange: SimulatedExchange,
   deployments: Iterable<SimulatedDeployment>
 ): SimulatedAnswer => {
-  const fault = faultInside(exchange, undefined, 0)
+  const fault = faultInside(exchange)
   if (fault !== undefined) return fault
   const { id, operation } = exchange.route!
   const answer = (value: unknown) => exchange.json(JSON.stringify(value))
@@ -42,8 +42,7 @@ const stored = (exchange: SimulatedExchange): SimulatedAnswer => {
   const [collection = "", id = "", part, partId] = exchange.route!.rest
   const kind = Store.kinds[collection]!
   const answer = (value: unknown) => exchange.json(JSON.stringify(value))
-  const body = Prompt.parse(exchange.request.body)
-  const fields = body instanceof Prompt.Problem ? {} : body
+  const fields = Prompt.parse(exchange.request.body) ?? {}
   const isNamed = id.startsWith(kind.prefix)
   const named = [...(isNamed ? [id] : []), ...(partId === undefined ? [] : [partId]), ...Store.referencesOf(fields)]
   const absent = named.find((one) => store.get(one) === undefined)
@@ -51,9 +50,8 @@ const stored = (exchange: SimulatedExchange): SimulatedAnswer => {
 
   const make = ({ object, prefix }: Store.Kind, own = `${prefix}${exchange.id}`) => {
     const { metadata = {}, model, purpose } = fields
-    const created = Math.floor(exchange.now / 1_000)
     const file = object === "file" ? uploaded(exchange.request.body) : undefined
-    const made = { id: own, object, created_at: created, model, purpose, metadata, ...file }
+    const made = { id: own, object, created_at: exchange.created, model, purpose, metadata, ...file }
     store.put(own, { object: made })
     return answer(made)
   }

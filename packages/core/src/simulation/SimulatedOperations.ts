@@ -6,7 +6,7 @@ import * as Chat from "./SimulatedChat.ts"
 import * as Deployment from "./SimulatedDeployment.ts"
 import * as Embeddings from "./SimulatedEmbeddings.ts"
 import * as Errors from "./SimulatedErrors.ts"
-import type { Settle, SimulatedExchange } from "./SimulatedExchange.ts"
+import type { Served, Settle, SimulatedExchange } from "./SimulatedExchange.ts"
 import * as Fault from "./SimulatedFault.ts"
 import * as Generation from "./SimulatedGeneration.ts"
 import * as Prompt from "./SimulatedPrompt.ts"
@@ -16,23 +16,15 @@ import * as Store from "./SimulatedStore.ts"
 /**
  * Answers a chat or responses request.
  */
-export const generate = (
-  exchange: SimulatedExchange,
-  deployment: Deployment.SimulatedDeployment,
-  body: Prompt.Json
-): Answer.SimulatedAnswer => {
-  const { now, resource } = exchange
-  const { contextTokens, counters, options } = deployment
-  const operation = exchange.route!.operation
-  const before = findBefore(exchange, body)
-  if (before instanceof Prompt.Problem) return exchange.refuse(before.answer)
+export const generate = (exchange: Served): Answer.SimulatedAnswer => {
+  const { body, deployment, now, resource, route } = exchange
+  const { charactersPerToken, contextTokens, counters, options } = deployment
+  const before = findBefore(exchange)
   const model = { reasons: (options.reasoningTokens ?? 0) > 0, callsTools: options.callsTools === true }
-  const prompt = operation === "responses" ? Prompt.responses(body, before, model) : Prompt.chat(body, model)
-  if (prompt instanceof Prompt.Problem) return exchange.refuse(prompt.answer)
+  const prompt = route.operation === "responses" ? Prompt.responses(body, before, model) : Prompt.chat(body, model)
 
-  const promptTokens = Math.ceil(prompt.text.length / deployment.charactersPerToken) + prompt.extraTokens
-  const cacheKey = `${deployment.model} ${prompt.cacheKey}`
-  const cache = deployment.cache.lookup(cacheKey, prompt.text, deployment.charactersPerToken, now)
+  const promptTokens = Math.ceil(prompt.text.length / charactersPerToken) + prompt.extraTokens
+  const cache = deployment.cache.lookup(`${deployment.model} ${prompt.cacheKey}`, prompt.text, charactersPerToken, now)
   const { cachedTokens } = cache
   const charge = Deployment.estimate(deployment, {
     characters: prompt.text.length,
@@ -41,7 +33,7 @@ export const generate = (
     cachedTokens,
     outputLimit: prompt.maxTokens === undefined ? undefined : prompt.maxTokens * prompt.choices
   })
-  const refused = admit(exchange, deployment, charge) ?? faultInside(exchange, deployment, charge)
+  const refused = admit(exchange, charge) ?? faultInside(exchange, charge)
   if (refused !== undefined) return refused
 
   /** Bills what was used, and corrects what was charged for it. */
@@ -59,100 +51,73 @@ export const generate = (
     return exchange.refuse(Errors.contentFilter, {}, (at) => bill(at, promptTokens, 0, 0))
   }
 
-  const encrypts = Array.isArray(body["include"]) && body["include"].includes("reasoning.encrypted_content")
-  const generation = Generation.make({
+  const generation = Generation.make(exchange, {
     prompt,
     promptTokens,
     cachedTokens,
     cacheWriteTokens: options.billsCacheWrites === true
       ? Math.min(cache.writtenTokens, promptTokens - cachedTokens)
       : 0,
-    limit: Math.max(1, Math.min(prompt.maxTokens ?? Infinity, contextTokens - promptTokens)),
-    meanTokens: deployment.meanTokens,
-    reasoningTokens: options.reasoningTokens ?? (encrypts ? 64 : 0),
-    filtered: prompt.text.includes(resource.blockedAnswer),
-    reply: options.reply?.({ deployment: deployment.name, operation, body }),
-    latency: deployment.latency,
-    load: counters.inFlight,
-    slow: exchange.factorOf("slow"),
-    slowDecoding: exchange.factorOf("slowDecoding")
-  }, exchange.random)
+    reasoningTokens: options.reasoningTokens ?? (Responses.encrypts(body) ? 64 : 0)
+  })
   cache.remember(now + generation.firstTokenAt)
   const settle: Settle = (at, finished) => {
     const output = finished ? Generation.billedForDelivered(generation) : Generation.billedBy(generation, at - now)
     bill(at, promptTokens, cachedTokens, output)
   }
-  return operation === "responses"
-    ? respond(exchange, deployment, body, prompt, generation, encrypts, settle)
-    : chat(exchange, deployment, prompt, generation, settle)
+  return route.operation === "responses" ? respond(exchange, generation, settle) : chat(exchange, generation, settle)
 }
 
 /**
  * Answers an embeddings request.
  */
-export const embed = (
-  exchange: SimulatedExchange,
-  deployment: Deployment.SimulatedDeployment,
-  body: Prompt.Json
-): Answer.SimulatedAnswer => {
-  const prompt = Embeddings.check(body, deployment.charactersPerToken)
-  if (prompt instanceof Prompt.Problem) return exchange.refuse(prompt.answer)
-  const charge = Deployment.estimate(deployment, {
+export const embed = (exchange: Served): Answer.SimulatedAnswer => {
+  const { body, deployment: { charactersPerToken, counters, latency, limiter, model, options } } = exchange
+  const prompt = Embeddings.check(body, charactersPerToken)
+  const charge = Deployment.estimate(exchange.deployment, {
     characters: prompt.characters,
     extraTokens: prompt.numberTokens,
     promptTokens: prompt.tokens,
     cachedTokens: 0,
     outputLimit: 0
   })
-  const refused = admit(exchange, deployment, charge) ?? faultInside(exchange, deployment, charge)
+  const refused = admit(exchange, charge) ?? faultInside(exchange, charge)
   if (refused !== undefined) return refused
-  const text = Embeddings.body(prompt, deployment.model, deployment.options.dimensions ?? 1_536)
-  const { baseMs, perPromptTokenMs } = deployment.latency
-  const at = exchange.factorOf("slow") * (baseMs + perPromptTokenMs * prompt.tokens)
-  return answerWhole(exchange, deployment, text, at, (at) => {
-    deployment.counters.promptTokens += prompt.tokens
-    deployment.limiter.correct(prompt.tokens - charge, at)
+  const at = exchange.factorOf("slow") * (latency.baseMs + latency.perPromptTokenMs * prompt.tokens)
+  return exchange.whole(Embeddings.body(prompt, model, options.dimensions ?? 1_536), at, (at) => {
+    counters.promptTokens += prompt.tokens
+    limiter.correct(prompt.tokens - charge, at)
   })
 }
 
 /** Charges a request, or answers 429. */
-const admit = (
-  exchange: SimulatedExchange,
-  deployment: Deployment.SimulatedDeployment,
-  charge: number
-): Answer.SimulatedAnswer | undefined => {
-  const refusal = deployment.limiter.admit(charge, exchange.now)
+const admit = (exchange: Served, charge: number): Answer.SimulatedAnswer | undefined => {
+  const { deployment: { counters, limiter, model, options }, now, resource } = exchange
+  const refusal = limiter.admit(charge, now)
   if (refusal === undefined) {
-    deployment.counters.admitted++
-    deployment.counters.chargedTokens += charge
+    counters.admitted++
+    counters.chargedTokens += charge
     return undefined
   }
+  const headers = exchange.limitHeaders(refusal)
   if (refusal.limit === "size") {
-    return exchange.refuse(
-      Errors.requestTooLarge(deployment.model, deployment.limiter.usage(exchange.now).tpm!, charge),
-      Deployment.limitHeaders(deployment, exchange.resource.azure, exchange.now, refusal)
-    )
+    return exchange.refuse(Errors.requestTooLarge(model, limiter.usage(now).tpm!, charge), headers)
   }
+  const isOfRequests = refusal.limit === "requests" && !resource.azure && options.throttleBody === undefined
   return exchange.throttle({
     retryAfterMs: refusal.retryAfterMs,
-    error: refusal.limit === "requests" && !exchange.resource.azure && deployment.options.throttleBody === undefined
-      ? "openai-requests-429"
-      : undefined,
-    headers: Deployment.limitHeaders(deployment, exchange.resource.azure, exchange.now, refusal)
+    error: isOfRequests ? "openai-requests-429" : undefined,
+    headers
   })
 }
 
 /**
  * The fault that answers instead of a working service, if one strikes. What was charged stays charged.
  */
-export const faultInside = (
-  exchange: SimulatedExchange,
-  deployment: Deployment.SimulatedDeployment | undefined,
-  charge: number
-): Answer.SimulatedAnswer | undefined => {
-  const { struck } = exchange
+export const faultInside = (exchange: SimulatedExchange, charge = 0): Answer.SimulatedAnswer | undefined => {
+  const { deployment, errorMs, struck } = exchange
   const settle: Settle = (at) => deployment?.limiter.correct(-charge, at)
-  if (Fault.find(struck, "reset") !== undefined) return exchange.broken("reset", exchange.errorMs, settle)
+  if (Fault.find(struck, "reset") !== undefined) return exchange.broken("reset", errorMs, settle)
   const hang = Fault.find(struck, "hang")
   if (hang !== undefined && hang.afterEvents === undefined) return exchange.broken("hang", 0, settle)
   const status = Fault.find(struck, "status")
@@ -162,169 +127,106 @@ export const faultInside = (
 /**
  * Answers a request to compact a conversation, or to count the tokens of one. Neither costs quota here.
  */
-export const compact = (
-  exchange: SimulatedExchange,
-  deployment: Deployment.SimulatedDeployment,
-  body: Prompt.Json
-): Answer.SimulatedAnswer => {
-  const before = findBefore(exchange, body)
-  if (before instanceof Prompt.Problem) return exchange.refuse(before.answer)
-  const prompt = Prompt.responses({ input: [], ...body }, before, { callsTools: false })
-  if (prompt instanceof Prompt.Problem) return exchange.refuse(prompt.answer)
-  const fault = faultInside(exchange, deployment, 0)
+export const compact = (exchange: Served): Answer.SimulatedAnswer => {
+  const { body, created, deployment, id, resource, route } = exchange
+  const prompt = Prompt.responses({ input: [], ...body }, findBefore(exchange), { callsTools: false })
+  const fault = faultInside(exchange)
   if (fault !== undefined) return fault
   const tokens = Math.ceil(prompt.text.length / deployment.charactersPerToken) + prompt.extraTokens
-  if (exchange.route!.operation === "inputTokens") {
+  if (route.operation === "inputTokens") {
     return exchange.json(JSON.stringify({ object: "response.input_tokens", input_tokens: tokens }))
   }
-  const { id, now, resource: { encryptedPrefix } } = exchange
-  const output = [{ id: `cmp_${id}`, type: "compaction", encrypted_content: `${encryptedPrefix}${id}` }]
+  const output = [{ id: `cmp_${id}`, type: "compaction", encrypted_content: `${resource.encryptedPrefix}${id}` }]
   const usage = { input_tokens: tokens, output_tokens: 1, total_tokens: tokens + 1 }
-  const created_at = Math.floor(now / 1_000)
-  return exchange.json(JSON.stringify({ id: `resp_${id}`, object: "response.compaction", created_at, output, usage }))
+  return exchange.json(
+    JSON.stringify({ id: `resp_${id}`, object: "response.compaction", created_at: created, output, usage })
+  )
 }
 
 /** The text that a request goes on from. Everything that it refers to must be stored here. */
-const findBefore = (exchange: SimulatedExchange, body: Prompt.Json): string | Prompt.Problem => {
-  const { azure, encryptedPrefix, store } = exchange.resource
+const findBefore = ({ body, resource: { azure, encryptedPrefix, store } }: Served): string => {
+  const find = (id: string, missing: Errors.ErrorResponse): string => (store.get(id) ?? Prompt.refuse(missing)).text
   const texts: Array<string> = []
   const previous = body["previous_response_id"]
-  if (typeof previous === "string") {
-    const found = store.get(previous)
-    if (found === undefined) return new Prompt.Problem(Errors.unknownResponse(previous, azure))
-    texts.push(found.text)
-  }
+  if (typeof previous === "string") texts.push(find(previous, Errors.unknownResponse(previous, azure)))
   const conversation = Responses.conversationId(body)
   if (conversation !== undefined) {
-    const found = store.get(conversation)
-    if (found === undefined) {
-      return new Prompt.Problem(Errors.notFound(`Conversation with id '${conversation}' not found.`, "conversation"))
-    }
-    if (texts.length === 0) texts.push(found.text)
+    const missing = Errors.notFound(`Conversation with id '${conversation}' not found.`, "conversation")
+    const text = find(conversation, missing)
+    if (texts.length === 0) texts.push(text)
   }
   const items = Array.isArray(body["input"]) ? body["input"] as ReadonlyArray<Prompt.Json | null> : []
   for (const item of items) {
     const encrypted = item?.["encrypted_content"]
     if (typeof encrypted === "string" && !encrypted.startsWith(encryptedPrefix)) {
-      return new Prompt.Problem(Errors.invalidEncryptedContent)
+      Prompt.refuse(Errors.invalidEncryptedContent)
     }
     if (item?.["type"] !== "item_reference") continue
-    const found = store.get(String(item["id"]))
-    if (found === undefined) {
-      return new Prompt.Problem(Errors.notFound(`Item with id '${String(item["id"])}' not found.`, "input"))
-    }
-    texts.push(found.text)
+    const id = String(item["id"])
+    texts.push(find(id, Errors.notFound(`Item with id '${id}' not found.`, "input")))
   }
-  const absent = Store.referencesOf(body).find((id) => store.get(id) === undefined)
-  return absent === undefined ? texts.join("\n") : new Prompt.Problem(Store.missing(absent))
+  for (const id of Store.referencesOf(body)) find(id, Store.missing(id))
+  return texts.join("\n")
 }
 
-const chat = (
-  exchange: SimulatedExchange,
-  deployment: Deployment.SimulatedDeployment,
-  prompt: Prompt.SimulatedPrompt,
-  generation: Generation.Generation,
-  settle: Settle
-): Answer.SimulatedAnswer => {
-  const context: Chat.ChatContext = {
-    id: `chatcmpl-${exchange.id}`,
-    created: Math.floor(exchange.now / 1_000),
-    model: deployment.model,
-    azure: exchange.resource.azure,
-    includeUsage: prompt.includeUsage,
-    tokensPerEvent: deployment.latency.tokensPerEvent,
-    asyncFilter: deployment.options.asyncFilter === true
-  }
-  if (!prompt.stream) {
-    return answerWhole(exchange, deployment, Chat.body(generation, context), Generation.endAt(generation), settle)
-  }
-  return answerStream(
-    exchange,
-    deployment,
-    Chat.stream(generation, context),
-    generation,
-    (fault) => Chat.errorEvents(Fault.errorBody(fault)),
-    settle
-  )
-}
+const chat = (exchange: Served, generation: Generation.Generation, settle: Settle): Answer.SimulatedAnswer =>
+  generation.prompt.stream
+    ? answerStream(
+      exchange,
+      generation,
+      Chat.stream(exchange, generation),
+      (fault) => Chat.errorEvents(Fault.errorBody(fault)),
+      settle
+    )
+    : exchange.whole(Chat.body(exchange, generation), Generation.endAt(generation), settle)
 
-const respond = (
-  exchange: SimulatedExchange,
-  deployment: Deployment.SimulatedDeployment,
-  body: Prompt.Json,
-  prompt: Prompt.SimulatedPrompt,
-  generation: Generation.Generation,
-  encrypts: boolean,
-  settle: Settle
-): Answer.SimulatedAnswer => {
-  const { resource } = exchange
+const respond = (exchange: Served, generation: Generation.Generation, settle: Settle): Answer.SimulatedAnswer => {
+  const { body, now, resource: { azure, store } } = exchange
   const end = Generation.endAt(generation)
-  const context: Responses.ResponseContext = {
-    id: `resp_${exchange.id}`,
-    created: Math.floor(exchange.now / 1_000),
-    model: deployment.model,
-    request: body,
-    tokensPerEvent: deployment.latency.tokensPerEvent,
-    encryptedContent: encrypts ? `${resource.encryptedPrefix}${exchange.id}` : undefined
-  }
-  const object = Responses.object(generation, context)
-  const pending = Responses.object(generation, context, body["background"] === true ? "queued" : "in_progress")
-  const text = `${prompt.text}\n${Responses.textOf(generation)}`
+  const isBackground = body["background"] === true
+  const object = Responses.object(exchange, generation)
+  const pending = Responses.object(exchange, generation, isBackground ? "queued" : "in_progress")
+  const said = Responses.textOf(generation)
+  const text = `${generation.prompt.text}\n${said}`
   const conversation = Responses.conversationId(body)
-  const { store } = resource
   if (conversation !== undefined) store.put(conversation, { ...store.get(conversation)!, text })
   if (body["store"] !== false) {
-    store.put(context.id, { object, pending, readyAt: exchange.now + end, text })
+    store.put(String(object["id"]), { object, pending, readyAt: now + end, text })
     for (const item of object["output"] as ReadonlyArray<Prompt.Json>) {
-      store.put(String(item["id"]), { object: item, text: Responses.textOf(generation) })
+      store.put(String(item["id"]), { object: item, text: said })
     }
   }
-  if (!prompt.stream) {
-    return body["background"] === true
-      ? answerWhole(exchange, deployment, JSON.stringify(pending), exchange.errorMs, settle)
-      : answerWhole(exchange, deployment, JSON.stringify(object), end, settle)
+  if (generation.prompt.stream) {
+    return answerStream(
+      exchange,
+      generation,
+      Responses.stream(exchange, generation),
+      (fault) => Responses.errorEvents(exchange, Fault.errorBody(fault), fault.shape ?? (azure ? "nested" : "flat")),
+      settle
+    )
   }
-  return answerStream(
-    exchange,
-    deployment,
-    Responses.stream(generation, context),
-    generation,
-    (fault) =>
-      Responses.errorEvents(context, Fault.errorBody(fault), fault.shape ?? (resource.azure ? "nested" : "flat")),
-    settle
-  )
+  return isBackground
+    ? exchange.whole(JSON.stringify(pending), exchange.errorMs, settle)
+    : exchange.whole(JSON.stringify(object), end, settle)
 }
-
-/** Answers with a body of JSON when all of it is ready. */
-const answerWhole = (
-  exchange: SimulatedExchange,
-  deployment: Deployment.SimulatedDeployment,
-  text: string,
-  at: number,
-  settle: Settle
-): Answer.SimulatedAnswer =>
-  exchange.json(text, at, Deployment.limitHeaders(deployment, exchange.resource.azure, exchange.now), settle)
 
 /** Answers with events, unless a fault spoils them. */
 const answerStream = (
-  exchange: SimulatedExchange,
-  deployment: Deployment.SimulatedDeployment,
+  exchange: Served,
+  { startsAt }: Generation.Generation,
   parts: Answer.SimulatedParts,
-  generation: Generation.Generation,
   errorEvents: (fault: Fault.FaultOf<"errorInStream">) => ReadonlyArray<string>,
   settle: Settle
 ): Answer.SimulatedAnswer => {
-  const { startsAt } = generation
-  if (Fault.find(exchange.struck, "unreadable") !== undefined) {
-    return answerWhole(exchange, deployment, "", startsAt, settle)
-  }
+  const { resource, struck } = exchange
+  if (Fault.find(struck, "unreadable") !== undefined) return exchange.whole("", startsAt, settle)
   return exchange.http({
     status: 200,
     headers: {
-      "content-type": exchange.resource.azure ? "text/event-stream" : "text/event-stream; charset=utf-8",
-      ...Deployment.limitHeaders(deployment, exchange.resource.azure, exchange.now)
+      "content-type": resource.azure ? "text/event-stream" : "text/event-stream; charset=utf-8",
+      ...exchange.limitHeaders()
     },
     headersAt: startsAt,
-    parts: Fault.damages(exchange.struck) ? Fault.damage(parts, exchange.struck, startsAt, errorEvents) : parts
+    parts: Fault.damage(parts, struck, startsAt, errorEvents)
   }, settle)
 }

@@ -1,6 +1,7 @@
 /**
  * What a request body asks for, after the checks that a real service makes.
  */
+import * as Data from "effect/Data"
 import * as Errors from "./SimulatedErrors.ts"
 import type { JsonSchema } from "./SimulatedText.ts"
 
@@ -39,33 +40,33 @@ export interface SimulatedFunction {
 export type Json = { readonly [key: string]: unknown }
 
 /**
- * A request that the service does not accept.
+ * A request that the service does not accept. It is thrown wherever that is found.
  */
-export class Problem {
-  readonly answer: Errors.ErrorResponse
+export class Problem extends Data.Error<{ readonly answer: Errors.ErrorResponse }> {}
 
-  constructor(answer: Errors.ErrorResponse) {
-    this.answer = answer
-  }
+/**
+ * Does not accept a request.
+ */
+export const refuse = (answer: Errors.ErrorResponse): never => {
+  throw new Problem({ answer })
 }
 
 /**
- * A request that is the caller's mistake.
+ * Does not accept a request that is the caller's mistake.
  */
-export const problem = (message: string, param: string | null, code: string | null = null): Problem =>
-  new Problem(Errors.invalidRequest(message, param, code))
+export const problem = (message: string, param: string, code: string | null = null): never =>
+  refuse(Errors.invalidRequest(message, param, code))
 
 /**
- * Parses a request body.
+ * Parses a request body; one that is no object gives nothing.
  */
-export const parse = (body: string): Json | Problem => {
+export const parse = (body: string): Json | undefined => {
   try {
     const value: unknown = JSON.parse(body)
-    if (isObject(value)) return value
+    return isObject(value) ? value : undefined
   } catch {
-    // Answered below.
+    return undefined
   }
-  return problem("We could not parse the JSON body of your request.", null)
 }
 
 /**
@@ -74,7 +75,7 @@ export const parse = (body: string): Json | Problem => {
 export const chat = (
   body: Json,
   model: { readonly reasons: boolean; readonly callsTools: boolean }
-): SimulatedPrompt | Problem => {
+): SimulatedPrompt => {
   const messages = body["messages"]
   if (!Array.isArray(messages)) return problem("Missing required parameter: 'messages'.", "messages")
   if (messages.length === 0) {
@@ -91,9 +92,7 @@ export const chat = (
     )
   }
   const maxTokens = readLimit(body, ["max_completion_tokens", "max_tokens"])
-  if (maxTokens instanceof Problem) return maxTokens
   const common = checkCommon(body)
-  if (common instanceof Problem) return common
   const choices = body["n"] ?? 1
   if (typeof choices !== "number" || !Number.isInteger(choices) || choices < 1 || choices > 128) {
     return problem("Invalid 'n': integer out of range. Expected a value between 1 and 128.", "n")
@@ -139,16 +138,14 @@ export const responses = (
   body: Json,
   before: string,
   model: { readonly callsTools: boolean }
-): SimulatedPrompt | Problem => {
+): SimulatedPrompt => {
   const input = body["input"]
   if (input === undefined || input === null) return problem("Missing required parameter: 'input'.", "input")
   if (typeof input !== "string" && !Array.isArray(input)) {
     return problem("Invalid type for 'input': expected a string or an array.", "input", "invalid_type")
   }
   const maxTokens = readLimit(body, ["max_output_tokens"])
-  if (maxTokens instanceof Problem) return maxTokens
   const common = checkCommon(body)
-  if (common instanceof Problem) return common
 
   const text = new PromptText()
   text.addTools(body["tools"])
@@ -225,7 +222,7 @@ const isObject = (value: unknown): value is Json => typeof value === "object" &&
 
 const asSchema = (value: unknown): JsonSchema => isObject(value) ? value : anyObject
 
-const readLimit = (body: Json, names: ReadonlyArray<string>): number | undefined | Problem => {
+const readLimit = (body: Json, names: ReadonlyArray<string>): number | undefined => {
   for (const name of names) {
     const value = body[name]
     if (value === undefined || value === null) continue
@@ -244,7 +241,7 @@ const readLimit = (body: Json, names: ReadonlyArray<string>): number | undefined
   return undefined
 }
 
-const checkCommon = (body: Json): { readonly stream: boolean; readonly cacheKey: string } | Problem => {
+const checkCommon = (body: Json): { readonly stream: boolean; readonly cacheKey: string } => {
   if (Array.isArray(body["tools"]) && body["tools"].length > 128) {
     return problem("Invalid 'tools': array too long. Expected at most 128.", "tools", "array_above_max_length")
   }
@@ -254,9 +251,7 @@ const checkCommon = (body: Json): { readonly stream: boolean; readonly cacheKey:
   }
   for (const param of ["user", "prompt_cache_key", "safety_identifier"]) {
     const value = body[param]
-    if (typeof value === "string" && value.length > 64) {
-      return new Problem(Errors.stringTooLong(param, 64, value.length))
-    }
+    if (typeof value === "string" && value.length > 64) refuse(Errors.stringTooLong(param, 64, value.length))
   }
   const key = body["prompt_cache_key"]
   return { stream: body["stream"] === true, cacheKey: typeof key === "string" ? key : "" }

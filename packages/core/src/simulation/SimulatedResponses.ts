@@ -2,22 +2,9 @@
  * Responses: the object, and its stream of events.
  */
 import { namedEvent, type SimulatedEnding, type SimulatedPart } from "./SimulatedAnswer.ts"
+import type { Served } from "./SimulatedExchange.ts"
 import * as Generations from "./SimulatedGeneration.ts"
 import type { Json } from "./SimulatedPrompt.ts"
-
-/**
- * What response objects are made from.
- */
-export interface ResponseContext {
-  readonly id: string
-  /** Seconds since 1970. */
-  readonly created: number
-  readonly model: string
-  readonly request: Json
-  readonly tokensPerEvent: number
-  /** The content of an encrypted reasoning item; absent if the request did not ask for it. */
-  readonly encryptedContent: string | undefined
-}
 
 type Generation = Generations.Generation
 
@@ -29,15 +16,15 @@ export type ResponseStatus = "queued" | "in_progress" | "completed" | "incomplet
 /**
  * The response object, as far as it has come.
  */
-export const object = (generation: Generation, context: ResponseContext, status = finalStatus(generation)): Json => {
+export const object = (exchange: Served, generation: Generation, status = finalStatus(generation)): Json => {
   const over = status === "completed" || status === "incomplete"
-  const { request } = context
+  const { body: request, created, deployment, id } = exchange
   const conversation = conversationId(request)
-  const output = over ? items(generation, context) : []
+  const output = over ? items(exchange, generation) : []
   return {
-    id: context.id,
+    id: `resp_${id}`,
     object: "response",
-    created_at: context.created,
+    created_at: created,
     status,
     background: request["background"] === true,
     error: null,
@@ -45,7 +32,7 @@ export const object = (generation: Generation, context: ResponseContext, status 
     instructions: request["instructions"] ?? null,
     max_output_tokens: request["max_output_tokens"] ?? null,
     metadata: request["metadata"] ?? {},
-    model: context.model,
+    model: deployment.model,
     output,
     parallel_tool_calls: request["parallel_tool_calls"] ?? true,
     previous_response_id: request["previous_response_id"] ?? null,
@@ -78,20 +65,21 @@ export const textOf = (generation: Generation): string => {
  * The events of a streamed response.
  */
 export const stream = function*(
-  generation: Generation,
-  context: ResponseContext
+  exchange: Served,
+  generation: Generation
 ): Generator<SimulatedPart, SimulatedEnding, void> {
   let sequence = 0
   const event = (at: number, type: string, fields: Json): SimulatedPart => ({
     at,
     data: namedEvent({ type, sequence_number: sequence++, ...fields })
   })
+  const { tokensPerEvent } = exchange.deployment.latency
   const { reasoningTokens, startsAt } = generation
-  const begun = object(generation, context, "in_progress")
+  const begun = object(exchange, generation, "in_progress")
   yield event(startsAt, "response.created", { response: begun })
   yield event(startsAt, "response.in_progress", { response: begun })
 
-  const finished = object(generation, context)
+  const finished = object(exchange, generation)
   const end = Generations.endAt(generation)
   let step = 0
   for (const [outputIndex, item] of (finished["output"] as ReadonlyArray<Item>).entries()) {
@@ -108,8 +96,8 @@ export const stream = function*(
         ? generation.outputs[0]!.pieces
         : generation.outputs[0]!.calls.find((call) => call.id === item.call_id)!.pieces
       if (message) yield event(at, "response.content_part.added", { ...content, part: textPart("") })
-      for (let from = 0; from < pieces.length; from += context.tokensPerEvent) {
-        const delta = pieces.slice(from, from + context.tokensPerEvent)
+      for (let from = 0; from < pieces.length; from += tokensPerEvent) {
+        const delta = pieces.slice(from, from + tokensPerEvent)
         step += delta.length
         generation.delivered = step
         yield event(
@@ -142,19 +130,19 @@ export const stream = function*(
  * error; OpenAI (`flat`) sends an `error` that is the error.
  */
 export const errorEvents = (
-  context: ResponseContext,
+  { created, deployment, id }: Served,
   error: Json,
   shape: "nested" | "flat"
 ): ReadonlyArray<string> => {
   if (shape === "flat") return [namedEvent({ ...error, type: "error", sequence_number: 0 })]
   const response = {
-    id: context.id,
+    id: `resp_${id}`,
     object: "response",
-    created_at: context.created,
+    created_at: created,
     status: "failed",
     error: null,
     incomplete_details: null,
-    model: context.model,
+    model: deployment.model,
     output: [],
     usage: null
   }
@@ -173,6 +161,12 @@ export const conversationId = (request: Json): string | undefined => {
   return typeof id === "string" ? id : undefined
 }
 
+/**
+ * Whether a request wants its reasoning items encrypted.
+ */
+export const encrypts = ({ include }: Json): boolean =>
+  Array.isArray(include) && include.includes("reasoning.encrypted_content")
+
 type Item = Json & {
   readonly id: string
   readonly type: "reasoning" | "message" | "function_call"
@@ -180,22 +174,21 @@ type Item = Json & {
   readonly name?: string
 }
 
-const items = (generation: Generation, context: ResponseContext): ReadonlyArray<Item> => {
+const items = ({ body, id, resource }: Served, generation: Generation): ReadonlyArray<Item> => {
   const { reasoningTokens } = generation
   const output = generation.outputs[0]!
-  const suffix = context.id.slice("resp_".length)
   const reasoning: ReadonlyArray<Item> = reasoningTokens === 0 ? [] : [{
-    id: `rs_${suffix}`,
+    id: `rs_${id}`,
     type: "reasoning",
     summary: [],
-    ...(context.encryptedContent === undefined ? undefined : { encrypted_content: context.encryptedContent })
+    ...(encrypts(body) ? { encrypted_content: `${resource.encryptedPrefix}${id}` } : undefined)
   }]
   const status = output.finish === "stop" || output.finish === "tool_calls" ? "completed" : "incomplete"
   if (output.calls.length > 0) {
     return [
       ...reasoning,
       ...output.calls.map((call, index): Item => ({
-        id: `fc_${suffix}${index}`,
+        id: `fc_${id}${index}`,
         type: "function_call",
         status,
         call_id: call.id,
@@ -207,7 +200,7 @@ const items = (generation: Generation, context: ResponseContext): ReadonlyArray<
   // A limit that reasoning used up leaves no message.
   if (output.pieces.length === 0 && status === "incomplete") return reasoning
   return [...reasoning, {
-    id: `msg_${suffix}`,
+    id: `msg_${id}`,
     type: "message",
     status,
     role: "assistant",

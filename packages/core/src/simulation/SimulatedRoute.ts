@@ -63,12 +63,6 @@ export const parse = (provider: "azure" | "openai", method: string, pathAndQuery
 export const isTooOld = (route: Route): boolean =>
   route.protocol === "classic" && route.apiVersion < "2025-03-01" && route.rest[0] === "responses"
 
-/**
- * Whether the body of such a request names a model.
- */
-export const namesModel = ({ operation }: Route): boolean =>
-  operation !== "models" && operation !== "model" && operation !== "stored"
-
 const withProtocol = (
   protocol: Protocol,
   method: string,

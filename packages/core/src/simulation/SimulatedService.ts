@@ -23,7 +23,13 @@ import type { SimulatedAnswer } from "./SimulatedAnswer.ts"
 import * as Cache from "./SimulatedCache.ts"
 import * as Deployment from "./SimulatedDeployment.ts"
 import * as Errors from "./SimulatedErrors.ts"
-import { headerOf, SimulatedExchange, type SimulatedRequest, type SimulatedResource } from "./SimulatedExchange.ts"
+import {
+  headerOf,
+  type Served,
+  SimulatedExchange,
+  type SimulatedRequest,
+  type SimulatedResource
+} from "./SimulatedExchange.ts"
 import * as Fault from "./SimulatedFault.ts"
 import { lookUp } from "./SimulatedLookup.ts"
 import * as Operations from "./SimulatedOperations.ts"
@@ -64,12 +70,7 @@ export interface SimulatedServiceOptions {
 /**
  * What a resource did so far.
  */
-export interface ServiceStats {
-  readonly requests: number
-  readonly unauthorized: number
-  readonly finished: number
-  readonly abandoned: number
-  readonly inFlight: number
+export interface ServiceStats extends Readonly<SimulatedResource["counters"]> {
   /** Every value of `api-key` and `authorization` that it was sent, the first 1,000 of them. */
   readonly credentials: ReadonlyArray<string>
   readonly deployments: Readonly<Record<string, Deployment.DeploymentStats>>
@@ -179,12 +180,12 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
 
   const open = (
     request: SimulatedRequest,
-    body: Prompt.Json | Prompt.Problem | undefined,
+    body: Prompt.Json | undefined,
     route: Route.Route | undefined,
     now: number,
     random: () => number
   ): SimulatedExchange => {
-    const model = body === undefined || body instanceof Prompt.Problem ? undefined : body["model"]
+    const model = body?.["model"]
     const asked = route?.deployment ?? (typeof model === "string" ? model : "")
     const deployment = lookup(asked)
     const serial = counters.requests++
@@ -192,6 +193,7 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
     return new SimulatedExchange({
       resource,
       request,
+      body,
       route,
       deployment,
       asked,
@@ -230,7 +232,8 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
 
     handle(request, now, random) {
       const route = Route.parse(provider, request.method, request.path)
-      const body = route !== undefined && Route.namesModel(route) ? Prompt.parse(request.body) : undefined
+      const answer = route && answers[route.operation]
+      const body = answer && Prompt.parse(request.body)
       const exchange = open(request, body, route, now, random)
       record(request.headers)
       const { deployment, struck } = exchange
@@ -252,24 +255,23 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
         if (error.status < 500 && error.status !== 408) return exchange.refuse(error, status.headers)
       }
 
-      if (route === undefined) return Operations.faultInside(exchange, undefined, 0) ?? exchange.refuseAs("not-found")
+      if (route === undefined) return Operations.faultInside(exchange) ?? exchange.refuseAs("not-found")
       if (Route.isTooOld(route)) return exchange.refuse(Errors.responsesTooOld)
-      if (body === undefined) return lookUp(exchange, deployments.values())
-      if (body instanceof Prompt.Problem) return exchange.refuse(body.answer)
+      if (answer === undefined) return lookUp(exchange, deployments.values())
+      if (body === undefined) {
+        return exchange.refuse(Errors.invalidRequest("We could not parse the JSON body of your request.", null))
+      }
       if (deployment === undefined) {
         return exchange.refuseAs(azure ? "deployment-not-found" : "openai-model-not-found")
       }
       if (deployment.embeds !== (route.operation === "embeddings")) {
         return exchange.refuse(Errors.wrongOperation(route.operation, deployment.model))
       }
-      switch (route.operation) {
-        case "embeddings":
-          return Operations.embed(exchange, deployment, body)
-        case "compact":
-        case "inputTokens":
-          return Operations.compact(exchange, deployment, body)
-        default:
-          return Operations.generate(exchange, deployment, body)
+      try {
+        return answer(exchange as Served)
+      } catch (problem) {
+        if (problem instanceof Prompt.Problem) return exchange.refuse(problem.answer)
+        throw problem
       }
     },
 
@@ -299,6 +301,15 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
       )
     })
   }
+}
+
+/** Operations of which the body names a model. */
+const answers: { readonly [O in Route.Operation]?: (exchange: Served) => SimulatedAnswer } = {
+  chat: Operations.generate,
+  responses: Operations.generate,
+  embeddings: Operations.embed,
+  compact: Operations.compact,
+  inputTokens: Operations.compact
 }
 
 /** Azure takes at most 10 of them. Which ones count is not documented; these are the likely ones. */

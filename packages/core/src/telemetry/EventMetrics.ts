@@ -9,8 +9,8 @@ import type { AttemptEnded, Event, RequestEnded } from "../Event.ts"
 import type { Operation } from "../request/LlmRequest.ts"
 import { type Labels, LabelTree } from "./LabelTree.ts"
 import type { LiveState } from "./LiveState.ts"
-import type { Count, Distribution, Meter } from "./Meter.ts"
-import { counted, genAi, genAiNext } from "./Names.ts"
+import { Count, type Distribution, type Meter } from "./Meter.ts"
+import { counted, type Facts, genAi, genAiNext, type Instrument, labelsOf } from "./Names.ts"
 import { operationName, providerName } from "./Semantics.ts"
 
 /** Words of each kind that services may coin. */
@@ -40,34 +40,68 @@ const nowhere = {}
 /** How many kinds of events are remembered. */
 const MAX_KINDS = 2000
 
+/** Events that are alike but for their figures: what they are told by, and the series of it as far as they are there. */
+class Kind {
+  readonly facts: Facts
+  private readonly meter: Meter
+  private readonly series = new Map<Instrument, Count | Distribution>()
+  /** The same by kinds of tokens. */
+  private readonly ofTokens: Array<Kind> = []
+
+  constructor(meter: Meter, facts: Facts) {
+    this.meter = meter
+    this.facts = facts
+  }
+
+  /** Counts so much, or records it so many times. */
+  record(instrument: Instrument, value: number, times = 1): void {
+    let series = this.series.get(instrument)
+    if (series === undefined) {
+      const labels = labelsOf(instrument, this.facts)
+      series = instrument.kind === "counter"
+        ? this.meter.count(instrument, labels)
+        : this.meter.distribution(instrument, labels)
+      this.series.set(instrument, series)
+    }
+    if (series instanceof Count) series.add(value)
+    else series.record(value, times)
+  }
+
+  /** Of the tokens of a type, by its place in `types`. */
+  tokens(type: number): Kind {
+    return this.ofTokens[type] ??= new Kind(this.meter, { ...this.facts, tokenType: types[type] })
+  }
+}
+
 /**
- * Series of the events that are alike but for their figures: found once, because to look up each of them for each event
- * would take longer than to count it.
+ * Kinds of events. Each series is found once, because to look up each of them for each event would take longer than to
+ * count it.
  */
-class SeriesCache<A extends object> {
+class Kinds {
   private readonly meter: Meter
   private readonly depth: number
-  private readonly make: () => A
-  private places = new WeakMap<object, LabelTree<A>>()
+  private places = new WeakMap<object, LabelTree<Kind>>()
   private size = 0
   private clearances = 0
 
-  constructor(meter: Meter, depth: number, make: () => A) {
+  constructor(meter: Meter, depth: number) {
     this.meter = meter
     this.depth = depth
-    this.make = make
   }
 
-  get(place: object, labels: Labels): A {
+  /** The kind of a place and of labels, if it is known. */
+  find(place: object, labels: Labels): Kind | undefined {
+    return this.clearances === this.meter.clearances ? this.places.get(place)?.find(labels) : undefined
+  }
+
+  add(place: object, labels: Labels, facts: Facts): Kind {
     if (this.clearances !== this.meter.clearances || this.size > MAX_KINDS) this.forget()
     let tree = this.places.get(place)
     if (tree === undefined) this.places.set(place, tree = new LabelTree(this.depth))
-    let found = tree.find(labels)
-    if (found === undefined) {
-      tree.set(labels, found = this.make())
-      this.size++
-    }
-    return found
+    const kind = new Kind(this.meter, facts)
+    tree.set(labels, kind)
+    this.size++
+    return kind
   }
 
   private forget(): void {
@@ -75,34 +109,6 @@ class SeriesCache<A extends object> {
     this.size = 0
     this.clearances = this.meter.clearances
   }
-}
-
-/** Series of one kind of attempt, as far as they are there; of tokens, by their type. */
-interface AttemptSeries {
-  attempts?: Count
-  duration?: Distribution
-  firstChunk?: Distribution
-  selection?: Distribution
-  cost?: Count
-  readonly tokens: Array<Count>
-  readonly usage: Array<Distribution>
-  call?: Labels | undefined
-}
-
-/** Series of the streams of one deployment. */
-interface StreamSeries {
-  chunks?: Distribution
-}
-
-/** Series of one kind of request. */
-interface RequestSeries {
-  requests?: Count
-  overhead?: Distribution
-  placements?: Count
-  whole?: Distribution
-  duration?: Distribution
-  firstChunk?: Distribution
-  call?: Labels | undefined
 }
 
 /**
@@ -113,18 +119,18 @@ export class EventMetrics {
   private readonly isLatest: boolean
   private readonly errors = new Words()
   private readonly models = new Words()
-  private readonly attempts: SeriesCache<AttemptSeries>
-  private readonly requests: SeriesCache<RequestSeries>
-  private readonly streams: SeriesCache<StreamSeries>
+  private readonly attempts: Kinds
+  private readonly requests: Kinds
+  private readonly streams: Kinds
   private state: LiveState | undefined
 
   /** @param isLatest whether the names of the GenAI conventions in development are used */
   constructor(meter: Meter, isLatest: boolean) {
     this.meter = meter
     this.isLatest = isLatest
-    this.attempts = new SeriesCache(meter, 9, () => ({ tokens: [], usage: [] }))
-    this.requests = new SeriesCache(meter, 7, () => ({}))
-    this.streams = new SeriesCache(meter, 2, () => ({}))
+    this.attempts = new Kinds(meter, 9)
+    this.requests = new Kinds(meter, 7)
+    this.streams = new Kinds(meter, 2)
   }
 
   /** Tells whose events these are. */
@@ -138,30 +144,47 @@ export class EventMetrics {
         return this.attemptEnded(event)
       case "RequestEnded":
         return this.requestEnded(event)
-      case "FailedOver":
-        return this.add(counted.failovers, [event.from, event.model, this.errors.of(event.errorType)])
+      case "FailedOver": {
+        const { from: deployment, model } = event
+        return this.record(counted.failovers, { deployment, model, errorType: this.errors.of(event.errorType) })
+      }
       case "Hedged":
-        return this.add(counted.hedges, [event.deployment, event.model])
+        return this.record(counted.hedges, event)
       case "Panicked":
-        return this.add(counted.panics, [event.deployment, event.model])
-      case "SessionMoved":
-        return this.add(counted.moves, [event.from, event.model, event.reason])
-      case "BreakerOpened":
-        this.add(counted.transitions, [event.target, event.name, "open", reasonWord(event.reason)])
-        return this.ejected(event.target, event.name, event.reason)
+        return this.record(counted.panics, event)
+      case "SessionMoved": {
+        const { from: deployment, model, reason: moveReason } = event
+        return this.record(counted.moves, { deployment, model, moveReason })
+      }
+      case "BreakerOpened": {
+        const { name, target } = event
+        const reason = reasonWord(event.reason)
+        this.record(counted.transitions, { target, name, state: "open", reason })
+        if (target === "deployment") return this.record(counted.ejections, { deployment: name, reason })
+        for (const { id: deployment, resource } of this.state?.deployments.all() ?? []) {
+          if (resource.name === name) this.record(counted.ejections, { deployment, reason: `resource_${reason}` })
+        }
+        return
+      }
       case "BreakerHalfOpened":
-        return this.add(counted.transitions, [event.target, event.name, "half-open", undefined])
-      case "BreakerClosed":
-        return this.add(counted.transitions, [event.target, event.name, "closed", undefined])
+      case "BreakerClosed": {
+        const { name, target } = event
+        return this.record(counted.transitions, {
+          target,
+          name,
+          state: event._tag === "BreakerClosed" ? "closed" : "half-open"
+        })
+      }
       case "CooledDown":
-        return this.add(counted.cooldowns, [event.deployment, reasonWord(event.reason)])
+        return this.record(counted.cooldowns, { deployment: event.deployment, reason: reasonWord(event.reason) })
       case "DeploymentMissing":
-        return this.add(counted.ejections, [event.deployment, "missing"])
+        return this.record(counted.ejections, { deployment: event.deployment, reason: "missing" })
       case "Checked": {
         const { duration, problem, resource } = event
         const outcome = problem === undefined ? "ok" : "failed"
-        this.add(counted.checks, [resource, outcome, problem === undefined ? undefined : reasonWord(problem)])
-        return this.meter.distribution(counted.checkDuration, [resource, outcome]).record(duration / 1000)
+        const check = { resource, outcome, reason: problem === undefined ? undefined : reasonWord(problem) }
+        this.record(counted.checks, check)
+        return this.record(counted.checkDuration, check, duration / 1000)
       }
       case "MembershipChanged":
       case "PoolChanged":
@@ -174,170 +197,134 @@ export class EventMetrics {
   readonly onChunks: OnChunks = (model, { operation }, { deployment: { place } }, gap, count) => {
     const name = operationName(operation)
     if (name === undefined) return
-    const its = this.streams.get(place, [model, name])
-    if (its.chunks === undefined) {
-      const labels = [name, providerName(place.provider), model, place.address, String(place.port)]
-      its.chunks = this.meter.distribution(this.isLatest ? genAiNext.perChunk : genAi.perChunk, labels)
-    }
-    its.chunks.record(gap / 1000)
+    const labels = [model, name]
+    const kind = this.streams.find(place, labels)
+      ?? this.streams.add(place, labels, this.callOf(operation, model, place))
+    const chunks = this.isLatest ? genAiNext.perChunk : genAi.perChunk
+    kind.record(chunks, gap / 1000)
     // they came together
-    its.chunks.record(0, count - 1)
+    kind.record(chunks, 0, count - 1)
   }
 
-  private add(instrument: Parameters<Meter["count"]>[0], labels: Labels, amount = 1): void {
-    this.meter.count(instrument, labels).add(amount)
+  /** Records of what is too seldom to be a kind. */
+  private record(instrument: Instrument, facts: Facts, value = 1): void {
+    new Kind(this.meter, facts).record(instrument, value)
   }
 
   private attemptEnded(event: AttemptEnded): void {
-    const { answer, attempt, firstByte, limits, model, operation, place, placement, role, streamed } = event
-    const { deployment: id, duration, outcome } = attempt
-    const { region } = place
-    const error = this.errors.of(attempt.errorType)
-    const answered = this.models.of(answer?.model)
-    const flag = String(streamed)
-    const its = this.attempts.get(place, [id, model, outcome, role, error, answered, placement, operation, flag])
-    const { meter } = this
-    its.attempts ??= meter.count(counted.attempts, [
-      id,
-      place.resource,
-      region,
-      String(place.tier),
-      model,
+    const { answer, attempt, firstByte, limits, model, operation, place, placement, role, selection } = event
+    const { deployment, duration, outcome } = attempt
+    const errorType = this.errors.of(attempt.errorType)
+    const responseModel = this.models.of(answer?.model)
+    const streamed = String(event.streamed)
+    const labels = [deployment, model, outcome, role, errorType, responseModel, placement, operation, streamed]
+    const kind = this.attempts.find(place, labels) ?? this.attempts.add(place, labels, {
+      ...this.callOf(operation, model, place),
+      deployment,
+      resource: place.resource,
+      region: place.region,
+      tier: String(place.tier),
       role,
       outcome,
-      error
-    ])
-    its.attempts.add(1)
-    its.duration ??= meter.distribution(counted.attemptDuration, [id, region, model, flag, outcome])
-    its.duration.record(duration / 1000)
-    if (streamed && firstByte !== undefined) {
-      its.firstChunk ??= meter.distribution(counted.attemptFirstChunk, [id, region, model])
-      its.firstChunk.record(firstByte / 1000)
+      errorType,
+      responseModel,
+      streamed,
+      session: placement ?? "none"
+    })
+    kind.record(counted.attempts, 1)
+    kind.record(counted.attemptDuration, duration / 1000)
+    if (event.streamed && firstByte !== undefined) {
+      kind.record(counted.attemptFirstChunk, firstByte / 1000)
     }
-    if (event.selection !== undefined) {
-      its.selection ??= meter.distribution(counted.selection, [model])
-      its.selection.record(event.selection / 1000)
-    }
+    if (selection !== undefined) kind.record(counted.selection, selection / 1000)
     // a refusal has the word of the service, which may be like one of ours
-    if (outcome === "failed" && error?.startsWith("timeout_")) {
-      this.add(counted.stalls, [id, model, error.slice("timeout_".length)])
+    if (outcome === "failed" && errorType?.startsWith("timeout_")) {
+      this.record(counted.stalls, { deployment, model, stage: errorType.slice("timeout_".length) })
     }
-    if (limits?.spilled !== undefined) this.add(counted.spillovers, [id, model])
-    if (role === "hedge") this.hedged(event)
-    if (event.usage !== undefined) this.billed(event, event.usage, answered, its)
+    if (limits?.spilled !== undefined) kind.record(counted.spillovers, 1)
+    if (role === "hedge") hedged(kind, event)
+    if (event.usage !== undefined) this.billed(kind, event, event.usage)
   }
 
-  private hedged({ attempt: { deployment, outcome }, firstByte, model, reserved, usage }: AttemptEnded): void {
-    if (outcome === "success" || firstByte !== undefined) this.add(counted.hedgeWins, [deployment, model])
-    const tokens = usage === undefined ? reserved : usage.promptTokens + usage.completionTokens
-    this.add(counted.hedgeTokens, [deployment, model], tokens)
-  }
-
-  private billed(event: AttemptEnded, usage: Usage, answered: string | undefined, its: AttemptSeries): void {
-    const { attempt: { deployment: id }, cost, model, operation, place, placement, role } = event
-    const { region } = place
-    const { isLatest, meter } = this
+  private billed(kind: Kind, { cost, operation }: AttemptEnded, usage: Usage): void {
     const amounts = amountsOf(usage)
+    const isCall = kind.facts.operation !== undefined
     for (let i = 0; i < amounts.length; i++) {
-      if (amounts[i] === 0) continue
-      its.tokens[i] ??= meter.count(counted.tokens, [id, region, model, types[i], placement ?? "none"])
-      its.tokens[i]!.add(amounts[i]!)
+      const amount = amounts[i]!
+      if (amount > 0) kind.tokens(i).record(counted.tokens, amount)
+      if (!isCall || this.isLatest || (types[i] === "cache_write" && amount === 0)) continue
+      kind.tokens(i).record(genAi.tokens, amount)
     }
-    if (cost === undefined) {
-      this.add(counted.unpriced, [id, model, answered])
-    } else {
-      its.cost ??= meter.count(counted.cost, [id, region, model, role])
-      its.cost.add(cost)
-    }
-    const labels = its.call ??= this.callOf(operation, model, answered, place)
-    if (labels === undefined) return
-    if (!isLatest) {
-      for (let i = 0; i < amounts.length; i++) {
-        if (types[i] === "cache_write" && amounts[i] === 0) continue
-        its.usage[i] ??= meter.distribution(genAi.tokens, [...labels, types[i]])
-        its.usage[i]!.record(amounts[i]!)
-      }
-      return
-    }
+    if (cost === undefined) kind.record(counted.unpriced, 1)
+    else kind.record(counted.cost, cost)
+    if (!isCall || !this.isLatest) return
     if (operation === "embeddings") {
-      this.meter.distribution(genAiNext.embeddingsInputEach, labels).record(usage.promptTokens)
+      kind.record(genAiNext.embeddingsInputEach, usage.promptTokens)
       return
     }
-    // an answer's usage does not say which of its tokens were text
-    const byModality = [...labels, "unknown"]
-    this.add(genAiNext.input, byModality, usage.promptTokens)
-    this.add(genAiNext.output, byModality, usage.completionTokens)
-    this.add(genAiNext.cacheRead, byModality, usage.cachedTokens)
-    this.add(genAiNext.cacheWrite, byModality, usage.cacheWriteTokens)
-    this.add(genAiNext.reasoning, byModality, usage.reasoningTokens)
-    this.meter.distribution(genAiNext.inputEach, labels).record(usage.promptTokens)
-    this.meter.distribution(genAiNext.outputEach, labels).record(usage.completionTokens)
+    kind.record(genAiNext.input, usage.promptTokens)
+    kind.record(genAiNext.output, usage.completionTokens)
+    kind.record(genAiNext.cacheRead, usage.cachedTokens)
+    kind.record(genAiNext.cacheWrite, usage.cacheWriteTokens)
+    kind.record(genAiNext.reasoning, usage.reasoningTokens)
+    kind.record(genAiNext.inputEach, usage.promptTokens)
+    kind.record(genAiNext.outputEach, usage.completionTokens)
   }
 
   private requestEnded(event: RequestEnded): void {
     const { answer, duration, firstByte, limitedBy, model, operation, outcome, place, placement, waited } = event
-    const answered = this.models.of(answer?.model)
-    const flag = String(event.streamed)
-    const its = this.requests.get(place ?? nowhere, [
-      model,
-      operation,
+    const { isLatest } = this
+    const responseModel = this.models.of(answer?.model)
+    const streamed = String(event.streamed)
+    const labels = [model, operation, outcome, limitedBy, responseModel, placement, streamed]
+    const kind = this.requests.find(place ?? nowhere, labels) ?? this.requests.add(place ?? nowhere, labels, {
+      ...this.callOf(operation, model, place),
+      deployment: event.deployment,
       outcome,
       limitedBy,
-      answered,
-      placement,
-      flag
-    ])
-    const { meter } = this
-    its.requests ??= meter.count(counted.requests, [model, operation, outcome, limitedBy])
-    its.requests.add(1)
-    its.whole ??= meter.distribution(counted.duration, [model, operation, flag, outcome])
-    its.whole.record(duration / 1000)
-    its.overhead ??= meter.distribution(counted.overhead, [operation])
-    its.overhead.record(event.overhead / 1000)
-    if (waited > 0) meter.distribution(counted.waits, [model]).record(waited / 1000)
-    if (placement !== undefined && outcome === "success") {
-      its.placements ??= meter.count(counted.placements, [event.deployment, model, placement])
-      its.placements.add(1)
-    }
-    const labels = its.call ??= this.callOf(operation, model, answered, place)
-    if (labels === undefined) return
-    if (its.duration === undefined) {
-      const error = outcome === "success" || outcome === "interrupted" ? undefined : outcome
-      const total = this.isLatest
-        ? operation === "embeddings" ? genAiNext.embeddings : genAiNext.inference
-        : genAi.duration
-      its.duration = meter.distribution(total, [...labels, error])
-    }
-    its.duration.record(duration / 1000)
+      responseModel,
+      streamed,
+      session: placement,
+      errorType: outcome === "success" || outcome === "interrupted" ? undefined : outcome
+    })
+    kind.record(counted.requests, 1)
+    kind.record(counted.duration, duration / 1000)
+    kind.record(counted.overhead, event.overhead / 1000)
+    if (waited > 0) kind.record(counted.waits, waited / 1000)
+    if (placement !== undefined && outcome === "success") kind.record(counted.placements, 1)
+    if (kind.facts.operation === undefined) return
+    const total = operation === "embeddings" ? genAiNext.embeddings : genAiNext.inference
+    kind.record(isLatest ? total : genAi.duration, duration / 1000)
     if (!event.streamed || firstByte === undefined) return
-    its.firstChunk ??= meter.distribution(this.isLatest ? genAiNext.firstChunk : genAi.firstChunk, labels)
-    its.firstChunk.record(firstByte / 1000)
+    kind.record(isLatest ? genAiNext.firstChunk : genAi.firstChunk, firstByte / 1000)
   }
 
-  /** Labels of the GenAI conventions, in the order of `Names.call`; nothing for what is no such operation. */
-  private callOf(
-    operation: Operation,
-    model: string,
-    answered: string | undefined,
-    place: Place | undefined
-  ): Labels | undefined {
-    const name = operationName(operation)
-    if (name === undefined) return undefined
+  /** What a call is told by in the GenAI conventions: of what is no such operation, its model and its own name alone. */
+  private callOf(api: Operation, model: string, place: Place | undefined): Facts {
+    const operation = operationName(api)
     const provider = place?.provider ?? this.providerOf(model)
-    return [name, provider && providerName(provider), model, answered, place?.address, place && String(place.port)]
+    return {
+      api,
+      model,
+      operation,
+      provider: provider && providerName(provider),
+      serverAddress: place?.address,
+      serverPort: place && String(place.port),
+      // an answer's usage does not say which of its tokens were text
+      modality: "unknown"
+    }
   }
 
   /** Looks only: to ask for the group of a model would have a wildcard become a deployment. */
   private providerOf(model: string): Place["provider"] | undefined {
     return this.state?.deployments.all().find((deployment) => deployment.model === model)?.place.provider
   }
+}
 
-  private ejected(target: "deployment" | "resource", name: string, reason: string): void {
-    if (target === "deployment") return this.add(counted.ejections, [name, reasonWord(reason)])
-    for (const { id, resource } of this.state?.deployments.all() ?? []) {
-      if (resource.name === name) this.add(counted.ejections, [id, `resource_${reasonWord(reason)}`])
-    }
-  }
+const hedged = (kind: Kind, { attempt: { outcome }, firstByte, reserved, usage }: AttemptEnded): void => {
+  if (outcome === "success" || firstByte !== undefined) kind.record(counted.hedgeWins, 1)
+  const tokens = usage === undefined ? reserved : usage.promptTokens + usage.completionTokens
+  kind.record(counted.hedgeTokens, tokens)
 }
 
 /** Kinds of tokens, in the order of `amountsOf`. */

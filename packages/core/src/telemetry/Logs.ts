@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import { cureOf } from "../attempt/Cure.ts"
 import { reasonWord } from "../attempt/ReasonWord.ts"
 import type { Event } from "../Event.ts"
+import { remember } from "../Remember.ts"
 
 /** While a deployment is told to wait again and again, and all are failing, one line in so many milliseconds says it. */
 const QUIET = 60_000
@@ -116,22 +117,8 @@ export class Logs {
     const before = this.said.get(what)
     const endsAt = at + holdsFor
     if (before !== undefined && at < before.quietUntil && endsAt <= before.endsAt + QUIET) return false
-    // the one that was said last goes last
-    this.said.delete(what)
-    this.said.set(what, { endsAt, quietUntil: at + Math.max(holdsFor, QUIET) })
-    if (this.said.size > MAX_SAID) this.forget(at)
+    remember(this.said, what, { endsAt, quietUntil: at + Math.max(holdsFor, QUIET) }, MAX_SAID)
     return true
-  }
-
-  /** Forgets what may be said again, and the oldest where that is not enough. */
-  private forget(at: number): void {
-    for (const [what, { quietUntil }] of this.said) {
-      if (at >= quietUntil) this.said.delete(what)
-    }
-    for (const what of this.said.keys()) {
-      if (this.said.size <= MAX_SAID / 2) return
-      this.said.delete(what)
-    }
   }
 }
 

@@ -23,6 +23,10 @@ export class Count {
   add(amount: number): void {
     if (amount > 0 && amount < Infinity) this.value += amount
   }
+
+  get state(): Metric.CounterState<number> {
+    return { count: this.value, incremental: true }
+  }
 }
 
 /** A distribution. */
@@ -69,14 +73,14 @@ class Reading {
   private last = 0
 
   /** What cannot be read, or is no number, is as it was: one bad reader must not cost the others their export. */
-  get value(): number {
+  get state(): Metric.GaugeState<number> {
     try {
       const value = this.readers.at(-1)?.() ?? 0
       if (Number.isFinite(value)) this.last = value
     } catch {
       // as above
     }
-    return this.last
+    return { value: this.last }
   }
 
   get isRead(): boolean {
@@ -94,37 +98,35 @@ class Reading {
 }
 
 /** One series: where it is counted, and where exporters find it. */
-interface Series<S> {
+interface Series {
   /** `undefined` for the one of all that are too many. */
   readonly labels: Labels | undefined
-  readonly state: S
+  readonly state: Count | Distribution | Reading
   readonly registration: Metric.Registration
 }
 
 /** The series of one instrument. */
-class Family<S> {
+class Family {
   private readonly instrument: Instrument
   private readonly meter: Meter
-  private readonly register: (labels: Labels | undefined) => Series<S>
-  private readonly byLabels: LabelTree<Series<S>>
-  private readonly all = new Set<Series<S>>()
-  private overflowing: Series<S> | undefined
+  private readonly byLabels: LabelTree<Series>
+  private readonly all = new Set<Series>()
+  private overflowing: Series | undefined
   /** Departures of deployments up to which room was made. */
   private departures = 0
 
-  constructor(instrument: Instrument, meter: Meter, register: Family<S>["register"]) {
+  constructor(instrument: Instrument, meter: Meter) {
     this.instrument = instrument
     this.meter = meter
-    this.register = register
     this.byLabels = new LabelTree(instrument.attributes.length)
   }
 
-  of(labels: Labels): Series<S> {
+  of(labels: Labels): Series {
     return this.byLabels.find(labels) ?? this.findOrMake(labels.map(clean))
   }
 
   /** Forgets a series, wherever it is. */
-  drop(series: Series<S>): void {
+  drop(series: Series): void {
     const { labels, registration } = series
     if (series === this.overflowing) this.overflowing = undefined
     else if (labels === undefined || !this.all.delete(series)) return
@@ -132,12 +134,12 @@ class Family<S> {
     registration.remove()
   }
 
-  private findOrMake(labels: Labels): Series<S> {
+  private findOrMake(labels: Labels): Series {
     const known = this.byLabels.find(labels)
     if (known !== undefined) return known
     if (this.all.size >= MAX_SERIES) this.makeRoom()
-    if (this.all.size >= MAX_SERIES) return this.overflowing ??= this.register(undefined)
-    const series = this.register(labels)
+    if (this.all.size >= MAX_SERIES) return this.overflowing ??= this.meter.register(this.instrument, undefined)
+    const series = this.meter.register(this.instrument, labels)
     this.all.add(series)
     this.byLabels.set(labels, series)
     return series
@@ -173,7 +175,7 @@ export class Meter {
   private static readonly meters = new WeakMap<Metric.MetricRegistry, Map<string, Meter>>()
   private readonly context: Context.Context<never>
   private readonly common: Metric.Metric.AttributeSet
-  private readonly families = new Map<Instrument, Family<unknown>>()
+  private readonly families = new Map<Instrument, Family>()
   /** Deployments that there are, by how many balancers have them. */
   private readonly deployments = new Map<string, number>()
   /** How often one left. */
@@ -202,17 +204,17 @@ export class Meter {
 
   /** A counter's series. */
   count(instrument: Instrument, labels: Labels): Count {
-    return (this.families.get(instrument) ?? this.counters(instrument)).of(labels).state as Count
+    return this.familyOf(instrument).of(labels).state as Count
   }
 
   /** A histogram's series. */
   distribution(instrument: Instrument, labels: Labels): Distribution {
-    return (this.families.get(instrument) ?? this.histograms(instrument)).of(labels).state as Distribution
+    return this.familyOf(instrument).of(labels).state as Distribution
   }
 
   /** Reads a gauge's series whenever someone looks, until what is returned is called. */
   observe(instrument: Instrument, labels: Labels, read: () => number): () => void {
-    const family = this.families.get(instrument) ?? this.gauges(instrument)
+    const family = this.familyOf(instrument)
     const series = family.of(labels)
     const reading = series.state as Reading
     reading.add(read)
@@ -245,41 +247,33 @@ export class Meter {
     return this.deployments.has(deployment)
   }
 
-  private counters(instrument: Instrument): Family<unknown> {
-    return this.family(instrument, (labels) => {
-      const state = new Count()
-      const metric = Metric.counter(instrument.name, { ...this.metadata(instrument, labels), incremental: true })
-      const get = () => ({ count: state.value, incremental: true })
-      const registration = Metric.registerUnsafe(metric, this.context, { get, update: noop, modify: noop })
-      return { labels, state, registration }
-    })
-  }
-
-  private histograms(instrument: Instrument): Family<unknown> {
-    return this.family(instrument, (labels) => {
-      const boundaries = instrument.boundaries ?? []
-      const state = new Distribution(boundaries)
-      const metric = Metric.histogram(instrument.name, { ...this.metadata(instrument, labels), boundaries })
-      const get = () => state.state
-      const registration = Metric.registerUnsafe(metric, this.context, { get, update: noop, modify: noop })
-      return { labels, state, registration }
-    })
-  }
-
-  private gauges(instrument: Instrument): Family<unknown> {
-    return this.family(instrument, (labels) => {
-      const state = new Reading()
-      const metric = Metric.gauge(instrument.name, this.metadata(instrument, labels))
-      const get = () => ({ value: state.value })
-      const registration = Metric.registerUnsafe(metric, this.context, { get, update: noop, modify: noop })
-      return { labels, state, registration }
-    })
-  }
-
-  private family(instrument: Instrument, register: (labels: Labels | undefined) => Series<unknown>): Family<unknown> {
-    const family = new Family(instrument, this, register)
-    this.families.set(instrument, family)
+  private familyOf(instrument: Instrument): Family {
+    let family = this.families.get(instrument)
+    if (family === undefined) this.families.set(instrument, family = new Family(instrument, this))
     return family
+  }
+
+  /** A new series of an instrument, where exporters find it. */
+  register(instrument: Instrument, labels: Labels | undefined): Series {
+    const { boundaries = [], kind, name } = instrument
+    const metadata = this.metadata(instrument, labels)
+    switch (kind) {
+      case "counter":
+        return this.series(labels, new Count(), Metric.counter(name, { ...metadata, incremental: true }))
+      case "histogram":
+        return this.series(labels, new Distribution(boundaries), Metric.histogram(name, { ...metadata, boundaries }))
+      case "gauge":
+        return this.series(labels, new Reading(), Metric.gauge(name, metadata))
+    }
+  }
+
+  private series<State>(
+    labels: Labels | undefined,
+    state: Series["state"] & { readonly state: State },
+    metric: Metric.Metric<number, State>
+  ): Series {
+    const hooks = { get: () => state.state, update: noop, modify: noop }
+    return { labels, state, registration: Metric.registerUnsafe(metric, this.context, hooks) }
   }
 
   /** Exporters read the unit from an attribute, because Effect's metrics have none. */

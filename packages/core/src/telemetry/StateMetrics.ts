@@ -136,48 +136,43 @@ export class StateMetrics {
   }
 
   private refresh(): void {
-    const { deployments } = this.state
-    const live = new Set(deployments.all())
-    for (const [deployment, gauges] of this.deployments) {
-      if (live.has(deployment)) continue
+    const { meter, state: { deployments } } = this
+    this.keep(this.deployments, deployments.all(), (one, gauges) => this.deployment(one, gauges), {
+      came: ({ id }) => meter.enter(id),
+      gone: ({ id }) => meter.leave(id)
+    })
+    this.keep(this.resources, deployments.resources(), (one, gauges) => this.resource(one, gauges))
+    this.keep(this.models, deployments.models(), (one, gauges) => this.model(one, gauges))
+  }
+
+  /** Has gauges for all that there are, and for nothing that is gone. */
+  private keep<A>(
+    known: Map<A, Gauges>,
+    all: ReadonlyArray<A>,
+    begin: (one: A, gauges: Gauges) => void,
+    tell?: { readonly came: (one: A) => void; readonly gone: (one: A) => void }
+  ): void {
+    const live = new Set(all)
+    for (const [one, gauges] of known) {
+      if (live.has(one)) continue
       gauges.stop()
-      this.deployments.delete(deployment)
-      this.meter.leave(deployment.id)
+      known.delete(one)
+      tell?.gone(one)
     }
-    for (const deployment of live) {
-      let gauges = this.deployments.get(deployment)
+    for (const one of live) {
+      let gauges = known.get(one)
       if (gauges === undefined) {
-        this.deployments.set(deployment, gauges = new Gauges(this.meter))
-        this.meter.enter(deployment.id)
+        known.set(one, gauges = new Gauges(this.meter))
+        tell?.came(one)
       }
-      if (gauges.isEmpty) this.deployment(deployment, gauges)
+      if (gauges.isEmpty) begin(one, gauges)
     }
-    const resources = new Set(deployments.resources())
-    for (const [resource, gauges] of this.resources) {
-      if (resources.has(resource)) continue
-      gauges.stop()
-      this.resources.delete(resource)
-    }
-    for (const resource of resources) {
-      if (this.resources.has(resource)) continue
-      const gauges = new Gauges(this.meter)
-      this.resources.set(resource, gauges)
-      for (const state of resourceStates) {
-        const { name, region } = resource
-        gauges.observe(observed.resource, [name, region, state], () => resourceStateOf(resource) === state ? 1 : 0)
-      }
-    }
-    const models = new Set(deployments.models())
-    for (const [model, gauges] of this.models) {
-      if (models.has(model)) continue
-      gauges.stop()
-      this.models.delete(model)
-    }
-    for (const model of models) {
-      if (this.models.has(model)) continue
-      const gauges = new Gauges(this.meter)
-      this.models.set(model, gauges)
-      this.model(model, gauges)
+  }
+
+  private resource(resource: Resource, gauges: Gauges): void {
+    const { name, region } = resource
+    for (const state of resourceStates) {
+      gauges.observe(observed.resource, [name, region, state], () => resourceStateOf(resource) === state ? 1 : 0)
     }
   }
 

@@ -96,19 +96,18 @@ const make = (options: TelemetryOptions): Effect.Effect<Telemetry["Service"]> =>
     const clock = yield* Clock.Clock
     const isLatest = genAi === "latest"
     const listeners: Array<(event: Event) => void> = []
-    const attached: Array<(state: LiveState) => Effect.Effect<void, never, Scope.Scope>> = []
+    let attach: Telemetry["Service"]["attach"]
     let onChunks: OnChunks | undefined
     if (metrics) {
       const meter = Meter.of(context)
       const counted = new EventMetrics(meter, isLatest)
       onChunks = counted.onChunks
       listeners.push((event) => counted.observe(event))
-      attached.push((state) =>
+      attach = (state) =>
         Effect.map(StateMetrics.attach(meter, state), (gauges) => {
           counted.attach(state)
           listeners.push((event) => gauges.observe(event))
         })
-      )
     }
     if (logs) {
       // a line is no part of the span in which the balancer happened to be made
@@ -132,6 +131,6 @@ const make = (options: TelemetryOptions): Effect.Effect<Telemetry["Service"]> =>
       trace: spans
         ? Spans.make(clock, { captureContent, propagate, isLatest }, Context.get(context, Tracer.Tracer))
         : undefined,
-      attach: (state) => Effect.forEach(attached, (attach) => attach(state), { discard: true })
+      attach
     }
   })

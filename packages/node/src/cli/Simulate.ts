@@ -37,16 +37,13 @@ class ListenError extends Data.TaggedError("ListenError")<{ readonly port: numbe
 export const run = Effect.fnUntraced(
   function*(input: SimulateInput) {
     const options = yield* Effect.fromResult(optionsOf(input))
-    const simulator = yield* Effect.acquireRelease(
-      Effect.tryPromise({
-        try: () => startSimulator(options),
-        catch: (cause) => {
-          const { code = "unknown", port = 0 } = cause as { readonly port?: number; readonly code?: string }
-          return new ListenError({ code, port })
-        }
-      }),
-      (simulator) => Effect.promise(() => simulator.close())
-    )
+    const simulator = yield* Effect.acquireDisposable(Effect.tryPromise({
+      try: () => startSimulator(options),
+      catch: (cause) => {
+        const { code = "unknown", port = 0 } = cause as { readonly port?: number; readonly code?: string }
+        return new ListenError({ code, port })
+      }
+    }))
     if (input.printConfig) {
       yield* Console.log(configOf(simulator.resources))
       yield* Console.error("The simulated service listens, until it is told to stop.")

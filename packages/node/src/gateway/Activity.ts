@@ -8,28 +8,30 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
-/** Counters since the gateway started. */
-export interface ActivityTotals {
+const nothing = {
   /** Requests that ended, however they did. */
-  readonly requests: number
+  requests: 0,
   /** Of those: without an answer, though there was nothing wrong with them. */
-  readonly unanswered: number
+  unanswered: 0,
   /** Of those: refused for what they asked. */
-  readonly rejected: number
+  rejected: 0,
   /** Of those: given up by their callers. */
-  readonly interrupted: number
+  interrupted: 0,
   /** Attempts that went on to another, or to the same again. */
-  readonly failovers: number
+  failovers: 0,
   /** Attempts that were told to wait: 429s of the services. */
-  readonly throttled: number
-  readonly promptTokens: number
-  readonly cachedTokens: number
-  readonly completionTokens: number
+  throttled: 0,
+  promptTokens: 0,
+  cachedTokens: 0,
+  completionTokens: 0,
   /** USD, of what has a known price. */
-  readonly cost: number
+  cost: 0,
   /** Attempts that billed tokens at a price that nobody knows. */
-  readonly unpriced: number
+  unpriced: 0
 }
+
+/** Counters since the gateway started. */
+export interface ActivityTotals extends Readonly<typeof nothing> {}
 
 /** The totals as they were. */
 export interface ActivityMark extends ActivityTotals {
@@ -112,20 +114,8 @@ export const listen = (events: EventHub): Effect.Effect<Activity, never, Scope.S
  * A reader of events. Times are milliseconds since 1970.
  */
 export class Activity {
-  private readonly totals = {
-    requests: 0,
-    unanswered: 0,
-    rejected: 0,
-    interrupted: 0,
-    failovers: 0,
-    throttled: 0,
-    promptTokens: 0,
-    cachedTokens: 0,
-    completionTokens: 0,
-    cost: 0,
-    unpriced: 0
-  }
-  private readonly all = new Recent(OF_ALL)
+  private readonly totals = { ...nothing }
+  private readonly all = recent(OF_ALL)
   private readonly byDeployment = new Map<string, Recent>()
   private marks: ReadonlyArray<ActivityMark> = []
   private happenings: ReadonlyArray<Happening> = []
@@ -136,7 +126,7 @@ export class Activity {
 
   /** Remembers the totals of now. */
   mark(now: number): void {
-    const firstToken = this.all.latencies(now).firstToken?.p50
+    const firstToken = this.all.firstToken.times(now)?.p50
     this.marks = [...this.marks.slice(1 - MARKS), { at: now, ...this.totals, firstToken }]
   }
 
@@ -161,8 +151,8 @@ export class Activity {
         }
         if (outcome !== "success" || firstByte === undefined || operation === "other") return
         const kind = streamed || operation === "embeddings" ? "firstToken" : "answer"
-        this.all.add(kind, firstByte, event.at)
-        return this.recentOf(deployment).add(kind, firstByte, event.at)
+        this.all[kind].add(firstByte, event.at)
+        return this.recentOf(deployment)[kind].add(firstByte, event.at)
       }
       case "FailedOver":
         totals.failovers++
@@ -174,20 +164,20 @@ export class Activity {
   snapshot(deployments: ReadonlyArray<{ readonly id: string }>, now: number): ActivitySnapshot {
     const latenciesOf: Record<string, Latencies> = {}
     for (const { id } of deployments) {
-      const recent = this.byDeployment.get(id)
-      if (recent !== undefined) latenciesOf[id] = recent.latencies(now)
+      const own = this.byDeployment.get(id)
+      if (own !== undefined) latenciesOf[id] = latencies(own, now)
     }
     const { all, happenings, marks: history, totals } = this
-    return { totals: { ...totals }, history, latencies: all.latencies(now), latenciesOf, happenings }
+    return { totals: { ...totals }, history, latencies: latencies(all, now), latenciesOf, happenings }
   }
 
   private recentOf(deployment: string): Recent {
     const known = this.byDeployment.get(deployment)
     if (known !== undefined) return known
     if (this.byDeployment.size >= DEPLOYMENTS) this.byDeployment.delete(this.byDeployment.keys().next().value!)
-    const recent = new Recent(OF_ONE)
-    this.byDeployment.set(deployment, recent)
-    return recent
+    const own = recent(OF_ONE)
+    this.byDeployment.set(deployment, own)
+    return own
   }
 
   private happened(at: number, told: Told): void {
@@ -200,33 +190,22 @@ export class Activity {
   }
 }
 
-/**
- * The last times of a deployment, or of all.
- */
-class Recent {
+/** The last times of one kind. */
+class Ring {
   private readonly size: number
-  private readonly rings = { firstToken: new Ring(), answer: new Ring() }
+  private readonly millis: Array<number> = []
+  private readonly at: Array<number> = []
+  private next = 0
 
   constructor(size: number) {
     this.size = size
   }
 
-  add(kind: keyof Latencies, millis: number, now: number): void {
-    const ring = this.rings[kind]
-    const place = ring.next++ % this.size
-    ring.millis[place] = millis
-    ring.at[place] = now
+  add(millis: number, now: number): void {
+    const place = this.next++ % this.size
+    this.millis[place] = millis
+    this.at[place] = now
   }
-
-  latencies(now: number): Latencies {
-    return { firstToken: this.rings.firstToken.times(now), answer: this.rings.answer.times(now) }
-  }
-}
-
-class Ring {
-  readonly millis: Array<number> = []
-  readonly at: Array<number> = []
-  next = 0
 
   times(now: number): Times | undefined {
     const late = this.millis.filter((_, i) => now - this.at[i]! < LATE).toSorted((a, b) => a - b)
@@ -234,6 +213,16 @@ class Ring {
     return late.length === 0 ? undefined : { p50: quantile(0.5), p95: quantile(0.95) }
   }
 }
+
+/** The last times of a deployment, or of all. */
+type Recent = Readonly<Record<keyof Latencies, Ring>>
+
+const recent = (size: number): Recent => ({ firstToken: new Ring(size), answer: new Ring(size) })
+
+const latencies = ({ answer, firstToken }: Recent, now: number): Latencies => ({
+  firstToken: firstToken.times(now),
+  answer: answer.times(now)
+})
 
 type Told = Pick<Happening, "level" | "about" | "what"> & { readonly more?: string }
 

@@ -95,11 +95,8 @@ const give = (answer: Answer, response: ServerResponse, isHead: boolean): Effect
     response.end()
     return Effect.void
   }
-  const next = answer._tag === "Stream"
-    ? Effect.map(answer.stream.next, bytesOf)
-    : answer.stream.next
   const drained = wait(response, "drain")
-  const write = Effect.flatMap(next, (bytes) => response.write(bytes) ? Effect.void : drained)
+  const write = Effect.flatMap(answer.stream.pull(bytesOf), (bytes) => response.write(bytes) ? Effect.void : drained)
   return Effect.catch(Effect.forever(write, { disableYield: true }), (error) => {
     if (!(error instanceof StreamBreak)) {
       response.end()

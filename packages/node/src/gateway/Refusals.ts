@@ -7,7 +7,6 @@ import { type ServerResponse, STATUS_CODES } from "node:http"
 /** A refusal of the gateway's own. */
 export interface GatewayRefusal {
   readonly status: number
-  readonly type: string
   readonly code: string
   readonly message: string
   /** Milliseconds after which it would go better; absent where it would not. */
@@ -16,85 +15,88 @@ export interface GatewayRefusal {
   readonly isLast?: boolean
 }
 
-const invalid = (status: number, code: string, message: string): GatewayRefusal => ({
-  status,
-  type: "invalid_request_error",
-  code,
-  message
-})
+const refusal = (
+  status: number,
+  code: string,
+  message: string,
+  more?: Pick<GatewayRefusal, "retryAfter" | "isLast">
+): GatewayRefusal => ({ status, code, message, ...more })
 
-/** What comes after it on its connection cannot be trusted. */
-const last = (status: number, code: string, message: string): GatewayRefusal => ({
-  ...invalid(status, code, message),
-  isLast: true
-})
+export const unauthorized: GatewayRefusal = refusal(
+  401,
+  "invalid_api_key",
+  "The gateway does not know this key: give one of its own as \"Authorization: Bearer …\" or \"api-key\"."
+)
 
-export const unauthorized: GatewayRefusal = {
-  status: 401,
-  type: "authentication_error",
-  code: "invalid_api_key",
-  message: "The gateway does not know this key: give one of its own as \"Authorization: Bearer …\" or \"api-key\"."
-}
-
-export const notForOperators: GatewayRefusal = {
-  status: 403,
-  type: "permission_error",
-  code: "not_an_operator",
-  message: "This page is for operators: give the key of one, or ask on the operators' own port."
-}
+export const notForOperators: GatewayRefusal = refusal(
+  403,
+  "not_an_operator",
+  "This page is for operators: give the key of one, or ask on the operators' own port."
+)
 
 /** A page for operators, with no key that anybody has. */
 export const nobodysPage: GatewayRefusal = { ...unauthorized, message: notForOperators.message }
 
-export const wrongModel = (model: string): GatewayRefusal => ({
-  status: 403,
-  type: "permission_error",
-  code: "model_not_allowed",
-  message: `This key may not use the model ${JSON.stringify(model)}.`
-})
+export const wrongModel = (model: string): GatewayRefusal =>
+  refusal(403, "model_not_allowed", `This key may not use the model ${JSON.stringify(model)}.`)
 
-export const noModel: GatewayRefusal = {
-  status: 403,
-  type: "permission_error",
-  code: "endpoint_not_allowed",
-  message: "This key is for certain models, and what names none of them is closed to it."
-}
+export const noModel: GatewayRefusal = refusal(
+  403,
+  "endpoint_not_allowed",
+  "This key is for certain models, and what names none of them is closed to it."
+)
 
-export const throttled = (limit: string, retryAfter: number | undefined): GatewayRefusal => ({
-  status: 429,
-  type: "rate_limit_error",
-  code: "rate_limit_exceeded",
-  message: retryAfter === undefined
+export const fromElsewhere: GatewayRefusal = refusal(
+  403,
+  "foreign_origin",
+  "A gateway without keys answers programs on this machine alone, and no page of another site."
+)
+
+export const throttled = (limit: string, retryAfter: number | undefined): GatewayRefusal => {
+  const message = retryAfter === undefined
     ? `This request needs more ${limit} than its key may use in a minute.`
-    : `This key has no ${limit} left; try again in ${Math.ceil(retryAfter / 1000)} s.`,
-  retryAfter
-})
+    : `This key has no ${limit} left; try again in ${Math.ceil(retryAfter / 1000)} s.`
+  return refusal(429, "rate_limit_exceeded", message, { retryAfter })
+}
 
 /** How soon a gateway that has too much to do may be asked again, in milliseconds. */
 const BUSY = 1000
 
-export const busy: GatewayRefusal = {
-  status: 503,
-  type: "service_unavailable_error",
-  code: "gateway_busy",
-  message: "The gateway has as many requests under way as it takes.",
-  retryAfter: BUSY
-}
+export const busy: GatewayRefusal = refusal(
+  503,
+  "gateway_busy",
+  "The gateway has as many requests under way as it takes.",
+  { retryAfter: BUSY }
+)
+
+export const broken: GatewayRefusal = refusal(500, "gateway_error", "The gateway failed; its log says how.")
+
+export const badMethod: GatewayRefusal = refusal(405, "method_not_allowed", "Nothing here has this method.")
+
+export const noSuchPath: GatewayRefusal = refusal(
+  404,
+  "unknown_path",
+  "Nothing is here. A client's base URL ends in /v1; Azure's clients take the gateway's address as their endpoint."
+)
 
 export const tooLarge = (most: number): GatewayRefusal =>
-  invalid(413, "body_too_large", `The body has more than ${most} bytes, the most that the gateway takes.`)
+  refusal(413, "body_too_large", `The body has more than ${most} bytes, the most that the gateway takes.`)
 
-export const tooComplex: GatewayRefusal = invalid(
+export const tooComplex: GatewayRefusal = refusal(
   413,
   "body_too_complex",
   "The body has more values, or more parts, than the gateway reads."
 )
 
-export const compressed: GatewayRefusal = invalid(
+export const compressed: GatewayRefusal = refusal(
   415,
   "content_encoding",
   "The gateway takes bodies as they are, without a content encoding."
 )
+
+/** What comes after it on its connection cannot be trusted. */
+const last = (status: number, code: string, message: string): GatewayRefusal =>
+  refusal(status, code, message, { isLast: true })
 
 export const transferEncoding: GatewayRefusal = last(
   501,
@@ -114,28 +116,6 @@ export const unknownExpectation: GatewayRefusal = last(
   "The gateway meets no expectation but 100-continue."
 )
 
-export const fromElsewhere: GatewayRefusal = {
-  status: 403,
-  type: "permission_error",
-  code: "foreign_origin",
-  message: "A gateway without keys answers programs on this machine alone, and no page of another site."
-}
-
-export const badMethod: GatewayRefusal = invalid(405, "method_not_allowed", "Nothing here has this method.")
-
-export const noSuchPath: GatewayRefusal = invalid(
-  404,
-  "unknown_path",
-  "Nothing is here. A client's base URL ends in /v1; Azure's clients take the gateway's address as their endpoint."
-)
-
-export const broken: GatewayRefusal = {
-  status: 500,
-  type: "server_error",
-  code: "gateway_error",
-  message: "The gateway failed; its log says how."
-}
-
 /** What of a request cannot be read as HTTP, by the parser's code. */
 export const unreadable = (code: string | undefined): GatewayRefusal => {
   switch (code) {
@@ -150,11 +130,21 @@ export const unreadable = (code: string | undefined): GatewayRefusal => {
   }
 }
 
+/** What OpenAI calls refusals of a status; all others are invalid requests. */
+const types: Readonly<Record<number, string>> = {
+  401: "authentication_error",
+  403: "permission_error",
+  429: "rate_limit_error",
+  500: "server_error",
+  503: "service_unavailable_error"
+}
+
 /** Its headers and body. */
 const write = (
   refusal: GatewayRefusal
 ): { readonly headers: Readonly<Record<string, string>>; readonly body: string } => {
-  const { code, message, retryAfter, status, type } = refusal
+  const { code, message, retryAfter, status } = refusal
+  const type = types[status] ?? "invalid_request_error"
   const body = JSON.stringify({ error: { message, type, code, param: null } })
   const again: Record<string, string> = retryAfter === undefined
     ? { "x-should-retry": "false" }

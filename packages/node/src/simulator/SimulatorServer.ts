@@ -26,10 +26,6 @@
  */
 import type { ResourceInput } from "@evenkeel/core"
 import { SeededRandom, SimulatedService } from "@evenkeel/core/simulation"
-import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
 import * as Http from "node:http"
 import type { AddressInfo, Socket } from "node:net"
 import * as Control from "./SimulatorControl.ts"
@@ -86,28 +82,7 @@ export interface SimulatorResource {
 }
 
 /**
- * Service that stands for a running simulator.
- */
-export const Simulator: Context.Service<Simulator, Simulator> = Context.Service<Simulator>(
-  "@evenkeel/node/simulator/SimulatorServer/Simulator"
-)
-
-/**
- * Starts a simulator that ends with the scope. A port that is taken is a defect.
- */
-export const make = (options: SimulatorOptions): Effect.Effect<Simulator, never, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.promise(() => startSimulator(options)),
-    (simulator) => Effect.promise(() => simulator.close())
-  )
-
-/**
- * Layer that runs a simulator.
- */
-export const layer = (options: SimulatorOptions): Layer.Layer<Simulator> => Layer.effect(Simulator, make(options))
-
-/**
- * Starts a simulator, for users without Effect.
+ * Starts a simulator. In a program of Effect it is a resource of its scope by `Effect.acquireDisposable`.
  */
 export const startSimulator = async (options: SimulatorOptions): Promise<Simulator> => {
   const random = SeededRandom.make(options.seed ?? 1)
