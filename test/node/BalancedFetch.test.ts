@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- one after the other is what is tested
 import { assert, describe, it } from "@effect/vitest"
 import { createLoadBalancer } from "@evenkeel/node"
 import { setFlagsFromString } from "node:v8"

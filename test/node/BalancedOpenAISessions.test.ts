@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- a session is one call after the other
 import { assert, describe, it } from "@effect/vitest"
 import type { LoadBalancerClient } from "@evenkeel/node"
 import OpenAI from "openai"

@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- one after the other is what is tested
 import type { Connection, TransportRequest } from "#core/transport/Transport"
 import * as UndiciTransport from "#node/UndiciTransport"
 import { assert, describe, it } from "@effect/vitest"

@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- one after the other is what is tested
 import * as HttpClientTransport from "#core/transport/HttpClientTransport"
 import { Transport } from "#core/transport/Transport"
 import { assert, describe, it } from "@effect/vitest"

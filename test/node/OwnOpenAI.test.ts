@@ -55,7 +55,6 @@ describe("the caller's own class of the official client", () => {
         ]
         for (const client of clients) {
           assert.instanceOf(client, Copy)
-          // oxlint-disable no-await-in-loop -- one after the other
           const { choices } = await client.chat.completions.create(hello)
           assert.strictEqual(choices[0]!.message.content, "Hello from here.")
           const chunks = await collect(await client.chat.completions.create({ ...hello, stream: true }))
@@ -65,21 +64,18 @@ describe("the caller's own class of the official client", () => {
           const { data, response } = await client.responses.create({ model: "gpt-4o", input: "Hello" }).withResponse()
           assert.strictEqual(data.output_text, "Hello from here.")
           assert.isString(response.headers.get("x-request-id"))
-          // oxlint-enable no-await-in-loop
         }
       }))
 
     it(`has the errors that come out: ${whose}`, () =>
       answering(Copy, async (lb) => {
         for (const client of [lb.openai, lb.session("a")]) {
-          // oxlint-disable no-await-in-loop -- one after the other
           const error = await failureAs(client.chat.completions.create(unknown), Copy.NotFoundError)
           assert.strictEqual(error.code, "model_not_found")
           assert.notInstanceOf(error, NotFoundError)
           await failureAs(client.chat.completions.create({ ...unknown, stream: true }), Copy.NotFoundError)
           const aborted = client.chat.completions.create(hello, { signal: AbortSignal.abort() })
           await failureAs(aborted, Copy.APIUserAbortError)
-          // oxlint-enable no-await-in-loop
         }
       }))
 

@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- one after the other is what is tested
 import type { UndiciTransportOptions } from "#node/UndiciTransport"
 import { assert, describe, it } from "@effect/vitest"
 import type { ResourceInput } from "@evenkeel/core"

@@ -23,6 +23,8 @@ import {
   Telemetry
 } from "@evenkeel/core"
 import { Clock, Effect, type Exit, Fiber, identity, Layer, Random } from "effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import { TestClock } from "effect/testing"
 
 export type ServiceOptions = SimulatedService.SimulatedServiceOptions
@@ -123,11 +125,29 @@ export const overHttp = <On extends Balanced>(on: On) => ({
   layer: Layer.provideMerge(BalancedHttpClient.layer, on.layer)
 })
 
-/** Runs a test over a balancer, with one seed for all that is random. It is given both. */
+/** Posts JSON, or text as it is, with the `HttpClient` that is there, as a chat unless it is said. */
+export const post = (
+  body: unknown,
+  options: { readonly url?: string; readonly headers?: Record<string, string>; readonly contentType?: string } = {}
+) => {
+  const { contentType = "application/json", headers, url = "https://api.openai.com/v1/chat/completions" } = options
+  const request = HttpClientRequest.post(url, { headers })
+  const text = typeof body === "string" ? body : JSON.stringify(body)
+  return HttpClient.execute(HttpClientRequest.bodyText(request, text, contentType))
+}
+
+/** What there is to see of a balancer from within. */
+interface Seen {
+  readonly members: Deployments["Service"]
+  /** Everything that happens from the moment on when a test takes them, in order. */
+  readonly events: ReadonlyArray<Event>
+}
+
+/** Runs a test over a balancer, with one seed for all that is random. It is given both, and what there is to see. */
 export const run: {
   <Out, On extends Balanced<Out>, Eff extends Effect.Effect<any, any, any>, A>(
     on: On & Balanced<Out>,
-    test: (lb: LoadBalancer["Service"], on: On) => Generator<Eff, A, never>,
+    test: (lb: LoadBalancer["Service"], on: On, seen: Seen) => Generator<Eff, A, never>,
     seed?: string | number
   ): Effect.Effect<
     A,
@@ -141,11 +161,16 @@ export const run: {
   ): Effect.Effect<A, E | LoadBalancerError, Exclude<R, LoadBalancer | Deployments | Out>>
 } = (
   on: Balanced<any>,
-  test: Effect.Effect<any, any, any> | ((lb: LoadBalancer["Service"], on: any) => Generator<any, any, never>),
+  test:
+    | Effect.Effect<any, any, any>
+    | ((lb: LoadBalancer["Service"], on: any, seen: Seen) => Generator<any, any, never>),
   seed: string | number = 1
 ) => {
   const body = typeof test === "function"
-    ? Effect.flatMap(LoadBalancer, (lb) => Effect.gen(() => test(lb, on)))
+    ? Effect.flatMap(
+      Effect.all([LoadBalancer, Deployments]),
+      ([lb, members]) => Effect.gen(() => test(lb, on, see(members)))
+    )
     : test
   return body.pipe(Effect.provide(on.layer), Random.withSeed(seed))
 }
@@ -218,10 +243,19 @@ export const stateOf = (name: string): Effect.Effect<DeploymentSnapshot, never, 
   })
 
 /** Everything that happens from now on, in order. */
-export const listen: Effect.Effect<ReadonlyArray<Event>, never, Deployments> = Effect.map(Deployments, ({ events }) => {
-  const heard: Array<Event> = []
-  events.listen((event) => heard.push(event))
-  return heard
+export const listen: Effect.Effect<ReadonlyArray<Event>, never, Deployments> = Effect.map(
+  Deployments,
+  (members) => see(members).events
+)
+
+/** Nobody listens unless the events are taken, as the balancer makes none for nobody. */
+const see = (members: Deployments["Service"]): Seen => ({
+  members,
+  get events() {
+    const heard: Array<Event> = []
+    members.events.listen((event) => heard.push(event))
+    return heard
+  }
 })
 
 /** The events of one kind. */

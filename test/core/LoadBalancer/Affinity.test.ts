@@ -1,20 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments, LoadBalancer } from "@evenkeel/core"
+import { LoadBalancer } from "@evenkeel/core"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import {
-  answer,
-  type Fleet,
-  fleet,
-  heard,
-  hello,
-  listen,
-  run,
-  sent,
-  service,
-  stateOf,
-  steady
-} from "../../support/Balanced.ts"
+import { answer, type Fleet, fleet, heard, hello, run, sent, service, stateOf, steady } from "../../support/Balanced.ts"
 
 const names = ["east", "west", "north", "south", "centre"]
 
@@ -58,8 +46,7 @@ describe("LoadBalancer affinity", () => {
     }))
 
   it.effect("F2: a session whose home fails moves, and stays where its cache is warm now", () =>
-    run(fleet(quintet()), function*(_, five) {
-      const events = yield* listen
+    run(fleet(quintet()), function*(_, five, { events }) {
       const home = yield* ask(five, "user-1")
       five.services[home]!.fault("gpt-4o", { kind: "status", status: 500, times: 1 })
       const other = yield* ask(five, "user-1")
@@ -78,23 +65,21 @@ describe("LoadBalancer affinity", () => {
     }))
 
   it.effect("F4: a removed deployment gets no request of its sessions, also not when it is added again elsewhere", () =>
-    run(fleet(quintet()), function*(_, five) {
-      const deployments = yield* Deployments
+    run(fleet(quintet()), function*(_, five, { members }) {
       const home = yield* ask(five, "user-1")
-      assert.isTrue(yield* deployments.remove(`${home}/gpt-4o`))
+      assert.isTrue(yield* members.remove(`${home}/gpt-4o`))
       const other = yield* ask(five, "user-1")
       assert.notStrictEqual(other, home)
-      yield* deployments.add(five.services[home]!.config())
+      yield* members.add(five.services[home]!.config())
       // its cache is warm at the other one now
       assert.strictEqual(yield* ask(five, "user-1"), other)
     }))
 
   it.effect("F4: a request that ends at a draining deployment leaves no memory of it", () =>
-    run(fleet(quintet()), function*(lb, five) {
-      const deployments = yield* Deployments
+    run(fleet(quintet()), function*(lb, five, { members }) {
       const fiber = yield* Effect.forkChild(lb.chat(hello, { session: "user-1" }), { startImmediately: true })
       const home = five.sends[0]!.resource
-      yield* deployments.drain(`${home}/gpt-4o`)
+      yield* members.drain(`${home}/gpt-4o`)
       yield* answer(Fiber.join(fiber))
       assert.strictEqual((yield* lb.snapshot).sessions, 0)
       assert.notStrictEqual(yield* ask(five, "user-1"), home)

@@ -32,21 +32,39 @@ describe("time limits of one call", () => {
       assert.deepInclude(reasonOf(error, "TimedOut"), { stage: "first-event", limit: 500 })
     })
   })
+})
 
-  const wrong: ReadonlyArray<readonly [string, NonNullable<CallOptions["timeouts"]>]> = [
-    ["no number", { total: NaN }],
-    ["zero", { firstEvent: 0 }],
-    ["zero, of a later stage", { idle: 0 }],
-    ["negative", { firstContent: -1 }],
-    ["without an end", { total: Infinity }],
-    ["no duration", { connect: "soon" as never }],
-    ["of a stage that there is not", { first_event: 3 } as never],
-    ["of what every object has", { constructor: 3 } as never]
-  ]
-  for (const [name, timeouts] of wrong) {
-    it.effect(`are refused at every door where they are ${name}, with nothing sent and nobody blamed`, () =>
+/** What is wrong, and where the error says that it is. */
+const wrong: ReadonlyArray<readonly [what: string, options: object, named: string]> = [
+  ["a stage's time that is no number", { timeouts: { total: NaN } }, "timeouts.total"],
+  ["a stage's time of zero", { timeouts: { firstEvent: 0 } }, "timeouts.firstEvent"],
+  ["a later stage's time of zero", { timeouts: { idle: 0 } }, "timeouts.idle"],
+  ["a stage's time that is negative", { timeouts: { firstContent: -1 } }, "timeouts.firstContent"],
+  ["a stage's time without an end", { timeouts: { total: Infinity } }, "timeouts.total"],
+  ["a stage's time that is no duration", { timeouts: { connect: "soon" } }, "timeouts.connect"],
+  ["a stage that there is not", { timeouts: { first_event: 3 } }, "timeouts.first_event"],
+  ["a stage that every object has", { timeouts: { constructor: 3 } }, "timeouts.constructor"],
+  ["stages that are null", { timeouts: null }, "timeouts"],
+  ["stages that are no object", { timeouts: 5 }, "timeouts"],
+  ["a timeout of zero", { timeout: 0 }, "`timeout`"],
+  ["a negative timeout", { timeout: -5 }, "`timeout`"],
+  ["a timeout that is no number", { timeout: NaN }, "`timeout`"],
+  ["a timeout without an end", { timeout: Infinity }, "`timeout`"],
+  ["a timeout that is no duration", { timeout: "abc" }, "`timeout`"],
+  ["no attempt", { attempts: 0 }, "`attempts`"],
+  ["half an attempt", { attempts: 1.5 }, "`attempts`"],
+  ["attempts that are no number", { attempts: NaN }, "`attempts`"],
+  ["a header value beyond Latin-1", { headers: { "idempotency-key": "order → 1" } }, "`idempotency-key`"],
+  ["a header value with a control character", { headers: { traceparent: "a\u0001b" } }, "`traceparent`"],
+  ["a header value with a line break", { headers: { traceparent: "a\r\nb: c" } }, "`traceparent`"]
+]
+
+describe("options of one call that are wrong", () => {
+  it.effect.each(wrong)(
+    "are refused at every door, with nothing sent and nobody blamed: %s",
+    ([, given, named]) =>
       run(fleet(both.map((name) => service(name))), function*(lb, two) {
-        const options = { timeouts }
+        const options = given as CallOptions
         const errors = [
           yield* failure(lb.chat(hello, options)),
           yield* failure(lb.responses({ model: "gpt-4o", input: "Hello." }, options)),
@@ -56,27 +74,14 @@ describe("time limits of one call", () => {
         for (const error of errors) {
           const { code, description, status } = reasonOf(error, "Rejected")
           assert.deepStrictEqual([status, code], [400, "invalid_request"])
-          assert.include(description, `timeouts.${Object.keys(timeouts)[0]}`)
+          assert.include(description, named)
+          assert.lengthOf(error.attempts, 0)
         }
         assert.lengthOf(two.sends, 0)
         assert.deepStrictEqual(yield* states, ["healthy", "healthy"])
-      }))
-  }
-
-  for (const timeouts of [null, 5]) {
-    it.effect(`are refused where they are no object: ${JSON.stringify(timeouts)}`, () =>
-      run(fleet([service("a")]), function*(lb, one) {
-        const options = { timeouts } as unknown as CallOptions
-        for (
-          const ask of [Effect.asVoid(lb.chat(hello, options)), Effect.asVoid(lb.request({ path: "/models" }, options))]
-        ) {
-          const { description, status } = reasonOf(yield* failure(ask), "Rejected")
-          assert.strictEqual(status, 400)
-          assert.include(description, "timeouts")
-        }
-        assert.lengthOf(one.sends, 0)
-      }))
-  }
+        assert.deepStrictEqual((yield* lb.snapshot).resources.map(({ state }) => state), ["healthy", "healthy"])
+      })
+  )
 })
 
 describe("an impatient caller", () => {

@@ -146,7 +146,6 @@ describe("a request whose scheduler holds its attempt back", () => {
     const held = Effect.provideService(lb.chat(hello), Scheduler.Scheduler, new Hesitant())
     const asked = Effect.runFork(held)
     const isReserved = () => Effect.runSync(lb.snapshot).deployments[0]!.inFlight === 1
-    // oxlint-disable-next-line no-await-in-loop -- turn by turn
     for (let turn = 0; turn < 100 && !isReserved(); turn++) await new Promise((resolve) => setImmediate(resolve))
     assert.isTrue(isReserved())
     await Effect.runPromise(close)

@@ -1,43 +1,12 @@
 import { invalidConfig } from "#core/Errors"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit } from "effect"
-import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
-import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
-import { answer, failure, fleet, hello, overHttp, reasonOf, run, service, settle } from "../../support/Balanced.ts"
+import { answer, failure, hello, overHttp, post, run, settle } from "../../support/Balanced.ts"
 import { azure, completion, scripted, tooLong } from "../../support/Scripted.ts"
 
 /** Arrays in arrays, too deep for anything that recurses. */
 const deep = `${"[".repeat(20_000)}${"]".repeat(20_000)}`
-
-/** Asks for a chat with this body. */
-const post = (body: string) =>
-  HttpClient.execute(
-    HttpClientRequest.bodyText(
-      HttpClientRequest.post("https://api.openai.com/v1/chat/completions"),
-      body,
-      "application/json"
-    )
-  )
-
-describe("a model whose deployments do not exist", () => {
-  it.effect("is unavailable as missing, and not throttled, at first and within thirty seconds", () => {
-    const two = fleet([service("east"), service("west")])
-    for (const { fault } of Object.values(two.services)) {
-      fault("gpt-4o", { kind: "status", error: "deployment-not-found" })
-    }
-    return run(two, function*(lb) {
-      const first = yield* failure(lb.chat(hello))
-      assert.strictEqual(reasonOf(first, "Unavailable").limitedBy, "missing")
-      assert.lengthOf(first.attempts, 2)
-      yield* TestClock.adjust("5 seconds")
-      const second = yield* failure(lb.chat(hello))
-      assert.strictEqual(reasonOf(second, "Unavailable").limitedBy, "missing")
-      assert.lengthOf(two.sends, 2)
-    })
-  })
-})
 
 describe("an error of the balancer", () => {
   it.effect("lists the request ids of an attempt once", () => {
@@ -95,7 +64,7 @@ describe("JSON that is too deep to look into", () => {
     const body = `{"error":{"message":"It is wrong.","param":${deep}}}`
     const lbs = scripted([azure("east")], () => ({ status: 400, body }))
     return run(overHttp(lbs), function*() {
-      assert.strictEqual((yield* answer(post(JSON.stringify(hello)))).status, 400)
+      assert.strictEqual((yield* answer(post(hello))).status, 400)
     })
   })
 })

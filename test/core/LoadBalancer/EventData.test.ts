@@ -34,8 +34,7 @@ const timesOf = ({ duration, firstByte, overhead, waited }: ReturnType<typeof la
 
 describe("what a request's end tells", () => {
   it.effect("of its time: under way, waiting, and what the balancer took, which is nothing here", () =>
-    run(fleet([service("east")]), function*(lb, one) {
-      const events = yield* listen
+    run(fleet([service("east")]), function*(lb, one, { events }) {
       one.services["east"]!.fault("*", { kind: "throttle", retryAfterMs: 3000, times: 1 })
       yield* answer(lb.chat(hello))
       assert.deepStrictEqual(timesOf(lastEnd(events)), { duration: 3112, firstByte: 3112, overhead: 0, waited: 3000 })
@@ -48,8 +47,7 @@ describe("what a request's end tells", () => {
     }))
 
   it.effect("of a wait that was broken off, by its caller or by its deadline: that it waited", () =>
-    run(fleet([service("east")], { failover: { backoff: 8000, maxBackoff: 60_000 } }), function*(lb, one) {
-      const events = yield* listen
+    run(fleet([service("east")], { failover: { backoff: 8000, maxBackoff: 60_000 } }), function*(lb, one, { events }) {
       one.services["east"]!.fault("*", { kind: "throttle", retryAfterMs: 9000, times: 1 })
       yield* settle(Effect.timeout(lb.chat(hello), 2010))
       assert.deepStrictEqual(timesOf(lastEnd(events)), {
@@ -67,8 +65,7 @@ describe("what a request's end tells", () => {
     }))
 
   it.effect("of one that waits in line behind others", () =>
-    run(fleet([service("east", { rpm: 1 })], { failover: { maxWait: 90_000 } }), function*(lb) {
-      const events = yield* listen
+    run(fleet([service("east", { rpm: 1 })], { failover: { maxWait: 90_000 } }), function*(lb, _, { events }) {
       const asking = yield* Effect.forEach(
         [1, 2, 3, 4],
         () => Effect.forkChild(Effect.exit(lb.chat(hello)), { startImmediately: true })
@@ -84,8 +81,7 @@ describe("what a request's end tells", () => {
     }))
 
   it.effect("of a stream: interrupted by whoever stopped it, and broken by whatever else ended it", () =>
-    run(fleet([service("east", { reply: () => "x".repeat(4000) })]), function*(lb) {
-      const events = yield* listen
+    run(fleet([service("east", { reply: () => "x".repeat(4000) })]), function*(lb, _, { events }) {
       yield* answer(Stream.runDrain(Stream.take(lb.chatStream(hello), 2)))
       assert.strictEqual(lastEnd(events).outcome, "interrupted")
       const slowly = Stream.runForEach(lb.chatStream(hello, { timeout: 1000 }), () => Effect.sleep(300))
@@ -121,8 +117,7 @@ describe("what a request's end tells", () => {
   })
 
   it.effect("what ended the search, where something did", () =>
-    run(pair({ ...tiered, failover: { attempts: 2 } }), function*(lb, two) {
-      const events = yield* listen
+    run(pair({ ...tiered, failover: { attempts: 2 } }), function*(lb, two, { events }) {
       for (const { fault } of Object.values(two.services)) fault("*", { kind: "status", status: 500, times: 1 })
       yield* failure(lb.chat(hello))
       assert.deepInclude(lastEnd(events), { outcome: "Unavailable", limitedBy: "attempts", attempts: 2 })
@@ -154,8 +149,7 @@ describe("what an attempt's end tells", () => {
   })
 
   it.effect("of its first content: nothing where none came, and a whole answer's at its end", () =>
-    run(fleet([service("east")], { failover: { attempts: 1 } }), function*(lb, one) {
-      const events = yield* listen
+    run(fleet([service("east")], { failover: { attempts: 1 } }), function*(lb, one, { events }) {
       yield* answer(lb.chat(hello))
       yield* answer(Stream.runDrain(lb.chatStream(hello)))
       yield* settle(Effect.timeout(lb.chat(hello), 70))
@@ -188,8 +182,7 @@ describe("what an attempt's end tells", () => {
 
 describe("what is told between attempts", () => {
   it.effect("is no failover where none followed", () =>
-    run(fleet([service("east")], { failover: { maxWait: 5000 } }), function*(lb, one) {
-      const events = yield* listen
+    run(fleet([service("east")], { failover: { maxWait: 5000 } }), function*(lb, one, { events }) {
       one.services["east"]!.fault("*", { kind: "throttle", retryAfterMs: 60_000 })
       yield* failure(lb.chat(hello))
       assert.lengthOf(heard(events, "AttemptEnded"), 1)
@@ -198,8 +191,7 @@ describe("what is told between attempts", () => {
     }))
 
   it.effect("is the failover, and then the wait", () =>
-    run(fleet([service("east")]), function*(lb, one) {
-      const events = yield* listen
+    run(fleet([service("east")]), function*(lb, one, { events }) {
       one.services["east"]!.fault("*", { kind: "throttle", retryAfterMs: 3000, times: 1 })
       yield* answer(lb.chat(hello))
       assert.deepStrictEqual(events.map(({ _tag }) => _tag), [
@@ -213,8 +205,7 @@ describe("what is told between attempts", () => {
     }))
 
   it.effect("is that a hedged session moved because its deployment was slow, and where it is in the end", () =>
-    run(fleet([service("east"), service("west")]), function*(lb, two) {
-      const events = yield* listen
+    run(fleet([service("east"), service("west")]), function*(lb, two, { events }) {
       const asking = answer(Stream.runDrain(lb.chatStream(hello, { session: "a", hedge: true })))
       for (let i = 0; i < 40; i++) yield* asking
       const home = lastEnd(events).deployment!

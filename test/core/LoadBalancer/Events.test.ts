@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deployments, type Event, Telemetry } from "@evenkeel/core"
 import { Effect, Fiber, Layer, Logger, References, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { answer, failure, fleet, heard, hello, listen, run, service, settle, stateOf } from "../../support/Balanced.ts"
+import { answer, failure, fleet, heard, hello, run, service, settle, stateOf } from "../../support/Balanced.ts"
 
 const tiered = { tiers: { east: 1, west: 2 } }
 
@@ -96,8 +96,7 @@ describe("LoadBalancer events", () => {
       failover: { attempts: 2 },
       health: { successRatio: 0 }
     })
-    return run(two, function*(lb) {
-      const events = yield* listen
+    return run(two, function*(lb, _, { events }) {
       const east = two.services["east"]!
       const streamed = Stream.runDrain(lb.chatStream(hello))
 
@@ -141,8 +140,7 @@ describe("LoadBalancer events", () => {
   })
 
   it.effect("a raw answer is told when it was read", () =>
-    run(fleet([service("east")]), function*(lb) {
-      const events = yield* listen
+    run(fleet([service("east")]), function*(lb, _, { events }) {
       const given = yield* answer(lb.request({ path: "/models" }))
       assert.strictEqual(heard(events, "RequestEnded").length, 0)
       yield* answer(given.text)
@@ -151,8 +149,7 @@ describe("LoadBalancer events", () => {
     }))
 
   it.effect("usage is told with the attempt and with the request", () =>
-    run(fleet([service("east")]), function*(lb) {
-      const events = yield* listen
+    run(fleet([service("east")]), function*(lb, _, { events }) {
       yield* answer(lb.chat(hello))
       yield* answer(Stream.runDrain(lb.chatStream(hello)))
       const usages = [...heard(events, "AttemptEnded"), ...heard(events, "RequestEnded")].map(({ usage }) => usage)
@@ -219,15 +216,6 @@ describe("LoadBalancer events", () => {
       assert.strictEqual(lines[2], "Info Evenkeel: west/gpt-4o is draining")
     })
   })
-
-  it.effect("the time of a request that was interrupted while it waited is told as waiting, and as nothing else", () =>
-    run(fleet([service("east")], { failover: { maxWait: 60_000 } }), function*(lb, one) {
-      const events = yield* listen
-      one.services["east"]!.fault("gpt-4o", { kind: "throttle", retryAfterMs: 20_000 })
-      yield* settle(Effect.timeout(lb.chat(hello), 5000))
-      const [ended] = heard(events, "RequestEnded")
-      assert.deepInclude(ended, { outcome: "interrupted", duration: 5000, waited: 4990, overhead: 0 })
-    }))
 
   it.effect("a layer of its own may replace each concern", () => {
     const told: Array<string> = []

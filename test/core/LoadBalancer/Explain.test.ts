@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments, type Explanation, Policy, Selector, Telemetry } from "@evenkeel/core"
+import { type Explanation, Policy, Selector, Telemetry } from "@evenkeel/core"
 import { Effect } from "effect"
 import { answer, failure, hello, reasonOf, run, stateOf } from "../../support/Balanced.ts"
 import { asked, azure, completion, scripted } from "../../support/Scripted.ts"
@@ -13,8 +13,7 @@ describe("explain of a request that is not sent", () => {
       [azure("east"), azure("west"), azure("north"), azure("far", { tier: 2 })],
       ({ resource }) => resource === "east" ? busy : completion
     )
-    return run(lbs, function*(lb) {
-      const members = yield* Deployments
+    return run(lbs, function*(lb, _, { members }) {
       while (!asked(lbs).includes("east")) yield* answer(lb.chat(hello))
       yield* members.drain("west/gpt-4o")
       const sends = lbs.sends.length
@@ -53,8 +52,7 @@ describe("explain of a request that is not sent", () => {
     }))
 
   it.effect("tells a session's warm place from its home, and both from where it was moved to", () =>
-    run(scripted([azure("a"), azure("b"), azure("c")], () => completion), function*(lb, lbs) {
-      const members = yield* Deployments
+    run(scripted([azure("a"), azure("b"), azure("c")], () => completion), function*(lb, lbs, { members }) {
       const because = Effect.map(lb.explain(hello, { session: "s" }), (explanation) => explanation.because)
       assert.strictEqual(yield* because, "home")
       yield* answer(lb.chat(hello, { session: "s" }))

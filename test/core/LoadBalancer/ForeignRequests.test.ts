@@ -1,20 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
-import { answer, hello, overHttp, run } from "../../support/Balanced.ts"
+import { answer, hello, overHttp, post, run } from "../../support/Balanced.ts"
 import { asked, azure, completion, type Scripted, scripted } from "../../support/Scripted.ts"
-
-const chatUrl = "https://api.openai.com/v1/chat/completions"
-
-/** Asks with a body of JSON. */
-const ask = (body: unknown, options: { readonly url?: string; readonly contentType?: string } = {}) =>
-  answer(HttpClient.execute(
-    HttpClientRequest.bodyText(
-      HttpClientRequest.post(options.url ?? chatUrl),
-      JSON.stringify(body),
-      options.contentType ?? "application/json"
-    )
-  ))
 
 const sentBody = ({ sends }: Scripted): Record<string, unknown> =>
   JSON.parse(String(sends[0]!.body)) as Record<string, unknown>
@@ -24,7 +10,7 @@ describe("a name beyond Latin-1", () => {
     const more = { endpoint: "https://tokyo.openai.azure.com", apiKey: "k" }
     const lbs = scripted([azure("東京", {}, more)], () => completion)
     return run(overHttp(lbs), function*() {
-      const { headers, status } = yield* ask(hello)
+      const { headers, status } = yield* answer(post(hello))
       assert.strictEqual(status, 200)
       assert.strictEqual(decodeURIComponent(headers["x-evenkeel-deployment"]!), "東京/gpt-4o")
     })
@@ -34,7 +20,7 @@ describe("a name beyond Latin-1", () => {
     const every = { name: "open", provider: "openai" as const, apiKey: "k", deployments: [{ name: "*" }] }
     const lbs = scripted([every], () => completion)
     return run(overHttp(lbs), function*() {
-      assert.strictEqual((yield* ask({ ...hello, model: "gpt-\uD83D" })).status, 200)
+      assert.strictEqual((yield* answer(post({ ...hello, model: "gpt-\uD83D" }))).status, 200)
     })
   })
 })
@@ -44,7 +30,7 @@ describe("a body of JSON", () => {
     it.effect(`is understood whatever it is said to be: ${contentType}`, () => {
       const lbs = scripted([azure("east", { name: "served", model: "gpt-4o" })], () => completion)
       return run(overHttp(lbs), function*() {
-        assert.strictEqual((yield* ask(hello, { contentType })).status, 200)
+        assert.strictEqual((yield* answer(post(hello, { contentType }))).status, 200)
         assert.strictEqual(sentBody(lbs)["model"], "served")
       })
     })
@@ -53,7 +39,7 @@ describe("a body of JSON", () => {
   for (const stream of ["true", 1, null, false]) {
     it.effect(`keeps a stream that is not true, which is the service's to judge: ${JSON.stringify(stream)}`, () =>
       run(overHttp(scripted([azure("east")], () => completion)), function*(_, lbs) {
-        assert.strictEqual((yield* ask({ ...hello, stream })).status, 200)
+        assert.strictEqual((yield* answer(post({ ...hello, stream }))).status, 200)
         assert.strictEqual(sentBody(lbs)["stream"], stream)
       }))
   }
@@ -67,7 +53,7 @@ describe("a URL of Azure's classic API", () => {
     )
     return run(overHttp(lbs), function*() {
       const url = "https://east.openai.azure.com/openai/deployments/served/chat/completions?api-version=2024-10-21"
-      assert.strictEqual((yield* ask({ messages: hello.messages }, { url })).status, 200)
+      assert.strictEqual((yield* answer(post({ messages: hello.messages }, { url }))).status, 200)
       assert.deepStrictEqual(asked(lbs), ["east", "west"])
       assert.deepStrictEqual(
         lbs.sends.map(({ body }) => (JSON.parse(String(body)) as { readonly model: string }).model),

@@ -1,19 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type ResponsesParams } from "@evenkeel/core"
 import { Effect, Stream } from "effect"
-import {
-  answer,
-  failure,
-  type Fleet,
-  fleet,
-  hello,
-  reasonOf,
-  run,
-  sent,
-  service,
-  stateOf,
-  steady
-} from "../../support/Balanced.ts"
+import { answer, failure, type Fleet, fleet, hello, reasonOf, run, sent, service } from "../../support/Balanced.ts"
 
 const names = ["east", "west", "north", "south", "centre"]
 
@@ -77,53 +65,6 @@ describe("LoadBalancer hard pins", () => {
       }
     }))
 
-  it.effect("an unknown id is searched for, which draws on neither attempts nor budget, and then remembered", () =>
-    run(quintet(), function*(lb, five) {
-      const before = (yield* lb.snapshot).retriesLeft
-      for (const owner of names) {
-        const { id } = madeElsewhere(five, owner)
-        const known = five.sends.length
-        yield* answer(lb.responses({ ...ask, previous_response_id: id }))
-        assert.strictEqual(lastOf(five), owner)
-        const searched = five.sends.slice(known).map(({ resource }) => resource)
-        assert.strictEqual(new Set(searched).size, searched.length)
-        yield* answer(lb.responses({ ...ask, previous_response_id: id }))
-        assert.strictEqual(five.sends.length, known + searched.length + 1)
-        assert.strictEqual(lastOf(five), owner)
-      }
-      assert.isAbove(five.sends.length, 2 * names.length)
-      assert.isAtLeast((yield* lb.snapshot).retriesLeft, before)
-      // a search is held against nobody
-      for (const name of names) assert.deepInclude(yield* stateOf(name), { state: "healthy", inFlight: 0 })
-    }))
-
-  it.effect("an id that nobody knows is asked for once at each resource, and then refused in the service's words", () =>
-    run(quintet(), function*(lb, five) {
-      const error = yield* failure(lb.responses({ ...ask, previous_response_id: "resp_nobody" }))
-      const { code, status } = reasonOf(error, "Rejected")
-      assert.deepStrictEqual([status, code], [404, "previous_response_not_found"])
-      assert.deepStrictEqual(sent(five), { east: 1, west: 1, north: 1, south: 1, centre: 1 })
-    }))
-
-  it.effect("a conversation that another process began is found, and then remembered", () =>
-    run(quintet(), function*(lb, five) {
-      const owner = five.services["north"]!
-      const made = owner.handle(
-        { method: "POST", path: "/openai/v1/conversations", headers: { "api-key": owner.apiKey }, body: "{}" },
-        0,
-        () => 0.5
-      )
-      const { value } = made._tag === "Http" ? made.parts.next() : { value: undefined }
-      made.finished(0)
-      const conversation = JSON.parse(String((value as { readonly data: string }).data)).id
-      yield* answer(lb.responses({ ...ask, conversation }))
-      assert.strictEqual(lastOf(five), "north")
-      const sends = five.sends.length
-      yield* answer(lb.responses({ ...ask, conversation: { id: conversation } }))
-      assert.strictEqual(lastOf(five), "north")
-      assert.strictEqual(five.sends.length, sends + 1)
-    }))
-
   it.effect("encrypted reasoning goes back to the resource that made it", () => {
     const five = fleet(names.map((name) => service(name, { reasoningTokens: 5 })), { failover: { attempts: 1 } })
     return run(five, function*(lb) {
@@ -182,23 +123,6 @@ describe("LoadBalancer hard pins", () => {
       const [, , again] = two.sends
       // west says within 10 ms that it does not know the response
       assert.isAbove(again!.at, 100)
-    })
-  })
-
-  it.effect("a stored response is read where it is, whatever the default resource", () => {
-    const five = fleet(names.map((name) => service(name, { latency: steady })), { defaultResource: "west" })
-    return run(five, function*(lb) {
-      for (let i = 0; i < 4; i++) {
-        const { id } = yield* answer(lb.responses(ask))
-        const owner = lastOf(five)
-        const read = yield* answer(lb.request({ path: `/responses/${id}` }))
-        assert.strictEqual(read.deployment, `${owner}/gpt-4o`)
-        assert.strictEqual(read.status, 200)
-        assert.deepInclude(yield* answer(read.json), { id })
-      }
-      const list = yield* answer(lb.request({ path: "/models" }))
-      assert.strictEqual(list.deployment, "west/gpt-4o")
-      assert.strictEqual(JSON.parse(yield* answer(list.text)).object, "list")
     })
   })
 

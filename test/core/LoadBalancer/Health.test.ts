@@ -1,6 +1,6 @@
 import { TransportError, type TransportErrorKind } from "#core/transport/Transport"
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments, HealthMonitor, LoadBalancer } from "@evenkeel/core"
+import { HealthMonitor, LoadBalancer } from "@evenkeel/core"
 import { Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import {
@@ -9,7 +9,6 @@ import {
   fleet,
   heard,
   hello,
-  listen,
   reasonOf,
   run,
   sent,
@@ -88,8 +87,7 @@ describe("what no service is to blame for", () => {
 
 describe("LoadBalancer health", () => {
   it.effect("open time doubles with each failed probe, jittered, up to its cap", () =>
-    run(pair(), function*(lb, two) {
-      const events = yield* listen
+    run(pair(), function*(lb, two, { events }) {
       two.services["east"]!.fault("gpt-4o", failing)
       for (let i = 0; i < 5; i++) yield* answer(lb.chat(hello))
       for (let i = 0; i < 9; i++) {
@@ -125,8 +123,7 @@ describe("LoadBalancer health", () => {
     }))
 
   it.effect("a probe that is throttled leaves the breaker open until its cooldown ends, and does not grow it", () =>
-    run(pair(), function*(lb, two) {
-      const events = yield* listen
+    run(pair(), function*(lb, two, { events }) {
       yield* open(two)
       two.services["east"]!.fault("gpt-4o", { kind: "throttle", retryAfterMs: 20_000, times: 1 })
       yield* answer(lb.chat(hello))
@@ -176,11 +173,10 @@ describe("LoadBalancer health", () => {
     { of: 5, names: ["east", "west", "north", "south", "centre"] }
   ])("slow start is felt: one of $of that has just returned gets little at first", ({ names }) => {
     const several = fleet(names.map((name) => service(name)))
-    return run(several, function*(lb) {
-      const deployments = yield* Deployments
-      yield* deployments.observe("east/gpt-4o", { health: "failing" })
+    return run(several, function*(lb, _, { members }) {
+      yield* members.observe("east/gpt-4o", { health: "failing" })
       yield* TestClock.adjust("6 seconds")
-      yield* deployments.observe("east/gpt-4o", { health: "healthy" })
+      yield* members.observe("east/gpt-4o", { health: "healthy" })
       const fair = 100 / names.length
       const ask = Effect.forEach(Array.from({ length: 100 }), () => lb.chat(hello), { concurrency: 20 })
       yield* answer(ask)
@@ -205,9 +201,8 @@ describe("LoadBalancer health", () => {
 
   it.effect("a deployment that is added starts slowly", () => {
     const two = fleet([service("east"), service("west")], { resources: [pair().services["east"]!.config()] })
-    return run(two, function*() {
-      const deployments = yield* Deployments
-      yield* deployments.add(two.services["west"]!.config())
+    return run(two, function*(_lb, _on, { members }) {
+      yield* members.add(two.services["west"]!.config())
       assert.strictEqual((yield* stateOf("east")).warmth, 1)
       assert.closeTo((yield* stateOf("west")).warmth, 0.1, 0.01)
     })

@@ -2,18 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { type ConfigInput, decodeConfig, Deployments, HealthMonitor, LoadBalancer } from "@evenkeel/core"
 import { Effect, Fiber, Layer, Random, Result, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import {
-  answer,
-  type Fleet,
-  fleet,
-  heard,
-  hello,
-  listen,
-  run,
-  type Send,
-  service,
-  stateOf
-} from "../../support/Balanced.ts"
+import { answer, type Fleet, fleet, heard, hello, run, type Send, service, stateOf } from "../../support/Balanced.ts"
 
 type Check = NonNullable<ConfigInput["health"]>["check"]
 
@@ -69,8 +58,7 @@ describe("HealthMonitor", () => {
     }))
 
   it.effect("takes a resource out that nobody asked, and brings it back, without touching its deployments", () =>
-    run(monitored([service("east")], { interval: "10 seconds" }), function*(_, one) {
-      const events = yield* listen
+    run(monitored([service("east")], { interval: "10 seconds" }), function*(_, one, { events }) {
       one.services["east"]!.fault("*", { kind: "refused" })
       yield* TestClock.adjust("80 seconds")
       assert.strictEqual(yield* stateOfResource("east"), "open")

@@ -1,8 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import { TestClock } from "effect/testing"
-import { answer, failure, heard, hello, listen, overHttp, reasonOf, run, stateOf } from "../../support/Balanced.ts"
+import { answer, failure, heard, hello, overHttp, post, reasonOf, run, stateOf } from "../../support/Balanced.ts"
 import { asked, azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
 
 const notFound = (status: number): Canned => ({
@@ -35,8 +33,7 @@ for (const status of [404, 403]) {
         [azure("east", {}, two), azure("west", { tier: 2 })],
         ({ body, resource }) => resource === "east" && String(body).includes("gpt-4o") ? says : completion
       )
-      return run(lbs, function*(lb) {
-        const events = yield* listen
+      return run(lbs, function*(lb, _, { events }) {
         for (let i = 0; i < 10; i++) yield* answer(lb.chat(hello))
         assert.deepStrictEqual(asked(lbs), ["east", ...Array.from({ length: 10 }, () => "west")])
         assert.deepStrictEqual(heard(events, "DeploymentMissing").map(({ deployment }) => deployment), ["east/gpt-4o"])
@@ -59,13 +56,7 @@ for (const status of [404, 403]) {
 
     it.effect("is a 404 with the service's code for a program that speaks HTTP", () =>
       run(overHttp(scripted([azure("east"), azure("west")], () => says)), function*() {
-        const url = "https://api.openai.com/v1/chat/completions"
-        const request = HttpClientRequest.bodyText(
-          HttpClientRequest.post(url),
-          JSON.stringify(hello),
-          "application/json"
-        )
-        const response = yield* answer(HttpClient.execute(request))
+        const response = yield* answer(post(hello))
         const { error } = (yield* response.json) as { readonly error: { readonly code: string } }
         assert.deepStrictEqual([response.status, error.code], [404, "model_not_found"])
       }))
@@ -92,8 +83,7 @@ describe("an endpoint that names no model", () => {
       [azure("east"), azure("west")],
       ({ path }) => path.includes("models") ? notFound(404) : completion
     )
-    return run(lbs, function*(lb) {
-      const events = yield* listen
+    return run(lbs, function*(lb, _, { events }) {
       const reason = reasonOf(yield* failure(lb.request({ path: "/models/nope" })), "Rejected")
       assert.deepStrictEqual([reason.status, reason.code, reason.body], [404, "model_not_found", body])
       assert.lengthOf(lbs.sends, 1)
@@ -112,17 +102,6 @@ describe("a status of the same number without that code", () => {
       // a peer is asked whether it is the request's own fault
       assert.lengthOf(lbs.sends, 2)
       assert.strictEqual((yield* stateOf("east/gpt-4o")).state, "healthy")
-    })
-  })
-
-  it.effect("takes out the whole resource, as 403, five times in a row", () => {
-    const lbs = scripted(
-      [azure("east"), azure("west", { tier: 2 })],
-      ({ resource }) => resource === "east" ? { status: 403 } : completion
-    )
-    return run(lbs, function*(lb) {
-      for (let i = 0; i < 5; i++) yield* answer(lb.chat(hello))
-      assert.deepStrictEqual((yield* lb.snapshot).resources.map(({ state }) => state), ["open", "healthy"])
     })
   })
 })

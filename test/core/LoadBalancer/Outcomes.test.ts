@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type ConfigInput, Deployments, LoadBalancer } from "@evenkeel/core"
+import { type ConfigInput, LoadBalancer } from "@evenkeel/core"
 import { Effect, Exit, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import {
@@ -8,7 +8,6 @@ import {
   fleet,
   heard,
   hello,
-  listen,
   reasonOf,
   routeOf,
   run,
@@ -68,8 +67,7 @@ describe("LoadBalancer outcomes", () => {
   })
 
   it.effect("five requests in a row whose 401 a new token does not mend open the resource, and another one answers each", () =>
-    run(withTokens(() => "bad-token"), function*(lb, two) {
-      const events = yield* listen
+    run(withTokens(() => "bad-token"), function*(lb, two, { events }) {
       for (let i = 0; i < 5; i++) yield* answer(lb.chat(hello))
       assert.deepStrictEqual(sent(two), { east: 10, west: 5 })
       assert.deepStrictEqual(heard(events, "BreakerOpened").map(({ name, target }) => [target, name]), [
@@ -105,21 +103,19 @@ describe("LoadBalancer outcomes", () => {
   )
 
   it.effect("a new credential resets the resource's breaker", () =>
-    run(pair(), function*(lb, two) {
+    run(pair(), function*(lb, two, { members }) {
       const east = two.services["east"]!
       east.setCredentials({ apiKey: "new-key" })
       for (let i = 0; i < 5; i++) yield* answer(lb.chat(hello))
       assert.strictEqual(yield* stateOfResource("east"), "open")
-      const deployments = yield* Deployments
-      yield* deployments.add({ ...east.config(), apiKey: "new-key" })
+      yield* members.add({ ...east.config(), apiKey: "new-key" })
       assert.strictEqual(yield* stateOfResource("east"), "healthy")
       yield* answer(lb.chat(hello))
       assert.deepStrictEqual(sent(two), { east: 6, west: 5 })
     }))
 
   it.effect("404 DeploymentNotFound cools down 30 s, growing to 300 s, and people are told", () =>
-    run(pair(), function*(lb, two) {
-      const events = yield* listen
+    run(pair(), function*(lb, two, { events }) {
       two.services["east"]!.fault("gpt-4o", { kind: "status", error: "deployment-not-found" })
       for (const pause of [30, 60, 120, 240, 300, 300]) {
         yield* answer(lb.chat(hello))
@@ -175,8 +171,7 @@ describe("LoadBalancer outcomes", () => {
     ] as const
   )("a deployment that refuses what its peer answers loses its traffic, and people are told: %o", (fault) => {
     const two = pair()
-    return run(two, function*(lb) {
-      const events = yield* listen
+    return run(two, function*(lb, _, { events }) {
       two.services["east"]!.fault("gpt-4o", fault)
       let lost = 0
       for (let i = 0; i < 20; i++) {

@@ -7,7 +7,6 @@ import {
   fleet,
   heard,
   hello,
-  listen,
   reasonOf,
   run,
   service,
@@ -24,8 +23,7 @@ describe("LoadBalancer pace", () => {
     const two = fleet([service("east"), service("west")], {
       failover: { attempts: 4, backoff: "4 seconds", maxBackoff: "8 seconds" }
     })
-    return run(two, function*(lb) {
-      const events = yield* listen
+    return run(two, function*(lb, _, { events }) {
       for (const { fault } of Object.values(two.services)) fault("gpt-4o", failing)
       yield* settle(lb.chat(hello))
       const delays = heard(events, "FailedOver").map(({ delay }) => delay)

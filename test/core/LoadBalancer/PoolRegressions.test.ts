@@ -1,9 +1,9 @@
 import * as SeededRandom from "#core/simulation/SeededRandom"
 import { assert, describe, it } from "@effect/vitest"
 import { decodeConfig, Deployments, LoadBalancer } from "@evenkeel/core"
-import { Effect, Exit, type Fiber, Layer, Random, Result, Stream } from "effect"
+import { Effect, Exit, type Fiber, Result, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { answer, fleet, heard, hello, listen, run, service, settle, stateOf } from "../../support/Balanced.ts"
+import { answer, fleet, heard, hello, run, service, settle, stateOf } from "../../support/Balanced.ts"
 import { azure, completion, scripted } from "../../support/Scripted.ts"
 
 const asking = (tokens: number) => ({ ...hello, max_completion_tokens: tokens - 20 })
@@ -30,8 +30,7 @@ const countOk = (fibers: ReadonlyArray<Fiber.Fiber<unknown, unknown>>) =>
 
 describe("LoadBalancer pools, as hostile readers found them", () => {
   it.effect("what a wildcard in a pool became gives way to a deployment of its name, and leaves the pool", () =>
-    run(scripted([wild], () => completion), function*(lb) {
-      const members = yield* Deployments
+    run(scripted([wild], () => completion), function*(lb, _, { members }) {
       yield* answer(lb.chat(hello))
       yield* members.add({ ...wild, deployments: [{ name: "gpt-4o", model: "best", tpm: 77 }] })
       yield* answer(lb.chat(hello))
@@ -67,8 +66,7 @@ describe("LoadBalancer pools, as hostile readers found them", () => {
   })
 
   it.effect("models that nobody serves leave no pools behind", () =>
-    run(scripted([wild], () => completion), function*() {
-      const members = yield* Deployments
+    run(scripted([wild], () => completion), function*(_lb, _on, { members }) {
       for (let i = 0; i < 500; i++) members.group(`typo-${i}`)
       yield* Effect.void
       assert.isAtMost(new Set(members.all().map(({ pool }) => pool)).size, 102)
@@ -76,10 +74,9 @@ describe("LoadBalancer pools, as hostile readers found them", () => {
 
   it.effect("a hedge that is refused without a word, beside a member that answers, takes no pool out", () => {
     const names = ["east", "north", "south"]
-    const one = fleet(names.map((name) => service(name)), { failover: { maxWait: 0 } })
     const resources = names.map((name) => azure(name, { pool: "g" }))
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    const one = fleet(names.map((name) => service(name)), { resources, failover: { maxWait: 0 } })
+    return run(one, function*(lb) {
       for (let i = 0; i < 40; i++) yield* answer(hedged)
       for (const name of names) one.services[name]!.fault("*", { kind: "slow", factor: 20, times: 1 })
       const before = one.sends.length
@@ -98,10 +95,7 @@ describe("LoadBalancer pools, as hostile readers found them", () => {
         yield* TestClock.adjust("1 second")
       }
       assert.isAtLeast(answered, 19)
-    }).pipe(
-      Effect.provide(LoadBalancer.layer({ resources, failover: { maxWait: 0 } }).pipe(Layer.provide(one.transport))),
-      Random.withSeed(1)
-    )
+    })
   })
 
   it.effect("members that were found to share part where one of them is always full and the other is not", () => {
@@ -124,9 +118,7 @@ describe("LoadBalancer pools, as hostile readers found them", () => {
         .reduce((sum, [, , tokens]) => sum + tokens, 0)
       return { ...completion, after: 50, headers: left(600_000 - used) }
     }, { failover: { maxWait: "2 seconds" } })
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
-      const events = yield* listen
+    return run(lbs, function*(lb, _, { events }) {
       const minute = Effect.gen(function*() {
         const fibers: Array<Fiber.Fiber<unknown, unknown>> = []
         for (let i = 0; i < 300; i++) {
@@ -146,7 +138,7 @@ describe("LoadBalancer pools, as hostile readers found them", () => {
       assert.isAtLeast(yield* minute, 298)
       // they do not come and go
       assert.strictEqual(heard(events, "PoolChanged").filter(({ left }) => left.length > 0).length, 1)
-    }).pipe(Effect.provide(lbs.layer), Random.withSeed(1))
+    })
   }, 60_000)
 
   it.effect("one refused request that asks for a billion tokens teaches nothing of a provisioned deployment", () => {

@@ -1,7 +1,7 @@
 import * as SimulatedPool from "#core/simulation/SimulatedPool"
 import { assert, describe, it } from "@effect/vitest"
-import { type ConfigInput, Deployments, LoadBalancer } from "@evenkeel/core"
-import { Effect, Exit, Layer, Random } from "effect"
+import { Deployments, LoadBalancer } from "@evenkeel/core"
+import { Effect, Exit } from "effect"
 import { TestClock } from "effect/testing"
 import {
   answer,
@@ -10,7 +10,6 @@ import {
   type FleetConfig,
   heard,
   hello,
-  listen,
   reasonOf,
   routeOf,
   run,
@@ -19,8 +18,7 @@ import {
   settle,
   stateOf
 } from "../../support/Balanced.ts"
-
-type ResourceInput = ConfigInput["resources"][number]
+import { azure } from "../../support/Scripted.ts"
 
 const names = ["east", "north", "south"]
 
@@ -83,8 +81,7 @@ describe("LoadBalancer pools", () => {
     }))
 
   it.effect("a 429 of the pool's quota does not move on to another member", () =>
-    run(pooled({ tpm: 10_000 }, 0, { failover: { maxWait: 0 } }), function*(lb, one) {
-      const events = yield* listen
+    run(pooled({ tpm: 10_000 }, 0, { failover: { maxWait: 0 } }), function*(lb, one, { events }) {
       // others used it up
       one.services["east"]!.consume("gpt-4o", 10_000, 1, 0)
       const error = yield* failure(lb.chat(asking(1000)))
@@ -117,8 +114,7 @@ describe("LoadBalancer pools", () => {
     }
   ])("a 429 of one member that says $said moves on to the next, and is that member's own", ({ fault }) => {
     const one = pooled({ tpm: 10_000, rpm: 60 })
-    return run(one, function*(lb) {
-      const events = yield* listen
+    return run(one, function*(lb, _, { events }) {
       for (const name of ["east", "north"]) one.services[name]!.fault("gpt-4o", { ...fault, times: 1 })
       for (let i = 0; i < 6; i++) yield* answer(lb.chat(hello))
       assert.deepStrictEqual(heard(events, "CooledDown").map(({ pool }) => pool), [undefined, undefined])
@@ -150,8 +146,7 @@ describe("LoadBalancer pools", () => {
     }))
 
   it.effect("a pool that nobody configured is found, told of once for each member, and acted on", () =>
-    run(pooled({ tpm: 600_000 }, 0, { unlimited: true, failover: { maxWait: 0 } }), function*(lb, one) {
-      const events = yield* listen
+    run(pooled({ tpm: 600_000 }, 0, { unlimited: true, failover: { maxWait: 0 } }), function*(lb, one, { events }) {
       yield* keepAsking
       const changes = heard(events, "PoolChanged")
       assert.deepStrictEqual(changes.flatMap(({ joined }) => joined).toSorted(), names.map((name) => `${name}/gpt-4o`))
@@ -164,64 +159,38 @@ describe("LoadBalancer pools", () => {
     }))
 
   it.effect("deployments that are configured to share with nobody are left alone", () => {
-    const one = pooled({ tpm: 600_000 }, 0, { unlimited: true })
-    const resources = names.map((name): ResourceInput => ({
-      name,
-      provider: "azure",
-      endpoint: `https://${name}.openai.azure.com`,
-      apiKey: `${name}-key`,
-      deployments: [{ name: "gpt-4o", pool: name }]
-    }))
-    return Effect.gen(function*() {
-      const events = yield* listen
+    const resources = names.map((name) => azure(name, { pool: name }))
+    return run(pooled({ tpm: 600_000 }, 0, { resources }), function*(_, one, { events }) {
       yield* keepAsking
       assert.isAbove(one.sends.length, 400)
       assert.deepStrictEqual(heard(events, "PoolChanged"), [])
-    }).pipe(
-      Effect.provide(LoadBalancer.layer({ resources }).pipe(Layer.provide(one.transport))),
-      Random.withSeed(1)
-    )
+    })
   })
 
   it.effect("members that are removed take nothing of the pool with them", () =>
-    run(pooled({ tpm: 10_000 }, 0, { failover: { maxWait: 0 } }), function*(lb, one) {
-      const deployments = yield* Deployments
+    run(pooled({ tpm: 10_000 }, 0, { failover: { maxWait: 0 } }), function*(lb, one, { members }) {
       yield* askTimes(3, 3000)
-      yield* deployments.remove("east/gpt-4o")
+      yield* members.remove("east/gpt-4o")
       assert.strictEqual((yield* stateOf("north")).tokens.used, (yield* stateOf("south")).tokens.used)
       yield* failure(lb.chat(asking(3000)))
       assert.strictEqual(one.sends.length, 3)
     }))
 
   it.effect("a limit that changes for one member changes for all", () =>
-    run(pooled({ tpm: 10_000 }), function*() {
-      const deployments = yield* Deployments
-      yield* deployments.update("east/gpt-4o", { tpm: 50_000 })
-      yield* deployments.update("north/gpt-4o", { weight: 2 })
+    run(pooled({ tpm: 10_000 }), function*(_lb, _on, { members }) {
+      yield* members.update("east/gpt-4o", { tpm: 50_000 })
+      yield* members.update("north/gpt-4o", { weight: 2 })
       for (const name of names) assert.strictEqual((yield* stateOf(name)).tokens.limit, 50_000)
     }))
 
   it.effect("a limit that one member gives holds for those that give none, and for who joins later", () => {
-    const east: ResourceInput = {
-      name: "east",
-      provider: "azure",
-      endpoint: "https://east.openai.azure.com",
-      apiKey: "k",
-      deployments: [{ name: "gpt-4o", pool: "global" }, { name: "mini", pool: "global", tpm: 70 }]
-    }
-    const north = {
-      ...east,
-      name: "north",
-      endpoint: "https://north.openai.azure.com",
-      deployments: [{ name: "gpt-4o", pool: "global", tpm: 9000 }]
-    }
-    const one = pooled({})
-    return Effect.gen(function*() {
-      const { deployments } = yield* (yield* LoadBalancer).snapshot
-      const limits = deployments.map(({ id, tokens }) => [id, tokens.limit])
+    const deployments = [{ name: "gpt-4o", pool: "global" }, { name: "mini", pool: "global", tpm: 70 }]
+    const resources = [azure("east", {}, { deployments }), azure("north", { pool: "global", tpm: 9000 })]
+    return run(pooled({}, 0, { resources }), function*(lb) {
+      const limits = (yield* lb.snapshot).deployments.map(({ id, tokens }) => [id, tokens.limit])
       assert.deepStrictEqual(limits, [["east/gpt-4o", 9000], ["east/mini", 70], ["north/gpt-4o", 9000]])
-      yield* (yield* Deployments).add({ ...north, name: "south", deployments: [{ name: "gpt-4o", pool: "global" }] })
+      yield* (yield* Deployments).add(azure("south", { pool: "global" }))
       assert.strictEqual((yield* stateOf("south")).tokens.limit, 9000)
-    }).pipe(Effect.provide(LoadBalancer.layer({ resources: [east, north] }).pipe(Layer.provide(one.transport))))
+    })
   })
 })

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type ConfigInput, Deployments, LoadBalancer } from "@evenkeel/core"
+import { type ConfigInput, LoadBalancer } from "@evenkeel/core"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, failure, fleet, hello, reasonOf, run, sent, service } from "../../support/Balanced.ts"
@@ -44,17 +44,16 @@ describe("LoadBalancer retry budget", () => {
   it.effect("no failover is free while less than half of the deployments are healthy", () => {
     const tiers = { south: 1, centre: 2, east: 3, west: 4, north: 5 }
     const five = fleet(Object.keys(tiers).map((name) => service(name)), { failover: broke, tiers })
-    return run(five, function*(lb) {
-      const deployments = yield* Deployments
+    return run(five, function*(lb, _, { members }) {
       for (const name of ["east", "west", "north"]) {
-        yield* deployments.observe(`${name}/gpt-4o`, { health: "failing" })
+        yield* members.observe(`${name}/gpt-4o`, { health: "failing" })
       }
       five.services["south"]!.fault("gpt-4o", failing)
       const error = yield* failure(lb.chat(hello))
       assert.strictEqual(reasonOf(error, "Unavailable").limitedBy, "budget")
       assert.strictEqual(five.sends.length, 1)
       // with three of five, it is
-      yield* deployments.observe("east/gpt-4o", { health: "healthy" })
+      yield* members.observe("east/gpt-4o", { health: "healthy" })
       yield* answer(lb.chat(hello))
       assert.deepInclude(sent(five), { south: 2, centre: 1 })
     })

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments, LoadBalancer, type LoadBalancerError, Selector } from "@evenkeel/core"
+import { LoadBalancer, type LoadBalancerError, Selector } from "@evenkeel/core"
 import { Cause, Clock, Effect, Exit, Fiber, Schedule, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, failure, hello, reasonOf, run, settle, stateOf } from "../../support/Balanced.ts"
@@ -82,8 +82,7 @@ describe("a whole answer that takes long", () => {
       const script = changing()
       const names = ["a", "b", "c", "d", "e"]
       const lbs = timed(names, script.reply, { failover: { budgetRatio: 0, budgetPerSecond: 0 } })
-      return run(lbs, function*(lb) {
-        const members = yield* Deployments
+      return run(lbs, function*(lb, _, { members }) {
         yield* Effect.replicateEffect(whole, 30)
         script.become(() => ({ after: 90_000 }))
         const fiber = yield* Effect.forkChild(lb.chat(hello, options), { startImmediately: true })
@@ -165,8 +164,7 @@ describe("waiting", () => {
 
 describe("a list of models", () => {
   it.effect("says nothing of a deployment: neither that it hangs no more, nor that it is well", () =>
-    run(scripted([azure("east")], () => completion), function*(lb) {
-      const members = yield* Deployments
+    run(scripted([azure("east")], () => completion), function*(lb, _, { members }) {
       const [deployment] = members.all()
       for (let i = 0; i < 5; i++) yield* answer(lb.chat(hello))
       const permit = deployment!.enter(yield* Clock.currentTimeMillis, 1, 100)

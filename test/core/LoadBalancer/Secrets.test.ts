@@ -1,20 +1,10 @@
 import type { SimulatedFault } from "#core/simulation/SimulatedFault"
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments, LoadBalancer, LoadBalancerError } from "@evenkeel/core"
+import { LoadBalancer, LoadBalancerError } from "@evenkeel/core"
 import { Cause, Effect, Exit, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
-import {
-  failure,
-  fleet,
-  hello,
-  listen,
-  run,
-  service,
-  type ServiceOptions,
-  settle,
-  stateOf
-} from "../../support/Balanced.ts"
+import { failure, fleet, hello, run, service, type ServiceOptions, settle, stateOf } from "../../support/Balanced.ts"
 
 const keys = ["sk-very-secret-east-0123456789", "sk-very-secret-west-0123456789", "bearer-secret-0123456789"]
 
@@ -62,8 +52,7 @@ const assertNoKey = (what: string, value: unknown) => {
 describe("LoadBalancer secrets and words", () => {
   it.effect.each(faults)("H3: no key is in an error, an event or a snapshot: %o", (fault) => {
     const two = fleet(services, { failover: { attempts: 2 }, timeouts: { idle: 1000 } })
-    return run(two, function*(lb) {
-      const events = yield* listen
+    return run(two, function*(lb, _, { events }) {
       for (const service of Object.values(two.services)) service.fault("*", fault)
       for (const ask of [lb.chat(hello), Stream.runDrain(lb.chatStream(hello))]) {
         const exit = yield* settle(ask)
@@ -77,11 +66,10 @@ describe("LoadBalancer secrets and words", () => {
   })
 
   it.effect("H3: no key is in the live set, nor in what was decoded", () =>
-    run(fleet(services), function*() {
-      const deployments = yield* Deployments
-      assertNoKey("settings", deployments.settings)
-      assertNoKey("live set", deployments.all())
-      assertNoKey("resources", deployments.resources())
+    run(fleet(services), function*(_lb, _on, { members }) {
+      assertNoKey("settings", members.settings)
+      assertNoKey("live set", members.all())
+      assertNoKey("resources", members.resources())
     }))
 
   it.effect("H3: no key is in the error of a wrong configuration", () =>
@@ -96,16 +84,6 @@ describe("LoadBalancer secrets and words", () => {
       }
       const error = yield* Effect.flip(run(fleet(services, { resources: [wrong, wrong] }), Effect.void))
       assertNoKey("error", error)
-    }))
-
-  it.effect("H3: no key is sent to another resource", () =>
-    run(fleet(services, { failover: { attempts: 4 } }), function*(lb, two) {
-      for (const service of Object.values(two.services)) {
-        service.fault("*", { kind: "status", status: 500, probability: 0.5 })
-      }
-      for (let i = 0; i < 20; i++) yield* settle(lb.chat(hello), { step: 500 })
-      assert.deepStrictEqual(two.services["east"]!.stats(0).credentials, [keys[0]!])
-      assert.deepStrictEqual(two.services["west"]!.stats(0).credentials, [`Bearer ${keys[1]!}`])
     }))
 
   it.effect("H2: when all are down, none is healthy", () => {

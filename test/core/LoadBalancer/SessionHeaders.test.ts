@@ -1,10 +1,6 @@
-import * as BalancedHttpClient from "#core/BalancedHttpClient"
 import { assert, describe, it } from "@effect/vitest"
-import { LoadBalancer } from "@evenkeel/core"
-import { Effect, Layer } from "effect"
-import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
-import { answer, heard, hello, listen } from "../../support/Balanced.ts"
+import { Effect } from "effect"
+import { answer, heard, hello, overHttp, post, run } from "../../support/Balanced.ts"
 import { azure, completion, scripted } from "../../support/Scripted.ts"
 
 const agents: ReadonlyArray<readonly [agent: string, header: string]> = [
@@ -19,19 +15,15 @@ const agents: ReadonlyArray<readonly [agent: string, header: string]> = [
 /** The sessions of requests to each of two doors, with these headers, this body and this option. */
 const sessionsOf = (headers: Record<string, string>, more: object = {}, session?: string) => {
   const lbs = scripted([azure("east")], () => completion)
-  const client = BalancedHttpClient.layer.pipe(Layer.provideMerge(lbs.layer))
-  return Effect.gen(function*() {
-    const lb = yield* LoadBalancer
-    const events = yield* listen
+  return run(overHttp(lbs), function*(lb, _, { events }) {
     const body = { ...hello, ...more }
     yield* answer(lb.request({ path: "/chat/completions", body }, { headers, session }))
-    const request = HttpClientRequest.post("https://api.openai.com/v1/chat/completions", { headers })
-    yield* answer(HttpClient.execute(HttpClientRequest.bodyText(request, JSON.stringify(body), "application/json")))
+    yield* answer(post(body, { headers }))
     for (const sent of lbs.sends) {
       for (const name of Object.keys(sent.headers)) assert.notMatch(name, /session|thread|conversation/)
     }
     return heard(events, "RequestEnded").map((event) => event.session)
-  }).pipe(Effect.provide(client))
+  })
 }
 
 describe("a session", () => {

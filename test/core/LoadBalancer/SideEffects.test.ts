@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type ConfigInput, LoadBalancer, Transport } from "@evenkeel/core"
-import { Effect, Layer, Stream } from "effect"
+import { type ConfigInput } from "@evenkeel/core"
+import { Stream } from "effect"
 import { answer, failure, fleet, hello, reasonOf, run, sent, service } from "../../support/Balanced.ts"
+import { azure, scripted } from "../../support/Scripted.ts"
 
 const tiered = { tiers: { east: 1, west: 2, north: 3 } }
 
@@ -57,18 +58,6 @@ describe("LoadBalancer side effects", () => {
     })
   })
 
-  const answered500: Transport["Service"] = {
-    send: () =>
-      Effect.succeed({
-        status: 500,
-        headers: {},
-        pull: Effect.never,
-        text: Effect.succeed("{}"),
-        abort: () => {},
-        discard: () => {}
-      })
-  }
-
   it.effect.each(
     [
       { what: "a batch", request: { path: "/batches", body: { input_file_id: "file-123456" } } },
@@ -80,19 +69,11 @@ describe("LoadBalancer side effects", () => {
       { what: "bytes", request: { path: "/files", body: new Uint8Array(8), contentType: "application/octet-stream" } }
     ]
   )("$what that may have been processed is not sent again", ({ request }) => {
-    const two = fleet([service("east"), service("west")])
-    const resources = Object.values(two.services).map((service) => service.config())
-    let sends = 0
-    const counted = Layer.succeed(Transport, {
-      send: (request) => Effect.tap(answered500.send(request), () => Effect.sync(() => sends++))
-    })
-    return Effect.gen(function*() {
-      const lb = yield* LoadBalancer
+    const lbs = scripted([azure("east"), azure("west")], () => ({ status: 500 }))
+    return run(lbs, function*(lb) {
       yield* failure(lb.request(request))
-      assert.strictEqual(sends, 1)
-    }).pipe(
-      Effect.provide(Layer.provide(LoadBalancer.layer({ resources }), counted))
-    )
+      assert.lengthOf(lbs.sends, 1)
+    })
   })
 
   it.effect("an ordinary request is repeated after a failure: it costs twice at most", () =>

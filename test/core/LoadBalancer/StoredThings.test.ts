@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments, LoadBalancer } from "@evenkeel/core"
+import { LoadBalancer } from "@evenkeel/core"
 import { Effect, Stream } from "effect"
 import { answer, failure, type Fleet, fleet, reasonOf, run, service, stateOf } from "../../support/Balanced.ts"
 
@@ -178,6 +178,19 @@ describe("what another process made is searched for", () => {
       body: { model, input: "Hello" },
       use: (id) => ask("/responses/compact", { model, previous_response_id: id })
     },
+    "a response that is gone on from": {
+      path: "/responses",
+      body: { model, input: "Hello" },
+      use: (id) => ask("/responses", { model, input: "And?", previous_response_id: id })
+    },
+    "a conversation that a response is part of": {
+      path: "/conversations",
+      use: (id) => ask("/responses", { model, input: "Hello", conversation: id })
+    },
+    "a conversation that a response names as an object": {
+      path: "/conversations",
+      use: (id) => ask("/responses", { model, input: "Hello", conversation: { id } })
+    },
     "a video": { path: "/videos", use: (id) => ask(`/videos/${id}`) },
     "a batch": { path: "/batches", use: (id) => ask(`/batches/${id}`) },
     "an assistant": { path: "/assistants", use: (id) => ask(`/assistants/${id}`) },
@@ -252,8 +265,7 @@ describe("what another process made is searched for", () => {
     }))
 
   it.effect("also where its owner has left the set: the service says that it is gone", () =>
-    run(six(), function*(lb, one) {
-      const members = yield* Deployments
+    run(six(), function*(lb, one, { members }) {
       const { id } = yield* answer(lb.responses({ model, input: "Hello" }))
       const owner = one.sends[0]!.resource
       for (const name of [model, "sora-2", "o3"]) yield* members.remove(`${owner}/${name}`)

@@ -2,10 +2,8 @@ import type { TransportRequest } from "#core/transport/Transport"
 import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
 import { Effect, Stream } from "effect"
-import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import { TestClock } from "effect/testing"
-import { failure, hello, overHttp, reasonOf, run } from "../../support/Balanced.ts"
+import { failure, hello, overHttp, post, reasonOf, run } from "../../support/Balanced.ts"
 import { asked, azure, type Canned, scripted } from "../../support/Scripted.ts"
 
 const chunk = (value: object) => `data: ${JSON.stringify({ id: "c", object: "chat.completion.chunk", ...value })}\n\n`
@@ -143,12 +141,7 @@ describe("the usage of a chat stream", () => {
 
   it.effect("is no matter of clients over HTTP", () =>
     run(overHttp(scripted([azure("east")], strict())), function*() {
-      const request = HttpClientRequest.bodyText(
-        HttpClientRequest.post("https://api.openai.com/v1/chat/completions"),
-        JSON.stringify({ ...hello, stream: true }),
-        "application/json"
-      )
-      const response = yield* HttpClient.execute(request)
+      const response = yield* post({ ...hello, stream: true })
       assert.strictEqual(response.status, 200)
       assert.strictEqual(yield* response.text, `${content}${stop}data: [DONE]\n\n`)
     }))

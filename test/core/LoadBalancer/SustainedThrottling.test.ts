@@ -1,10 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
 import { Effect, Exit, Fiber } from "effect"
-import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import { TestClock } from "effect/testing"
-import { answer, failure, hello, overHttp, reasonOf, routeOf, run } from "../../support/Balanced.ts"
+import { answer, failure, hello, overHttp, post, reasonOf, routeOf, run } from "../../support/Balanced.ts"
 import { azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
 
 const throttled = (millis: number): Canned => ({
@@ -42,9 +40,7 @@ describe("a request whose every attempt is throttled", () => {
 
   it.effect("is a 429 with a wait for a program that speaks HTTP", () =>
     run(overHttp(scripted([azure("a"), azure("b")], () => throttled(500))), function*() {
-      const url = "https://api.openai.com/v1/chat/completions"
-      const request = HttpClientRequest.bodyText(HttpClientRequest.post(url), JSON.stringify(hello), "application/json")
-      const { headers, status } = yield* answer(HttpClient.execute(request))
+      const { headers, status } = yield* answer(post(hello))
       assert.strictEqual(status, 429)
       assert.isAtLeast(Number(headers["retry-after"]), 1)
       assert.isAtLeast(Number(headers["retry-after-ms"]), 1000)
@@ -114,11 +110,4 @@ describe("requests to deployments that refuse everything", () => {
       assert.strictEqual(yield* ask(10), 200)
     })
   })
-})
-
-describe("a request whose last attempt failed otherwise", () => {
-  it.effect("is not told as throttled", () =>
-    run(scripted([azure("a"), azure("b")], () => ({ status: 503 })), function*(lb) {
-      assert.strictEqual(reasonOf(yield* failure(lb.chat(hello)), "Unavailable").limitedBy, "attempts")
-    }))
 })

@@ -48,30 +48,22 @@ const assertTimedOut = (
   })
 
 describe("LoadBalancer timeouts", () => {
-  it.effect("a stream without a first event ends after that stage's time", () => {
+  /** What hangs after so many events, and what ends it. */
+  const hanging: ReadonlyArray<
+    readonly [what: string, afterEvents: number | undefined, options: CallOptions, stage: string, limit: number]
+  > = [
+    ["a stream without a first event", undefined, {}, "first-event", 2000],
+    ["a stream of which there are headers alone, which are no event", 0, {}, "first-event", 2000],
+    ["a preamble without content, counted from the send", 1, {}, "first-content", 5000],
+    ["a call with a stage's time of its own", undefined, { timeouts: { firstEvent: 900 } }, "first-event", 900],
+    ["a call with a total of its own", undefined, { timeout: "1500 millis" }, "total", 1500],
+    ["a call with a total of its own among the stages", undefined, { timeouts: { total: 1500 } }, "total", 1500]
+  ]
+  it.effect.each(hanging)("%s ends after its time", ([, afterEvents, options, stage, limit]) => {
     const fleet = one()
-    fleet.services["east"]!.fault("gpt-4o", { kind: "hang" })
+    fleet.services["east"]!.fault("gpt-4o", { kind: "hang", afterEvents })
     return run(fleet, function*() {
-      const given = yield* answer(timed())
-      yield* assertTimedOut(fleet, given, { stage: "first-event", limit: 2000, took: 2000 })
-    })
-  })
-
-  it.effect("headers alone are no event", () => {
-    const fleet = one()
-    fleet.services["east"]!.fault("gpt-4o", { kind: "hang", afterEvents: 0 })
-    return run(fleet, function*() {
-      const given = yield* answer(timed())
-      yield* assertTimedOut(fleet, given, { stage: "first-event", limit: 2000, took: 2000 })
-    })
-  })
-
-  it.effect("a preamble without content ends after the time to the first content, counted from the send", () => {
-    const fleet = one()
-    fleet.services["east"]!.fault("gpt-4o", { kind: "hang", afterEvents: 1 })
-    return run(fleet, function*() {
-      const given = yield* answer(timed())
-      yield* assertTimedOut(fleet, given, { stage: "first-content", limit: 5000, took: 5000 })
+      yield* assertTimedOut(fleet, yield* answer(timed(options)), { stage, limit, took: limit })
     })
   })
 
@@ -161,21 +153,6 @@ describe("LoadBalancer timeouts", () => {
     return run(fleet, function*() {
       const given = yield* answer(timed())
       yield* assertTimedOut(fleet, given, { stage: "first-event", limit: 7000, took: 7000 })
-    })
-  })
-
-  it.effect.each(
-    [
-      { what: "stage", options: { timeouts: { firstEvent: 900 } }, stage: "first-event", limit: 900 },
-      { what: "total", options: { timeout: "1500 millis" }, stage: "total", limit: 1500 },
-      { what: "total among the stages", options: { timeouts: { total: 1500 } }, stage: "total", limit: 1500 }
-    ] as const
-  )("a call may have a $what of its own", ({ limit, options, stage }) => {
-    const fleet = one()
-    fleet.services["east"]!.fault("gpt-4o", { kind: "hang" })
-    return run(fleet, function*() {
-      const given = yield* answer(timed(options))
-      yield* assertTimedOut(fleet, given, { stage, limit, took: limit })
     })
   })
 

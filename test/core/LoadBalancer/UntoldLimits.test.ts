@@ -1,10 +1,8 @@
-import * as SimulatedService from "#core/simulation/SimulatedService"
-import * as SimulatedTransport from "#core/simulation/SimulatedTransport"
 import { assert, describe, it } from "@effect/vitest"
 import { LoadBalancer } from "@evenkeel/core"
-import { Effect, Layer, Random } from "effect"
+import { Effect } from "effect"
 import { TestClock } from "effect/testing"
-import { steady } from "../../support/Balanced.ts"
+import { fleet, run, service } from "../../support/Balanced.ts"
 
 const question = (words: number) => ({
   model: "gpt-4o",
@@ -13,20 +11,8 @@ const question = (words: number) => ({
 })
 
 /** Two resources, of which the second takes what the first cannot. The balancer is told of no limit. */
-const unlimited = (first: Partial<SimulatedService.SimulatedServiceOptions["deployments"][number]>) => {
-  const services = [
-    SimulatedService.make({ name: "first", deployments: [{ name: "gpt-4o", latency: steady, ...first }] }),
-    SimulatedService.make({ name: "second", deployments: [{ name: "gpt-4o", latency: steady }] })
-  ]
-  const resources = services.map((service, i) => ({
-    ...service.config(),
-    deployments: [{ name: "gpt-4o", provisioned: i === 0 && first.provisioned, tier: i + 1 }]
-  }))
-  const layer = LoadBalancer.layer({ resources, health: { check: { kind: "none" } } }).pipe(
-    Layer.provide(SimulatedTransport.layer(services))
-  )
-  return { first: services[0]!, layer }
-}
+const unlimited = (first: Parameters<typeof service>[1] = {}) =>
+  fleet([service("first", first), service("second")], { unlimited: true, tiers: { first: 1, second: 2 } })
 
 const firstOf = Effect.map(Effect.flatMap(LoadBalancer, (lb) => lb.snapshot), ({ deployments }) => deployments[0]!)
 
@@ -44,9 +30,8 @@ const askEverySecond = Effect.fnUntraced(function*(seconds: number) {
 })
 
 describe("a deployment whose limit nobody told", () => {
-  it.effect("serves again as soon as its bucket has drained, where it is provisioned", () => {
-    const { layer } = unlimited({ provisioned: true, tpm: 60_000 })
-    return Effect.gen(function*() {
+  it.effect("serves again as soon as its bucket has drained, where it is provisioned", () =>
+    run(unlimited({ provisioned: true, tpm: 60_000 }), function*() {
       // fills its bucket of 10,000 tokens within a second, so that the last is told to wait
       for (let i = 0; i < 12; i++) yield* ask(900)
       yield* TestClock.adjust("1 second")
@@ -57,32 +42,30 @@ describe("a deployment whose limit nobody told", () => {
       assert.strictEqual(state, "healthy")
       // an eighth of what it drains
       assert.strictEqual(yield* askEverySecond(30), 30)
-    }).pipe(Effect.provide(layer), Random.withSeed("provisioned"))
-  })
+    }, "provisioned"))
 
-  it.effect("goes on after the wait that it asked for, however much was sent in the moment before", () => {
-    const { first, layer } = unlimited({})
-    return Effect.gen(function*() {
-      first.fault("gpt-4o", { kind: "unknownLimits" })
+  it.effect("goes on after the wait that it asked for, however much was sent in the moment before", () =>
+    run(unlimited(), function*(_, two) {
+      const { fault } = two.services["first"]!
+      fault("gpt-4o", { kind: "unknownLimits" })
       for (let i = 0; i < 20; i++) yield* ask(100)
       yield* TestClock.adjust("1 second")
-      first.fault("gpt-4o", { kind: "throttle", retryAfterMs: 2000, times: 1 })
+      fault("gpt-4o", { kind: "throttle", retryAfterMs: 2000, times: 1 })
       yield* ask(100)
       yield* TestClock.adjust("2 seconds")
       // one a second, which is all that is asked for
       assert.isAtLeast(yield* askEverySecond(20), 19)
-    }).pipe(Effect.provide(layer), Random.withSeed("burst"))
-  })
+    }, "burst"))
 
-  it.effect("is found to have none, after one passing refusal in a quiet minute", () => {
-    const { first, layer } = unlimited({})
-    return Effect.gen(function*() {
-      first.fault("gpt-4o", { kind: "unknownLimits" })
+  it.effect("is found to have none, after one passing refusal in a quiet minute", () =>
+    run(unlimited(), function*(_, two) {
+      const { fault } = two.services["first"]!
+      fault("gpt-4o", { kind: "unknownLimits" })
       for (let i = 0; i < 12; i++) {
         yield* ask(20)
         yield* TestClock.adjust("4 seconds")
       }
-      first.fault("gpt-4o", { kind: "throttle", retryAfterMs: 100, times: 1 })
+      fault("gpt-4o", { kind: "throttle", retryAfterMs: 100, times: 1 })
       yield* ask(20)
       yield* TestClock.adjust("1 second")
       const before = (yield* firstOf).totals.succeeded
@@ -95,19 +78,17 @@ describe("a deployment whose limit nobody told", () => {
         shares.push(((yield* firstOf).totals.succeeded - before) / (600 * minute))
       }
       assert.isAtLeast(shares[2]!, 0.9)
-    }).pipe(Effect.provide(layer), Random.withSeed("quiet"))
-  })
+    }, "quiet"))
 
-  it.effect("is not starved for long after other clients, who had used its quota up, stop", () => {
-    const { first, layer } = unlimited({ tpm: 300_000 })
-    return Effect.gen(function*() {
-      first.fault("gpt-4o", { kind: "unknownLimits" })
-      first.consume("gpt-4o", 300_000, 0, 0)
+  it.effect("is not starved for long after other clients, who had used its quota up, stop", () =>
+    run(unlimited({ tpm: 300_000 }), function*(_, two) {
+      const { consume, fault } = two.services["first"]!
+      fault("gpt-4o", { kind: "unknownLimits" })
+      consume("gpt-4o", 300_000, 0, 0)
       yield* ask(100)
       yield* TestClock.adjust("7 minutes")
       assert.strictEqual((yield* firstOf).totals.throttled, 1)
       // a thirtieth of its quota
       assert.isAtLeast(yield* askEverySecond(60), 50)
-    }).pipe(Effect.provide(layer), Random.withSeed("standard"))
-  })
+    }, "standard"))
 })

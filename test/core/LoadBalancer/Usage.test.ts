@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Stream } from "effect"
+import { Effect, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import {
   answer,
@@ -10,7 +10,6 @@ import {
   run,
   sent,
   service,
-  settle,
   stateOf,
   statsNow,
   statsOf
@@ -98,16 +97,6 @@ describe("LoadBalancer usage", () => {
       assert.deepStrictEqual([inFlight, waiting], [0, 0])
     })
   })
-
-  it.effect("B3: a caller that gives up leaves nothing in flight", () =>
-    run(fleet([service("east", { tpm: 100_000 })]), function*(lb, one) {
-      const exit = yield* settle(Effect.timeout(lb.chat(limited), 30))
-      assert.isTrue(Exit.isFailure(exit))
-      const { inFlight, totals, waiting } = yield* stateOf("east")
-      assert.deepStrictEqual([inFlight, waiting], [0, 0])
-      assert.deepInclude(totals, { attempts: 1, abandoned: 1, failed: 0 })
-      assert.strictEqual(one.services["east"]!.stats(0).inFlight, 0)
-    }))
 
   it.effect("B4: models of one resource are counted apart", () => {
     const one = fleet([{

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments, LoadBalancer } from "@evenkeel/core"
+import { LoadBalancer } from "@evenkeel/core"
 import { Clock, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, hello, reasonOf, run, settle } from "../../support/Balanced.ts"
@@ -220,8 +220,7 @@ describe("requests that wait because everything is throttled", () => {
 
   it.effect("go on soon where a deployment is added meanwhile", () => {
     const lbs = scripted([azure("east")], ({ resource }) => resource === "east" ? throttled(9) : completion)
-    return run(lbs, function*(lb) {
-      const members = yield* Deployments
+    return run(lbs, function*(lb, _, { members }) {
       const fiber = yield* Effect.forkChild(lb.chat(ask("a")), { startImmediately: true })
       yield* TestClock.adjust("1 second")
       yield* members.add(azure("west"))

@@ -145,37 +145,6 @@ describe("a waiting line of several tenants", () => {
       assert.deepStrictEqual(["a", "b", "c"].map((name) => order.filter((other) => other === name).length), [3, 3, 3])
     }))
 
-  it.effect("counts a turn that is given up, so that nobody holds up others for nothing", () =>
-    Effect.gen(function*() {
-      const line = new WaitingLine()
-      const large = line.enter(0, 1000, "large", 500)
-      const small = yield* wait(line.enter(0, 1000, "small", 100))
-      line.enter(0, 1000, "large", 500)
-      large.leave(900)
-      yield* hear
-      assert.isTrue(small.isTold)
-      for (let i = 0; i < 5; i++) {
-        assert.isTrue(line.isDue("small"))
-        line.pass("small", 100)
-      }
-      line.pass("small", 1)
-      assert.isFalse(line.isDue("small"))
-      assert.isTrue(line.isDue("large"))
-    }))
-
-  it.effect("counts nothing of who steps aside, and of equals it is the turn of who came first", () =>
-    Effect.gen(function*() {
-      const line = new WaitingLine()
-      const first = line.enter(0, 1000, "a", 500)
-      const other = line.enter(0, 1000, "b", 500)
-      const second = yield* wait(line.enter(0, 1000, "b", 500))
-      const late = yield* wait(line.enter(0, 1000, "a", 500))
-      first.stepAside(900)
-      other.stepAside(900)
-      yield* hear
-      assert.deepStrictEqual([second.isTold, late.isTold], [true, false])
-    }))
-
   it.effect.each([0, Infinity, NaN, 1e300])(
     "is fair, whatever requests say of their size: %d tokens",
     (tokens) =>

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments, LoadBalancer } from "@evenkeel/core"
+import { LoadBalancer } from "@evenkeel/core"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, failure, heard, hello, listen, reasonOf, run, settle, stateOf } from "../../support/Balanced.ts"
@@ -40,9 +40,7 @@ describe("adding to a resource that is there", () => {
 
   for (const [name, addition] of contradictions) {
     it.effect(`is refused with ${name}, and changes nothing`, () =>
-      run(scripted([azure("east")], () => completion), function*(lb, lbs) {
-        const members = yield* Deployments
-        const events = yield* listen
+      run(scripted([azure("east")], () => completion), function*(lb, lbs, { events, members }) {
         const before = yield* configured
         const { issues } = reasonOf(yield* Effect.flip(members.add(addition)), "InvalidConfig")
         assert.lengthOf(issues, name === "another provider" ? 2 : 1)
@@ -57,8 +55,7 @@ describe("adding to a resource that is there", () => {
   }
 
   it.effect("takes any address once the resource was removed", () =>
-    run(scripted([azure("east"), azure("west", { name: "mini" })], () => completion), function*(lb, lbs) {
-      const members = yield* Deployments
+    run(scripted([azure("east"), azure("west", { name: "mini" })], () => completion), function*(lb, lbs, { members }) {
       yield* members.remove("east/gpt-4o")
       yield* members.add(azure("east", {}, { endpoint: "https://else.openai.azure.com", apiKey: "new" }))
       yield* answer(lb.chat(hello))
@@ -71,8 +68,7 @@ describe("adding to a resource that is there", () => {
       [azure("east"), azure("west", { tier: 2 })],
       ({ headers }) => headers["api-key"] === "east-key" ? { status: 401 } : completion
     )
-    return run(lbs, function*(lb) {
-      const members = yield* Deployments
+    return run(lbs, function*(lb, _, { members }) {
       for (let i = 0; i < 6; i++) yield* answer(lb.chat(hello))
       const stateOfEast = Effect.map(lb.snapshot, ({ resources }) => resources[0]!.state)
       assert.strictEqual(yield* stateOfEast, "open")
@@ -86,8 +82,7 @@ describe("adding to a resource that is there", () => {
 
 describe("what a wildcard became", () => {
   it.effect("comes back with it when it was draining", () =>
-    run(scripted([open], () => completion), function*(lb) {
-      const members = yield* Deployments
+    run(scripted([open], () => completion), function*(lb, _, { members }) {
       yield* answer(lb.chat(hello))
       yield* members.drain("open/*")
       yield* failure(lb.chat(hello))
@@ -97,8 +92,7 @@ describe("what a wildcard became", () => {
     }))
 
   it.effect("takes its new limits, whether it is updated or added again", () =>
-    run(scripted([open], () => completion), function*(lb) {
-      const members = yield* Deployments
+    run(scripted([open], () => completion), function*(lb, _, { members }) {
       yield* answer(lb.chat(hello))
       yield* members.update("open/*", { rpm: 7 })
       assert.strictEqual((yield* stateOf("open/gpt-4o")).requests.limit, 7)
@@ -109,8 +103,7 @@ describe("what a wildcard became", () => {
     }))
 
   it.effect("stays when it was added by name meanwhile and the wildcard is removed", () =>
-    run(scripted([open], () => completion), function*(lb) {
-      const members = yield* Deployments
+    run(scripted([open], () => completion), function*(lb, _, { members }) {
       yield* answer(lb.chat(hello))
       yield* answer(lb.chat(other))
       yield* members.add({ ...open, deployments: [{ name: "gpt-4o" }] })
@@ -121,8 +114,7 @@ describe("what a wildcard became", () => {
     }))
 
   it.effect("is not said to be removed while it is there", () =>
-    run(scripted([open], () => completion), function*(lb) {
-      const members = yield* Deployments
+    run(scripted([open], () => completion), function*(lb, _, { members }) {
       yield* answer(lb.chat(hello))
       const events = yield* listen
       const removed = yield* members.remove("open/gpt-4o")
@@ -141,8 +133,7 @@ describe("a request that waits", () => {
       [azure("east"), azure("west", { name: "mini" })],
       () => isFull ? { status: 429, headers: { "retry-after": "5" } } : completion
     )
-    return run(lbs, function*(lb) {
-      const members = yield* Deployments
+    return run(lbs, function*(lb, _, { members }) {
       const waiting = yield* Effect.forkChild(Effect.exit(lb.chat(hello)), { startImmediately: true })
       yield* TestClock.adjust("1 second")
       isFull = false
@@ -160,8 +151,7 @@ describe("a request that waits", () => {
       status: 429,
       headers: { "retry-after": "5" }
     }))
-    return run(lbs, function*(lb) {
-      const members = yield* Deployments
+    return run(lbs, function*(lb, _, { members }) {
       const waiting = yield* Effect.forkChild(Effect.exit(lb.chat(hello)), { startImmediately: true })
       yield* TestClock.adjust("1 second")
       yield* members.remove("east/gpt-4o")

@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments } from "@evenkeel/core"
 import { Effect } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -21,8 +20,7 @@ describe("a form of a model with a limit of requests", () => {
       )),
       ({ status }) => status
     )
-    return run(overHttp(lbs), function*() {
-      const members = yield* Deployments
+    return run(overHttp(lbs), function*(_lb, _on, { members }) {
       assert.strictEqual(yield* ask, 200)
       yield* members.update("east/whisper", { rpm: 2 })
       const statuses = yield* Effect.replicateEffect(ask, 15)

@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments } from "@evenkeel/core"
 import { inspect } from "node:util"
 import { answer, hello, run } from "../../support/Balanced.ts"
 import { azure, completion, scripted } from "../../support/Scripted.ts"
@@ -24,8 +23,7 @@ const texts = (value: object): ReadonlyArray<string> => [
 
 describe("a resource that is printed", () => {
   it.effect("shows no key, however deep it is looked into, before and after it was used", () =>
-    run(scripted(resources, () => completion), function*(lb, lbs) {
-      const members = yield* Deployments
+    run(scripted(resources, () => completion), function*(lb, lbs, { members }) {
       const look = () => {
         for (const resource of members.resources()) {
           for (const text of texts(resource)) assert.notInclude(text, "the-key-of")
@@ -43,8 +41,7 @@ describe("a resource that is printed", () => {
     }))
 
   it.effect("shows no key that replaced another", () =>
-    run(scripted(resources, () => completion), function*() {
-      const members = yield* Deployments
+    run(scripted(resources, () => completion), function*(_lb, _on, { members }) {
       yield* members.add(azure("east", {}, { apiKey: "the-key-of-today" }))
       for (const text of texts(members.resource("east")!)) assert.notInclude(text, "the-key-of")
     }))

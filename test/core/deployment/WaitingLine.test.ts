@@ -1,9 +1,7 @@
 import { type Place, WaitingLine } from "#core/deployment/WaitingLine"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Schema } from "effect"
+import { Effect, Schema } from "effect"
 import { check, integer } from "../../support/Check.ts"
-
-const step = Schema.Struct({ what: Schema.Literals(["enter", "leave", "giveUp"]), whom: integer(0, 7) })
 
 /** Share of the busy times at whose end a line stands. */
 const standsAfter = (busy: number, free: number) => {
@@ -35,40 +33,6 @@ describe("a waiting line", () => {
     assert.isAtLeast(standsAfter(5000, 5000), 0.9)
     assert.strictEqual(standsAfter(2000, 4000), 0)
   })
-
-  it.effect.prop("gives the turn to whoever came first and is still there, whoever leaves", {
-    steps: Schema.Array(step)
-  }, ({ steps }) =>
-    Effect.gen(function*() {
-      const line = new WaitingLine()
-      const model: Array<number> = []
-      const places: Array<{ readonly place: Place; readonly fiber: Fiber.Fiber<void>; hadTurn: boolean }> = []
-      const goneAs = (who: number): void => {
-        const at = model.indexOf(who)
-        if (at !== -1) model.splice(at, 1)
-      }
-      for (const { what, whom } of steps) {
-        if (what === "enter") {
-          const entry = { place: line.enter(0, 1), hadTurn: false }
-          const waiting = Effect.andThen(entry.place.turn, Effect.sync(() => entry.hadTurn = true))
-          const fiber = yield* Effect.forkChild(Effect.asVoid(waiting), { startImmediately: true })
-          places.push(Object.assign(entry, { fiber }))
-          model.push(places.length - 1)
-        } else if (places.length > 0) {
-          const who = whom % places.length
-          const { fiber, place } = places[who]!
-          if (what === "giveUp") yield* Fiber.interrupt(fiber)
-          place.leave(0)
-          place.leave(0)
-          goneAs(who)
-        }
-        yield* Effect.yieldNow
-        yield* Effect.yieldNow
-        assert.strictEqual(line.length, model.length)
-        if (model.length > 0) assert.isTrue(places[model[0]!]!.hadTurn, "the first has its turn")
-        for (const who of model.slice(1)) assert.isFalse(places[who]!.hadTurn, "nobody else had")
-      }
-    }), check())
 })
 
 describe("a waiting line of several tenants", () => {

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type DeploymentChange, Deployments, LoadBalancer } from "@evenkeel/core"
+import { type DeploymentChange, LoadBalancer } from "@evenkeel/core"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, failure, hello, reasonOf, run, stateOf } from "../../support/Balanced.ts"
@@ -25,8 +25,7 @@ describe("an alias beside a wildcard", () => {
 
   for (const isAsked of [false, true]) {
     it.effect(`may be added, whether or not its name was asked for before as a model: ${isAsked}`, () =>
-      run(scripted([open], () => completion), function*(lb) {
-        const members = yield* Deployments
+      run(scripted([open], () => completion), function*(lb, _, { members }) {
         if (isAsked) yield* answer(lb.chat(hello))
         yield* members.add({ ...open, deployments: [alias] })
         yield* answer(lb.chat({ ...hello, model: "best" }))
@@ -46,8 +45,7 @@ describe("a model that a wildcard serves beside an alias of its name", () => {
   )
 
   it.effect("goes on to be served when the alias is removed", () =>
-    run(scripted([both], () => completion), function*(lb) {
-      const members = yield* Deployments
+    run(scripted([both], () => completion), function*(lb, _, { members }) {
       yield* answer(lb.chat(hello))
       assert.isTrue(yield* members.remove("open/gpt-4o"))
       yield* answer(lb.chat(hello))
@@ -55,8 +53,7 @@ describe("a model that a wildcard serves beside an alias of its name", () => {
     }))
 
   it.effect("is updated and drained with the wildcard", () =>
-    run(scripted([both], () => completion), function*(lb) {
-      const members = yield* Deployments
+    run(scripted([both], () => completion), function*(lb, _, { members }) {
       yield* answer(lb.chat(hello))
       yield* members.update("open/*", { rpm: 7 })
       yield* members.drain("open/*")
@@ -67,8 +64,7 @@ describe("a model that a wildcard serves beside an alias of its name", () => {
     }))
 
   it.effect("goes with the wildcard, and the alias stays", () =>
-    run(scripted([both], () => completion), function*(lb, lbs) {
-      const members = yield* Deployments
+    run(scripted([both], () => completion), function*(lb, lbs, { members }) {
       yield* answer(lb.chat(hello))
       yield* members.remove("open/*")
       assert.deepStrictEqual(yield* modelsOf, ["best"])
@@ -95,8 +91,7 @@ describe("a request that waits", () => {
       [azure("east"), azure("west", { name: "mini" })],
       ({ resource }) => resource === "east" ? { status: 429, headers: { "retry-after": "5" } } : completion
     )
-    return run(lbs, function*() {
-      const members = yield* Deployments
+    return run(lbs, function*(_lb, _on, { members }) {
       const waiting = yield* wait
       yield* members.remove("east/gpt-4o")
       yield* members.add(open)
@@ -109,8 +104,7 @@ describe("a request that waits", () => {
   it.effect("is served by a wildcard though what that became was removed meanwhile", () => {
     let isFull = true
     const lbs = scripted([open], () => isFull ? { status: 429, headers: { "retry-after": "5" } } : completion)
-    return run(lbs, function*() {
-      const members = yield* Deployments
+    return run(lbs, function*(_lb, _on, { members }) {
       const waiting = yield* wait
       isFull = false
       yield* members.remove("open/gpt-4o")
@@ -122,17 +116,18 @@ describe("a request that waits", () => {
 
 describe("an update", () => {
   it.effect("leaves a tier and a weight that are undefined in it", () =>
-    run(scripted([azure("east", { tier: 2, weight: 3, tpm: 900 })], () => completion), function*() {
-      const members = yield* Deployments
-      const change = { tier: undefined, weight: undefined, rpm: 5 } as unknown as DeploymentChange
-      assert.isTrue(yield* members.update("east/gpt-4o", change))
-      const { requests, tier, tokens, weight } = yield* stateOf("east/gpt-4o")
-      assert.deepStrictEqual([tier, weight, tokens.limit, requests.limit], [2, 3, 900, 5])
-    }))
+    run(
+      scripted([azure("east", { tier: 2, weight: 3, tpm: 900 })], () => completion),
+      function*(_lb, _on, { members }) {
+        const change = { tier: undefined, weight: undefined, rpm: 5 } as unknown as DeploymentChange
+        assert.isTrue(yield* members.update("east/gpt-4o", change))
+        const { requests, tier, tokens, weight } = yield* stateOf("east/gpt-4o")
+        assert.deepStrictEqual([tier, weight, tokens.limit, requests.limit], [2, 3, 900, 5])
+      }
+    ))
 
   it.effect("forgets a limit that is undefined in it", () =>
-    run(scripted([azure("east", { tpm: 900, rpm: 5 })], () => completion), function*() {
-      const members = yield* Deployments
+    run(scripted([azure("east", { tpm: 900, rpm: 5 })], () => completion), function*(_lb, _on, { members }) {
       yield* members.update("east/gpt-4o", { tpm: undefined })
       const { requests, tokens } = yield* stateOf("east/gpt-4o")
       assert.strictEqual(requests.limit, 5)
@@ -140,8 +135,7 @@ describe("an update", () => {
     }))
 
   it.effect("of a wildcard gives numbers to what that becomes later", () =>
-    run(scripted([open, { ...open, name: "other" }], () => completion), function*(lb) {
-      const members = yield* Deployments
+    run(scripted([open, { ...open, name: "other" }], () => completion), function*(lb, _, { members }) {
       const change = { tier: undefined, weight: undefined, rpm: 50 } as unknown as DeploymentChange
       yield* members.update("open/*", change)
       yield* answer(lb.chat(hello))
@@ -150,8 +144,7 @@ describe("an update", () => {
     }))
 
   it.effect("of a wildcard leaves what one of its own was given", () =>
-    run(scripted([open], () => completion), function*(lb) {
-      const members = yield* Deployments
+    run(scripted([open], () => completion), function*(lb, _, { members }) {
       yield* answer(lb.chat(hello))
       yield* members.update("open/gpt-4o", { rpm: 5, tier: 2 })
       yield* members.update("open/*", { weight: 2 })
@@ -161,8 +154,7 @@ describe("an update", () => {
 
   for (const change of [{ name: "mini" }, { model: "gpt-5" }, { provisioned: true }, { rpm: 5, model: "gpt-5" }]) {
     it.effect(`of what cannot change is refused, and changes nothing: ${JSON.stringify(change)}`, () =>
-      run(scripted([azure("east", { rpm: 9 })], () => completion), function*(lb) {
-        const members = yield* Deployments
+      run(scripted([azure("east", { rpm: 9 })], () => completion), function*(lb, _, { members }) {
         const before = (yield* lb.snapshot).deployments
         const error = yield* Effect.flip(members.update("east/gpt-4o", change as DeploymentChange))
         const { issues } = reasonOf(error, "InvalidConfig")

@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { FleetStore } from "@evenkeel/core"
 import { Clock, Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
-import { answer, fleet, heard, hello, listen, run, sent, service, settle, stateOf } from "../../support/Balanced.ts"
+import { answer, fleet, heard, hello, run, sent, service, settle, stateOf } from "../../support/Balanced.ts"
 import { failUntilOpen } from "../../support/Parts.ts"
 import { Rig } from "./Rig.ts"
 
@@ -120,8 +120,7 @@ describe("a member", () => {
           (now) => isUp ? Effect.succeed(state.exchange(said, now)) : Effect.never
         )
     })
-    return run(fleet(services, {}, { fleet: store }), function*(lb) {
-      const events = yield* listen
+    return run(fleet(services, {}, { fleet: store }), function*(lb, _, { events }) {
       yield* TestClock.adjust(60_000)
       assert.strictEqual(heard(events, "FleetLost").length, 1)
       assert.isFalse((yield* lb.snapshot).fleet!.isHeard)

@@ -1,9 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Policy, Selector } from "@evenkeel/core"
 import { Cause, Exit, Stream } from "effect"
-import * as HttpClient from "effect/http/HttpClient"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
-import { answer, fleet, hello, overHttp, run, service, settle, stateOf } from "../../support/Balanced.ts"
+import { answer, fleet, hello, overHttp, post, run, service, settle, stateOf } from "../../support/Balanced.ts"
 
 const both = () => [service("a"), service("b")]
 
@@ -49,13 +47,8 @@ describe("a selector that throws", () => {
       throw boom
     })
     const two = fleet(both(), {}, { selector })
-    const request = HttpClientRequest.bodyText(
-      HttpClientRequest.post("https://api.openai.com/v1/chat/completions"),
-      JSON.stringify(hello),
-      "application/json"
-    )
     return run(overHttp(two), function*() {
-      assert.strictEqual(defectOf(yield* settle(HttpClient.execute(request))), boom)
+      assert.strictEqual(defectOf(yield* settle(post(hello))), boom)
     })
   })
 

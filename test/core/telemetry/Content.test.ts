@@ -108,8 +108,7 @@ describe("without capture, nothing of what was said is in a span, a metric, a li
               { failover: { attempts: 2 }, timeouts: { idle: 1000, firstEvent: 2000 } },
               { telemetry: Telemetry.layer({ propagate: true }) }
             )
-            yield* Effect.scoped(run(two, function*(lb) {
-              const heard = yield* listen
+            yield* Effect.scoped(run(two, function*(lb, _, { events: heard }) {
               for (
                 const ask of [
                   lb.chat(params, { timeout: "9 seconds" }),

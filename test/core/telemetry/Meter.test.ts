@@ -366,10 +366,13 @@ describe("a balancer that closes", () => {
 })
 
 /** A test with one balancer in a registry of its own. */
-const driven = <A, E>(
+const driven = (
   services: ReadonlyArray<ServiceOptions>,
-  test: (parts: Effect.Success<ReturnType<typeof balancer>>) => Effect.Effect<A, E>
-) => inRegistry(Effect.flatMap(balancer(services), (parts) => Effect.ensuring(test(parts), parts.close)))
+  test: (parts: Effect.Success<ReturnType<typeof balancer>>) => Generator<Effect.Effect<any, any>, void, never>
+) =>
+  inRegistry(
+    Effect.flatMap(balancer(services), (parts) => Effect.ensuring(Effect.gen(() => test(parts)), parts.close))
+  )
 
 /** Whether a deployment is out for a reason, as the metrics say. */
 const isOut = (deployment: string, reason: string) =>
@@ -377,49 +380,46 @@ const isOut = (deployment: string, reason: string) =>
 
 describe("gauges of a live set that changes", () => {
   it.effect("a deployment that is removed and added again is there once, and goes on where it was", () =>
-    driven([service("east"), service("west")], ({ deployments, lb, services }) =>
-      Effect.gen(function*() {
-        const deployment = "east/gpt-4o"
-        yield* deployments.drain("west/gpt-4o")
-        yield* answer(lb.chat(hello))
-        yield* deployments.drain(deployment)
-        assert.strictEqual(sumOf(yield* Metric.snapshot, observed.state, { deployment, state: "draining" }), 1)
-        yield* deployments.remove(deployment)
-        assert.deepStrictEqual(gaugesOf(yield* Metric.snapshot, { deployment }), [])
-        assert.strictEqual(sumOf(yield* Metric.snapshot, counted.attempts, { deployment }), 1)
-        yield* deployments.add(services["east"]!.config())
-        yield* answer(lb.chat(hello))
-        const metrics = yield* Metric.snapshot
-        assert.strictEqual(sumOf(metrics, observed.state, { deployment }), 1)
-        assert.strictEqual(sumOf(metrics, observed.state, { deployment, state: "healthy" }), 1)
-        assert.strictEqual(sumOf(metrics, counted.attempts, { deployment }), 2)
-      })))
+    driven([service("east"), service("west")], function*({ deployments, lb, services }) {
+      const deployment = "east/gpt-4o"
+      yield* deployments.drain("west/gpt-4o")
+      yield* answer(lb.chat(hello))
+      yield* deployments.drain(deployment)
+      assert.strictEqual(sumOf(yield* Metric.snapshot, observed.state, { deployment, state: "draining" }), 1)
+      yield* deployments.remove(deployment)
+      assert.deepStrictEqual(gaugesOf(yield* Metric.snapshot, { deployment }), [])
+      assert.strictEqual(sumOf(yield* Metric.snapshot, counted.attempts, { deployment }), 1)
+      yield* deployments.add(services["east"]!.config())
+      yield* answer(lb.chat(hello))
+      const metrics = yield* Metric.snapshot
+      assert.strictEqual(sumOf(metrics, observed.state, { deployment }), 1)
+      assert.strictEqual(sumOf(metrics, observed.state, { deployment, state: "healthy" }), 1)
+      assert.strictEqual(sumOf(metrics, counted.attempts, { deployment }), 2)
+    }))
 
   it.effect("another tier is another label, and a limit that is not known any more is gone", () =>
-    driven([service("east", { tpm: 1000, rpm: 60 })], ({ deployments }) =>
-      Effect.gen(function*() {
-        const deployment = "east/gpt-4o"
-        yield* deployments.update(deployment, { tier: 3, rpm: undefined, tpm: 500 })
-        const metrics = yield* Metric.snapshot
-        assert.lengthOf(seriesOf(metrics, observed.state, { deployment }), 5)
-        assert.lengthOf(seriesOf(metrics, observed.state, { deployment, tier: "3" }), 5)
-        assert.lengthOf(seriesOf(metrics, observed.requestLimit), 0)
-        assert.lengthOf(seriesOf(metrics, observed.requestUtilisation), 0)
-        assert.strictEqual(sumOf(metrics, observed.tokenLimit), 500)
-      })))
+    driven([service("east", { tpm: 1000, rpm: 60 })], function*({ deployments }) {
+      const deployment = "east/gpt-4o"
+      yield* deployments.update(deployment, { tier: 3, rpm: undefined, tpm: 500 })
+      const metrics = yield* Metric.snapshot
+      assert.lengthOf(seriesOf(metrics, observed.state, { deployment }), 5)
+      assert.lengthOf(seriesOf(metrics, observed.state, { deployment, tier: "3" }), 5)
+      assert.lengthOf(seriesOf(metrics, observed.requestLimit), 0)
+      assert.lengthOf(seriesOf(metrics, observed.requestUtilisation), 0)
+      assert.strictEqual(sumOf(metrics, observed.tokenLimit), 500)
+    }))
 
   it.effect("an outage is told on through an update, and of what is added while its resource is out", () =>
-    driven([service("east")], ({ deployments, lb, services }) =>
-      Effect.gen(function*() {
-        services["east"]!.fault("*", { kind: "status", status: 401 })
-        for (let i = 0; i < 5; i++) yield* settle(lb.chat(hello))
-        assert.isTrue(yield* isOut("east/gpt-4o", "401"))
-        yield* deployments.update("east/gpt-4o", { tier: 2 })
-        assert.isTrue(yield* isOut("east/gpt-4o", "401"))
-        const { deployments: _, ...east } = services["east"]!.config()
-        yield* deployments.add({ ...east, deployments: [{ name: "o4-mini" }] })
-        assert.isTrue(yield* isOut("east/o4-mini", "401"))
-      })))
+    driven([service("east")], function*({ deployments, lb, services }) {
+      services["east"]!.fault("*", { kind: "status", status: 401 })
+      for (let i = 0; i < 5; i++) yield* settle(lb.chat(hello))
+      assert.isTrue(yield* isOut("east/gpt-4o", "401"))
+      yield* deployments.update("east/gpt-4o", { tier: 2 })
+      assert.isTrue(yield* isOut("east/gpt-4o", "401"))
+      const { deployments: _, ...east } = services["east"]!.config()
+      yield* deployments.add({ ...east, deployments: [{ name: "o4-mini" }] })
+      assert.isTrue(yield* isOut("east/o4-mini", "401"))
+    }))
 
   it.effect("a wait without end is an outage, in the log as in the metrics, and no gauge is without a number", () =>
     inRegistry(Effect.gen(function*() {
@@ -442,37 +442,32 @@ describe("gauges of a live set that changes", () => {
     })))
 
   it.effect("an outage that another process told of is told", () =>
-    driven([service("east")], ({ deployments }) =>
-      Effect.gen(function*() {
-        assert.isFalse(yield* isOut("east/gpt-4o", "told"))
-        yield* deployments.observe("east/gpt-4o", { health: "failing" })
-        assert.isTrue(yield* isOut("east/gpt-4o", "told"))
-      })))
+    driven([service("east")], function*({ deployments }) {
+      assert.isFalse(yield* isOut("east/gpt-4o", "told"))
+      yield* deployments.observe("east/gpt-4o", { health: "failing" })
+      assert.isTrue(yield* isOut("east/gpt-4o", "told"))
+    }))
 
   it.effect("what a wildcard became has gauges of its own; what nobody serves makes no wildcard become anything", () =>
-    driven(
-      [service("east", {}, { provider: "openai" })],
-      ({ deployments, lb, services }) =>
-        Effect.gen(function*() {
-          yield* deployments.remove("east/gpt-4o")
-          const { deployments: _, ...east } = services["east"]!.config()
-          yield* deployments.add({ ...east, deployments: [{ name: "*" }] })
-          yield* answer(lb.chat(hello))
-          const labels = { deployment: "east/gpt-4o", model: "gpt-4o" }
-          assert.strictEqual(sumOf(yield* Metric.snapshot, observed.state, { ...labels, state: "healthy" }), 1)
-          const healthy = { model: "gpt-4o", state: "healthy" }
-          assert.strictEqual(sumOf(yield* Metric.snapshot, observed.deployments, healthy), 1)
-          // a mistake in the call, so that its model is never looked for
-          yield* answer(Effect.flip(lb.chat({ ...hello, model: "no-such-model" }, { attempts: 0 })))
-          assert.deepStrictEqual(deployments.all().map(({ id }) => id), ["east/*", "east/gpt-4o"])
-          const named = (yield* Metric.snapshot).filter((metric) =>
-            metric.attributes?.[attributes.model] === "no-such-model"
-          )
-          assert.deepStrictEqual(named.map(({ id }) => id), [])
-          yield* deployments.remove("east/*")
-          assert.deepStrictEqual(gaugesOf(yield* Metric.snapshot, labels), [])
-        })
-    ))
+    driven([service("east", {}, { provider: "openai" })], function*({ deployments, lb, services }) {
+      yield* deployments.remove("east/gpt-4o")
+      const { deployments: _, ...east } = services["east"]!.config()
+      yield* deployments.add({ ...east, deployments: [{ name: "*" }] })
+      yield* answer(lb.chat(hello))
+      const labels = { deployment: "east/gpt-4o", model: "gpt-4o" }
+      assert.strictEqual(sumOf(yield* Metric.snapshot, observed.state, { ...labels, state: "healthy" }), 1)
+      const healthy = { model: "gpt-4o", state: "healthy" }
+      assert.strictEqual(sumOf(yield* Metric.snapshot, observed.deployments, healthy), 1)
+      // a mistake in the call, so that its model is never looked for
+      yield* answer(Effect.flip(lb.chat({ ...hello, model: "no-such-model" }, { attempts: 0 })))
+      assert.deepStrictEqual(deployments.all().map(({ id }) => id), ["east/*", "east/gpt-4o"])
+      const named = (yield* Metric.snapshot).filter((metric) =>
+        metric.attributes?.[attributes.model] === "no-such-model"
+      )
+      assert.deepStrictEqual(named.map(({ id }) => id), [])
+      yield* deployments.remove("east/*")
+      assert.deepStrictEqual(gaugesOf(yield* Metric.snapshot, labels), [])
+    }))
 })
 
 describe("services that make words up", () => {

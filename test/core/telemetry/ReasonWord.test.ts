@@ -38,8 +38,7 @@ describe("the word of a reason", () => {
       failover: { attempts: 1 },
       timeouts: { firstEvent: 2000, firstContent: 2000, idle: 1000 }
     })
-    return run(one, function*(lb) {
-      const events = yield* listen
+    return run(one, function*(lb, _, { events }) {
       for (const ask of [lb.chat(hello, { timeout: "1 minute" }), Stream.runDrain(lb.chatStream(hello))]) {
         one.services["east"]!.fault("*", fault)
         yield* settle(ask)

@@ -859,8 +859,7 @@ describe("a tracer that throws", () => {
           }
         })
         const two = pair(tiered, { propagate: true, captureContent: true })
-        const test = run(two, function*(lb) {
-          const events = yield* listen
+        const test = run(two, function*(lb, _, { events }) {
           two.services["east"]!.fault("*", { kind: "status", status: 500, times: 1 })
           yield* chat
           yield* stream

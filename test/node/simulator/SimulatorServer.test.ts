@@ -1,4 +1,3 @@
-// oxlint-disable no-await-in-loop -- one after the other is what is tested
 import * as SimulatorServer from "#node/simulator/SimulatorServer"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
