@@ -26,7 +26,8 @@ describe("the live set", () => {
       const cost = () => costOfAttempt(known.enter(0, 1), usage, undefined, { find: () => undefined }, 0)
       assert.isUndefined(cost())
       const price = { input: 2, output: 8 }
-      yield* deployments.add({ name: "r0", ...compatible, deployments: [{ name: "gpt", price }] })
+      const resource = { name: "r0", provider: "compatible", endpoint: "http://127.0.0.1:1/v1" } as const
+      yield* deployments.add({ ...resource, deployments: [{ name: "gpt", price }] })
       assert.strictEqual(cost(), 2)
     }).pipe(Effect.provide(two)))
 
