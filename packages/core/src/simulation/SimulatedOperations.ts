@@ -3,6 +3,7 @@
  */
 import type * as Answer from "./SimulatedAnswer.ts"
 import * as Chat from "./SimulatedChat.ts"
+import * as Damage from "./SimulatedDamage.ts"
 import * as Deployment from "./SimulatedDeployment.ts"
 import * as Embeddings from "./SimulatedEmbeddings.ts"
 import * as Errors from "./SimulatedErrors.ts"
@@ -169,7 +170,7 @@ const chat = (exchange: Served, generation: Generation.Generation, settle: Settl
       exchange,
       generation,
       Chat.stream(exchange, generation),
-      (fault) => Chat.errorEvents(Fault.errorBody(fault)),
+      (fault) => Chat.errorEvents(Damage.errorBody(fault)),
       settle
     )
     : exchange.whole(Chat.body(exchange, generation), Generation.endAt(generation), settle)
@@ -195,7 +196,7 @@ const respond = (exchange: Served, generation: Generation.Generation, settle: Se
       exchange,
       generation,
       Responses.stream(exchange, generation),
-      (fault) => Responses.errorEvents(exchange, Fault.errorBody(fault), fault.shape ?? (azure ? "nested" : "flat")),
+      (fault) => Responses.errorEvents(exchange, Damage.errorBody(fault), fault.shape ?? (azure ? "nested" : "flat")),
       settle
     )
   }
@@ -221,6 +222,6 @@ const answerStream = (
       ...exchange.limitHeaders()
     },
     headersAt: startsAt,
-    parts: Fault.damage(parts, struck, startsAt, errorEvents)
+    parts: Damage.damage(parts, struck, startsAt, errorEvents)
   }, settle)
 }
