@@ -102,11 +102,8 @@ export class LiveSet {
   /** Models of the deployments of a name, but for resources that serve any model under the model's own name. */
   modelsNamed(name: string): ReadonlyArray<string> {
     const wild = new Set(this.serversOf(EVERY_MODEL).map(({ resource }) => resource))
-    const found = new Set<string>()
-    for (const deployment of this.deployments.values()) {
-      if (deployment.name === name && !wild.has(deployment.resource)) found.add(deployment.model)
-    }
-    return [...found]
+    const named = [...this.deployments.values()].filter((one) => one.name === name && !wild.has(one.resource))
+    return [...new Set(named.map(({ model }) => model))]
   }
 
   /** The model of all deployments of a name, if they serve one. */
