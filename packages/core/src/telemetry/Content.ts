@@ -143,7 +143,7 @@ const withoutBytes = (fields: Fields): Fields =>
     Object.entries(fields).filter(([name, value]) => !(bytes.has(name) && typeof value === "string"))
   )
 
-interface Call {
+interface Call extends Part {
   id: string
   name: string
   arguments: string
@@ -191,16 +191,7 @@ export class CapturedOutput {
   private messageOf({ calls, finish, refusal, text }: Choice): Message {
     return {
       role: "assistant",
-      parts: [
-        ...(text === "" ? [] : partsOf(text)),
-        ...refusalOf({ refusal }),
-        ...[...calls.values()].map(({ arguments: given, id, name }) => ({
-          type: "tool_call",
-          id,
-          name,
-          arguments: given
-        }))
-      ],
+      parts: [...(text === "" ? [] : partsOf(text)), ...refusalOf({ refusal }), ...calls.values()],
       finish_reason: finish
     }
   }
@@ -273,7 +264,7 @@ const takeCall = ({ calls }: Choice, { custom, function: called, id, index }: Fi
   let call = calls.get(at)
   if (call === undefined) {
     if (calls.size >= MAX_PIECES) return
-    calls.set(at, call = { id: "", name: "", arguments: "" })
+    calls.set(at, call = { type: "tool_call", id: "", name: "", arguments: "" })
   }
   if (typeof id === "string") call.id = id
   const { arguments: given, input, name } = isRecord(called) ? called : isRecord(custom) ? custom : {}
