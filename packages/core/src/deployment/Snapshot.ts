@@ -113,10 +113,7 @@ export const take = (
     }
   }),
   deployments: deployments.all().map((deployment) => snapshotOf(deployment, now)),
-  models: deployments.models().map((name) => {
-    const group = deployments.group(name)
-    return { name, waiting: group?.line.length ?? 0 }
-  }),
+  models: deployments.models().map((name) => ({ name, waiting: deployments.group(name)?.line.length ?? 0 })),
   sessions,
   retriesLeft,
   fleet
