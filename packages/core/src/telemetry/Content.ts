@@ -40,7 +40,7 @@ export const inputOf = ({ body, operation }: LlmRequest): ReadonlyArray<Attribut
   const system = partsOf(instructions)
   if (system.length > 0) found.push(json("gen_ai.system_instructions", system))
   if (Array.isArray(tools)) found.push(json("gen_ai.tool.definitions", tools))
-  const stops = (Array.isArray(stop) ? stop : [stop]).filter((text) => typeof text === "string")
+  const stops = (Array.isArray(stop) ? stop : [stop]).filter(isText)
   if (stops.length > 0) found.push(["gen_ai.request.stop_sequences", stops])
   return found
 }
@@ -88,9 +88,9 @@ const itemPartsOf = (item: Fields): ReadonlyArray<Part> => {
 }
 
 const textsOf = (parts: unknown): ReadonlyArray<string> =>
-  Array.isArray(parts)
-    ? parts.filter(isRecord).map((part) => text(part["text"])).filter((part) => part !== undefined)
-    : []
+  Array.isArray(parts) ? parts.map((part) => isRecord(part) ? text(part["text"]) : undefined).filter(isText) : []
+
+const isText = (value: unknown): value is string => typeof value === "string"
 
 const responseOf = (id: unknown, response: unknown): Part => ({
   type: "tool_call_response",
@@ -251,10 +251,8 @@ export class CapturedOutput {
   }
 
   private choiceOf(index: number): Choice {
-    let choice = this.choices.get(index)
-    if (choice === undefined) {
-      this.choices.set(index, choice = { text: "", refusal: "", calls: new Map(), finish: undefined })
-    }
+    const choice = this.choices.get(index) ?? { text: "", refusal: "", calls: new Map(), finish: undefined }
+    this.choices.set(index, choice)
     return choice
   }
 }

@@ -92,8 +92,8 @@ class Kinds {
 
   add(place: object, labels: Labels, facts: Facts): Kind {
     if (this.clearances !== this.meter.clearances || this.size > MAX_KINDS) this.forget()
-    let tree = this.places.get(place)
-    if (tree === undefined) this.places.set(place, tree = new LabelTree(this.depth))
+    const tree = this.places.get(place) ?? new LabelTree(this.depth)
+    this.places.set(place, tree)
     const kind = new Kind(this.meter, facts)
     tree.set(labels, kind)
     this.size++
