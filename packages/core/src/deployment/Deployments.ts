@@ -115,11 +115,7 @@ const stays = ({ config: own, name, resource }: Deployment, wanted: Config.Resou
 const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], never, Scope.Scope> =>
   Effect.gen(function*() {
     let isClosed = false
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        isClosed = true
-      })
-    )
+    yield* Effect.addFinalizer(() => Effect.sync(() => void (isClosed = true)))
     const clock = yield* Clock.Clock
     const entraTokens = yield* Credential.EntraTokens
     const events = new EventHub(() => clock.currentTimeMillisUnsafe())

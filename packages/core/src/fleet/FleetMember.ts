@@ -46,11 +46,8 @@ export class FleetMember {
   /** Something happened here. Returns whether it is to be told at once. */
   notice(event: AnyEvent, now: number): boolean {
     if (!told.has(event._tag)) return false
-    let isNews = false
-    for (const { tidings } of this.byName.values()) {
-      isNews = tidings.notice(event as Parameters<Tidings["notice"]>[0], now) || isNews
-    }
-    return isNews
+    const heard = this.known.map(({ tidings }) => tidings.notice(event as Parameters<Tidings["notice"]>[0], now))
+    return heard.includes(true)
   }
 
   /** What a realm said is counted, and this was heard. */

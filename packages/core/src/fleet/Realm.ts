@@ -91,7 +91,7 @@ export class Realm {
     if (this.pending !== undefined && now - this.pending.at > KEPT) this.pending = undefined
     if (now - this.heardAt > KEPT) { for (const share of this.quotas.values()) share.forget() }
     const all = [...this.quotas.values()]
-    const active = new Set(all.filter((share) => share.isActive(now)))
+    const active = all.filter((share) => share.isActive(now))
     const wants = this.wants(now)
     const isScarce = this.scarcity > SCARCE
     const { offset, pending } = this
@@ -99,7 +99,7 @@ export class Realm {
       ? all.filter(({ key }) => pending.uses.has(key))
       : all.length <= FEW || this.rounds % IDLE_EVERY === 1
       ? all
-      : all.filter((share) => active.has(share))
+      : active
     const quotas = asked.toSorted((a, b) => rankOf(a, now) - rankOf(b, now)).map((share): QuotaSaid => {
       const { quota } = share.deployments[0]!
       const { key, record } = share

@@ -101,10 +101,9 @@ export class StoreState {
       sequence: isCounted ? before.sequence : said.sequence,
       granted: isCounted ? before.granted : new Map(said.quotas.map(({ key }, i) => [key, granted[i]!]))
     })
-    const present = [...realm.members.values()].filter(({ at }) => at >= now - PRESENT)
     return {
       now,
-      members: present.length,
+      members: [...realm.members.values()].filter(({ at }) => at >= now - PRESENT).length,
       quotas: kept.map((one, i) => heardOf(one, granted[i]!, step)),
       ...marksOf(realm, said, isCounted, now),
       ...ownersOf(realm, said, isCounted)

@@ -40,7 +40,7 @@ export const inputOf = ({ body, operation }: LlmRequest): ReadonlyArray<Attribut
   const system = partsOf(instructions)
   if (system.length > 0) found.push(json("gen_ai.system_instructions", system))
   if (Array.isArray(tools)) found.push(json("gen_ai.tool.definitions", tools))
-  const stops = (Array.isArray(stop) ? stop : [stop]).filter((text) => typeof text === "string")
+  const stops = (Array.isArray(stop) ? stop : [stop]).filter(isText)
   if (stops.length > 0) found.push(["gen_ai.request.stop_sequences", stops])
   return found
 }
@@ -88,9 +88,9 @@ const itemPartsOf = (item: Fields): ReadonlyArray<Part> => {
 }
 
 const textsOf = (parts: unknown): ReadonlyArray<string> =>
-  Array.isArray(parts)
-    ? parts.filter(isRecord).map((part) => text(part["text"])).filter((part) => part !== undefined)
-    : []
+  Array.isArray(parts) ? parts.map((part) => isRecord(part) ? text(part["text"]) : undefined).filter(isText) : []
+
+const isText = (value: unknown): value is string => typeof value === "string"
 
 const responseOf = (id: unknown, response: unknown): Part => ({
   type: "tool_call_response",
@@ -143,7 +143,7 @@ const withoutBytes = (fields: Fields): Fields =>
     Object.entries(fields).filter(([name, value]) => !(bytes.has(name) && typeof value === "string"))
   )
 
-interface Call {
+interface Call extends Part {
   id: string
   name: string
   arguments: string
@@ -191,16 +191,7 @@ export class CapturedOutput {
   private messageOf({ calls, finish, refusal, text }: Choice): Message {
     return {
       role: "assistant",
-      parts: [
-        ...(text === "" ? [] : partsOf(text)),
-        ...refusalOf({ refusal }),
-        ...[...calls.values()].map(({ arguments: given, id, name }) => ({
-          type: "tool_call",
-          id,
-          name,
-          arguments: given
-        }))
-      ],
+      parts: [...(text === "" ? [] : partsOf(text)), ...refusalOf({ refusal }), ...calls.values()],
       finish_reason: finish
     }
   }
@@ -260,10 +251,8 @@ export class CapturedOutput {
   }
 
   private choiceOf(index: number): Choice {
-    let choice = this.choices.get(index)
-    if (choice === undefined) {
-      this.choices.set(index, choice = { text: "", refusal: "", calls: new Map(), finish: undefined })
-    }
+    const choice = this.choices.get(index) ?? { text: "", refusal: "", calls: new Map(), finish: undefined }
+    this.choices.set(index, choice)
     return choice
   }
 }
@@ -273,7 +262,7 @@ const takeCall = ({ calls }: Choice, { custom, function: called, id, index }: Fi
   let call = calls.get(at)
   if (call === undefined) {
     if (calls.size >= MAX_PIECES) return
-    calls.set(at, call = { id: "", name: "", arguments: "" })
+    calls.set(at, call = { type: "tool_call", id: "", name: "", arguments: "" })
   }
   if (typeof id === "string") call.id = id
   const { arguments: given, input, name } = isRecord(called) ? called : isRecord(custom) ? custom : {}

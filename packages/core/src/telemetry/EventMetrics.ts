@@ -63,9 +63,9 @@ class Kind {
     return found as Distribution
   }
 
-  /** Of the tokens of a type, by its place in `types`. */
+  /** Of the tokens of a type, by its place among them. */
   tokens(type: number): Kind {
-    return this.ofTokens[type] ??= new Kind(this.meter, { ...this.facts, tokenType: types[type] })
+    return this.ofTokens[type] ??= new Kind(this.meter, { ...this.facts, tokenType: tokens[type]![0] })
   }
 }
 
@@ -92,8 +92,8 @@ class Kinds {
 
   add(place: object, labels: Labels, facts: Facts): Kind {
     if (this.clearances !== this.meter.clearances || this.size > MAX_KINDS) this.forget()
-    let tree = this.places.get(place)
-    if (tree === undefined) this.places.set(place, tree = new LabelTree(this.depth))
+    const tree = this.places.get(place) ?? new LabelTree(this.depth)
+    this.places.set(place, tree)
     const kind = new Kind(this.meter, facts)
     tree.set(labels, kind)
     this.size++
@@ -238,13 +238,13 @@ export class EventMetrics {
   }
 
   private billed(kind: Kind, { cost, operation }: AttemptEnded, usage: Usage): void {
-    const amounts = amountsOf(usage)
     const isCall = kind.facts.operation !== undefined
-    for (let i = 0; i < amounts.length; i++) {
-      const amount = amounts[i]!
+    for (let i = 0; i < tokens.length; i++) {
+      const [type, of] = tokens[i]!
+      const amount = usage[of]
       const ofType = kind.tokens(i)
       if (amount > 0) ofType.count(counted.tokens).add(amount)
-      if (!isCall || this.isLatest || (types[i] === "cache_write" && amount === 0)) continue
+      if (!isCall || this.isLatest || (type === "cache_write" && amount === 0)) continue
       ofType.distribution(genAi.tokens).record(amount)
     }
     if (cost === undefined) kind.count(counted.unpriced).add(1)
@@ -319,13 +319,11 @@ const hedged = (kind: Kind, { attempt: { outcome }, firstByte, reserved, usage }
   kind.count(counted.hedgeTokens).add(tokens)
 }
 
-/** Kinds of tokens, in the order of `amountsOf`. */
-const types = ["input", "cached", "cache_write", "output", "reasoning"] as const
-
-const amountsOf = (usage: Usage): ReadonlyArray<number> => [
-  usage.promptTokens,
-  usage.cachedTokens,
-  usage.cacheWriteTokens,
-  usage.completionTokens,
-  usage.reasoningTokens
-]
+/** Types of tokens, and where a usage has them. */
+const tokens = [
+  ["input", "promptTokens"],
+  ["cached", "cachedTokens"],
+  ["cache_write", "cacheWriteTokens"],
+  ["output", "completionTokens"],
+  ["reasoning", "reasoningTokens"]
+] as const

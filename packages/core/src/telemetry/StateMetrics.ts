@@ -172,7 +172,7 @@ export class StateMetrics {
   }
 
   private resource(resource: Resource, gauges: Gauges): void {
-    gauges.facts = { resource: resource.name, region: resource.region }
+    gauges.facts = { resource: resource.name, region: resource.place.region }
     for (const state of resourceStates) {
       gauges.observe(observed.resource, () => resourceStateOf(resource) === state ? 1 : 0, { state })
     }
