@@ -68,6 +68,15 @@ describe("the live set", () => {
       assert.isUndefined(deployments.resource("r9"))
     }).pipe(Effect.provide(two)))
 
+  it.effect("asks for the usage of streams as its resource is told when it is added again", () =>
+    Effect.gen(function*() {
+      const deployments = yield* Deployments
+      const known = find(deployments, "r0/gpt")
+      assert.isTrue(known.asksUsage(0))
+      yield* deployments.add({ name: "r0", ...compatible, streamUsage: false, deployments: [{ name: "gpt" }] })
+      assert.isFalse(known.asksUsage(0))
+    }).pipe(Effect.provide(two)))
+
   it.effect("bills by the price of what is added again", () =>
     Effect.gen(function*() {
       const deployments = yield* Deployments
