@@ -11,7 +11,19 @@ const find = (deployments: Deployments["Service"], id: string) => deployments.al
 
 const some = demandOf(10)
 
+/** A resource that is there. */
+const again = { name: "r0", provider: "compatible", endpoint: "http://127.0.0.1:1/v1" } as const
+
 describe("the live set", () => {
+  it.effect("asks for the usage of streams as its resource is told when it is added again", () =>
+    Effect.gen(function*() {
+      const deployments = yield* Deployments
+      const known = find(deployments, "r0/gpt")
+      assert.isTrue(known.asksUsage(0))
+      yield* deployments.add({ ...again, streamUsage: false, deployments: [{ name: "gpt" }] })
+      assert.isFalse(known.asksUsage(0))
+    }).pipe(Effect.provide(two)))
+
   it.effect("bills by the price of what is added again", () =>
     Effect.gen(function*() {
       const deployments = yield* Deployments
@@ -26,8 +38,7 @@ describe("the live set", () => {
       const cost = () => costOfAttempt(known.enter(0, 1), usage, undefined, { find: () => undefined }, 0)
       assert.isUndefined(cost())
       const price = { input: 2, output: 8 }
-      const resource = { name: "r0", provider: "compatible", endpoint: "http://127.0.0.1:1/v1" } as const
-      yield* deployments.add({ ...resource, deployments: [{ name: "gpt", price }] })
+      yield* deployments.add({ ...again, deployments: [{ name: "gpt", price }] })
       assert.strictEqual(cost(), 2)
     }).pipe(Effect.provide(two)))
 

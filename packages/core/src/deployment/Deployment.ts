@@ -359,7 +359,7 @@ export class Deployment {
 
   /** Whether the usage of a stream is asked for here, where the caller does not say. */
   asksUsage(now: number): boolean {
-    return this.resource.streamUsage && now >= this.usageRefusedUntil
+    return this.resource.config.streamUsage && now >= this.usageRefusedUntil
   }
 
   /** It takes no `stream_options`. Asked again in an hour: services learn, and a refusal costs one short send. */

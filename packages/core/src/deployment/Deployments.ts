@@ -60,7 +60,8 @@ export class Deployments extends Context.Service<Deployments, {
   readonly events: EventHub
   /**
    * Adds deployments: of a new resource, or to one that is there. A deployment that is there already is updated (model
-   * and kind stay), and comes back when it was draining; another credential, proxy or TLS replaces the resource's.
+   * and kind stay), and comes back when it was draining; another credential, proxy, TLS or `streamUsage` replaces the
+   * resource's.
    */
   readonly add: (resource: Config.ResourceInput) => Effect.Effect<void, LoadBalancerError>
   /** Changes tier, weight or limits of a deployment, by its id `resource/deployment`. Returns whether it is there. */

@@ -102,8 +102,6 @@ export class Resource {
   readonly cooldowns = new Map<string, Cooldown>()
   readonly apiVersion: string | undefined
   readonly place: Omit<Place, "tier">
-  /** Whether chat streams are asked for their usage. */
-  readonly streamUsage: boolean
   /** When it last answered anything. */
   lastAnswerAt = -Infinity
   /** When it last did what it was asked, and how often in a row since its last answer the credential was denied. */
@@ -132,7 +130,6 @@ export class Resource {
     this.base = config.provider !== "azure"
       ? root
       : `${root}${this.apiVersion === undefined ? "/openai/v1" : "/openai"}`
-    this.streamUsage = config.streamUsage
     this.breaker = new Breaker(health)
     this.#credential = credential
     this.connection = { proxy: config.proxy, tls: config.tls, removed: this.#removal.signal }
