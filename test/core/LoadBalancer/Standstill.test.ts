@@ -162,3 +162,25 @@ for (const first of ["timers", "reads"] as const) {
     })
   })
 }
+
+describe("deployments that", () => {
+  it.effect.each([1, 2, 3, 4, 5])(
+    "all answer late at once are none of them slower than the others: seed %s",
+    (seed) => {
+      const made = fleet(names.map((name) => service(name, spoken)))
+      return run(
+        made,
+        Effect.gen(function*() {
+          yield* ask({}, [], WELL)
+          const events = yield* listen
+          for (const each of Object.values(made.services)) each.fault("*", { kind: "slow", factor: 10 })
+          yield* ask({}, [], WELL + 10_000)
+          for (const each of Object.values(made.services)) each.clear()
+          yield* ask({}, [], OVER)
+          assert.deepStrictEqual(heard(events, "Outlier"), [])
+        }),
+        seed
+      )
+    }
+  )
+})
