@@ -92,7 +92,10 @@ export class Attempt extends AttemptRecord implements Source {
     if (credential.fixed !== undefined) return this.dispatch(credential.fixed())
     const limit = this.plan.timeouts.connect
     const late = new CredentialError({ message: `none within ${limit / 1000} s` })
-    const headers = Effect.timeoutOrElse(credential.headers, { duration: limit, orElse: () => Effect.fail(late) })
+    const headers = Effect.raceFirst(
+      credential.headers,
+      Effect.andThen(this.environment.deadlines.sleep(limit), Effect.fail(late))
+    )
     return Effect.matchEffect(headers, {
       onFailure: (error) => Effect.fail(Outcome.noCredential(error.message)),
       onSuccess: (headers) => this.dispatch(headers)

@@ -136,7 +136,10 @@ export class AttemptRecord {
   }
 
   get now(): number {
-    return monotonicMillis(this.environment.clock)
+    const { clock, deadlines } = this.environment
+    const now = monotonicMillis(clock)
+    deadlines.notice(now)
+    return now
   }
 
   /** Milliseconds since 1970. */

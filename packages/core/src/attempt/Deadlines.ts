@@ -1,7 +1,9 @@
 /**
  * The time limits of all attempts, kept by one fiber instead of one each.
  *
- * It sleeps until the earliest limit that it knows. Limits that move later cost nothing; it looks again when it wakes.
+ * It sleeps until the earliest limit that it knows. Limits that move later cost nothing; it looks again when it wakes. While
+ * anything is watched it wakes ten times a second besides: where it wakes late, the process stood still, for want of a
+ * processor or in one long turn of its event loop, and what was late is nobody else's fault.
  */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -38,6 +40,8 @@ const limits: Readonly<Record<Exclude<TimeoutStage, "first-event">, Exclude<keyo
 export interface Limited extends Linked<Limited> {
   /** When its time is over: milliseconds of the monotonic clock, `Infinity` for never. */
   readonly endsAt: () => number
+  /** The process stood still meanwhile: what came was not heard, and what was to be sent was not sent. */
+  readonly stoodStill: (since: number, now: number) => void
   /** Its time is over. It is no longer watched. */
   readonly expire: () => void
   /** Everything is over. */
@@ -46,6 +50,9 @@ export interface Limited extends Linked<Limited> {
 
 /** So late, in milliseconds, it woke because the process stood still: what has arrived meanwhile was not heard yet. */
 const STANDSTILL = 50
+
+/** How often, in milliseconds, it wakes to see whether the process stood still. */
+const BEAT = 100
 
 /** So long that no timer of the same turn is due by then. */
 const CATCH_UP = 10
@@ -59,7 +66,14 @@ export class Deadlines {
   private readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   private sleeper: Fiber.Fiber<void> | undefined
   private wakesAt = Infinity
-  private isCatchingUp = false
+  /** The earliest limit that it knows, or an earlier one. */
+  private dueAt = Infinity
+  /** When it woke last: all that had arrived until then has been heard since. */
+  private wokeAt = -Infinity
+  /** When the process was last seen not to stand still. */
+  private aliveAt = -Infinity
+  /** Whether it stood still since, so that what has arrived meanwhile may not have been heard yet. */
+  private isUnheard = false
 
   private constructor(now: () => number, fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>) {
     this.now = now
@@ -80,6 +94,7 @@ export class Deadlines {
   watch(limited: Limited): void {
     this.live.add(limited)
     const endsAt = limited.endsAt()
+    if (endsAt < this.dueAt) this.dueAt = endsAt
     if (endsAt < this.wakesAt) this.sleepUntil(endsAt)
   }
 
@@ -88,27 +103,59 @@ export class Deadlines {
     this.live.delete(limited)
   }
 
-  private sleepUntil(at: number): void {
-    this.sleeper?.interruptUnsafe()
-    this.wakesAt = at
-    const millis = Math.max(0, Math.ceil(at - this.now()))
-    this.sleeper = this.fork(Effect.andThen(Effect.sleep(millis), Effect.sync(() => this.look())))
+  /** Sleeps for so long, and for as much longer as the process stood still meanwhile: of several times, the longest. */
+  sleep(millis: number): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      const sleeper = new Sleeper(this.now(), millis, () => resume(Effect.void))
+      this.watch(sleeper)
+      return Effect.sync(() => this.forget(sleeper))
+    })
   }
 
-  private look(): void {
+  private sleepUntil(at: number): void {
+    this.sleeper?.interruptUnsafe()
     const now = this.now()
+    this.aliveAt = now
+    this.wakesAt = Math.min(at, now + BEAT)
+    const millis = Math.max(0, Math.ceil(this.wakesAt - now))
+    this.sleeper = this.fork(Effect.andThen(Effect.sleep(millis), Effect.sync(() => this.wake())))
+  }
+
+  /** Notices a standstill before anything is judged by the time: what can be read may come before the timer that is late. */
+  notice(now: number): void {
+    if (now - this.wakesAt > STANDSTILL && this.sleeper !== undefined) this.stoodStill(now)
+    this.aliveAt = now
+  }
+
+  private stoodStill(now: number): void {
+    const since = Math.min(this.aliveAt, this.wakesAt)
+    this.wakesAt = now
+    this.isUnheard = true
+    for (const limited of this.live) limited.stoodStill(since, now)
+  }
+
+  private wake(): void {
+    const now = this.now()
+    this.notice(now)
+    // it may come before what can be read: then only what was over when it woke last has had its turn
+    const until = this.isUnheard ? this.wokeAt : now
+    this.isUnheard = false
+    this.wokeAt = now
     this.sleeper = undefined
-    this.isCatchingUp = !this.isCatchingUp && now - this.wakesAt > STANDSTILL
-    // timers come before what can be read, so one more sleep lets that be heard
-    if (this.isCatchingUp) return this.sleepUntil(now + CATCH_UP)
     this.wakesAt = Infinity
-    let next = Infinity
+    if (until >= this.dueAt || this.live.first === undefined) this.look(until)
+    // what expired may have begun something nearer
+    if (this.dueAt < this.wakesAt) this.sleepUntil(this.dueAt > now ? this.dueAt : now + CATCH_UP)
+  }
+
+  private look(until: number): void {
+    this.dueAt = Infinity
     for (const limited of this.live) {
       // what expired before may have ended this one
       if (limited.list === undefined) continue
       const endsAt = limited.endsAt()
-      if (endsAt > now) {
-        next = Math.min(next, endsAt)
+      if (endsAt > until) {
+        this.dueAt = Math.min(this.dueAt, endsAt)
         continue
       }
       this.live.delete(limited)
@@ -118,16 +165,42 @@ export class Deadlines {
         // what fails there must not cost the others their limits
       }
     }
-    // what expired may have begun something nearer
-    if (next < this.wakesAt) this.sleepUntil(next)
   }
 
   private stop(): void {
     this.wakesAt = -Infinity
     this.sleeper?.interruptUnsafe()
+    this.sleeper = undefined
     for (const limited of this.live) {
       this.live.delete(limited)
       limited.close()
     }
+  }
+}
+
+/** A sleep that is longer by the longest time for which the process stood still meanwhile. */
+class Sleeper implements Limited {
+  list: LinkedList<Limited> | undefined
+  previous: Limited | undefined
+  next: Limited | undefined
+  readonly expire: () => void
+  readonly close: () => void
+  private readonly begunAt: number
+  private readonly millis: number
+  private standstill = 0
+
+  constructor(begunAt: number, millis: number, wake: () => void) {
+    this.begunAt = begunAt
+    this.millis = millis
+    this.expire = wake
+    this.close = wake
+  }
+
+  endsAt(): number {
+    return this.begunAt + this.millis + this.standstill
+  }
+
+  stoodStill(since: number, now: number): void {
+    this.standstill = Math.max(this.standstill, now - Math.max(since, this.begunAt))
   }
 }

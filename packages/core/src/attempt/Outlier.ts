@@ -75,7 +75,8 @@ export const heardSlow = (attempt: AttemptRecord, now: number): void => {
   if (!hear(attempt, false, now)) return
   const evidence = outcome?._tag === "Success" ? slow : waiting
   if (group.worse(deployment, now, evidence) === "clearly") deployment.slowUntil = now + LEFT_FOR
-  if (deployment.isFarSlower(now)) noteOutlier(attempt, "slow", now)
+  const isWorse = now < deployment.slowUntil || (deployment.isFarSlower(now) && !group.areOthersSlow(deployment, now))
+  if (isWorse) noteOutlier(attempt, "slow", now)
 }
 
 /** An attempt was not answered, in words that may be its own fault. Returns whether that is the deployment's doing. */

@@ -71,7 +71,8 @@ export class TimeLimits implements Limited {
   heard(now: number): void {
     this.trust(now)
     if (this.stage === "first-event") {
-      this.enter("first-content", this.plan.permit.startedAt + this.plan.timeouts.firstContent)
+      const { permit: { standstill, startedAt }, timeouts: { firstContent } } = this.plan
+      this.enter("first-content", startedAt + firstContent + standstill)
     }
   }
 
@@ -92,6 +93,17 @@ export class TimeLimits implements Limited {
   pause(): void {
     this.stageEndsAt = Infinity
     this.slowAt = Infinity
+  }
+
+  /** Its limits move by the longest time only: a process that stands still again and again finds what hangs all the same. */
+  stoodStill(since: number, now: number): void {
+    const { permit } = this.plan
+    const more = now - Math.max(since, permit.firstByteAt ?? permit.startedAt) - permit.standstill
+    if (more <= 0) return
+    permit.standstill += more
+    this.stageEndsAt += more
+    this.suspectAt += more
+    this.slowAt += more
   }
 
   endsAt(): number {

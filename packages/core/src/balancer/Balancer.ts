@@ -190,7 +190,7 @@ export class Balancer {
     call.openSeveral()
     const answer = hedge<Answer, Trouble>({
       first: this.attempt(call),
-      after: Math.ceil(after),
+      late: this.state.environment.deadlines.sleep(after),
       second: () => {
         const next = this.choice.ask(call)
         if (call.counted === 0 || next._tag === "NoCandidate" || next.isRepeat) return undefined

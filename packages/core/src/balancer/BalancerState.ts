@@ -87,7 +87,9 @@ export class BalancerState {
 
   /** Milliseconds of the monotonic clock. */
   get now(): number {
-    return monotonicMillis(this.clock)
+    const now = monotonicMillis(this.clock)
+    this.environment.deadlines.notice(now)
+    return now
   }
 
   /** Milliseconds since 1970. */

@@ -90,7 +90,7 @@ const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transpo
           breaker.succeed(epoch, endedAt)
         }
         return probe(resource, transport, settings.path).pipe(
-          Effect.timeoutOrElse({ duration: settings.timeout, orElse: () => Effect.succeed(unanswered("timeout")) }),
+          Effect.raceFirst(Effect.as(environment.deadlines.sleep(settings.timeout), unanswered("timeout"))),
           Effect.onExit((exit) =>
             Effect.sync(() => Exit.isSuccess(exit) ? settle(exit.value) : breaker.release(epoch))
           ),

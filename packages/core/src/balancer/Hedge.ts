@@ -9,8 +9,8 @@ import * as Option from "effect/Option"
 /** What a hedge is made of. */
 export interface HedgeOptions<A, E> {
   readonly first: Effect.Effect<A, E>
-  /** Milliseconds after which the first is called slow. */
-  readonly after: number
+  /** Ends when the first is called slow. */
+  readonly late: Effect.Effect<void>
   /** The second try, where there is one: asked for when the first is slow. */
   readonly second: () => Effect.Effect<A, E> | undefined
   /** Gives up what a try has brought, though nobody takes it. */
@@ -31,8 +31,8 @@ export const hedge = <A, E>(options: HedgeOptions<A, E>): Effect.Effect<A, E> =>
       Effect.tap(Effect.forkDetach(effect, { startImmediately: true }), (fiber) => Effect.sync(() => tries.push(fiber)))
     const race = Effect.gen(function*() {
       const first = yield* Effect.uninterruptible(start(options.first))
-      const early = yield* Effect.timeoutOption(Fiber.await(first), options.after)
-      const next = Option.isSome(early) ? undefined : options.second()
+      const isLate = yield* Effect.raceFirst(Effect.as(Fiber.await(first), false), Effect.as(options.late, true))
+      const next = isLate ? options.second() : undefined
       if (next === undefined) {
         winner = first
         return yield* Fiber.join(first)

@@ -29,6 +29,13 @@ export interface Permit extends Linked<Permit> {
   readonly expected: number
   /** What it is timed as. */
   readonly kind: "first-token" | "answer"
+  /**
+   * The longest time, in milliseconds, for which the process stood still since it began, or since its first byte: it may have
+   * been sent so much later, and what came may have been heard so much later.
+   */
+  standstill: number
+  /** The same, of the time before its first byte. */
+  standstillBefore: number
   /** Epochs of both breakers at entry. */
   epoch: number
   readonly resourceEpoch: number
@@ -257,6 +264,8 @@ export class Deployment {
       serial: undefined,
       expected,
       kind,
+      standstill: 0,
+      standstillBefore: 0,
       // an endpoint says nothing of any deployment, so it is no probe
       epoch: isOwn ? this.breaker.enter(now) : -1,
       resourceEpoch: this.resource.breaker.enter(now),
@@ -310,6 +319,8 @@ export class Deployment {
   firstByte(permit: Permit, now: number): void {
     if (permit.firstByteAt !== undefined) return
     permit.firstByteAt = now
+    permit.standstillBefore = permit.standstill
+    permit.standstill = 0
     this.waiting--
     this.awaitingFirstByte[permit.kind].delete(permit)
   }
@@ -396,7 +407,7 @@ const overdue = (longest: Permit | undefined, now: number): number => {
   let worst = 0
   let looked = 0
   for (let permit = longest; permit !== undefined && looked < LONGEST_WAITING; permit = permit.next, looked++) {
-    worst = Math.max(worst, (now - permit.startedAt) / permit.expected)
+    worst = Math.max(worst, waitOf(permit, now) / permit.expected)
   }
   return worst
 }
@@ -404,8 +415,11 @@ const overdue = (longest: Permit | undefined, now: number): number => {
 /** So many waits at once are no accident. */
 const OVERDUE_AT_ONCE = 3
 
+/** How long it has waited for its first byte, at least. */
+export const waitOf = ({ standstill, startedAt }: Permit, now: number): number => now - startedAt - standstill
+
 /** Whether it waits for far longer than expected. */
-const isOverdue = ({ expected, startedAt }: Permit, now: number): boolean => now - startedAt > FAR_SLOWER * expected
+const isOverdue = (permit: Permit, now: number): boolean => waitOf(permit, now) > FAR_SLOWER * permit.expected
 
 const areOverdue = (longest: Permit | undefined, now: number): boolean => {
   let overdue = 0

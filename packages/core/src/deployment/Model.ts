@@ -102,6 +102,19 @@ export class Model {
     return false
   }
 
+  /** Whether most of the others that are in use seem half as slow at least: then that is none's own. */
+  areOthersSlow(self: Deployment, now: number): boolean {
+    const half = self.slowness(now) / 2
+    let slow = 0
+    let others = 0
+    for (const peer of evenly(this.deployments)) {
+      if (peer === self || (peer.waiting === 0 && now - peer.lastSuccessAt > RECENTLY)) continue
+      others++
+      if (peer.slowness(now) > half) slow++
+    }
+    return slow > others / 2
+  }
+
   /** Share of their requests that the others answered of late, as far as they say. */
   peersShare(self: Deployment, now: number): number {
     const peers = this.deployments.filter((peer) => peer !== self)
