@@ -76,7 +76,7 @@ export const choices = (sizes: ChoiceSizes): Section => {
 
 const nanosPerChoice = (count: number, kind: Kind, { batches, choices }: ChoiceSizes): ReadonlyArray<number> => {
   const { group, now } = fleetOf(count)
-  const options: RouterOptions = { policy: powerOfTwoChoices(0.85), hot: 0.85, loadBound: 1.25 }
+  const options: RouterOptions = { policy: powerOfTwoChoices(0.85), hot: 0.85, loadBound: 1.25, random: Math.random }
   const query: Query = {
     group,
     demand: {
@@ -103,7 +103,7 @@ const nanosPerChoice = (count: number, kind: Kind, { batches, choices }: ChoiceS
     const before = process.cpuUsage()
     for (let i = 0; i < perBatch; i++) {
       at += step
-      const decision = decide(query, options, at, Math.random)
+      const decision = decide(query, options, at)
       if (decision._tag !== "Decision") continue
       decided++
       // what was chosen last has changed when the next choice looks at it, as it has behind a real one

@@ -83,7 +83,14 @@ const hearWhole = (call: Call, text: string | null | undefined): void => {
 /** A vector depends on nothing but its text, so what was asked is said in place of the right one. */
 const hearVector = (call: Call, vector: ReadonlyArray<number> | undefined): void => {
   const { input } = embeddingOf(call)
-  const prompt = { inputs: [input], characters: 0, numberTokens: 0, tokens: 0, dimensions: undefined, base64: false }
+  const prompt = {
+    inputs: [input],
+    characters: 0,
+    extraTokens: 0,
+    promptTokens: 0,
+    dimensions: undefined,
+    base64: false
+  }
   const right = JSON.parse(Embeddings.body(prompt, EMBEDDING_MODEL, DIMENSIONS)) as Vectors
   const isRight = JSON.stringify(vector) === JSON.stringify(right.data[0]!.embedding)
   call.hear(isRight ? `${call.question.id}/` : "another vector", "whole")

@@ -6,7 +6,7 @@
  */
 import * as SeededRandom from "#core/simulation/SeededRandom"
 import type { SimulatedAnswer, SimulatedEnding, SimulatedPart, SimulatedParts } from "#core/simulation/SimulatedAnswer"
-import type { SimulatedLatency } from "#core/simulation/SimulatedGeneration"
+import type { SimulatedLatency } from "#core/simulation/SimulatedDeployment"
 import * as SimulatedPool from "#core/simulation/SimulatedPool"
 import * as SimulatedService from "#core/simulation/SimulatedService"
 import type { Change, Place, Scenario } from "./Scenario.ts"

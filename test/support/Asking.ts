@@ -28,7 +28,7 @@ export const ask = (deployments: ReadonlyArray<Deployment>, asked: Asked = {}): 
     shard: 0,
     warm: undefined
   }
-  return decide({ ...whole, ...query }, { ...options, policy }, now, random)
+  return decide({ ...whole, ...query }, { ...options, policy, random }, now)
 }
 
 export const chosen = (deployments: ReadonlyArray<Deployment>, asked: Asked = {}): string => {

@@ -45,7 +45,7 @@ export const makeDeployments = (
 ): Array<Deployment> => {
   const config = makeConfig(parts, sections)
   return config.resources.map((resource) => {
-    const credential = Credential.make(resource.provider, resource.auth, noEntra)
+    const credential = Credential.make(resource, noEntra)
     const made = new Resource(resource, credential, config.health)
     return new Deployment(resource.deployments[0]!, made, config, addedAt)
   })

@@ -70,7 +70,7 @@ const pick = (policy: Policy.Policy, deployments: ReadonlyArray<Deployment>, ses
     shard: 0,
     warm: undefined
   }
-  const decision = decide(query, { policy, hot: 0.85, loadBound: 1.25 }, 0, SeededRandom.make(1))
+  const decision = decide(query, { policy, hot: 0.85, loadBound: 1.25, random: SeededRandom.make(1) }, 0)
   return decision._tag === "Decision" ? decision.deployment.resource.name : undefined
 }
 

@@ -96,7 +96,7 @@ export const make = (options: FetchOptions): typeof fetch => {
       fiber = fork(balancer.dispatch(request, { timeout }, onOpen), (exit) => {
         signal?.removeEventListener("abort", abort)
         try {
-          resolve(responseOfExit(exit, request, method, signal, isForeign))
+          resolve(responseOf(exit, request, method, signal, isForeign))
         } catch (cause) {
           opened?.close()
           reject(cause)
@@ -189,27 +189,20 @@ const readBody = async (
 
 // --- the answer -----------------------------------------------------------------------------------------------------
 
-/** What became of a request, as an answer. Throws what code of the caller's own threw. */
-const responseOfExit = (
+/** What became of a request, as a response. Throws what code of the caller's own threw. */
+const responseOf = (
   exit: Exit.Exit<Answer, LoadBalancerError>,
   request: LlmRequest.LlmRequest,
   method: string,
   signal: AbortSignal | undefined,
   isForeign: boolean
 ): Response => {
-  if (Exit.isSuccess(exit)) return responseOf(exit.value, method, signal, isForeign)
-  const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-  if (error !== undefined) return errorResponse(error)
-  if (Cause.hasDies(exit.cause)) throw Cause.squash(exit.cause)
-  return errorResponse(closed(request.model))
-}
-
-const responseOf = (
-  answer: Answer,
-  method: string,
-  signal: AbortSignal | undefined,
-  isForeign: boolean
-): Response => {
+  if (Exit.isFailure(exit)) {
+    const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+    if (error === undefined && Cause.hasDies(exit.cause)) throw Cause.squash(exit.cause)
+    return errorResponse(error ?? closed(request.model))
+  }
+  const answer = exit.value
   const headers = headersOf(answer)
   const { status } = answer
   if (method === "HEAD" || status === 204 || status === 205) return new Response(null, { status, headers })

@@ -3,51 +3,38 @@
  */
 import type { Event } from "@evenkeel/core"
 import type { EventHub } from "@evenkeel/core/internal"
+import type * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
 
 const CAPACITY = 1024
 
 /**
  * Iterates over what happens from now on. The oldest is lost when the reader falls behind by more than 1,024.
  *
- * @param closers what to call when the balancer closes; the iterator ends then
- * @param isClosed whether it is closed already
+ * @param closing aborted when the balancer closes; the iterator ends then
  */
-export const eventsOf = (
-  hub: EventHub,
-  closers: Set<() => void>,
-  isClosed: boolean
-): AsyncIterableIterator<Event> => {
-  const queue: Array<Event> = []
-  const waiting: Array<(result: IteratorResult<Event>) => void> = []
-  let isOver = false
-  const stop = hub.listen((value) => {
-    const give = waiting.shift()
-    if (give !== undefined) {
-      give({ done: false, value })
-      return
-    }
-    queue.push(value)
-    if (queue.length > CAPACITY) queue.shift()
+export const eventsOf = (hub: EventHub, closing: AbortSignal): AsyncIterableIterator<Event> => {
+  const queue = Effect.runSync(Queue.sliding<Event, Cause.Done>(CAPACITY))
+  const stop = hub.listen((event) => {
+    Queue.offerUnsafe(queue, event)
   })
   const end = () => {
-    isOver = true
     stop()
-    closers.delete(end)
-    for (const give of waiting.splice(0)) give({ done: true, value: undefined })
+    closing.removeEventListener("abort", end)
+    Queue.endUnsafe(queue)
   }
-  closers.add(end)
-  if (isClosed) end()
+  closing.addEventListener("abort", end)
+  if (closing.aborted) end()
+  const next = Effect.match(Queue.take(queue), {
+    onSuccess: (value): IteratorResult<Event> => ({ done: false, value }),
+    onFailure: (): IteratorResult<Event> => ({ done: true, value: undefined })
+  })
   return {
-    next: () =>
-      new Promise((resolve) => {
-        const value = queue.shift()
-        if (value !== undefined) resolve({ done: false, value })
-        else if (isOver) resolve({ done: true, value: undefined })
-        else waiting.push(resolve)
-      }),
+    next: () => Effect.runPromise(next),
     async return() {
-      queue.length = 0
       end()
+      await Effect.runPromise(Queue.clear(queue))
       return { done: true, value: undefined }
     },
     [Symbol.asyncIterator]() {

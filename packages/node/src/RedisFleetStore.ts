@@ -5,15 +5,7 @@
  * of it knows no Cluster, and waits for a server that hangs when it is closed. It is loaded when the store is first used. A connection that failed, or that
  * does not answer, is dropped and made anew by a fiber of its own; meanwhile every exchange fails at once.
  */
-import {
-  type Config,
-  EntraTokens,
-  FleetError,
-  type FleetHeard,
-  type FleetSaid,
-  FleetStore,
-  type TokenProvider
-} from "@evenkeel/core"
+import { type Config, EntraTokens, FleetError, type FleetHeard, FleetStore, type TokenProvider } from "@evenkeel/core"
 import { type FleetConfig, watching } from "@evenkeel/core/internal"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -59,15 +51,13 @@ const make = (options: FleetConfig): Effect.Effect<FleetStore["Service"], never,
     // not where this file is imported: Node's first hash takes 5 ms
     const sha = createHash("sha1").update(script).digest("hex")
     const tokens = yield* EntraTokens
-    let connection: Send | undefined
-    /** The connection that is being made, or why there is none. */
-    let next = Deferred.makeUnsafe<Send, FleetError>()
+    /** The connection, once it is made, or why there is none. */
+    let connection = Deferred.makeUnsafe<Send, FleetError>()
     let isBroken = Deferred.makeUnsafe<void>()
     /** It is of no use any more: another connection is made. */
     const drop = (why: string): void => {
-      connection = undefined
-      next = Deferred.makeUnsafe()
-      Deferred.doneUnsafe(next, Exit.fail(new FleetError({ message: why })))
+      connection = Deferred.makeUnsafe()
+      Deferred.doneUnsafe(connection, Exit.fail(new FleetError({ message: why })))
       Deferred.doneUnsafe(isBroken, Exit.void)
     }
 
@@ -75,10 +65,9 @@ const make = (options: FleetConfig): Effect.Effect<FleetStore["Service"], never,
     const connected = Effect.gen(function*() {
       isBroken = Deferred.makeUnsafe<void>()
       // whoever waits already waits for this one
-      if (Deferred.isDoneUnsafe(next)) next = Deferred.makeUnsafe()
-      const scope = yield* Effect.scope
-      connection = yield* connect(options, tokens, scope)
-      Deferred.doneUnsafe(next, Exit.succeed(connection))
+      if (Deferred.isDoneUnsafe(connection)) connection = Deferred.makeUnsafe()
+      const send = yield* connect(options, tokens, yield* Effect.scope)
+      Deferred.doneUnsafe(connection, Exit.succeed(send))
       failures = 0
       yield* Deferred.await(isBroken)
     }).pipe(
@@ -87,12 +76,9 @@ const make = (options: FleetConfig): Effect.Effect<FleetStore["Service"], never,
         Effect.sync(() => {
           failures++
           const message = wordsOf(cause.reasons.map((reason) => "error" in reason ? reason.error : reason)[0])
-          Deferred.doneUnsafe(next, Exit.fail(new FleetError({ message })))
+          Deferred.doneUnsafe(connection, Exit.fail(new FleetError({ message })))
         })
-      ),
-      Effect.ensuring(Effect.sync(() => {
-        connection = undefined
-      }))
+      )
     )
     const again = Effect.flatMap(Random.next, (random) => {
       const pause = Math.min(LONGEST_RETRY, FIRST_RETRY * 2 ** Math.min(failures, 10))
@@ -100,36 +86,31 @@ const make = (options: FleetConfig): Effect.Effect<FleetStore["Service"], never,
     })
     yield* Effect.forkScoped(watching(Effect.forever(Effect.andThen(connected, again))))
 
-    const exchangeOver = (send: Send, said: FleetSaid): Effect.Effect<FleetHeard, FleetError> =>
-      Effect.suspend(() => {
-        const root = `${options.prefix}:{${encodeURIComponent(said.realm)}}`
-        const keys = [
-          ...FIXED_KEYS.map((name) => `${root}:${name}`),
-          ...said.quotas.map(({ key }) => `${root}:quota:${key}`)
-        ]
-        const args = [String(keys.length), ...keys, JSON.stringify(said)]
-        const call = Effect.catchIf(
-          send(keys[0]!, "EVALSHA", [sha, ...args]),
-          ({ message }) => message.includes("NOSCRIPT"),
-          () => send(keys[0]!, "EVAL", [script, ...args])
-        )
-        return call.pipe(
-          // what the server refuses says nothing against the connection
-          Effect.tapError(({ message }) => Effect.sync(() => isRefusal(message) ? undefined : drop(message))),
-          Effect.flatMap(read),
-          // what does not answer in time may answer later, and what is sent then would wait behind it
-          Effect.onInterrupt(() =>
-            Effect.sync(() => connection === send ? drop("it does not answer in time") : undefined)
-          )
-        )
-      })
     return FleetStore.of({
       exchange: (said) =>
-        Effect.suspend(() =>
-          connection === undefined
-            ? Effect.flatMap(Deferred.await(next), (send) => exchangeOver(send, said))
-            : exchangeOver(connection, said)
-        )
+        Effect.suspend(() => {
+          const root = `${options.prefix}:{${encodeURIComponent(said.realm)}}`
+          const keys = [
+            ...FIXED_KEYS.map((name) => `${root}:${name}`),
+            ...said.quotas.map(({ key }) => `${root}:quota:${key}`)
+          ]
+          const args = [String(keys.length), ...keys, JSON.stringify(said)]
+          const asked = connection
+          return Effect.flatMap(Deferred.await(asked), (send) =>
+            Effect.catchIf(
+              send(keys[0]!, "EVALSHA", [sha, ...args]),
+              ({ message }) => message.includes("NOSCRIPT"),
+              () => send(keys[0]!, "EVAL", [script, ...args])
+            ).pipe(
+              // what the server refuses says nothing against the connection
+              Effect.tapError(({ message }) => Effect.sync(() => isRefusal(message) ? undefined : drop(message))),
+              Effect.flatMap(read),
+              // what does not answer in time may answer later, and what is sent then would wait behind it
+              Effect.onInterrupt(() =>
+                Effect.sync(() => connection === asked ? drop("it does not answer in time") : undefined)
+              )
+            ))
+        })
     })
   })
 

@@ -207,10 +207,11 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
   const balancer = Context.get(context, LoadBalancer)
   const deployments = Context.get(context, Deployments)
 
-  const { warnings = emitWarning } = options
-  const stopWarnings = warnings === false ? undefined : startWarnings(deployments, warnings)
   let closing: Promise<void> | undefined
-  const closingSignal = new AbortController()
+  const whenClosing = new AbortController()
+  const { signal } = whenClosing
+  const { warnings = emitWarning } = options
+  if (warnings !== false) signal.addEventListener("abort", startWarnings(deployments, warnings))
   const running = new LinkedList<Running>()
   const fork: BalancedFetch.FetchOptions["fork"] = (effect, onExit) => {
     const call = new Running()
@@ -227,7 +228,7 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
     if (closing !== undefined) fiber.interruptUnsafe()
     return fiber
   }
-  const fetch = BalancedFetch.make({ balancer, deployments, fork, closing: closingSignal.signal })
+  const fetch = BalancedFetch.make({ balancer, deployments, fork, closing: signal })
   const { modelTimeouts, timeouts } = settings
   const longest = Math.max(timeouts.total, ...Object.values(modelTimeouts).map(({ total }) => total))
   const openai = BalancedOpenAI.make(
@@ -235,13 +236,11 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
     (model) => model === undefined ? longest : (modelTimeouts[model] ?? timeouts).total,
     options.openai
   )
-  const closers = new Set<() => void>()
   const close = () =>
     closing ??= (async () => {
-      closingSignal.abort()
+      // first, so that who listens hears of it
       for (const { fiber } of running) fiber?.interruptUnsafe()
-      for (const stop of closers) stop()
-      stopWarnings?.()
+      whenClosing.abort()
       await Effect.runPromise(Scope.close(scope, Exit.void))
     })()
   return {
@@ -254,7 +253,7 @@ const start = (settings: Config, options: LoadBalancerClientOptions): LoadBalanc
       return Effect.runPromise(whenReady(balancer.check(options)))
     },
     snapshot: () => Effect.runSync(balancer.snapshot),
-    events: () => eventsOf(deployments.events, closers, closing !== undefined),
+    events: () => eventsOf(deployments.events, signal),
     deployments: {
       add: (resource) => Effect.runPromise(deployments.add(resource)),
       update: (id, change) => Effect.runPromise(deployments.update(id, change)),

@@ -54,23 +54,23 @@ export interface Row {
 /** A row of panels. */
 export const row = (title: string, panels: ReadonlyArray<Panel>): Row => ({ title, panels })
 
-/** Makes panels of one kind. */
-const kind =
+/** Makes panels of one kind, of this width unless they have another. */
+const panels =
   (kind: Panel["kind"], width: number) =>
   (title: string, unit: Unit, rest: Omit<Panel, "title" | "unit" | "kind" | "width"> & { readonly width?: number }) =>
     ({ kind, width, title, unit, ...rest }) satisfies Panel
 
 /** Lines over time. */
-export const graph = kind("timeseries", 8)
+export const graph = panels("timeseries", 8)
 
 /** A number of now. */
-export const figure = kind("stat", 4)
+export const figure = panels("stat", 4)
 
 /** A line for each series of now. */
-export const table = kind("table", 24)
+export const table = panels("table", 24)
 
 /** A coloured band over time for each series. */
-export const timeline = kind("state-timeline", 24)
+export const timeline = panels("state-timeline", 24)
 
 /** A query with a name of its own. */
 export const query = (legend: string, expression: Expression): PanelQuery => ({ legend, expression })

@@ -18,12 +18,12 @@ import {
   aggregate,
   type Expression,
   type Grouping,
+  interval,
   labels,
   type Matchers,
   mean,
   promql,
   quantile,
-  rate,
   series,
   share,
   sumRate,
@@ -160,8 +160,8 @@ export const rows = (names: "stable" | "latest" = "stable"): ReadonlyArray<Row> 
           query(
             "waiting",
             share(
-              aggregate("sum", rate(series(counted.waits, {}, "sum"))),
-              aggregate("sum", rate(series(duration, {}, "count")))
+              sumRate(counted.waits, [], {}, interval, "sum"),
+              sumRate(duration, [], {}, interval, "count")
             )
           ),
           query("the balancer itself", mean(counted.overhead))

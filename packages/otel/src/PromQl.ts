@@ -75,15 +75,18 @@ export const labels = (grouping: Grouping): Expression => ({
   attributes: grouping.filter((one) => typeof one === "string")
 })
 
+/** Of a histogram: its buckets, the sum of what was observed, or how often. */
+export type Part = "bucket" | "sum" | "count"
+
 /**
  * Series of an instrument.
  *
- * @param part of a histogram: its buckets, the sum of what was observed, or how often
+ * @param part a histogram has parts, and nothing else has
  */
 export const series = (
   instrument: Instrument,
   matchers: Matchers = {},
-  part?: "bucket" | "sum" | "count"
+  part?: Part
 ): Expression => {
   if ((instrument.kind === "histogram") !== (part !== undefined)) {
     throw new Error(`${instrument.name} is a ${instrument.kind}`)
@@ -112,9 +115,6 @@ const conditionOf = (matcher: Matcher): string => {
   return `${operator}${JSON.stringify(values.join("|"))}`
 }
 
-/** How fast a counter, or a part of a histogram, grows a second. */
-export const rate = (counted: Expression, over: Expression = interval): Expression => promql`rate(${counted}[${over}])`
-
 /** An aggregation, as `sum by (a, b) (x)`. */
 export const aggregate = (
   operator: "sum" | "min" | "max" | "avg" | "count",
@@ -125,13 +125,14 @@ export const aggregate = (
     ? promql`${literal(operator)}(${of})`
     : promql`${literal(operator)} by (${labels(by)}) (${of})`
 
-/** How fast a counter grows a second, over all processes. */
+/** How fast a counter, or a part of a histogram, grows a second, over all processes. */
 export const sumRate = (
-  counter: Instrument,
+  counted: Instrument,
   by: Grouping = [],
   matchers: Matchers = {},
-  over: Expression = interval
-): Expression => aggregate("sum", rate(series(counter, matchers), over), by)
+  over: Expression = interval,
+  part?: Part
+): Expression => aggregate("sum", promql`rate(${series(counted, matchers, part)}[${over}])`, by)
 
 /** A quantile of a histogram, as exact as its buckets are narrow. */
 export const quantile = (
@@ -141,14 +142,12 @@ export const quantile = (
   matchers: Matchers = {},
   over: Expression = interval
 ): Expression =>
-  promql`histogram_quantile(${q}, ${
-    aggregate("sum", rate(series(instrument, matchers, "bucket"), over), [...by, { label: "le" }])
-  })`
+  promql`histogram_quantile(${q}, ${sumRate(instrument, [...by, { label: "le" }], matchers, over, "bucket")})`
 
 /** The mean of what a histogram observed. */
 export const mean = (instrument: Instrument, by: Grouping = [], matchers: Matchers = {}): Expression =>
-  promql`${aggregate("sum", rate(series(instrument, matchers, "sum")), by)} / ${
-    aggregate("sum", rate(series(instrument, matchers, "count")), by)
+  promql`${sumRate(instrument, by, matchers, interval, "sum")} / ${
+    sumRate(instrument, by, matchers, interval, "count")
   }`
 
 /**

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import { once } from "node:events"
 import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import * as Environment from "./Environment.ts"
@@ -58,15 +59,11 @@ export const serve = (options: PrometheusServerOptions = {}) =>
   })
 
 const listen = (server: Server, host: string, port: number): Effect.Effect<void, PrometheusServerError> =>
-  Effect.callback((resume) => {
-    const fail = ({ code }: NodeJS.ErrnoException) =>
-      resume(Effect.fail(new PrometheusServerError({ host, port, code: code ?? "unknown" })))
-    server.once("error", fail)
-    try {
-      server.listen(port, host, () => resume(Effect.void))
-    } catch (error) {
-      // what is no port is thrown
-      fail(error as NodeJS.ErrnoException)
+  Effect.tryPromise({
+    try: async () => void await once(server.listen(port, host), "listening"),
+    catch: (cause) => {
+      const { code = "unknown" } = cause as NodeJS.ErrnoException
+      return new PrometheusServerError({ host, port, code })
     }
   })
 

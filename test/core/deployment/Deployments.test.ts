@@ -1,3 +1,4 @@
+import { costOfAttempt } from "#core/attempt/AttemptCost"
 import { refusalOf } from "#core/deployment/Gate"
 import { assert, describe, it } from "@effect/vitest"
 import { type DeploymentChange, Deployments } from "@evenkeel/core"
@@ -11,6 +12,25 @@ const find = (deployments: Deployments["Service"], id: string) => deployments.al
 const some = demandOf(10)
 
 describe("the live set", () => {
+  it.effect("bills by the price of what is added again", () =>
+    Effect.gen(function*() {
+      const deployments = yield* Deployments
+      const known = find(deployments, "r0/gpt")
+      const usage = {
+        promptTokens: 1_000_000,
+        cachedTokens: 0,
+        cacheWriteTokens: 0,
+        completionTokens: 0,
+        reasoningTokens: 0
+      }
+      const cost = () => costOfAttempt(known.enter(0, 1), usage, undefined, { find: () => undefined }, 0)
+      assert.isUndefined(cost())
+      const price = { input: 2, output: 8 }
+      const resource = { name: "r0", provider: "compatible", endpoint: "http://127.0.0.1:1/v1" } as const
+      yield* deployments.add({ ...resource, deployments: [{ name: "gpt", price }] })
+      assert.strictEqual(cost(), 2)
+    }).pipe(Effect.provide(two)))
+
   it.effect("keeps what an update does not name", () =>
     Effect.gen(function*() {
       const deployments = yield* Deployments

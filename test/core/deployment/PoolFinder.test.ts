@@ -205,7 +205,7 @@ describe("PoolFinder", () => {
     first!.leavePool(120_000)
     assert.strictEqual(first!.quota.tokensUsed(120_000), used)
     assert.strictEqual(second!.quota.tokensUsed(120_000), used)
-    assert.strictEqual(first!.quota.ownTokensUsed(181_000), 0)
+    assert.strictEqual(first!.quota.ownTokens.sum(181_000), 0)
   })
 
   it("ledgers that become one hold what both held, and what is under way is still corrected", () => {
@@ -213,10 +213,10 @@ describe("PoolFinder", () => {
     const earlier = a!.enter(0, 1000)
     const later = b!.enter(500, 2000)
     a!.quota.absorb(b!.quota, 600)
-    assert.strictEqual(a!.quota.ownTokensUsed(600), 3000)
+    assert.strictEqual(a!.quota.ownTokens.sum(600), 3000)
     a!.quota.refund(later.reservation, 700)
     a!.quota.settle(earlier.reservation, 800, 1500)
-    assert.strictEqual(a!.quota.ownTokensUsed(900), 1500)
-    assert.strictEqual(a!.quota.ownRequestsUsed(900), 1)
+    assert.strictEqual(a!.quota.ownTokens.sum(900), 1500)
+    assert.strictEqual(a!.quota.ownRequests.sum(900), 1)
   })
 })

@@ -20,7 +20,7 @@ const make = (input: Partial<ResourceInput> = {}): Resource => {
     }]
   }))
   const [resource] = config.resources
-  return new Resource(resource!, Credential.make(resource!.provider, resource!.auth, noEntra), config.health)
+  return new Resource(resource!, Credential.make(resource!, noEntra), config.health)
 }
 
 const v1 = make()
@@ -174,7 +174,7 @@ describe("a resource's health", () => {
   it("is good again with a new credential", () => {
     const resource = make()
     resource.breaker.trip(0, 1, "http 401")
-    const other = Credential.make("azure", { _tag: "None" }, noEntra)
+    const other = Credential.make({ provider: "azure", auth: { _tag: "None" }, headers: {} }, noEntra)
     resource.renewCredential(other, 100)
     assert.isTrue(resource.breaker.isClosed)
     assert.strictEqual(resource.credential, other)

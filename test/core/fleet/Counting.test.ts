@@ -60,7 +60,7 @@ const play = (rig: Rig, steps: ReadonlyArray<typeof Step.Type>, watch: () => voi
 /** Tokens of a ledger within the store's window, which is by steps of 250 ms. */
 const ownOf = (quota: Quota, { now }: Rig): number => {
   let own = 0
-  quota.eachUse(now, (beganAt, tokens) => {
+  quota.ownTokens.each(now, (beganAt, tokens) => {
     if (Math.floor(beganAt / 250) >= Math.floor(now / 250) - 240) own += tokens
   })
   return own

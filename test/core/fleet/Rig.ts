@@ -100,7 +100,7 @@ export class Rig {
     const oldest = Math.floor((EPOCH + this.now) / 1000) - 60
     let sum = 0
     for (const { deployments } of this.members) {
-      deployments[deployment]!.quota.eachUse(this.now, (beganAt, tokens) => {
+      deployments[deployment]!.quota.ownTokens.each(this.now, (beganAt, tokens) => {
         if (Math.floor((EPOCH + beganAt) / 1000) >= oldest) sum += tokens
       })
     }

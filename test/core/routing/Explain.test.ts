@@ -49,9 +49,9 @@ describe("an explanation", () => {
         shard: 0,
         warm: undefined
       }
-      const options = { policy, hot: 0.85, loadBound: 1.25 }
-      const decision = decide(query, options, 0, SeededRandom.make(seed))
-      const explained = explain(query, options, 0, SeededRandom.make(seed), 1)
+      const options = () => ({ policy, hot: 0.85, loadBound: 1.25, random: SeededRandom.make(seed) })
+      const decision = decide(query, options(), 0)
+      const explained = explain(query, options(), 0, 1)
       const { explanation } = explained
       if (decision._tag === "NoCandidate") {
         assert.isUndefined(explanation.winner)
@@ -75,8 +75,8 @@ describe("an explanation", () => {
       shard: 0,
       warm: undefined
     }
-    const options = { policy: Policy.powerOfTwoChoices(0.85), hot: 0.85, loadBound: 1.25 }
-    const { explanation } = explain(query, options, 0, SeededRandom.make(3), 1)
+    const options = { policy: Policy.powerOfTwoChoices(0.85), hot: 0.85, loadBound: 1.25, random: SeededRandom.make(3) }
+    const { explanation } = explain(query, options, 0, 1)
     const compared = explanation.deployments.filter(({ isCompared }) => isCompared).map(({ id }) => id)
     assert.lengthOf(compared, 2)
     assert.include(compared, explanation.winner)

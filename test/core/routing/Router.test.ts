@@ -105,9 +105,9 @@ describe("no candidate", () => {
       isMissing: false,
       bestBet: undefined,
       refusals: [
-        { deployment: a, refusal: "cooling-down" },
-        { deployment: b, refusal: "cooling-down" },
-        { deployment: c, refusal: "draining" }
+        { deployment: a, refusal: "cooling-down", opensAt: 9000 },
+        { deployment: b, refusal: "cooling-down", opensAt: 4000 },
+        { deployment: c, refusal: "draining", opensAt: Infinity }
       ]
     })
   })

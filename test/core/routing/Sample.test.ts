@@ -65,7 +65,7 @@ describe("a choice among many", () => {
     const random = SeededRandom.make(11)
     let large = 0
     for (let i = 0; i < 4_000; i++) {
-      const decision = decide(query(group), options, i, random)
+      const decision = decide(query(group), { ...options, random }, i)
       assert(decision._tag === "Decision")
       decision.deployment.quota.reserve(i, 1_000)
       if (decision.deployment.quota.tokenLimit === 3_000_000) large++
@@ -78,7 +78,7 @@ describe("a choice among many", () => {
     const random = SeededRandom.make(13)
     for (const deployment of group.deployments.slice(1)) deployment.cooldown.begin(0, 60_000, "http 429")
     for (let i = 0; i < 50; i++) {
-      const decision = decide(query(group), options, 1, random)
+      const decision = decide(query(group), { ...options, random }, 1)
       assert(decision._tag === "Decision")
       assert.strictEqual(decision.deployment, group.deployments[0])
     }
@@ -88,7 +88,7 @@ describe("a choice among many", () => {
     const group = many(20, (i) => ({ tier: i < 12 ? 1 : 2, tpm: 1000 }))
     const random = SeededRandom.make(17)
     for (const deployment of group.deployments.slice(0, 12)) deployment.slowUntil = 1_000
-    const decision = decide(query(group), options, 1, random)
+    const decision = decide(query(group), { ...options, random }, 1)
     assert(decision._tag === "Decision")
     assert.strictEqual(decision.deployment.tier, 2)
   })

@@ -12,7 +12,8 @@ import { SessionMemoryModel } from "./SessionMemoryModel.ts"
 /** Where the router sends a session that it remembers nothing of, while nothing is busy. */
 const homeOf = (session: string, deployments: ReadonlyArray<Deployment>): Deployment => {
   const query = { group: makeGroup(deployments), demand: demandOf(0), tried: none, session, shard: 0, warm: undefined }
-  const decision = decide(query, { policy: Policy.roundRobin(), hot: 0.85, loadBound: 1.25 }, 0, () => 0)
+  const options = { policy: Policy.roundRobin(), hot: 0.85, loadBound: 1.25, random: () => 0 }
+  const decision = decide(query, options, 0)
   return decision._tag === "Decision" ? decision.deployment : assert.fail("nobody passes")
 }
 

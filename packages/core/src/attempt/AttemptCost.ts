@@ -27,7 +27,7 @@ export const costOfAttempt = (
   prices: Prices["Service"],
   at: number
 ): number | undefined => {
-  const { model, place: { provider }, price, provisioned } = deployment
+  const { config: { price }, model, place: { provider }, provisioned } = deployment
   // what was spilled over was served, and is billed, by a standard deployment
   if (!spilled && price !== undefined) return costOf(price, usage, answer?.serviceTier)
   if (!spilled && provisioned) return 0

@@ -226,7 +226,7 @@ export class Balancer {
     if (call instanceof Errors.LoadBalancerError) return call
     const now = this.state.now
     const query = this.choice.queryOf(call, noneTried, now)
-    return explain(query, this.state.routing, now, this.state.random, 1).explanation
+    return explain(query, this.state.routing, now, 1).explanation
   }
 
   // --- begin --------------------------------------------------------------------------------------------------------

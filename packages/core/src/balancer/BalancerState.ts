@@ -66,7 +66,7 @@ export class BalancerState {
     this.affinity = new SessionAffinity(settings.session)
     this.shards = new SessionShards(settings.session)
     this.budget = new RetryBudget(settings.failover)
-    this.routing = { policy, hot: settings.quota.hot, loadBound: settings.session.loadBound }
+    this.routing = { policy, random, hot: settings.quota.hot, loadBound: settings.session.loadBound }
   }
 
   /** Nothing is sent any more, and nobody waits any more. */

@@ -33,9 +33,9 @@ export class Choice {
     const now = this.state.now
     const query = this.queryOf(call, call.tried, now)
     if (tell === undefined) {
-      return this.resolve(call, decide(query, this.state.routing, now, this.state.random), target)
+      return this.resolve(call, decide(query, this.state.routing, now), target)
     }
-    const { decision, explanation } = explain(query, this.state.routing, now, this.state.random, call.counted + 1)
+    const { decision, explanation } = explain(query, this.state.routing, now, call.counted + 1)
     const chosen = this.resolve(call, decision, target)
     if (chosen._tag === "Decision" && target === "hedge") tell(explanation.with(chosen.deployment.id, "hedge"))
     else if (chosen === decision || chosen._tag === "NoCandidate") tell(explanation)

@@ -8,6 +8,7 @@
  *
  * A bucket drains as fast at 90 % as at 100 %, so to stay below by what a forecast may be wrong costs no throughput.
  */
+import { LeastSquares } from "./LeastSquares.ts"
 
 /** Milliseconds within which two sends are compared, and for which what was told last is a forecast's ground. */
 const LONGEST_STEP = 10_000
@@ -41,13 +42,8 @@ export class BucketForecast {
   private told = 0
   private at = -Infinity
   private sent = 0
-  private steps = 0
-  private xx = 0
-  private xt = 0
-  private tt = 0
-  private xy = 0
-  private ty = 0
-  private yy = 0
+  /** Changes of utilisation, by tokens and milliseconds. */
+  private readonly steps = new LeastSquares(MEMORY, false)
   /** What a token adds, what a millisecond takes, and what is left free. `NaN` while that is not known. */
   private perToken = NaN
   private perMilli = NaN
@@ -80,24 +76,12 @@ export class BucketForecast {
 
   private learn(tokens: number, elapsed: number, change: number): void {
     // one request that is refused for its size, or one answer that says what cannot be, must not outweigh all others
-    if (Math.abs(change) > MOST_CHANGE || Math.abs(tokens) > UNUSUAL * Math.sqrt(this.xx / this.steps)) return
-    const keep = 1 - 1 / MEMORY
-    this.steps = this.steps * keep + 1
-    this.xx = this.xx * keep + tokens * tokens
-    this.xt = this.xt * keep + tokens * elapsed
-    this.tt = this.tt * keep + elapsed * elapsed
-    this.xy = this.xy * keep + tokens * change
-    this.ty = this.ty * keep + elapsed * change
-    this.yy = this.yy * keep + change * change
-    const determinant = this.xx * this.tt - this.xt * this.xt
-    const perToken = (this.xy * this.tt - this.ty * this.xt) / determinant
-    const perMilli = -(this.ty * this.xx - this.xy * this.xt) / determinant
-    const unexplained = Math.max(0, this.yy - perToken * this.xy + perMilli * this.ty)
-    const error = Math.sqrt(unexplained / this.steps)
-    const isKnown = this.steps >= LEAST_STEPS && perToken > SURE * error * Math.sqrt(this.tt / determinant)
-      && perMilli > SURE * error * Math.sqrt(this.xx / determinant)
-    this.perToken = isKnown ? perToken : NaN
-    this.perMilli = isKnown ? perMilli : NaN
+    if (Math.abs(change) > MOST_CHANGE || Math.abs(tokens) > UNUSUAL * this.steps.usualX) return
+    this.steps.add(tokens, elapsed, change)
+    const { error, errorOfX, errorOfZ, x, z } = this.steps.fit
+    const isKnown = this.steps.samples >= LEAST_STEPS && x > SURE * errorOfX && -z > SURE * errorOfZ
+    this.perToken = isKnown ? x : NaN
+    this.perMilli = isKnown ? -z : NaN
     this.limit = 1 - Math.min(MOST_MARGIN, Math.max(LEAST_MARGIN, ERRORS * error))
   }
 }

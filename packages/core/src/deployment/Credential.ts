@@ -8,8 +8,9 @@
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Record from "effect/Record"
 import * as Redacted from "effect/Redacted"
-import type { ResourceAuth, ResourceConfig } from "../config/Config.ts"
+import type { ResourceConfig } from "../config/Config.ts"
 
 /** A token could not be had. The message is the provider's own. */
 export class CredentialError extends Data.TaggedError("CredentialError")<{
@@ -33,7 +34,7 @@ export const EntraTokens: Context.Reference<(scope: string) => TokenProvider> = 
     Promise.reject(new Error("auth: \"entra\" needs @evenkeel/node, or a token provider of your own"))
 })
 
-type AuthHeaders = Readonly<Record<string, string>>
+type AuthHeaders = { readonly [name: string]: string }
 
 /**
  * Headers that authenticate one attempt.
@@ -83,17 +84,13 @@ const fromProvider = (make: () => TokenProvider, more: AuthHeaders): Credential 
 }
 
 /**
- * Makes the credential of a resource.
- *
- * @param extra headers for a gateway before it, which go to nobody else either
+ * Makes the credential of a resource. Its headers are for a gateway before it, and go to nobody else either.
  */
 export const make = (
-  provider: ResourceConfig["provider"],
-  auth: ResourceAuth,
-  entraTokens: (scope: string) => TokenProvider,
-  extra: ResourceConfig["headers"] = {}
+  { auth, headers, provider }: Pick<ResourceConfig, "auth" | "headers" | "provider">,
+  entraTokens: (scope: string) => TokenProvider
 ): Credential => {
-  const more = Object.fromEntries(Object.entries(extra).map(([name, value]) => [name, Redacted.value(value)]))
+  const more = Record.map(headers, Redacted.value)
   switch (auth._tag) {
     case "Key": {
       const key = Redacted.value(auth.key)

@@ -6,7 +6,6 @@
  * and gives it back exactly once with `leave`, whatever happened in between.
  */
 import type { Config, DeploymentConfig } from "../config/Config.ts"
-import type { PriceList } from "../config/Prices.ts"
 import type { Usage } from "../Errors.ts"
 import { type Linked, LinkedList } from "../LinkedList.ts"
 import { remember } from "../Remember.ts"
@@ -84,13 +83,12 @@ export class Deployment {
   /** Tokens that an event of a stream stands for, as its answers billed: `undefined` before the first. */
   tokensPerEvent: number | undefined
   readonly totals = new DeploymentTotals()
-  tier: number
-  weight: number
-  place: Place
-  /** Prices of its own, which come before any table's. */
-  readonly price: PriceList | undefined
+  // the four are set by `configure`
+  tier!: number
+  weight!: number
+  place!: Place
   /** As it was configured last: its own limits too, whatever those of a pool are. */
-  config: DeploymentConfig
+  config!: DeploymentConfig
   /** The wildcard that it was made for, as long as nobody names it. */
   wildcard: Deployment | undefined
   /** Attempts that have entered and not left. */
@@ -136,14 +134,9 @@ export class Deployment {
     this.model = config.model
     this.provisioned = config.provisioned
     this.resource = resource
-    this.tier = config.tier
-    this.weight = config.weight
-    this.place = { ...resource.place, tier: config.tier }
-    this.price = config.price
     this.quota = pool?.quota ?? new Quota({ ...settings.quota, provisioned: config.provisioned })
-    this.config = config
-    this.quota.configure(config.tpm, config.rpm)
     if (pool !== undefined) this.join(pool)
+    this.configure(config)
     this.breaker = new Breaker(settings.health)
     this.cooldown = new Cooldown(settings.health)
     this.health = settings.health
@@ -154,7 +147,7 @@ export class Deployment {
   configure(config: DeploymentConfig): void {
     this.tier = config.tier
     this.weight = config.weight
-    this.place = { ...this.place, tier: config.tier }
+    this.place = { ...this.resource.place, tier: config.tier }
     this.config = config
     const { rpm, tpm } = this.pool?.isFound === true ? this.pool.leastLimits : config
     this.quota.configure(tpm, rpm)
@@ -343,9 +336,8 @@ export class Deployment {
   /** A stream of so many tokens came in so many events. */
   streamed(tokens: number, events: number): void {
     const ratio = tokens / Math.max(1, events)
-    this.tokensPerEvent = this.tokensPerEvent === undefined
-      ? ratio
-      : this.tokensPerEvent + (ratio - this.tokensPerEvent) / EVENTS_MEMORY
+    const known = this.tokensPerEvent ?? ratio
+    this.tokensPerEvent = known + (ratio - known) / EVENTS_MEMORY
   }
 
   /** Ends an attempt's part in the counts. Returns false when it had ended before. */

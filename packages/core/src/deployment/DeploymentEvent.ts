@@ -2,30 +2,28 @@
  * What happens to deployments and resources. `at` is milliseconds since 1970.
  */
 
-/** A breaker opened: no traffic but one probe after `openFor` milliseconds. */
-export interface BreakerOpened {
-  readonly _tag: "BreakerOpened"
+/** What happens to a breaker, of a deployment or of a resource. */
+interface OfBreaker {
   readonly at: number
   readonly target: "deployment" | "resource"
   readonly name: string
+}
+
+/** A breaker opened: no traffic but one probe after `openFor` milliseconds. */
+export interface BreakerOpened extends OfBreaker {
+  readonly _tag: "BreakerOpened"
   readonly reason: string
   readonly openFor: number
 }
 
 /** An open breaker lets one request through, or one check, to see. */
-export interface BreakerHalfOpened {
+export interface BreakerHalfOpened extends OfBreaker {
   readonly _tag: "BreakerHalfOpened"
-  readonly at: number
-  readonly target: "deployment" | "resource"
-  readonly name: string
 }
 
 /** A breaker closed: traffic returns, slowly. */
-export interface BreakerClosed {
+export interface BreakerClosed extends OfBreaker {
   readonly _tag: "BreakerClosed"
-  readonly at: number
-  readonly target: "deployment" | "resource"
-  readonly name: string
 }
 
 /** A deployment was told to wait, or does not exist; it gets no traffic for `coolFor` milliseconds. */

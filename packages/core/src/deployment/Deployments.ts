@@ -21,7 +21,7 @@ import type { MembershipChanged } from "./DeploymentEvent.ts"
 import { EVERY_MODEL, LiveSet } from "./LiveSet.ts"
 import type { Model } from "./Model.ts"
 import { Resource } from "./Resource.ts"
-import { Wildcards } from "./Wildcards.ts"
+import * as Wildcards from "./Wildcards.ts"
 
 /**
  * What another process saw of a deployment, so that a fleet may share what it learns.
@@ -115,27 +115,16 @@ const stays = ({ config: own, name, resource }: Deployment, wanted: Config.Resou
 const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], never, Scope.Scope> =>
   Effect.gen(function*() {
     let isClosed = false
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        isClosed = true
-      })
-    )
+    yield* Effect.addFinalizer(() => Effect.sync(() => void (isClosed = true)))
     const clock = yield* Clock.Clock
     const entraTokens = yield* Credential.EntraTokens
     const events = new EventHub(() => clock.currentTimeMillisUnsafe())
     const set = new LiveSet(settings, events)
-    const wildcards = new Wildcards(set)
-    const serve = (model: string) => wildcards.serve(model, monotonicMillis(clock))
+    const serve = (model: string) => Wildcards.serve(set, model, monotonicMillis(clock))
 
     const emitChange = (deployment: string, change: MembershipChanged["change"]) => {
-      if (events.hasListeners) {
-        events.emit<MembershipChanged>({
-          _tag: "MembershipChanged",
-          at: events.wallNow(),
-          deployment,
-          change
-        })
-      }
+      if (!events.hasListeners) return
+      events.emit<MembershipChanged>({ _tag: "MembershipChanged", at: events.wallNow(), deployment, change })
     }
 
     /** What of an addition contradicts what is there: an address or a model cannot change under way. */
@@ -167,7 +156,7 @@ const make = (settings: Config.Config): Effect.Effect<Deployments["Service"], ne
 
     const addResource = (config: Config.ResourceConfig, addedAt: number, now: number): void => {
       let resource = set.resources.get(config.name)
-      const credential = Credential.make(config.provider, config.auth, entraTokens, config.headers)
+      const credential = Credential.make(config, entraTokens)
       if (resource === undefined) {
         resource = new Resource(config, credential, settings.health)
         tellChanges(resource.breaker, "resource", resource.name, events)

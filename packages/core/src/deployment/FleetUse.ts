@@ -61,11 +61,6 @@ export class FleetUse {
   /** Tokens of the request that waits for room here, as far as it was asked of late; 0 for none. */
   wanted = 0
 
-  /** When it was last heard of; `-Infinity` when never. */
-  get at(): number {
-    return this.heardAt
-  }
-
   /** @param share what all members were shown of late, together; 0 where that says too little */
   hear(now: number, word: FleetWord, share: number): void {
     this.word = word
@@ -140,7 +135,7 @@ export class FleetUse {
    */
   fits(at: number, tokens: number, quota: Ledger & Limits, seen: number): boolean {
     const charge = Math.min(tokens, quota.tokenLimit)
-    if (this.holds(at, charge)) return true
+    if (charge <= this.heldTokens && this.heldRequests >= 1 && this.isFresh(at)) return true
     const used = quota.ownTokens.sumAt(at) + this.tokensClaimed(at, 0)
     if (used > 0 && used + charge > quota.tokenLimit) return false
     const requests = quota.ownRequests.sumAt(at) + this.requestsClaimed(at, seen)
@@ -156,11 +151,6 @@ export class FleetUse {
     if (!this.isFresh(now)) return 0
     const share = Math.max(Math.min(tokens, tokenLimit) / tokenLimit, 1 / requestLimit)
     return Math.max(1, Math.ceil(share * WINDOW))
-  }
-
-  /** Whether so many tokens, and a request, are set aside. */
-  private holds(at: number, tokens: number): boolean {
-    return tokens <= this.heldTokens && this.heldRequests >= 1 && this.isFresh(at)
   }
 
   /** Room was set aside. */

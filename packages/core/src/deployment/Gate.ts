@@ -68,12 +68,8 @@ export const refusalOf = (deployment: Deployment, demand: Demand, now: number): 
   if (pool !== undefined && (!pool.allows(now) || (told !== undefined && now < pool.opensAtForTold()))) {
     return "pool-cooling-down"
   }
-  if (!deployment.quota.fits(now, demand.tokens)) {
-    return deployment.pool === undefined
-      ? "over-quota"
-      : "pool-over-quota"
-  }
-  return undefined
+  if (deployment.quota.fits(now, demand.tokens)) return undefined
+  return deployment.pool === undefined ? "over-quota" : "pool-over-quota"
 }
 
 /** Whether a refusal means that nothing but room in the quota is missing. */
@@ -105,9 +101,7 @@ export const opensAt = (deployment: Deployment, refusal: Refusal, demand: Demand
       return now + deployment.quota.timeUntilFits(now, demand.tokens)
     // while its probe is out, nobody knows
     case "breaker-open":
-      return deployment.breaker.openUntil > now
-        ? Math.max(deployment.breaker.openUntil, deployment.coolAt)
-        : Infinity
+      return deployment.breaker.openUntil > now ? Math.max(deployment.breaker.openUntil, deployment.coolAt) : Infinity
     case "resource-open":
       return deployment.resource.breaker.openUntil > now ? deployment.resource.breaker.openUntil : Infinity
     default:

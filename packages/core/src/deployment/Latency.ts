@@ -46,17 +46,13 @@ export class ExpectedLatency {
   }
   private lastAt: number | undefined
   private gaps = 0
-  private meanGap = 0
-
   /** Mean time between two answers of the model, in milliseconds. */
-  get gap(): number {
-    return this.meanGap
-  }
+  gap = 0
 
   /** An answer came. */
   answered(now: number): void {
     if (this.lastAt !== undefined) {
-      this.meanGap += (Math.max(0, now - this.lastAt) - this.meanGap) / Math.min(++this.gaps, MEMORY)
+      this.gap += (Math.max(0, now - this.lastAt) - this.gap) / Math.min(++this.gaps, MEMORY)
     }
     this.lastAt = now
   }

@@ -60,16 +60,6 @@ export class Ledger {
     this.isProvisioned = isProvisioned
   }
 
-  /** Tokens of the last minute that we sent. */
-  ownTokensUsed(now: number): number {
-    return this.ownTokens.sum(now)
-  }
-
-  /** Requests of the last minute that we sent. */
-  ownRequestsUsed(now: number): number {
-    return this.ownRequests.sum(now)
-  }
-
   /** Charges whole tokens, so that sums are exact: an empty ledger has to be empty, whatever left it. */
   protected charge(now: number, tokens: number, requests: 0 | 1, isTrial: boolean): Reservation {
     this.sent += tokens
@@ -113,11 +103,5 @@ export class Ledger {
     this.ownTokens.absorb(other.ownTokens, now)
     this.ownRequests.absorb(other.ownRequests, now)
     this.ownSlice.absorb(other.ownSlice, now)
-  }
-
-  /** Tells of each bucket of the last minute in which something was sent: when it began, tokens and requests. */
-  eachUse(now: number, tell: (beganAt: number, tokens: number, requests: number) => void): void {
-    this.ownTokens.each(now, (beganAt, tokens) => tell(beganAt, tokens, 0))
-    this.ownRequests.each(now, (beganAt, requests) => tell(beganAt, 0, requests))
   }
 }

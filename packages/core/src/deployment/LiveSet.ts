@@ -67,12 +67,9 @@ export class LiveSet {
   private poolOf({ model, pool: name }: DeploymentConfig): Pool<Deployment> | undefined {
     if (name === undefined) return undefined
     const key = keyOf(name, model)
-    let pool = this.pools.get(key)
-    if (pool === undefined) {
-      const { health, quota } = this.settings
-      pool = new Pool(name, new Quota({ ...quota, provisioned: false }), health)
-      this.pools.set(key, pool)
-    }
+    const { health, quota } = this.settings
+    const pool = this.pools.get(key) ?? new Pool(name, new Quota({ ...quota, provisioned: false }), health)
+    this.pools.set(key, pool)
     return pool
   }
 
@@ -88,14 +85,11 @@ export class LiveSet {
   /** Puts together anew who serves a model. */
   regroup(model: string): void {
     const members = this.serversOf(model)
-    let known = this.models.get(model)
-    if (known === undefined) {
-      if (members.length === 0) return
-      known = new Model(model)
-      this.models.set(model, known)
-    }
-    known.deployments = members.toSorted((a, b) => a.tier - b.tier)
-    known.hasStandard = members.some(({ provisioned }) => !provisioned)
+    if (members.length === 0 && !this.models.has(model)) return
+    const group = this.models.get(model) ?? new Model(model)
+    this.models.set(model, group)
+    group.deployments = members.toSorted((a, b) => a.tier - b.tier)
+    group.hasStandard = members.some(({ provisioned }) => !provisioned)
   }
 
   /** A model, if any deployment serves it. */
@@ -107,11 +101,8 @@ export class LiveSet {
   /** Models of the deployments of a name, but for resources that serve any model under the model's own name. */
   modelsNamed(name: string): ReadonlyArray<string> {
     const wild = new Set(this.serversOf(EVERY_MODEL).map(({ resource }) => resource))
-    const found = new Set<string>()
-    for (const deployment of this.deployments.values()) {
-      if (deployment.name === name && !wild.has(deployment.resource)) found.add(deployment.model)
-    }
-    return [...found]
+    const named = [...this.deployments.values()].filter((one) => one.name === name && !wild.has(one.resource))
+    return [...new Set(named.map(({ model }) => model))]
   }
 
   /** The model of all deployments of a name, if they serve one. */

@@ -46,10 +46,7 @@ export class Model {
 
   /** Whether a deployment other than this one answered within the last 30 s. */
   hasHealthyPeer(self: Deployment, now: number): boolean {
-    for (const peer of this.deployments) {
-      if (peer !== self && now - peer.lastSuccessAt <= RECENTLY) return true
-    }
-    return false
+    return this.deployments.some((peer) => peer !== self && now - peer.lastSuccessAt <= RECENTLY)
   }
 
   /** A request got no answer from deployments that answer others: there may be more like it. */
@@ -107,13 +104,7 @@ export class Model {
 
   /** Share of their requests that the others answered of late, as far as they say. */
   peersShare(self: Deployment, now: number): number {
-    let sum = 0
-    let peers = 0
-    for (const peer of this.deployments) {
-      if (peer === self) continue
-      sum += peer.breaker.likelyShare(now)
-      peers++
-    }
-    return peers === 0 ? 1 : sum / peers
+    const peers = this.deployments.filter((peer) => peer !== self)
+    return peers.length === 0 ? 1 : peers.reduce((sum, peer) => sum + peer.breaker.likelyShare(now), 0) / peers.length
   }
 }

@@ -10,7 +10,9 @@
  * this one does, or a window that frees what is sent again; and others' requests may be large when ours are. So it is compared
  * how much larger ours were than usual at the time, for the same number of requests: that is nobody else's affair.
  */
+import { remember } from "../Remember.ts"
 import type { Deployment, Permit } from "./Deployment.ts"
+import { LeastSquares } from "./LeastSquares.ts"
 import { Pool } from "./Pool.ts"
 import type { RateLimits } from "./RateLimitHeaders.ts"
 
@@ -64,64 +66,26 @@ export interface PoolChange {
 }
 
 /**
- * Sums of least squares, of which the past fades: `n` requests were sent elsewhere, which were larger by `x` than usual; `y` is
- * the rest of a change. In units of the usual size.
+ * How a counter changes with what is sent elsewhere: with as many requests, which were larger by so much than usual. All in
+ * units of the usual size.
  */
-class Tendency {
-  private looks = 0
-  private x = 0
-  private n = 0
-  private y = 0
-  private xx = 0
-  private xn = 0
-  private nn = 0
-  private xy = 0
-  private ny = 0
-  private yy = 0
-
-  add(x: number, n: number, y: number): void {
-    const keep = 1 - 1 / MEMORY
-    this.looks = this.looks * keep + 1
-    this.x = this.x * keep + x
-    this.n = this.n * keep + n
-    this.y = this.y * keep + y
-    this.xx = this.xx * keep + x * x
-    this.xn = this.xn * keep + x * n
-    this.nn = this.nn * keep + n * n
-    this.xy = this.xy * keep + x * y
-    this.ny = this.ny * keep + n * y
-    this.yy = this.yy * keep + y * y
-  }
-
-  /** Tokens by which it changes for each that is sent elsewhere, in as many requests, and the standard error of that. */
-  get slope(): readonly [slope: number, error: number] {
-    const { looks } = this
-    const xx = this.xx - this.x ** 2 / looks
-    const xn = this.xn - this.x * this.n / looks
-    const nn = this.nn - this.n ** 2 / looks
-    const xy = this.xy - this.x * this.y / looks
-    const ny = this.ny - this.n * this.y / looks
-    const yy = this.yy - this.y ** 2 / looks
-    // where the number does not vary, nothing is to be held equal
-    const determinant = nn === 0 ? xx : xx - xn * xn / nn
-    const slope = (nn === 0 ? xy : xy - ny * xn / nn) / determinant
-    const perRequest = nn === 0 ? 0 : (ny - slope * xn) / nn
-    const unexplained = Math.max(0, yy - slope * xy - perRequest * ny)
-    return [slope, Math.sqrt(unexplained / looks / determinant)]
+class Tendency extends LeastSquares {
+  constructor() {
+    super(MEMORY, true)
   }
 
   /** Whether it falls by what is sent elsewhere; `undefined` where that is not sure. */
   get isShared(): boolean | undefined {
-    if (this.looks < LEAST_LOOKS) return undefined
-    const [slope, error] = this.slope
+    if (this.samples < LEAST_LOOKS) return undefined
+    const { errorOfX: error, x: slope } = this.fit
     if (Math.abs(slope + 1) <= TOLERANCE && -slope >= SURE * error) return true
     return Math.abs(slope) <= TOLERANCE && slope + 1 >= SURE * error ? false : undefined
   }
 
   /** Whether it likely does. */
   get isLikelyShared(): boolean {
-    const [slope, error] = this.slope
-    return this.looks >= LEAST_LOOKS / 3 && slope <= -0.5 && -slope >= LIKELY * error
+    const { errorOfX: error, x: slope } = this.fit
+    return this.samples >= LEAST_LOOKS / 3 && slope <= -0.5 && -slope >= LIKELY * error
   }
 }
 
@@ -257,10 +221,8 @@ export class PoolFinder {
   }
 
   private togetherOf(limit: number): Tendency {
-    let together = this.together.get(limit)
-    if (together !== undefined) return together
-    if (this.together.size >= MOST_LIMITS) this.together.clear()
-    this.together.set(limit, together = new Tendency())
+    const together = this.together.get(limit) ?? new Tendency()
+    remember(this.together, limit, together, MOST_LIMITS)
     return together
   }
 

@@ -129,12 +129,12 @@ export class Quota extends Ledger {
 
   /** Tokens of the last minute: ours, and what other clients were seen to use. */
   tokensUsed(now: number): number {
-    return this.ownTokensUsed(now) + this.othersTokensUsed(now)
+    return this.ownTokens.sum(now) + this.othersTokensUsed(now)
   }
 
   /** Requests of the last minute: ours, and what other clients were seen to send. */
   requestsUsed(now: number): number {
-    return this.ownRequestsUsed(now) + this.othersRequestsUsed(now)
+    return this.ownRequests.sum(now) + this.othersRequestsUsed(now)
   }
 
   /** Requests of the last minute that other clients were seen to send, or that the fleet says its others did. */

@@ -22,8 +22,8 @@ export interface Place {
   readonly port: number
 }
 
-/** Paths remembered, of the classic API for each deployment. */
-const MAX_PATHS = 16
+/** Paths remembered: of the classic API each deployment has its own. */
+const MAX_PATHS = 1000
 
 /** Paths, below the API's base, that Azure's classic API scopes by deployment. */
 const deploymentScoped = new Set([
@@ -48,13 +48,8 @@ export const isSafePath = (path: string): boolean => {
   if (plainPath.test(path)) return true
   if (!path.startsWith("/") || path.includes("?") || path.includes("#") || path.includes("\\")) return false
   for (const segment of path.slice(1).split("/")) {
-    let decoded: string
-    try {
-      decoded = decodeURIComponent(segment)
-    } catch {
-      return false
-    }
-    if (decoded === "" || decoded === "." || decoded === "..") return false
+    const decoded = decode(segment)
+    if (decoded === undefined || decoded === "" || decoded === "." || decoded === "..") return false
     // a slash, a backslash or a dot hidden behind an escape, even a doubled one
     if (/[/\\]|%(?:2e|2f|5c|00)/i.test(decoded) || control.test(decoded)) return false
   }
@@ -80,15 +75,16 @@ const credentials = new Set([
 /** A caller's query without keys, without a fragment, and without a version: that is the resource's own affair. */
 const crossingQuery = (query: string): string =>
   query.split("#", 1)[0]!.split("&").filter((parameter) => {
-    const name = decoded(parameter.split("=", 1)[0]!).toLowerCase()
+    const [written = ""] = parameter.split("=", 1)
+    const name = (decode(written) ?? written).toLowerCase()
     return !credentials.has(name) && name !== "api-version"
   }).join("&")
 
-const decoded = (text: string): string => {
+const decode = (text: string): string | undefined => {
   try {
     return decodeURIComponent(text)
   } catch {
-    return text
+    return undefined
   }
 }
 
@@ -98,7 +94,6 @@ const decoded = (text: string): string => {
 export class Resource {
   readonly name: string
   readonly provider: ResourceConfig["provider"]
-  readonly region: string | undefined
   /** As it was configured last. */
   config: ResourceConfig
   readonly origin: string
@@ -119,7 +114,7 @@ export class Resource {
   readonly #removal = new AbortController()
   private readonly root: string
   private readonly base: string
-  private readonly paths = new Map<string, Map<string, string>>()
+  private readonly paths = new Map<string, string>()
   #credential: Credential
 
   constructor(config: ResourceConfig, credential: Credential, health: BreakerOptions) {
@@ -131,7 +126,6 @@ export class Resource {
     this.root = root
     this.name = name
     this.provider = provider
-    this.region = region
     this.config = config
     this.origin = url.origin
     this.apiVersion = config.provider === "azure" ? config.apiVersion : undefined
@@ -188,16 +182,11 @@ export class Resource {
     // only what names a deployment recurs; anything else may hold an id, and would fill the memory
     if (query !== "" || deployment === undefined) return this.buildPath(path, query, deployment)
     // only the classic API has the deployment in it; a wildcard's names, of which it has none, have no end
-    const scope = this.apiVersion === undefined ? "" : deployment
-    let paths = this.paths.get(scope)
-    if (paths === undefined) {
-      paths = new Map()
-      this.paths.set(scope, paths)
-    }
-    let built = paths.get(path)
+    const key = this.apiVersion === undefined ? path : `${deployment}\n${path}`
+    let built = this.paths.get(key)
     if (built === undefined) {
       built = this.buildPath(path, query, deployment)
-      if (paths.size < MAX_PATHS) paths.set(path, built)
+      if (this.paths.size < MAX_PATHS) this.paths.set(key, built)
     }
     return built
   }

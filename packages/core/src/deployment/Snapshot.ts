@@ -101,7 +101,7 @@ export const take = (
   fleet: FleetSnapshot | undefined
 ): Snapshot => ({
   resources: deployments.resources().map((resource) => {
-    const { breaker, name, origin, provider, region } = resource
+    const { breaker, name, origin, place: { region }, provider } = resource
     return {
       name,
       provider,
@@ -113,10 +113,7 @@ export const take = (
     }
   }),
   deployments: deployments.all().map((deployment) => snapshotOf(deployment, now)),
-  models: deployments.models().map((name) => {
-    const group = deployments.group(name)
-    return { name, waiting: group?.line.length ?? 0 }
-  }),
+  models: deployments.models().map((name) => ({ name, waiting: deployments.group(name)?.line.length ?? 0 })),
   sessions,
   retriesLeft,
   fleet
@@ -127,7 +124,7 @@ const snapshotOf = (deployment: Deployment, now: number): DeploymentSnapshot => 
   return {
     id: deployment.id,
     resource: deployment.resource.name,
-    region: deployment.resource.region,
+    region: deployment.place.region,
     model: deployment.model,
     pool: deployment.pool?.name,
     tier: deployment.tier,

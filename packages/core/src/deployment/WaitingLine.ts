@@ -100,9 +100,7 @@ export class WaitingLine {
         if (this.first === waiter || waiter.isTaken) return resume(Effect.void)
         // not before the one that leaves has done what it is about
         waiter.onTurn = () => resume(Effect.yieldNow)
-        return Effect.sync(() => {
-          waiter.onTurn = undefined
-        })
+        return Effect.sync(() => void (waiter.onTurn = undefined))
       }),
       pass: (now) => this.leave(waiter, now, true),
       leave: (now) => this.leave(waiter, now, this.first === waiter),

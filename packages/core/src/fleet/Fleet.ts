@@ -102,14 +102,15 @@ const make: Effect.Effect<Fleet["Service"], never, Deployments | FleetStore | Sc
       }))
     })
 
-  const joined = () => {
-    if (!member.join() || !events.hasTroubleListeners) return
+  let isHeard: boolean | undefined
+  /** Tells that the store answers, or what is wrong, where that is news. */
+  const tell = (problem: string | undefined) => {
+    const isNews = isHeard !== (problem === undefined)
+    isHeard = problem === undefined
+    if (!isNews || !events.hasTroubleListeners) return
     const at = events.wallNow()
-    events.emit<FleetJoined>({ _tag: "FleetJoined", at, members: member.members })
-  }
-  const lost = (reason: string) => {
-    if (!member.lose() || !events.hasTroubleListeners) return
-    events.emit<FleetLost>({ _tag: "FleetLost", at: events.wallNow(), reason })
+    if (problem === undefined) events.emit<FleetJoined>({ _tag: "FleetJoined", at, members: member.members })
+    else events.emit<FleetLost>({ _tag: "FleetLost", at, reason: problem })
   }
 
   let failures = 0
@@ -127,15 +128,14 @@ const make: Effect.Effect<Fleet["Service"], never, Deployments | FleetStore | Sc
       news = Deferred.makeUnsafe<void>()
       return Effect.map(exchange(1.5 * Math.max(ACTIVE, every)), ({ isAll, problem }) => {
         failures = isAll ? failures + 1 : 0
-        if (problem === undefined) joined()
-        else lost(problem)
+        tell(problem)
       })
     })
   })
   yield* Effect.forkScoped(watching(Effect.forever(round)))
 
   return Fleet.of({
-    status: () => member.status(now()),
+    status: () => member.status(now(), isHeard === true),
     share: (owners) => member.share(owners)
   })
 })

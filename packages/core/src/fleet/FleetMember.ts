@@ -28,7 +28,6 @@ export class FleetMember {
   private readonly random: () => number
   private readonly byName = new Map<string, Realm>()
   private owners: ResourceOwners | undefined
-  private isHeard: boolean | undefined
 
   constructor(deployments: Deployments["Service"], random: () => number) {
     this.deployments = deployments
@@ -47,11 +46,8 @@ export class FleetMember {
   /** Something happened here. Returns whether it is to be told at once. */
   notice(event: AnyEvent, now: number): boolean {
     if (!told.has(event._tag)) return false
-    let isNews = false
-    for (const { tidings } of this.byName.values()) {
-      isNews = tidings.notice(event as Parameters<Tidings["notice"]>[0], now) || isNews
-    }
-    return isNews
+    const heard = this.known.map(({ tidings }) => tidings.notice(event as Parameters<Tidings["notice"]>[0], now))
+    return heard.includes(true)
   }
 
   /** What a realm said is counted, and this was heard. */
@@ -75,20 +71,6 @@ export class FleetMember {
     })
   }
 
-  /** The store answered. Returns whether that is news. */
-  join(): boolean {
-    const isNews = this.isHeard !== true
-    this.isHeard = true
-    return isNews
-  }
-
-  /** The store did not answer. Returns whether that is news. */
-  lose(): boolean {
-    const isNews = this.isHeard !== false
-    this.isHeard = false
-    return isNews
-  }
-
   get members(): number {
     return Math.max(1, ...this.known.map(({ members }) => members))
   }
@@ -108,15 +90,16 @@ export class FleetMember {
     return this.known.some(({ isActive }) => isActive)
   }
 
-  status(now: number): FleetSnapshot {
+  /** @param isHeard whether the store answered the last time */
+  status(now: number, isHeard: boolean): FleetSnapshot {
     const heardAt = Math.max(...this.known.map(({ heardAt }) => heardAt), -Infinity)
     const shares = this.deployments.all().flatMap((deployment): ReadonlyArray<FleetShare> => {
       const share = this.byName.get(deployment.model)?.sharesOf(quotaKey(deployment))
       return share === undefined ? [] : [{ deployment: deployment.id, tokens: share.total, ownTokens: share.own }]
     })
     return {
-      isHeard: this.isHeard === true,
-      members: this.isHeard === true ? this.members : 1,
+      isHeard,
+      members: isHeard ? this.members : 1,
       heardAgo: heardAt === -Infinity ? undefined : now - heardAt,
       shares
     }

@@ -40,7 +40,7 @@ export class QuotaShare {
   /** Whether we used it of late, or wait for it. */
   isActive(now: number): boolean {
     return this.counted.size > 0
-      || this.ledgers.some((quota) => quota.ownRequestsUsed(now) > 0 || quota.fleetUse.wanted > 0)
+      || this.ledgers.some((quota) => quota.ownRequests.sum(now) > 0 || quota.fleetUse.wanted > 0)
   }
 
   /** What is new to say: what was sent, and what is set aside and not sent yet, less what was said. */
@@ -48,9 +48,9 @@ export class QuotaShare {
     const current = Math.floor((now + offset) / STEP)
     const uses: Uses = new Map()
     for (const quota of this.ledgers) {
-      quota.eachUse(now, (beganAt, tokens, requests) => {
-        addUse(uses, Math.floor((beganAt + offset) / STEP), tokens, requests, 0)
-      })
+      const stepOf = (beganAt: number) => Math.floor((beganAt + offset) / STEP)
+      quota.ownTokens.each(now, (beganAt, tokens) => addUse(uses, stepOf(beganAt), tokens, 0, 0))
+      quota.ownRequests.each(now, (beganAt, requests) => addUse(uses, stepOf(beganAt), 0, requests, 0))
       const { heldRequests, heldTokens } = quota.fleetUse
       if (heldRequests > 0) addUse(uses, current, heldTokens, heldRequests, heldTokens)
     }
@@ -60,12 +60,7 @@ export class QuotaShare {
     for (const [step, use] of uses) {
       const { held, requests, tokens } = this.counted.get(step) ?? NONE
       if (step < least || (use.tokens === tokens && use.requests === requests && use.held === held)) continue
-      changes.push({
-        step,
-        tokens: use.tokens - tokens,
-        requests: use.requests - requests,
-        held: use.held - held
-      })
+      changes.push({ step, tokens: use.tokens - tokens, requests: use.requests - requests, held: use.held - held })
     }
     for (const [step, { held, requests, tokens }] of this.counted) {
       if (step < least || uses.has(step) || (tokens === 0 && requests === 0)) continue
@@ -96,7 +91,7 @@ export class QuotaShare {
     }
     const spare = spareOf(others, spell)
     for (const quota of this.ledgers) {
-      const own = quota.ownTokensUsed(now)
+      const own = quota.ownTokens.sum(now)
       // of several ledgers on one quota, each counts the others as such
       const beside = this.ledgers.length === 1 ? 0 : Math.max(0, tokens - own)
       quota.hearFleet(now, { ...others, tokens: others.tokens + beside, ...spare }, word.share)

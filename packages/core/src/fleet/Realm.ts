@@ -1,7 +1,6 @@
 /**
  * What a member says and hears of one model: of its quotas, of what waits, and what happened to its deployments.
  */
-import type { Deployment } from "../deployment/Deployment.ts"
 import type { Model } from "../deployment/Model.ts"
 import type { Quota } from "../deployment/Quota.ts"
 import { quotaKey } from "./FleetKeys.ts"
@@ -92,7 +91,7 @@ export class Realm {
     if (this.pending !== undefined && now - this.pending.at > KEPT) this.pending = undefined
     if (now - this.heardAt > KEPT) { for (const share of this.quotas.values()) share.forget() }
     const all = [...this.quotas.values()]
-    const active = new Set(all.filter((share) => share.isActive(now)))
+    const active = all.filter((share) => share.isActive(now))
     const wants = this.wants(now)
     const isScarce = this.scarcity > SCARCE
     const { offset, pending } = this
@@ -100,7 +99,7 @@ export class Realm {
       ? all.filter(({ key }) => pending.uses.has(key))
       : all.length <= FEW || this.rounds % IDLE_EVERY === 1
       ? all
-      : all.filter((share) => active.has(share))
+      : active
     const quotas = asked.toSorted((a, b) => rankOf(a, now) - rankOf(b, now)).map((share): QuotaSaid => {
       const { quota } = share.deployments[0]!
       const { key, record } = share
@@ -162,7 +161,7 @@ export class Realm {
         size = Math.max(size, use.wanted)
         use.wanted = 0
         held += use.heldRequests
-        requests += quota.ownRequestsUsed(now)
+        requests += quota.ownRequests.sum(now)
       }
     }
     if (requests > this.ownRequests || size === 0) this.progressAt = now
@@ -185,11 +184,7 @@ export class Realm {
 
   /** Deployments come and go. */
   private refresh(): void {
-    const byKey = new Map<string, Array<Deployment>>()
-    for (const deployment of this.group?.deployments ?? []) {
-      const key = quotaKey(deployment)
-      byKey.set(key, [...byKey.get(key) ?? [], deployment])
-    }
+    const byKey = Map.groupBy(this.group?.deployments ?? [], quotaKey)
     for (const key of this.quotas.keys()) if (!byKey.has(key)) this.quotas.delete(key)
     for (const [key, deployments] of byKey) {
       const share = this.quotas.get(key) ?? new QuotaShare(key)

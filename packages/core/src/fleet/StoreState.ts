@@ -59,7 +59,7 @@ class QuotaKept {
 interface MemberKept {
   readonly at: number
   readonly sequence: number
-  readonly heard: ReadonlyMap<string, QuotaHeard["granted"]>
+  readonly granted: ReadonlyMap<string, QuotaHeard["granted"]>
 }
 
 class RealmKept {
@@ -89,23 +89,22 @@ export class StoreState {
     const before = realm.members.get(said.member)
     const isCounted = before !== undefined && said.sequence <= before.sequence
     const step = Math.floor(now / STEP)
-    const counted = said.quotas.map((quota) => {
-      const one = countUses(realm, quota, isCounted, step, now, () => String(now * 1000 + this.records++ % 1000))
-      const again = isCounted && said.sequence === before.sequence ? before.heard.get(quota.key) : undefined
-      return again === undefined ? one : { ...one, heard: { ...one.heard, granted: again } }
-    })
-    if (!isCounted) grant(said, counted, step)
-    const heard = counted.map(({ heard }) => heard)
-    const repeated = new Map(said.quotas.map(({ key }, i) => [key, heard[i]!.granted]))
-    realm.members.set(
-      said.member,
-      isCounted ? { ...before, at: now } : { at: now, sequence: said.sequence, heard: repeated }
+    const kept = said.quotas.map((quota) =>
+      countUses(realm, quota, isCounted, step, now, () => String(now * 1000 + this.records++ % 1000))
     )
-    const present = [...realm.members.values()].filter(({ at }) => at >= now - PRESENT)
+    const isRepeated = isCounted && said.sequence === before.sequence
+    const granted = isCounted
+      ? said.quotas.map(({ key }) => isRepeated ? before.granted.get(key) ?? NOTHING : NOTHING)
+      : grant(said, kept, step)
+    realm.members.set(said.member, {
+      at: now,
+      sequence: isCounted ? before.sequence : said.sequence,
+      granted: isCounted ? before.granted : new Map(said.quotas.map(({ key }, i) => [key, granted[i]!]))
+    })
     return {
       now,
-      members: present.length,
-      quotas: heard,
+      members: [...realm.members.values()].filter(({ at }) => at >= now - PRESENT).length,
+      quotas: kept.map((one, i) => heardOf(one, granted[i]!, step)),
       ...marksOf(realm, said, isCounted, now),
       ...ownersOf(realm, said, isCounted)
     }
@@ -123,29 +122,25 @@ export class StoreState {
   }
 }
 
-interface Counted {
-  readonly kept: QuotaKept
-  readonly heard: { -readonly [Key in keyof QuotaHeard]: QuotaHeard[Key] }
-}
+const NOTHING = { tokens: 0, requests: 0 }
 
-/** Sets room aside for what waits: for each request, at the first quota that has it. */
-const grant = (said: Said, quotas: ReadonlyArray<Counted>, step: number): void => {
+/** Sets room aside for what waits: for each request, at the first quota that has it. Returns what of each quota. */
+const grant = (said: Said, kept: ReadonlyArray<QuotaKept>, step: number): ReadonlyArray<QuotaHeard["granted"]> => {
+  const granted = kept.map(() => ({ ...NOTHING }))
   for (const want of said.wants) {
     if (!(want > 0)) continue
-    for (const [i, { heard, kept }] of quotas.entries()) {
+    const at = kept.findIndex(({ steps }, i) => {
+      const { requests, slice, tokens } = sumUp(steps, step)
       const { room } = said.quotas[i]!
-      const fits = heard.tokens + want <= (room.tokens ?? Infinity)
-        && heard.requests + 1 <= (room.requests ?? Infinity) && heard.slice + 1 <= (room.slice ?? Infinity)
-      if (!fits) continue
-      addUse(kept.steps, step, want, 1, want)
-      heard.tokens += want
-      heard.requests += 1
-      heard.slice += 1
-      heard.held += want
-      heard.granted = { tokens: heard.granted.tokens + want, requests: heard.granted.requests + 1 }
-      break
-    }
+      return tokens + want <= (room.tokens ?? Infinity) && requests + 1 <= (room.requests ?? Infinity)
+        && slice + 1 <= (room.slice ?? Infinity)
+    })
+    if (at === -1) continue
+    addUse(kept[at]!.steps, step, want, 1, want)
+    granted[at]!.tokens += want
+    granted[at]!.requests++
   }
+  return granted
 }
 
 const countUses = (
@@ -155,7 +150,7 @@ const countUses = (
   step: number,
   now: number,
   newRecord: () => string
-): Counted => {
+): QuotaKept => {
   const kept = realm.quotas.get(quota.key) ?? new QuotaKept(newRecord())
   realm.quotas.set(quota.key, kept)
   kept.expiresAt = now + KEPT
@@ -178,13 +173,15 @@ const countUses = (
     if (quota.told.tokens > 0) kept.told.tokens = quota.told.tokens
     if (quota.told.requests > 0) kept.told.requests = quota.told.requests
   }
-  const granted = { tokens: 0, requests: 0 }
-  const count = kept.share.count + kept.shareBefore.count
-  const mean = (kept.share.sum + kept.shareBefore.sum) / Math.max(1, count)
-  const max = Math.max(kept.share.max, kept.shareBefore.max)
-  const share = count < ENOUGH_SHOWN ? 0 : mean + ABOVE_MEAN * (max - mean)
-  const sums = sumUp(kept.steps, step)
-  return { kept, heard: { record: kept.record, ...sums, granted, told: { ...kept.told }, share } }
+  return kept
+}
+
+const heardOf = (kept: QuotaKept, granted: QuotaHeard["granted"], step: number): QuotaHeard => {
+  const { record, share, shareBefore, steps, told } = kept
+  const count = share.count + shareBefore.count
+  const mean = (share.sum + shareBefore.sum) / Math.max(1, count)
+  const above = ABOVE_MEAN * (Math.max(share.max, shareBefore.max) - mean)
+  return { record, ...sumUp(steps, step), granted, told: { ...told }, share: count < ENOUGH_SHOWN ? 0 : mean + above }
 }
 
 /** What is in the window as of a step, and of the requests those in the short slice. What has left it is forgotten. */

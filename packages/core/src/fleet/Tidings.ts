@@ -60,7 +60,7 @@ export class Tidings {
   private readonly events: EventHub
   private readonly random: () => number
   /** What is to be told, by kind and key, until the store has it. */
-  private untold = new Map<string, { readonly mark: Mark; readonly until: number }>()
+  private readonly untold = new Map<string, Omit<Mark, "for"> & { readonly until: number }>()
   private telling: ReadonlyArray<string> = []
   /** Until when each mark holds, by kind and key, as far as it is known here already. */
   private readonly known = new Map<string, number>()
@@ -122,7 +122,7 @@ export class Tidings {
       }
     }
     this.telling = [...this.untold.keys()]
-    return [...this.untold.values()].map(({ mark: { key, kind }, until }) => ({
+    return [...this.untold.values()].map(({ key, kind, until }) => ({
       kind,
       key,
       for: Math.max(0, Math.ceil(until - now))
@@ -213,14 +213,8 @@ export class Tidings {
   private tellCooledDown({ cooldown, id }: Deployment, now: number): void {
     if (!this.events.hasListeners) return
     const { endsAt, reason } = cooldown
-    this.events.emit<CooledDown>({
-      _tag: "CooledDown",
-      at: this.events.wallNow(),
-      deployment: id,
-      pool: undefined,
-      reason,
-      coolFor: endsAt - now
-    })
+    const [at, coolFor] = [this.events.wallNow(), endsAt - now]
+    this.events.emit<CooledDown>({ _tag: "CooledDown", at, deployment: id, pool: undefined, reason, coolFor })
   }
 
   /** Where what was heard would leave no deployment, a request may try each of those that only strangers speak ill of. */
@@ -240,7 +234,7 @@ export class Tidings {
     const name = `${kind} ${key}`
     if (reason.startsWith(TOLD) || holds <= 0 || until <= (this.known.get(name) ?? 0) + SAME) return false
     this.known.set(name, until)
-    this.untold.set(name, { mark: { kind, key, for: holds }, until })
+    this.untold.set(name, { kind, key, until })
     return true
   }
 

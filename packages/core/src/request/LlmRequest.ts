@@ -75,13 +75,7 @@ export interface LlmRequest extends Facts {
 }
 
 /** What a door says of a request besides its facts. */
-export interface RequestLine {
-  readonly operation: Operation
-  readonly method: string
-  readonly path: string
-  readonly query: string
-  readonly body: RequestBody
-  readonly parsesEvents: boolean
+export interface RequestLine extends Omit<LlmRequest, keyof Facts | "scope" | "headers"> {
   /** Headers that crossed the border already; else those of the options are looked through. */
   readonly headers?: Readonly<Record<string, string>>
 }

@@ -15,17 +15,17 @@ export const explain = (
   query: Query,
   options: RouterOptions,
   now: number,
-  random: () => number,
   attempt: number
 ): { readonly decision: Decision | NoCandidate; readonly explanation: Explanation } => {
   const draws: Array<number> = []
   const compared = new Set<Deployment>()
   const before = query.group.deployments.map((deployment) => stateOf(deployment, query, now))
-  const decision = decide(query, { ...options, policy: observed(options.policy, compared) }, now, () => {
-    const drawn = random()
+  const random = () => {
+    const drawn = options.random()
     draws.push(drawn)
     return drawn
-  })
+  }
+  const decision = decide(query, { ...options, policy: observed(options.policy, compared), random }, now)
   const winner = decision._tag === "Decision" ? decision.deployment : undefined
   const explanation = new Explanation({
     model: query.group.model,
@@ -44,28 +44,16 @@ export const explain = (
   return { decision, explanation }
 }
 
-/** A candidate that notes that it was looked at. */
-class ObservedCandidate extends Candidate {
-  private readonly seen: Set<Deployment>
-
-  constructor(deployment: Deployment, now: number, seen: Set<Deployment>) {
-    super(deployment, { now })
-    this.seen = seen
+/** A policy of which it is noted whose load it looks at. */
+const observed = (policy: Policy, seen: Set<Deployment>): Policy => {
+  const notes: ProxyHandler<Candidate> = {
+    get: (candidate, key) => {
+      if (key === "utilisation" || key === "latency") seen.add(candidate.deployment)
+      return Reflect.get(candidate, key)
+    }
   }
-
-  override get utilisation(): number {
-    this.seen.add(this.deployment)
-    return super.utilisation
-  }
-
-  override get latency(): number {
-    this.seen.add(this.deployment)
-    return super.latency
-  }
+  return (candidates, random) => policy(candidates.map((candidate) => new Proxy(candidate, notes)), random)
 }
-
-const observed = (policy: Policy, seen: Set<Deployment>): Policy => (candidates, random) =>
-  policy(candidates.map(({ deployment, now }) => new ObservedCandidate(deployment, now, seen)), random)
 
 /** A deployment as the choice is about to see it. */
 type Seen = Omit<ExplainedDeployment, "isCompared">

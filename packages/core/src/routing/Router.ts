@@ -37,6 +37,7 @@ export interface RouterOptions {
   readonly policy: Policy
   readonly hot: number
   readonly loadBound: number
+  readonly random: () => number
 }
 
 /** A deployment for the next attempt. */
@@ -65,7 +66,14 @@ export interface NoCandidate {
   readonly isMissing: boolean
   /** The failing one that is most likely to be back, for when there is nothing better. */
   readonly bestBet: Deployment | undefined
-  readonly refusals: ReadonlyArray<{ readonly deployment: Deployment; readonly refusal: Refusal }>
+  readonly refusals: ReadonlyArray<Refused>
+}
+
+/** One that does not pass, what refuses it, and when it may: `Infinity` when nobody can say. */
+export interface Refused {
+  readonly deployment: Deployment
+  readonly refusal: Refusal
+  readonly opensAt: number
 }
 
 const FRESH: Ready = { _tag: "Ready", isRepeat: false }
@@ -85,22 +93,17 @@ export const ask = (query: Query, now: number): Ready | NoCandidate => {
 /**
  * Decides where the next attempt goes.
  */
-export const decide = (
-  query: Query,
-  options: RouterOptions,
-  now: number,
-  random: () => number
-): Decision | NoCandidate => {
+export const decide = (query: Query, options: RouterOptions, now: number): Decision | NoCandidate => {
   const early = query.session !== undefined
     ? pickAtHome(query, now)
     : query.group.deployments.length > FEW
-    ? pickOfMany(query, options, now, random)
+    ? pickOfMany(query, options, now)
     : undefined
   if (early !== undefined) return { _tag: "Decision", deployment: early, isRepeat: false }
   for (const isRepeat of query.tried.size > 0 ? freshThenTried : onlyFresh) {
     const passing = survivors(query, now, isRepeat)
     if (passing.length === 0) continue
-    return { _tag: "Decision", deployment: pick(passing, query, options, now, random), isRepeat }
+    return { _tag: "Decision", deployment: pick(passing, query, options, now), isRepeat }
   }
   return explainNone(query, now)
 }
@@ -119,12 +122,8 @@ const pickAtHome = ({ demand, group, isWarmSlow, tried, warm }: Query, now: numb
 }
 
 /** One of many, where the policy compares but two. */
-const pickOfMany = (
-  { demand, group, tried }: Query,
-  { policy }: RouterOptions,
-  now: number,
-  random: () => number
-): Deployment | undefined => {
+const pickOfMany = (query: Query, { policy, random }: RouterOptions, now: number): Deployment | undefined => {
+  const { demand, group, tried } = query
   const sample = "better" in policy ? Sample.of(group.deployments, now) : undefined
   if (sample === undefined) return undefined
   const passes = (deployment: Deployment) => !tried.has(deployment) && refusalOf(deployment, demand, now) === undefined
@@ -167,15 +166,9 @@ const survivors = (query: Query, now: number, tried: boolean): ReadonlyArray<Can
   return slow === undefined || !found.every(isSlow) ? found : slow
 }
 
-const pick = (
-  candidates: ReadonlyArray<Candidate>,
-  query: Query,
-  options: RouterOptions,
-  now: number,
-  random: () => number
-): Deployment => {
-  if (query.session !== undefined) return pickWarm(candidates, query, query.session, options, now)
-  const chosen: unknown = options.policy(candidates, random)
+const pick = (passing: ReadonlyArray<Candidate>, query: Query, options: RouterOptions, now: number): Deployment => {
+  if (query.session !== undefined) return pickWarm(passing, query, query.session, options, now)
+  const chosen: unknown = options.policy(passing, options.random)
   if (chosen instanceof Candidate) return chosen.deployment
   throw new TypeError("The selector gave no candidate: it must return one of those that it is given.")
 }
@@ -259,57 +252,39 @@ const fillUtilisations = (candidates: ReadonlyArray<Candidate>): number => {
   return sum / quotas
 }
 
-const explainNone = (query: Query, now: number): NoCandidate => {
-  const refusals: Array<{ deployment: Deployment; refusal: Refusal }> = []
-  let soonest = Infinity
-  let possible = 0
-  let failing = 0
-  let missing = 0
-  let bestBet: Deployment | undefined
-  let bestBetOpens = Infinity
-  let betOpens = Infinity
-  for (const deployment of query.group.deployments) {
-    const refusal = refusalOf(deployment, query.demand, now)
+const explainNone = ({ demand, group, tried }: Query, now: number): NoCandidate => {
+  const refusals: Array<Refused> = []
+  for (const deployment of group.deployments) {
+    const refusal = refusalOf(deployment, demand, now)
     if (refusal === undefined) continue
-    refusals.push({ deployment, refusal })
-    const opens = opensAt(deployment, refusal, query.demand, now)
-    if (opens === Infinity && !isFailing(refusal)) continue
-    possible++
-    soonest = Math.min(soonest, opens)
-    if (refusal === "missing") missing++
-    if (!isFailing(refusal)) continue
-    failing++
-    // what was not tried yet comes first; a time that the service set is not broken even now
-    if (!deployment.isCool(now)) {
-      betOpens = Math.min(betOpens, deployment.coolAt)
-      continue
-    }
-    const preference = Math.min(opens, FAR) + (query.tried.has(deployment) ? 2 * FAR : 0)
-    if (preference < bestBetOpens) {
-      bestBetOpens = preference
-      bestBet = deployment
-    }
+    refusals.push({ deployment, refusal, opensAt: opensAt(deployment, refusal, demand, now) })
   }
-  const isOutage = possible > 0 && failing === possible
+  const possible = refusals.filter(({ opensAt, refusal }) => opensAt !== Infinity || isFailing(refusal))
+  const failing = possible.filter(({ refusal }) => isFailing(refusal))
+  const isOutage = possible.length > 0 && failing.length === possible.length
+  // a time that the service set is not broken even now
+  const bets = failing.filter(({ deployment }) => deployment.isCool(now))
+  const cooling = failing.filter(({ deployment }) => !deployment.isCool(now))
+  // what was not tried yet comes first
+  const preferenceOf = ({ deployment, opensAt }: Refused) =>
+    Math.min(opensAt, FAR) + (tried.has(deployment) ? 2 * FAR : 0)
   return {
     _tag: "NoCandidate",
-    // where all are failing, one is asked all the same as soon as the service allows
-    opensAt: isOutage ? Math.min(soonest, betOpens) : soonest,
+    opensAt: Math.min(
+      ...possible.map(({ opensAt }) => opensAt),
+      // where all are failing, one is asked all the same as soon as the service allows
+      ...(isOutage ? cooling.map(({ deployment }) => deployment.coolAt) : [])
+    ),
     isOutage,
-    isMissing: possible > 0 && missing === possible,
-    bestBet,
+    isMissing: possible.length > 0 && possible.every(({ refusal }) => refusal === "missing"),
+    bestBet: bets.toSorted((a, b) => preferenceOf(a) - preferenceOf(b))[0]?.deployment,
     refusals
   }
 }
 
 /** Share of a model's deployments whose breakers are closed. */
 export const healthyShare = (group: Model): number => {
-  let healthy = 0
-  let members = 0
-  for (const deployment of group.deployments) {
-    if (deployment.draining) continue
-    members++
-    if (deployment.breaker.state === "closed" && deployment.resource.breaker.state === "closed") healthy++
-  }
-  return members === 0 ? 0 : healthy / members
+  const members = group.deployments.filter(({ draining }) => !draining)
+  const healthy = members.filter(({ breaker, resource }) => breaker.isClosed && resource.breaker.isClosed)
+  return members.length === 0 ? 0 : healthy.length / members.length
 }

@@ -112,9 +112,9 @@ export const stream = function*(
 export const errorEvents = (error: Json): ReadonlyArray<string> => [dataEvent({ error }), done]
 
 const usage = (generation: Generation): unknown => ({
-  prompt_tokens: generation.promptTokens,
+  prompt_tokens: generation.prompt.promptTokens,
   completion_tokens: generation.completionTokens,
-  total_tokens: generation.promptTokens + generation.completionTokens,
+  total_tokens: generation.prompt.promptTokens + generation.completionTokens,
   prompt_tokens_details: {
     cached_tokens: generation.cachedTokens,
     ...(generation.cacheWriteTokens > 0 ? { cache_write_tokens: generation.cacheWriteTokens } : {}),

@@ -5,11 +5,50 @@ import { hash } from "./SeededRandom.ts"
 import * as Cache from "./SimulatedCache.ts"
 import type { ErrorName } from "./SimulatedErrors.ts"
 import * as Fault from "./SimulatedFault.ts"
-import { defaultLatency, type SimulatedLatency, type SimulatedReply } from "./SimulatedGeneration.ts"
 import * as Limiter from "./SimulatedLimiter.ts"
 import type { SimulatedPool } from "./SimulatedPool.ts"
-import type { Json } from "./SimulatedPrompt.ts"
+import type { Json, PromptSize } from "./SimulatedPrompt.ts"
 import type { Operation } from "./SimulatedRoute.ts"
+
+/**
+ * How fast a deployment is.
+ */
+export interface SimulatedLatency {
+  /** Time to the first token of an empty prompt, in ms. */
+  readonly baseMs: number
+  /** What each prompt token that is not cached adds to it. */
+  readonly perPromptTokenMs: number
+  readonly perOutputTokenMs: number
+  /** Spread (sigma) of the lognormal jitter; 0 for none. */
+  readonly jitter: number
+  /** Requests in flight at which everything takes twice as long. Latency grows with the square of the load. */
+  readonly capacity: number
+  /** Tokens in one stream event. Azure's content filter sends bursts. */
+  readonly tokensPerEvent: number
+  /** How long a refusal takes. */
+  readonly errorMs: number
+}
+
+/**
+ * What a deployment is like when nothing else was said.
+ */
+export const defaultLatency: SimulatedLatency = {
+  baseMs: 250,
+  perPromptTokenMs: 0.05,
+  perOutputTokenMs: 12,
+  jitter: 0.15,
+  capacity: Infinity,
+  tokensPerEvent: 1,
+  errorMs: 10
+}
+
+/**
+ * What a caller of the simulation may have the model say instead of prose.
+ */
+export type SimulatedReply = string | {
+  readonly text?: string | undefined
+  readonly calls?: ReadonlyArray<{ readonly name: string; readonly arguments: unknown }> | undefined
+}
 
 /**
  * What a deployment is like. Only the name is needed.
@@ -134,26 +173,18 @@ export const stats = (self: SimulatedDeployment, now: number): DeploymentStats =
 
 /**
  * What admission charges for a request, in tokens.
+ *
+ * @param outputLimit of all its answers together; absent if it sets none, 0 if it generates nothing
  */
 export const estimate = (
-  self: SimulatedDeployment,
-  request: {
-    readonly characters: number
-    readonly extraTokens: number
-    readonly promptTokens: number
-    readonly cachedTokens: number
-    /** Of all its answers together; absent if it sets none, 0 if it generates nothing. */
-    readonly outputLimit: number | undefined
-  }
-): number => {
-  const { options } = self
-  if (options.provisioned === true) {
-    const output = request.outputLimit ?? options.defaultOutputCharge ?? self.meanTokens
-    return request.promptTokens - request.cachedTokens + output * (options.outputRatio ?? 1)
-  }
-  const output = request.outputLimit ?? options.defaultOutputCharge ?? 16
-  return Math.ceil(request.characters / 4) + request.extraTokens + output
-}
+  { meanTokens, options: { defaultOutputCharge, outputRatio = 1, provisioned } }: SimulatedDeployment,
+  { characters, extraTokens, promptTokens }: PromptSize,
+  cachedTokens: number,
+  outputLimit: number | undefined
+): number =>
+  provisioned === true
+    ? promptTokens - cachedTokens + (outputLimit ?? defaultOutputCharge ?? meanTokens) * outputRatio
+    : Math.ceil(characters / 4) + extraTokens + (outputLimit ?? defaultOutputCharge ?? 16)
 
 /**
  * The headers that tell of limits. `refusal` is given if they came with a 429 for it.

@@ -2,18 +2,14 @@
  * Embeddings: vectors of length 1 that depend on nothing but the text.
  */
 import * as SeededRandom from "./SeededRandom.ts"
-import { type Json, problem } from "./SimulatedPrompt.ts"
+import { type Json, problem, type PromptSize } from "./SimulatedPrompt.ts"
 
 /**
  * What an embeddings request asks for.
  */
-export interface EmbeddingsPrompt {
+export interface EmbeddingsPrompt extends PromptSize {
   /** One entry for each vector: its text, or its tokens written as one. */
   readonly inputs: ReadonlyArray<string>
-  /** Characters of those that are text, tokens of those that are not, and what both are billed as. */
-  readonly characters: number
-  readonly numberTokens: number
-  readonly tokens: number
   readonly dimensions: number | undefined
   readonly base64: boolean
 }
@@ -30,18 +26,18 @@ export const check = (body: Json, charactersPerToken: number): EmbeddingsPrompt 
     return problem("Invalid 'input': expected between 1 and 2048 inputs.", "input")
   }
   let characters = 0
-  let numberTokens = 0
-  let tokens = 0
+  let extraTokens = 0
+  let promptTokens = 0
   const inputs: Array<string> = []
   for (const item of items) {
     if (typeof item === "string" && item !== "") {
       inputs.push(item)
       characters += item.length
-      tokens += Math.ceil(item.length / charactersPerToken)
+      promptTokens += Math.ceil(item.length / charactersPerToken)
     } else if (Array.isArray(item) && item.length > 0 && item.every((token) => Number.isInteger(token))) {
       inputs.push(item.join(" "))
-      numberTokens += item.length
-      tokens += item.length
+      extraTokens += item.length
+      promptTokens += item.length
     } else return problem("'$.input' is invalid. Please check the API reference.", "input")
   }
   const dimensions = body["dimensions"]
@@ -55,8 +51,8 @@ export const check = (body: Json, charactersPerToken: number): EmbeddingsPrompt 
   return {
     inputs,
     characters,
-    numberTokens,
-    tokens,
+    extraTokens,
+    promptTokens,
     dimensions: dimensions as number | undefined,
     base64: format === "base64"
   }
@@ -73,7 +69,7 @@ export const body = (prompt: EmbeddingsPrompt, model: string, dimensions: number
       return { object: "embedding", index, embedding: prompt.base64 ? toBase64(vector) : Array.from(vector) }
     }),
     model,
-    usage: { prompt_tokens: prompt.tokens, total_tokens: prompt.tokens }
+    usage: { prompt_tokens: prompt.promptTokens, total_tokens: prompt.promptTokens }
   })
 
 const makeVector = (text: string, dimensions: number): Float32Array => {

@@ -4,10 +4,10 @@
  */
 import * as Data from "effect/Data"
 import * as Answer from "./SimulatedAnswer.ts"
+import * as Damage from "./SimulatedDamage.ts"
 import * as Deployment from "./SimulatedDeployment.ts"
 import * as Errors from "./SimulatedErrors.ts"
-import * as Fault from "./SimulatedFault.ts"
-import { defaultLatency } from "./SimulatedGeneration.ts"
+import type * as Fault from "./SimulatedFault.ts"
 import type { Refusal } from "./SimulatedLimiter.ts"
 import type { Json } from "./SimulatedPrompt.ts"
 import type { Route } from "./SimulatedRoute.ts"
@@ -78,7 +78,7 @@ export class SimulatedExchange extends Data.Class<{
 
   /** How long a refusal takes. */
   get errorMs(): number {
-    return this.deployment?.latency.errorMs ?? defaultLatency.errorMs
+    return this.deployment?.latency.errorMs ?? Deployment.defaultLatency.errorMs
   }
 
   /** Answers over HTTP. */
@@ -94,11 +94,11 @@ export class SimulatedExchange extends Data.Class<{
     return {
       _tag: "Http",
       ...answer,
-      parts: Fault.delay(answer.parts, this.struck),
+      parts: Damage.delay(answer.parts, this.struck),
       headers: {
         ...this.ownHeaders(),
         ...answer.headers,
-        ...Fault.addedHeaders(this.struck, this.deployment?.name)
+        ...Damage.addedHeaders(this.struck, this.deployment?.name)
       },
       ...this.track(answer.status, settle)
     }
@@ -111,7 +111,7 @@ export class SimulatedExchange extends Data.Class<{
     headers?: Readonly<Record<string, string>>,
     settle?: Settle
   ): Answer.HttpAnswer {
-    const spoiled = Fault.spoilWhole(body, this.struck)
+    const spoiled = Damage.spoilWhole(body, this.struck)
     return this.http({
       status: 200,
       headers: { "content-type": spoiled.contentType, ...headers },
@@ -152,7 +152,7 @@ export class SimulatedExchange extends Data.Class<{
 
   /** The error that a `status` fault answers with. */
   errorOf(fault: Fault.FaultOf<"status">): Errors.ErrorResponse {
-    return Fault.errorOf(fault, this.resource.azure, this.errorContext(10_000))
+    return Damage.errorOf(fault, this.resource.azure, this.errorContext(10_000))
   }
 
   /** Answers with a documented error. */

@@ -2,49 +2,10 @@
  * One answer of the simulated model: what it says, and when each token of it is ready.
  */
 import * as SeededRandom from "./SeededRandom.ts"
+import type { SimulatedReply } from "./SimulatedDeployment.ts"
 import type { Served } from "./SimulatedExchange.ts"
 import type { SimulatedPrompt } from "./SimulatedPrompt.ts"
 import * as Text from "./SimulatedText.ts"
-
-/**
- * How fast a deployment is.
- */
-export interface SimulatedLatency {
-  /** Time to the first token of an empty prompt, in ms. */
-  readonly baseMs: number
-  /** What each prompt token that is not cached adds to it. */
-  readonly perPromptTokenMs: number
-  readonly perOutputTokenMs: number
-  /** Spread (sigma) of the lognormal jitter; 0 for none. */
-  readonly jitter: number
-  /** Requests in flight at which everything takes twice as long. Latency grows with the square of the load. */
-  readonly capacity: number
-  /** Tokens in one stream event. Azure's content filter sends bursts. */
-  readonly tokensPerEvent: number
-  /** How long a refusal takes. */
-  readonly errorMs: number
-}
-
-/**
- * What a deployment is like when nothing else was said.
- */
-export const defaultLatency: SimulatedLatency = {
-  baseMs: 250,
-  perPromptTokenMs: 0.05,
-  perOutputTokenMs: 12,
-  jitter: 0.15,
-  capacity: Infinity,
-  tokensPerEvent: 1,
-  errorMs: 10
-}
-
-/**
- * What a caller of the simulation may have the model say instead of prose.
- */
-export type SimulatedReply = string | {
-  readonly text?: string | undefined
-  readonly calls?: ReadonlyArray<{ readonly name: string; readonly arguments: unknown }> | undefined
-}
 
 /**
  * One answer among `n`.
@@ -61,7 +22,6 @@ export interface Output {
  */
 export interface GenerationInput {
   readonly prompt: SimulatedPrompt
-  readonly promptTokens: number
   readonly cachedTokens: number
   /** Prompt tokens that are billed as written to the cache. */
   readonly cacheWriteTokens: number
@@ -90,15 +50,15 @@ export interface Generation extends GenerationInput {
  */
 export const make = (exchange: Served, input: GenerationInput): Generation => {
   const { deployment: { contextTokens, counters, latency, name, options }, random } = exchange
-  const { cachedTokens, prompt, promptTokens } = input
+  const { cachedTokens, prompt } = input
   const reply = options.reply?.({ deployment: name, operation: exchange.route.operation, body: exchange.body })
   const slow = exchange.factorOf("slow")
   const load = 1 + (counters.inFlight / latency.capacity) ** 2
   const firstTokenAt = slow * load * SeededRandom.lognormal(random, latency.jitter) *
-    (latency.baseMs + latency.perPromptTokenMs * (promptTokens - cachedTokens))
+    (latency.baseMs + latency.perPromptTokenMs * (prompt.promptTokens - cachedTokens))
   const perTokenMs = slow * exchange.factorOf("slowDecoding") * load * latency.perOutputTokenMs *
     SeededRandom.lognormal(random, latency.jitter)
-  const most = Math.max(1, Math.min(prompt.maxTokens ?? Infinity, contextTokens - promptTokens))
+  const most = Math.max(1, Math.min(prompt.maxTokens ?? Infinity, contextTokens - prompt.promptTokens))
   const reasoningTokens = input.reasoningTokens === 0
     ? 0
     : Math.min(most, Math.max(1, Math.round(input.reasoningTokens * SeededRandom.lognormal(random, 0.5))))

@@ -3,6 +3,7 @@
  */
 import type * as Answer from "./SimulatedAnswer.ts"
 import * as Chat from "./SimulatedChat.ts"
+import * as Damage from "./SimulatedDamage.ts"
 import * as Deployment from "./SimulatedDeployment.ts"
 import * as Embeddings from "./SimulatedEmbeddings.ts"
 import * as Errors from "./SimulatedErrors.ts"
@@ -20,19 +21,13 @@ export const generate = (exchange: Served): Answer.SimulatedAnswer => {
   const { body, deployment, now, resource, route } = exchange
   const { charactersPerToken, contextTokens, counters, options } = deployment
   const before = findBefore(exchange)
-  const model = { reasons: (options.reasoningTokens ?? 0) > 0, callsTools: options.callsTools === true }
+  const model = modelOf(deployment)
   const prompt = route.operation === "responses" ? Prompt.responses(body, before, model) : Prompt.chat(body, model)
-
-  const promptTokens = Math.ceil(prompt.text.length / charactersPerToken) + prompt.extraTokens
+  const { maxTokens, promptTokens } = prompt
   const cache = deployment.cache.lookup(`${deployment.model} ${prompt.cacheKey}`, prompt.text, charactersPerToken, now)
   const { cachedTokens } = cache
-  const charge = Deployment.estimate(deployment, {
-    characters: prompt.text.length,
-    extraTokens: prompt.extraTokens,
-    promptTokens,
-    cachedTokens,
-    outputLimit: prompt.maxTokens === undefined ? undefined : prompt.maxTokens * prompt.choices
-  })
+  const outputLimit = maxTokens === undefined ? undefined : maxTokens * prompt.choices
+  const charge = Deployment.estimate(deployment, prompt, cachedTokens, outputLimit)
   const refused = admit(exchange, charge) ?? faultInside(exchange, charge)
   if (refused !== undefined) return refused
 
@@ -43,7 +38,7 @@ export const generate = (exchange: Served): Answer.SimulatedAnswer => {
     counters.completionTokens += output
     deployment.limiter.correct(prompt - cached + output * (options.outputRatio ?? 1) - charge, at)
   }
-  const asked = promptTokens + (prompt.maxTokens ?? 0)
+  const asked = promptTokens + (maxTokens ?? 0)
   if (asked > contextTokens) {
     return exchange.refuse(Errors.contextLength(deployment.model, contextTokens, asked), {}, (at) => bill(at, 0, 0, 0))
   }
@@ -53,7 +48,6 @@ export const generate = (exchange: Served): Answer.SimulatedAnswer => {
 
   const generation = Generation.make(exchange, {
     prompt,
-    promptTokens,
     cachedTokens,
     cacheWriteTokens: options.billsCacheWrites === true
       ? Math.min(cache.writtenTokens, promptTokens - cachedTokens)
@@ -74,21 +68,22 @@ export const generate = (exchange: Served): Answer.SimulatedAnswer => {
 export const embed = (exchange: Served): Answer.SimulatedAnswer => {
   const { body, deployment: { charactersPerToken, counters, latency, limiter, model, options } } = exchange
   const prompt = Embeddings.check(body, charactersPerToken)
-  const charge = Deployment.estimate(exchange.deployment, {
-    characters: prompt.characters,
-    extraTokens: prompt.numberTokens,
-    promptTokens: prompt.tokens,
-    cachedTokens: 0,
-    outputLimit: 0
-  })
+  const { promptTokens } = prompt
+  const charge = Deployment.estimate(exchange.deployment, prompt, 0, 0)
   const refused = admit(exchange, charge) ?? faultInside(exchange, charge)
   if (refused !== undefined) return refused
-  const at = exchange.factorOf("slow") * (latency.baseMs + latency.perPromptTokenMs * prompt.tokens)
+  const at = exchange.factorOf("slow") * (latency.baseMs + latency.perPromptTokenMs * promptTokens)
   return exchange.whole(Embeddings.body(prompt, model, options.dimensions ?? 1_536), at, (at) => {
-    counters.promptTokens += prompt.tokens
-    limiter.correct(prompt.tokens - charge, at)
+    counters.promptTokens += promptTokens
+    limiter.correct(promptTokens - charge, at)
   })
 }
+
+const modelOf = ({ charactersPerToken, options }: Deployment.SimulatedDeployment): Prompt.PromptModel => ({
+  reasons: (options.reasoningTokens ?? 0) > 0,
+  callsTools: options.callsTools === true,
+  charactersPerToken
+})
 
 /** Charges a request, or answers 429. */
 const admit = (exchange: Served, charge: number): Answer.SimulatedAnswer | undefined => {
@@ -129,10 +124,10 @@ export const faultInside = (exchange: SimulatedExchange, charge = 0): Answer.Sim
  */
 export const compact = (exchange: Served): Answer.SimulatedAnswer => {
   const { body, created, deployment, id, resource, route } = exchange
-  const prompt = Prompt.responses({ input: [], ...body }, findBefore(exchange), { callsTools: false })
+  const prompt = Prompt.responses({ input: [], ...body }, findBefore(exchange), modelOf(deployment))
   const fault = faultInside(exchange)
   if (fault !== undefined) return fault
-  const tokens = Math.ceil(prompt.text.length / deployment.charactersPerToken) + prompt.extraTokens
+  const tokens = prompt.promptTokens
   if (route.operation === "inputTokens") {
     return exchange.json(JSON.stringify({ object: "response.input_tokens", input_tokens: tokens }))
   }
@@ -175,7 +170,7 @@ const chat = (exchange: Served, generation: Generation.Generation, settle: Settl
       exchange,
       generation,
       Chat.stream(exchange, generation),
-      (fault) => Chat.errorEvents(Fault.errorBody(fault)),
+      (fault) => Chat.errorEvents(Damage.errorBody(fault)),
       settle
     )
     : exchange.whole(Chat.body(exchange, generation), Generation.endAt(generation), settle)
@@ -201,7 +196,7 @@ const respond = (exchange: Served, generation: Generation.Generation, settle: Se
       exchange,
       generation,
       Responses.stream(exchange, generation),
-      (fault) => Responses.errorEvents(exchange, Fault.errorBody(fault), fault.shape ?? (azure ? "nested" : "flat")),
+      (fault) => Responses.errorEvents(exchange, Damage.errorBody(fault), fault.shape ?? (azure ? "nested" : "flat")),
       settle
     )
   }
@@ -227,6 +222,6 @@ const answerStream = (
       ...exchange.limitHeaders()
     },
     headersAt: startsAt,
-    parts: Fault.damage(parts, struck, startsAt, errorEvents)
+    parts: Damage.damage(parts, struck, startsAt, errorEvents)
   }, settle)
 }

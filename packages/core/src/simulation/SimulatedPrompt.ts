@@ -6,13 +6,23 @@ import * as Errors from "./SimulatedErrors.ts"
 import type { JsonSchema } from "./SimulatedText.ts"
 
 /**
+ * How long a prompt is.
+ */
+export interface PromptSize {
+  /** Characters of its text. */
+  readonly characters: number
+  /** Tokens that no text shows: images, or what was given as tokens. */
+  readonly extraTokens: number
+  /** What both are billed as. */
+  readonly promptTokens: number
+}
+
+/**
  * A request body that passed the checks.
  */
-export interface SimulatedPrompt {
+export interface SimulatedPrompt extends PromptSize {
   /** Everything that makes up the prompt, in the order in which the prompt cache sees it. */
   readonly text: string
-  /** Tokens that no text shows: images. */
-  readonly extraTokens: number
   /** The output limit, if the request sets one. */
   readonly maxTokens: number | undefined
   /** How many answers (`n`). */
@@ -32,6 +42,15 @@ export interface SimulatedPrompt {
 export interface SimulatedFunction {
   readonly name: string
   readonly parameters: JsonSchema
+}
+
+/**
+ * What of a model decides what a request may ask for, and how long it is.
+ */
+export interface PromptModel {
+  readonly reasons: boolean
+  readonly callsTools: boolean
+  readonly charactersPerToken: number
 }
 
 /**
@@ -72,10 +91,7 @@ export const parse = (body: string): Json | undefined => {
 /**
  * Checks a chat completions request.
  */
-export const chat = (
-  body: Json,
-  model: { readonly reasons: boolean; readonly callsTools: boolean }
-): SimulatedPrompt => {
+export const chat = (body: Json, model: PromptModel): SimulatedPrompt => {
   const messages = body["messages"]
   if (!Array.isArray(messages)) return problem("Missing required parameter: 'messages'.", "messages")
   if (messages.length === 0) {
@@ -113,7 +129,7 @@ export const chat = (
   const format = body["response_format"]
   const jsonSchema = isObject(format) && isObject(format["json_schema"]) ? format["json_schema"] : undefined
   return {
-    ...text.done(),
+    ...text.done(model),
     ...common,
     maxTokens,
     choices,
@@ -134,11 +150,7 @@ export const chat = (
 /**
  * Checks a responses request. `before` is the text of the conversation that it continues.
  */
-export const responses = (
-  body: Json,
-  before: string,
-  model: { readonly callsTools: boolean }
-): SimulatedPrompt => {
+export const responses = (body: Json, before: string, model: PromptModel): SimulatedPrompt => {
   const input = body["input"]
   if (input === undefined || input === null) return problem("Missing required parameter: 'input'.", "input")
   if (typeof input !== "string" && !Array.isArray(input)) {
@@ -162,7 +174,7 @@ export const responses = (
     }
   }
   return {
-    ...text.done(),
+    ...text.done(model),
     ...common,
     maxTokens,
     choices: 1,
@@ -210,8 +222,11 @@ class PromptText {
     if (isObject(value) || Array.isArray(value)) this.pieces.push(JSON.stringify(value))
   }
 
-  done(): { readonly text: string; readonly extraTokens: number } {
-    return { text: this.pieces.join("\n"), extraTokens: this.extraTokens }
+  done({ charactersPerToken }: PromptModel): PromptSize & { readonly text: string } {
+    const { extraTokens } = this
+    const text = this.pieces.join("\n")
+    const promptTokens = Math.ceil(text.length / charactersPerToken) + extraTokens
+    return { text, characters: text.length, extraTokens, promptTokens }
   }
 }
 

@@ -225,9 +225,9 @@ const incompleteReason = (generation: Generation): string =>
   generation.outputs[0]!.finish === "content_filter" ? "content_filter" : "max_output_tokens"
 
 const usage = (generation: Generation): Json => ({
-  input_tokens: generation.promptTokens,
+  input_tokens: generation.prompt.promptTokens,
   input_tokens_details: { cached_tokens: generation.cachedTokens, cache_write_tokens: generation.cacheWriteTokens },
   output_tokens: generation.completionTokens,
   output_tokens_details: { reasoning_tokens: generation.reasoningTokens },
-  total_tokens: generation.promptTokens + generation.completionTokens
+  total_tokens: generation.prompt.promptTokens + generation.completionTokens
 })

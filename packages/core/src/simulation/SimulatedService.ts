@@ -178,32 +178,6 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
     }
   }
 
-  const open = (
-    request: SimulatedRequest,
-    body: Prompt.Json | undefined,
-    route: Route.Route | undefined,
-    now: number,
-    random: () => number
-  ): SimulatedExchange => {
-    const model = body?.["model"]
-    const asked = route?.deployment ?? (typeof model === "string" ? model : "")
-    const deployment = lookup(asked)
-    const serial = counters.requests++
-    if (deployment !== undefined) deployment.counters.requests++
-    return new SimulatedExchange({
-      resource,
-      request,
-      body,
-      route,
-      deployment,
-      asked,
-      struck: [...faults.draw(request, random), ...(deployment?.faults.draw(request, random) ?? [])],
-      id: `${nameHash}${serial.toString(36)}${Math.floor(random() * 2 ** 32).toString(36)}`,
-      now,
-      random
-    })
-  }
-
   const origin = options.origin ?? (azure ? `https://${options.name}.openai.azure.com` : "https://api.openai.com")
 
   return {
@@ -234,9 +208,26 @@ export const make = (options: SimulatedServiceOptions): SimulatedService => {
       const route = Route.parse(provider, request.method, request.path)
       const answer = route && answers[route.operation]
       const body = answer && Prompt.parse(request.body)
-      const exchange = open(request, body, route, now, random)
+      const model = body?.["model"]
+      const asked = route?.deployment ?? (typeof model === "string" ? model : "")
+      const deployment = lookup(asked)
+      const serial = counters.requests++
+      if (deployment !== undefined) deployment.counters.requests++
       record(request.headers)
-      const { deployment, struck } = exchange
+      const struck = [...faults.draw(request, random), ...(deployment?.faults.draw(request, random) ?? [])]
+      const id = `${nameHash}${serial.toString(36)}${Math.floor(random() * 2 ** 32).toString(36)}`
+      const exchange = new SimulatedExchange({
+        resource,
+        request,
+        body,
+        route,
+        deployment,
+        asked,
+        struck,
+        id,
+        now,
+        random
+      })
 
       const refused = Fault.find(struck, "refused")
       if (refused !== undefined) return exchange.refused(refused)

@@ -4,6 +4,7 @@
  * (GenAI conventions: `gen_ai.input.messages` and its like, as JSON, because spans cannot hold structures.) Bytes of images,
  * sounds and files are left out: nobody reads them in a trace, and there may be megabytes of them.
  */
+import { parseBody } from "../attempt/ServiceError.ts"
 import type { Batch } from "../attempt/SseReader.ts"
 import { isRecord, type LlmRequest } from "../request/LlmRequest.ts"
 
@@ -26,7 +27,7 @@ interface Message {
 /** What was asked, of the body that is sent. */
 export const inputOf = ({ body, operation }: LlmRequest): ReadonlyArray<Attribute> => {
   const written = body.withModel(undefined)
-  const parameters = typeof written === "string" ? parse(written) : undefined
+  const parameters = typeof written === "string" ? parseBody(written) : undefined
   if (!isRecord(parameters) || (operation !== "chat" && operation !== "responses")) return []
   const found: Array<Attribute> = []
   const input = operation === "chat" ? parameters["messages"] : parameters["input"]
@@ -39,7 +40,7 @@ export const inputOf = ({ body, operation }: LlmRequest): ReadonlyArray<Attribut
   const system = partsOf(instructions)
   if (system.length > 0) found.push(json("gen_ai.system_instructions", system))
   if (Array.isArray(tools)) found.push(json("gen_ai.tool.definitions", tools))
-  const stops = (Array.isArray(stop) ? stop : [stop]).filter((text) => typeof text === "string")
+  const stops = (Array.isArray(stop) ? stop : [stop]).filter(isText)
   if (stops.length > 0) found.push(["gen_ai.request.stop_sequences", stops])
   return found
 }
@@ -87,9 +88,9 @@ const itemPartsOf = (item: Fields): ReadonlyArray<Part> => {
 }
 
 const textsOf = (parts: unknown): ReadonlyArray<string> =>
-  Array.isArray(parts)
-    ? parts.filter(isRecord).map((part) => text(part["text"])).filter((part) => part !== undefined)
-    : []
+  Array.isArray(parts) ? parts.map((part) => isRecord(part) ? text(part["text"]) : undefined).filter(isText) : []
+
+const isText = (value: unknown): value is string => typeof value === "string"
 
 const responseOf = (id: unknown, response: unknown): Part => ({
   type: "tool_call_response",
@@ -142,7 +143,7 @@ const withoutBytes = (fields: Fields): Fields =>
     Object.entries(fields).filter(([name, value]) => !(bytes.has(name) && typeof value === "string"))
   )
 
-interface Call {
+interface Call extends Part {
   id: string
   name: string
   arguments: string
@@ -170,7 +171,7 @@ export class CapturedOutput {
   take(content: Batch | Fields): void {
     if (!isBatch(content)) return this.takeAnswer(content)
     for (const { data, json } of content.events) {
-      const event: unknown = json ?? parse(data)
+      const event: unknown = json ?? parseBody(data)
       if (isRecord(event)) this.takeEvent(event)
     }
   }
@@ -190,16 +191,7 @@ export class CapturedOutput {
   private messageOf({ calls, finish, refusal, text }: Choice): Message {
     return {
       role: "assistant",
-      parts: [
-        ...(text === "" ? [] : partsOf(text)),
-        ...refusalOf({ refusal }),
-        ...[...calls.values()].map(({ arguments: given, id, name }) => ({
-          type: "tool_call",
-          id,
-          name,
-          arguments: given
-        }))
-      ],
+      parts: [...(text === "" ? [] : partsOf(text)), ...refusalOf({ refusal }), ...calls.values()],
       finish_reason: finish
     }
   }
@@ -259,10 +251,8 @@ export class CapturedOutput {
   }
 
   private choiceOf(index: number): Choice {
-    let choice = this.choices.get(index)
-    if (choice === undefined) {
-      this.choices.set(index, choice = { text: "", refusal: "", calls: new Map(), finish: undefined })
-    }
+    const choice = this.choices.get(index) ?? { text: "", refusal: "", calls: new Map(), finish: undefined }
+    this.choices.set(index, choice)
     return choice
   }
 }
@@ -272,7 +262,7 @@ const takeCall = ({ calls }: Choice, { custom, function: called, id, index }: Fi
   let call = calls.get(at)
   if (call === undefined) {
     if (calls.size >= MAX_PIECES) return
-    calls.set(at, call = { id: "", name: "", arguments: "" })
+    calls.set(at, call = { type: "tool_call", id: "", name: "", arguments: "" })
   }
   if (typeof id === "string") call.id = id
   const { arguments: given, input, name } = isRecord(called) ? called : isRecord(custom) ? custom : {}
@@ -282,11 +272,3 @@ const takeCall = ({ calls }: Choice, { custom, function: called, id, index }: Fi
 }
 
 const isBatch = (content: Batch | Fields): content is Batch => "events" in content && "bytes" in content
-
-const parse = (data: string): unknown => {
-  try {
-    return JSON.parse(data)
-  } catch {
-    return undefined
-  }
-}

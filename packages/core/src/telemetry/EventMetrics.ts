@@ -9,7 +9,7 @@ import type { AttemptEnded, Event, RequestEnded } from "../Event.ts"
 import type { Operation } from "../request/LlmRequest.ts"
 import { type Labels, LabelTree } from "./LabelTree.ts"
 import type { LiveState } from "./LiveState.ts"
-import { Count, type Distribution, type Meter } from "./Meter.ts"
+import type { Count, Distribution, Meter } from "./Meter.ts"
 import { counted, type Facts, genAi, genAiNext, type Instrument, labelsOf } from "./Names.ts"
 import { operationName, providerName } from "./Semantics.ts"
 
@@ -44,7 +44,8 @@ const MAX_KINDS = 2000
 class Kind {
   readonly facts: Facts
   private readonly meter: Meter
-  private readonly series = new Map<Instrument, Count | Distribution>()
+  /** By the instruments' ids. */
+  private readonly series: Array<Count | Distribution | undefined> = []
   /** The same by kinds of tokens. */
   private readonly ofTokens: Array<Kind> = []
 
@@ -53,23 +54,18 @@ class Kind {
     this.facts = facts
   }
 
-  /** Counts so much, or records it so many times. */
-  record(instrument: Instrument, value: number, times = 1): void {
-    let series = this.series.get(instrument)
-    if (series === undefined) {
-      const labels = labelsOf(instrument, this.facts)
-      series = instrument.kind === "counter"
-        ? this.meter.count(instrument, labels)
-        : this.meter.distribution(instrument, labels)
-      this.series.set(instrument, series)
-    }
-    if (series instanceof Count) series.add(value)
-    else series.record(value, times)
+  count(instrument: Instrument): Count {
+    return (this.series[instrument.id] ??= this.meter.count(instrument, labelsOf(instrument, this.facts))) as Count
   }
 
-  /** Of the tokens of a type, by its place in `types`. */
+  distribution(instrument: Instrument): Distribution {
+    const found = this.series[instrument.id] ??= this.meter.distribution(instrument, labelsOf(instrument, this.facts))
+    return found as Distribution
+  }
+
+  /** Of the tokens of a type, by its place among them. */
   tokens(type: number): Kind {
-    return this.ofTokens[type] ??= new Kind(this.meter, { ...this.facts, tokenType: types[type] })
+    return this.ofTokens[type] ??= new Kind(this.meter, { ...this.facts, tokenType: tokens[type]![0] })
   }
 }
 
@@ -96,8 +92,8 @@ class Kinds {
 
   add(place: object, labels: Labels, facts: Facts): Kind {
     if (this.clearances !== this.meter.clearances || this.size > MAX_KINDS) this.forget()
-    let tree = this.places.get(place)
-    if (tree === undefined) this.places.set(place, tree = new LabelTree(this.depth))
+    const tree = this.places.get(place) ?? new LabelTree(this.depth)
+    this.places.set(place, tree)
     const kind = new Kind(this.meter, facts)
     tree.set(labels, kind)
     this.size++
@@ -146,45 +142,43 @@ export class EventMetrics {
         return this.requestEnded(event)
       case "FailedOver": {
         const { from: deployment, model } = event
-        return this.record(counted.failovers, { deployment, model, errorType: this.errors.of(event.errorType) })
+        return this.add(counted.failovers, { deployment, model, errorType: this.errors.of(event.errorType) })
       }
       case "Hedged":
-        return this.record(counted.hedges, event)
+        return this.add(counted.hedges, event)
       case "Panicked":
-        return this.record(counted.panics, event)
+        return this.add(counted.panics, event)
       case "SessionMoved": {
         const { from: deployment, model, reason: moveReason } = event
-        return this.record(counted.moves, { deployment, model, moveReason })
+        return this.add(counted.moves, { deployment, model, moveReason })
       }
       case "BreakerOpened": {
         const { name, target } = event
         const reason = reasonWord(event.reason)
-        this.record(counted.transitions, { target, name, state: "open", reason })
-        if (target === "deployment") return this.record(counted.ejections, { deployment: name, reason })
+        this.add(counted.transitions, { target, name, state: "open", reason })
+        if (target === "deployment") return this.add(counted.ejections, { deployment: name, reason })
         for (const { id: deployment, resource } of this.state?.deployments.all() ?? []) {
-          if (resource.name === name) this.record(counted.ejections, { deployment, reason: `resource_${reason}` })
+          if (resource.name === name) this.add(counted.ejections, { deployment, reason: `resource_${reason}` })
         }
         return
       }
       case "BreakerHalfOpened":
       case "BreakerClosed": {
         const { name, target } = event
-        return this.record(counted.transitions, {
-          target,
-          name,
-          state: event._tag === "BreakerClosed" ? "closed" : "half-open"
-        })
+        const state = event._tag === "BreakerClosed" ? "closed" : "half-open"
+        return this.add(counted.transitions, { target, name, state })
       }
       case "CooledDown":
-        return this.record(counted.cooldowns, { deployment: event.deployment, reason: reasonWord(event.reason) })
+        return this.add(counted.cooldowns, { deployment: event.deployment, reason: reasonWord(event.reason) })
       case "DeploymentMissing":
-        return this.record(counted.ejections, { deployment: event.deployment, reason: "missing" })
+        return this.add(counted.ejections, { deployment: event.deployment, reason: "missing" })
       case "Checked": {
         const { duration, problem, resource } = event
         const outcome = problem === undefined ? "ok" : "failed"
-        const check = { resource, outcome, reason: problem === undefined ? undefined : reasonWord(problem) }
-        this.record(counted.checks, check)
-        return this.record(counted.checkDuration, check, duration / 1000)
+        const reason = problem === undefined ? undefined : reasonWord(problem)
+        const check = new Kind(this.meter, { resource, outcome, reason })
+        check.count(counted.checks).add(1)
+        return check.distribution(counted.checkDuration).record(duration / 1000)
       }
       case "MembershipChanged":
       case "PoolChanged":
@@ -200,15 +194,14 @@ export class EventMetrics {
     const labels = [model, name]
     const kind = this.streams.find(place, labels)
       ?? this.streams.add(place, labels, this.callOf(operation, model, place))
-    const chunks = this.isLatest ? genAiNext.perChunk : genAi.perChunk
-    kind.record(chunks, gap / 1000)
+    const chunks = kind.distribution(this.isLatest ? genAiNext.perChunk : genAi.perChunk)
+    chunks.record(gap / 1000)
     // they came together
-    kind.record(chunks, 0, count - 1)
+    chunks.record(0, count - 1)
   }
 
-  /** Records of what is too seldom to be a kind. */
-  private record(instrument: Instrument, facts: Facts, value = 1): void {
-    new Kind(this.meter, facts).record(instrument, value)
+  private add(instrument: Instrument, facts: Facts): void {
+    this.meter.count(instrument, labelsOf(instrument, facts)).add(1)
   }
 
   private attemptEnded(event: AttemptEnded): void {
@@ -231,44 +224,43 @@ export class EventMetrics {
       streamed,
       session: placement ?? "none"
     })
-    kind.record(counted.attempts, 1)
-    kind.record(counted.attemptDuration, duration / 1000)
-    if (event.streamed && firstByte !== undefined) {
-      kind.record(counted.attemptFirstChunk, firstByte / 1000)
-    }
-    if (selection !== undefined) kind.record(counted.selection, selection / 1000)
+    kind.count(counted.attempts).add(1)
+    kind.distribution(counted.attemptDuration).record(duration / 1000)
+    if (event.streamed && firstByte !== undefined) kind.distribution(counted.attemptFirstChunk).record(firstByte / 1000)
+    if (selection !== undefined) kind.distribution(counted.selection).record(selection / 1000)
     // a refusal has the word of the service, which may be like one of ours
     if (outcome === "failed" && errorType?.startsWith("timeout_")) {
-      this.record(counted.stalls, { deployment, model, stage: errorType.slice("timeout_".length) })
+      this.add(counted.stalls, { deployment, model, stage: errorType.slice("timeout_".length) })
     }
-    if (limits?.spilled !== undefined) kind.record(counted.spillovers, 1)
+    if (limits?.spilled !== undefined) kind.count(counted.spillovers).add(1)
     if (role === "hedge") hedged(kind, event)
     if (event.usage !== undefined) this.billed(kind, event, event.usage)
   }
 
   private billed(kind: Kind, { cost, operation }: AttemptEnded, usage: Usage): void {
-    const amounts = amountsOf(usage)
     const isCall = kind.facts.operation !== undefined
-    for (let i = 0; i < amounts.length; i++) {
-      const amount = amounts[i]!
-      if (amount > 0) kind.tokens(i).record(counted.tokens, amount)
-      if (!isCall || this.isLatest || (types[i] === "cache_write" && amount === 0)) continue
-      kind.tokens(i).record(genAi.tokens, amount)
+    for (let i = 0; i < tokens.length; i++) {
+      const [type, of] = tokens[i]!
+      const amount = usage[of]
+      const ofType = kind.tokens(i)
+      if (amount > 0) ofType.count(counted.tokens).add(amount)
+      if (!isCall || this.isLatest || (type === "cache_write" && amount === 0)) continue
+      ofType.distribution(genAi.tokens).record(amount)
     }
-    if (cost === undefined) kind.record(counted.unpriced, 1)
-    else kind.record(counted.cost, cost)
+    if (cost === undefined) kind.count(counted.unpriced).add(1)
+    else kind.count(counted.cost).add(cost)
     if (!isCall || !this.isLatest) return
     if (operation === "embeddings") {
-      kind.record(genAiNext.embeddingsInputEach, usage.promptTokens)
+      kind.distribution(genAiNext.embeddingsInputEach).record(usage.promptTokens)
       return
     }
-    kind.record(genAiNext.input, usage.promptTokens)
-    kind.record(genAiNext.output, usage.completionTokens)
-    kind.record(genAiNext.cacheRead, usage.cachedTokens)
-    kind.record(genAiNext.cacheWrite, usage.cacheWriteTokens)
-    kind.record(genAiNext.reasoning, usage.reasoningTokens)
-    kind.record(genAiNext.inputEach, usage.promptTokens)
-    kind.record(genAiNext.outputEach, usage.completionTokens)
+    kind.count(genAiNext.input).add(usage.promptTokens)
+    kind.count(genAiNext.output).add(usage.completionTokens)
+    kind.count(genAiNext.cacheRead).add(usage.cachedTokens)
+    kind.count(genAiNext.cacheWrite).add(usage.cacheWriteTokens)
+    kind.count(genAiNext.reasoning).add(usage.reasoningTokens)
+    kind.distribution(genAiNext.inputEach).record(usage.promptTokens)
+    kind.distribution(genAiNext.outputEach).record(usage.completionTokens)
   }
 
   private requestEnded(event: RequestEnded): void {
@@ -287,16 +279,16 @@ export class EventMetrics {
       session: placement,
       errorType: outcome === "success" || outcome === "interrupted" ? undefined : outcome
     })
-    kind.record(counted.requests, 1)
-    kind.record(counted.duration, duration / 1000)
-    kind.record(counted.overhead, event.overhead / 1000)
-    if (waited > 0) kind.record(counted.waits, waited / 1000)
-    if (placement !== undefined && outcome === "success") kind.record(counted.placements, 1)
+    kind.count(counted.requests).add(1)
+    kind.distribution(counted.duration).record(duration / 1000)
+    kind.distribution(counted.overhead).record(event.overhead / 1000)
+    if (waited > 0) kind.distribution(counted.waits).record(waited / 1000)
+    if (placement !== undefined && outcome === "success") kind.count(counted.placements).add(1)
     if (kind.facts.operation === undefined) return
     const total = operation === "embeddings" ? genAiNext.embeddings : genAiNext.inference
-    kind.record(isLatest ? total : genAi.duration, duration / 1000)
+    kind.distribution(isLatest ? total : genAi.duration).record(duration / 1000)
     if (!event.streamed || firstByte === undefined) return
-    kind.record(isLatest ? genAiNext.firstChunk : genAi.firstChunk, firstByte / 1000)
+    kind.distribution(isLatest ? genAiNext.firstChunk : genAi.firstChunk).record(firstByte / 1000)
   }
 
   /** What a call is told by in the GenAI conventions: of what is no such operation, its model and its own name alone. */
@@ -322,18 +314,16 @@ export class EventMetrics {
 }
 
 const hedged = (kind: Kind, { attempt: { outcome }, firstByte, reserved, usage }: AttemptEnded): void => {
-  if (outcome === "success" || firstByte !== undefined) kind.record(counted.hedgeWins, 1)
+  if (outcome === "success" || firstByte !== undefined) kind.count(counted.hedgeWins).add(1)
   const tokens = usage === undefined ? reserved : usage.promptTokens + usage.completionTokens
-  kind.record(counted.hedgeTokens, tokens)
+  kind.count(counted.hedgeTokens).add(tokens)
 }
 
-/** Kinds of tokens, in the order of `amountsOf`. */
-const types = ["input", "cached", "cache_write", "output", "reasoning"] as const
-
-const amountsOf = (usage: Usage): ReadonlyArray<number> => [
-  usage.promptTokens,
-  usage.cachedTokens,
-  usage.cacheWriteTokens,
-  usage.completionTokens,
-  usage.reasoningTokens
-]
+/** Types of tokens, and where a usage has them. */
+const tokens = [
+  ["input", "promptTokens"],
+  ["cached", "cachedTokens"],
+  ["cache_write", "cacheWriteTokens"],
+  ["output", "completionTokens"],
+  ["reasoning", "reasoningTokens"]
+] as const

@@ -47,6 +47,8 @@ export type Facts = { readonly [Key in Attribute]?: string | undefined }
 
 /** What an instrument measures. */
 export interface Instrument {
+  /** Which of all it is. */
+  readonly id: number
   readonly kind: "counter" | "histogram" | "gauge"
   readonly name: string
   /** In the notation of UCUM: `s`, `{token}`, `1`. */
@@ -65,12 +67,14 @@ export const labelsOf = ({ attributes }: Instrument, facts: Facts): ReadonlyArra
 /** Attributes by which OpenTelemetry overflows what has too many series. (Metrics SDK, cardinality limits.) */
 export const overflow = { "otel.metric.overflow": "true" } as const
 
+let made = 0
+
 const counter = (
   name: string,
   unit: string,
   attributes: ReadonlyArray<Attribute>,
   about: Pick<Instrument, "description">
-): Instrument => ({ kind: "counter", name, unit, attributes, boundaries: undefined, ...about })
+): Instrument => ({ id: made++, kind: "counter", name, unit, attributes, boundaries: undefined, ...about })
 
 const gauge: typeof counter = (...of) => ({ ...counter(...of), kind: "gauge" })
 
@@ -80,7 +84,7 @@ const histogram = (
   boundaries: ReadonlyArray<number>,
   attributes: ReadonlyArray<Attribute>,
   about: Pick<Instrument, "description">
-): Instrument => ({ kind: "histogram", name, unit, attributes, boundaries, ...about })
+): Instrument => ({ id: made++, kind: "histogram", name, unit, attributes, boundaries, ...about })
 
 /** Bounds that the GenAI conventions give for durations, in seconds. */
 const durations = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]

@@ -8,10 +8,9 @@ import type { Deployment } from "../deployment/Deployment.ts"
 import type { Resource } from "../deployment/Resource.ts"
 import { resourceStateOf, stateOf } from "../deployment/Snapshot.ts"
 import type { Event } from "../Event.ts"
-import type { Labels } from "./LabelTree.ts"
 import type { LiveState } from "./LiveState.ts"
 import type { Meter } from "./Meter.ts"
-import { counted, type Instrument, observed } from "./Names.ts"
+import { counted, type Facts, type Instrument, labelsOf, observed } from "./Names.ts"
 
 const states = ["healthy", "cooling-down", "open", "half-open", "draining"] as const
 
@@ -31,12 +30,15 @@ class Gauges {
   private readonly meter: Meter
   private readonly gauges = new Map<string, () => void>()
   private readonly instruments = new Set<Instrument>()
+  /** What the thing is told by. */
+  facts: Facts = {}
 
   constructor(meter: Meter) {
     this.meter = meter
   }
 
-  observe(instrument: Instrument, labels: Labels, read: () => number): void {
+  observe(instrument: Instrument, read: () => number, more?: Facts): void {
+    const labels = labelsOf(instrument, { ...this.facts, ...more })
     const key = `${instrument.name} ${labels.join(" ")}`
     if (this.gauges.has(key)) return
     this.gauges.set(key, this.meter.observe(instrument, labels, read))
@@ -76,10 +78,10 @@ export class StateMetrics {
     this.meter = meter
     this.state = state
     this.own = new Gauges(meter)
-    this.own.observe(observed.retriesLeft, [], state.retriesLeft)
-    this.own.observe(observed.sessions, [], state.sessions)
-    this.own.observe(observed.fleetMembers, [], () => state.fleet?.().members ?? 0)
-    this.own.observe(observed.fleetAge, [], () => (state.fleet?.().heardAgo ?? 0) / 1000)
+    this.own.observe(observed.retriesLeft, state.retriesLeft)
+    this.own.observe(observed.sessions, state.sessions)
+    this.own.observe(observed.fleetMembers, () => state.fleet?.().members ?? 0)
+    this.own.observe(observed.fleetAge, () => (state.fleet?.().heardAgo ?? 0) / 1000)
     this.refresh()
   }
 
@@ -111,7 +113,7 @@ export class StateMetrics {
           const gauges = this.deployments.get(deployment)
           // what a wildcard became is told by nothing else
           if (gauges === undefined) this.refresh()
-          else this.limits(deployment, gauges)
+          else limits(deployment, gauges, this.state.now)
         }
         return
       }
@@ -170,9 +172,9 @@ export class StateMetrics {
   }
 
   private resource(resource: Resource, gauges: Gauges): void {
-    const { name, region } = resource
+    gauges.facts = { resource: resource.name, region: resource.place.region }
     for (const state of resourceStates) {
-      gauges.observe(observed.resource, [name, region, state], () => resourceStateOf(resource) === state ? 1 : 0)
+      gauges.observe(observed.resource, () => resourceStateOf(resource) === state ? 1 : 0, { state })
     }
   }
 
@@ -180,66 +182,47 @@ export class StateMetrics {
     const { deployments, now } = this.state
     const group = deployments.group(model)
     if (group === undefined) return
-    for (const state of states) {
-      gauges.observe(
-        observed.deployments,
-        [model, state],
-        () => group.deployments.filter((deployment) => stateOf(deployment, now()).state === state).length
-      )
-    }
-    gauges.observe(observed.queue, [model], () => group.line.length)
+    gauges.facts = { model }
+    const countOf = (wanted: string) =>
+      group.deployments.filter((deployment) => stateOf(deployment, now()).state === wanted).length
+    for (const state of states) gauges.observe(observed.deployments, () => countOf(state), { state })
+    gauges.observe(observed.queue, () => group.line.length)
   }
 
   private deployment(deployment: Deployment, gauges: Gauges): void {
     const { now } = this.state
-    const { id, model, place: { region, resource, tier }, quota } = deployment
-    const owner = deployment.pool?.name ?? id
-    for (const state of states) {
-      const labels = [id, resource, region, String(tier), model, state]
-      gauges.observe(observed.state, labels, () => stateOf(deployment, now()).state === state ? 1 : 0)
+    const { id, model, place: { region, resource, tier }, pool, provisioned, quota } = deployment
+    gauges.facts = {
+      deployment: id,
+      resource,
+      region,
+      tier: String(tier),
+      model,
+      provisioned: String(provisioned),
+      quota: pool?.name ?? id
     }
-    const provisioned = String(deployment.provisioned)
-    gauges.observe(observed.info, [id, resource, region, String(tier), model, provisioned, owner], () => 1)
-    const labels = [id, region, model]
-    gauges.observe(observed.quotaWait, labels, () => quota.timeUntilFits(now(), 1) / 1000)
-    gauges.observe(observed.recovery, [id, model], () => (stateOf(deployment, now()).opensIn ?? 0) / 1000)
-    gauges.observe(observed.active, labels, () => deployment.inFlight)
-    gauges.observe(observed.waiting, labels, () => deployment.waiting)
-    gauges.observe(observed.utilisation, labels, () => quota.utilisation(now()))
-    gauges.observe(observed.tokensUsed, [...labels, "self"], () => quota.ownTokensUsed(now()))
-    gauges.observe(observed.tokensUsed, [...labels, "others"], () => quota.othersTokensUsed(now()))
-    gauges.observe(observed.requestsUsed, [...labels, "self"], () => quota.ownRequestsUsed(now()))
-    gauges.observe(observed.requestsUsed, [...labels, "others"], () => quota.othersRequestsUsed(now()))
-    gauges.observe(observed.slowness, labels, () => deployment.slowness(now()))
-    gauges.observe(observed.warmth, [id, model], () => deployment.warmth(now()))
-    this.limits(deployment, gauges)
+    for (const state of states) {
+      gauges.observe(observed.state, () => stateOf(deployment, now()).state === state ? 1 : 0, { state })
+    }
+    gauges.observe(observed.info, () => 1)
+    gauges.observe(observed.quotaWait, () => quota.timeUntilFits(now(), 1) / 1000)
+    gauges.observe(observed.recovery, () => (stateOf(deployment, now()).opensIn ?? 0) / 1000)
+    gauges.observe(observed.active, () => deployment.inFlight)
+    gauges.observe(observed.waiting, () => deployment.waiting)
+    gauges.observe(observed.utilisation, () => quota.utilisation(now()))
+    gauges.observe(observed.tokensUsed, () => quota.ownTokens.sum(now()), { client: "self" })
+    gauges.observe(observed.tokensUsed, () => quota.othersTokensUsed(now()), { client: "others" })
+    gauges.observe(observed.requestsUsed, () => quota.ownRequests.sum(now()), { client: "self" })
+    gauges.observe(observed.requestsUsed, () => quota.othersRequestsUsed(now()), { client: "others" })
+    gauges.observe(observed.slowness, () => deployment.slowness(now()))
+    gauges.observe(observed.warmth, () => deployment.warmth(now()))
+    limits(deployment, gauges, now)
     // it may be out since before it was looked at; and what other processes tell is no event of this one
     this.outage(deployment, gauges, stateOf(deployment, now()).reason)
     this.outage(deployment, gauges, TOLD)
     this.outage(deployment, gauges, MISSING)
     // a counter that begins at its first event hides that from whoever asks how fast it grows
-    for (const instrument of rare) this.meter.count(instrument, [id, model])
-  }
-
-  /** Limits, and what is left of them, where they have become known. */
-  private limits({ id, model, place: { region }, pool, quota }: Deployment, gauges: Gauges): void {
-    const { now } = this.state
-    const labels = [id, region, model]
-    const owner = pool?.name ?? id
-    if (quota.tokenLimit !== Infinity && !gauges.has(observed.tokenLimit)) {
-      gauges.observe(observed.tokenLimit, [...labels, owner], () => quota.tokenLimit)
-      gauges.observe(observed.tokenUtilisation, labels, () => quota.tokensUsed(now()) / quota.tokenLimit)
-    }
-    if (quota.requestLimit !== Infinity && !gauges.has(observed.requestLimit)) {
-      gauges.observe(observed.requestLimit, [...labels, owner], () => quota.requestLimit)
-      gauges.observe(observed.requestUtilisation, labels, () => quota.requestsUsed(now()) / quota.requestLimit)
-    }
-    if (quota.tokensRemaining !== undefined && !gauges.has(observed.tokensRemaining)) {
-      gauges.observe(observed.tokensRemaining, labels, () => quota.tokensRemaining ?? 0)
-    }
-    if (quota.requestsRemaining !== undefined && !gauges.has(observed.requestsRemaining)) {
-      gauges.observe(observed.requestsRemaining, labels, () => quota.requestsRemaining ?? 0)
-    }
+    for (const instrument of rare) this.meter.count(instrument, labelsOf(instrument, gauges.facts))
   }
 
   /** A deployment, or all of a resource, is out for a reason, which may be new. */
@@ -252,15 +235,32 @@ export class StateMetrics {
 
   private outage(deployment: Deployment, gauges: Gauges, reason: string | undefined): void {
     if (reason === undefined) return
-    const { id, model } = deployment
     const word = reasonWord(reason)
-    gauges.observe(observed.outage, [id, model, word], () => {
+    gauges.observe(observed.outage, () => {
       const now = this.state.now()
       const { reason, state } = stateOf(deployment, now)
       if (state === "healthy" || state === "draining") return 0
       // whatever status says so, it is not there
       const why = state === "cooling-down" && deployment.cooldown.isMissing(now) ? MISSING : reasonWord(reason ?? "")
       return why === word ? 1 : 0
-    })
+    }, { reason: word })
+  }
+}
+
+/** Limits, and what is left of them, where they have become known. */
+const limits = ({ quota }: Deployment, gauges: Gauges, now: () => number): void => {
+  if (quota.tokenLimit !== Infinity && !gauges.has(observed.tokenLimit)) {
+    gauges.observe(observed.tokenLimit, () => quota.tokenLimit)
+    gauges.observe(observed.tokenUtilisation, () => quota.tokensUsed(now()) / quota.tokenLimit)
+  }
+  if (quota.requestLimit !== Infinity && !gauges.has(observed.requestLimit)) {
+    gauges.observe(observed.requestLimit, () => quota.requestLimit)
+    gauges.observe(observed.requestUtilisation, () => quota.requestsUsed(now()) / quota.requestLimit)
+  }
+  if (quota.tokensRemaining !== undefined && !gauges.has(observed.tokensRemaining)) {
+    gauges.observe(observed.tokensRemaining, () => quota.tokensRemaining ?? 0)
+  }
+  if (quota.requestsRemaining !== undefined && !gauges.has(observed.requestsRemaining)) {
+    gauges.observe(observed.requestsRemaining, () => quota.requestsRemaining ?? 0)
   }
 }

@@ -17,7 +17,6 @@ import { InboundRequest, isLoopback, LlmRequest, monotonicMillis } from "@evenke
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type * as Http from "node:http"
@@ -25,7 +24,7 @@ import * as Activity from "./Activity.ts"
 import * as ApiRequest from "./ApiRequest.ts"
 import * as Doubts from "./Doubts.ts"
 import { GatewayMetrics } from "./GatewayMetrics.ts"
-import { OperatorPages } from "./OperatorPages.ts"
+import * as OperatorPages from "./OperatorPages.ts"
 import { type GatewayError, Port } from "./Port.ts"
 import * as Refusals from "./Refusals.ts"
 import * as RequestBody from "./RequestBody.ts"
@@ -62,13 +61,13 @@ const make = (config: GatewayConfig): Effect.Effect<
     const activity = yield* Activity.listen(Context.get(context, Deployments).events)
     const doubts = yield* Doubts.watch(Context.get(context, LoadBalancer), Context.get(context, Deployments))
     const edge = yield* Effect.acquireRelease(
-      Effect.sync(() => new Edge(config, context, activity, doubts)),
-      (edge) => edge.drain()
+      Effect.sync(() => makeEdge(config, context, activity, doubts)),
+      (edge) => edge.drain
     )
-    yield* edge.metrics.observe(() => edge.connections, () => edge.underWay)
+    yield* edge.metrics.observe(edge.connections, edge.underWay)
     const url = yield* edge.open(host, false).listen(port)
     const operatorUrl = operator === undefined ? url : yield* edge.open(operator.host, true).listen(operator.port)
-    return Gateway.of({ url, operatorUrl, configure: (changed) => edge.configure(changed) })
+    return Gateway.of({ url, operatorUrl, configure: edge.configure })
   })
 
 /** Those that the API has. */
@@ -77,76 +76,57 @@ const methods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
 /**
  * The edge: what is under way, and who it is from.
  */
-class Edge {
-  private config: GatewayConfig
-  private readonly ports: Array<Port> = []
-  private readonly tenants: Tenants
-  private readonly balancer: LoadBalancer["Service"]
-  private readonly deployments: Deployments["Service"]
-  private readonly pages: OperatorPages
-  private readonly clock: Clock.Clock
-  private readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
-  readonly metrics: GatewayMetrics
+const makeEdge = (
+  begun: GatewayConfig,
+  context: Context.Context<LoadBalancer | Deployments>,
+  activity: Activity.Activity,
+  doubts: Doubts.Doubts
+) => {
+  const balancer = Context.get(context, LoadBalancer)
+  const deployments = Context.get(context, Deployments)
+  const clock = Context.get(context, Clock.Clock)
+  const fork = Effect.runForkWith(context)
+  const metrics = new GatewayMetrics(context)
+  const tenants = new Tenants(begun.keys)
+  const ports: Array<Port> = []
+  let config = begun
   /** Requests to the API that are not answered to their end. */
-  underWay = 0
+  let underWay = 0
   /** Bytes of the bodies of what is under way. */
-  private held = 0
-  private isDraining = false
-
-  constructor(
-    config: GatewayConfig,
-    context: Context.Context<LoadBalancer | Deployments>,
-    activity: Activity.Activity,
-    doubts: Doubts.Doubts
-  ) {
-    this.config = config
-    this.tenants = new Tenants(config.keys)
-    this.balancer = Context.get(context, LoadBalancer)
-    this.deployments = Context.get(context, Deployments)
-    this.clock = Context.get(context, Clock.Clock)
-    this.fork = Effect.runForkWith(context)
-    this.metrics = new GatewayMetrics(context)
-    this.pages = new OperatorPages(context, activity, doubts, () => ({
-      isDraining: this.isDraining,
-      connections: this.connections,
-      requests: this.underWay,
-      keys: this.tenants.snapshot(this.now)
-    }))
-  }
-
+  let held = 0
+  let isDraining = false
   /** Milliseconds of the monotonic clock. */
-  private get now(): number {
-    return monotonicMillis(this.clock)
-  }
+  const now = (): number => monotonicMillis(clock)
+  const connections = (): number => ports.reduce((sum, { size }) => sum + size, 0)
+  const pages = OperatorPages.make(context, activity, doubts, () => ({
+    isDraining,
+    connections: connections(),
+    requests: underWay,
+    keys: tenants.snapshot(now())
+  }))
 
-  get connections(): number {
-    return this.ports.reduce((sum, { size }) => sum + size, 0)
-  }
-
-  open(host: string, isForOperators: boolean): Port {
-    const port = new Port(host, isForOperators, () => this.config, this.take)
-    this.ports.push(port)
+  const open = (host: string, isForOperators: boolean): Port => {
+    const port = new Port(host, isForOperators, () => config, take)
+    ports.push(port)
     return port
   }
 
-  configure(config: GatewayConfig): void {
-    this.config = config
-    this.tenants.configure(config.keys)
+  const configure = (changed: GatewayConfig): void => {
+    config = changed
+    tenants.configure(changed.keys)
   }
 
-  drain(): Effect.Effect<void> {
-    this.isDraining = true
-    const told = Effect.logInfo(`Stopping: ${this.underWay} under way, for ${this.config.grace / 1000} s at most.`)
-    return Effect.andThen(
-      told,
-      Effect.forEach(this.ports, (port) => port.drain(this.config.grace), {
-        concurrency: "unbounded",
-        discard: true
-      })
-    )
-  }
+  const drain = Effect.suspend(() => {
+    isDraining = true
+    const told = Effect.logInfo(`Stopping: ${underWay} under way, for ${config.grace / 1000} s at most.`)
+    const drained = Effect.forEach(ports, (port) => port.drain(config.grace), {
+      concurrency: "unbounded",
+      discard: true
+    })
+    return Effect.andThen(told, drained)
+  })
 
-  private readonly take = (request: Http.IncomingMessage, response: Http.ServerResponse, port: Port): void => {
+  const take = (request: Http.IncomingMessage, response: Http.ServerResponse, port: Port): void => {
     const { headers, method = "GET", url = "/" } = request
     const refuse = (refusal: Refusals.GatewayRefusal) => Refusals.answer(response, refusal)
     const unclear = ambiguity(request)
@@ -155,67 +135,67 @@ class Edge {
       response.setHeader("allow", [...methods].join(", "))
       return refuse(Refusals.badMethod)
     }
-    const isClosed = this.tenants.isClosed && !port.isForOperators
+    const isClosed = tenants.isClosed && !port.isForOperators
     if (!isClosed && !isFromHere(headers, port.host)) return refuse(Refusals.fromElsewhere)
     const mark = url.indexOf("?")
     const path = mark === -1 ? url : url.slice(0, mark)
     const query = mark === -1 ? "" : url.slice(mark + 1)
     // one that others reach is open to nobody without keys, whatever it is told while it runs
-    const isOpen = this.tenants.isClosed || isLoopback(port.host)
-    const tenant = isOpen ? this.tenants.find(headers.authorization, single(headers["api-key"])) : undefined
+    const isOpen = tenants.isClosed || isLoopback(port.host)
+    const tenant = isOpen ? tenants.find(headers.authorization, single(headers["api-key"])) : undefined
     if (OperatorPages.has(path)) {
       const refusal = port.isForOperators || tenant?.isOperator === true
         ? undefined
         : tenant === undefined
         ? Refusals.nobodysPage
         : Refusals.notForOperators
-      return this.pages.answer(request, response, path, query, refusal)
+      return pages.answer(request, response, path, query, refusal)
     }
-    const target = port.isForOperators ? undefined : InboundRequest.targetOfPath(path, query, this.deployments)
+    const target = port.isForOperators ? undefined : InboundRequest.targetOfPath(path, query, deployments)
     if (target === undefined) return refuse(Refusals.noSuchPath)
     response.once("close", () => {
-      this.metrics.answered(tenant?.name, response.headersSent ? response.statusCode : undefined)
+      metrics.answered(tenant?.name, response.headersSent ? response.statusCode : undefined)
     })
     if (tenant === undefined) return refuse(Refusals.unauthorized)
-    if (this.underWay >= this.config.maxRequests) return refuse(Refusals.busy)
+    if (underWay >= config.maxRequests) return refuse(Refusals.busy)
     const encoding = headers["content-encoding"]
     if (encoding !== undefined && encoding !== "identity") return refuse(Refusals.compressed)
-    let held = 0
+    let own = 0
     const hold = (bytes: number): boolean => {
-      if (this.held + bytes > this.config.maxBodies) return false
-      this.held += bytes
+      if (held + bytes > config.maxBodies) return false
       held += bytes
+      own += bytes
       return true
     }
     response.once("close", () => {
-      this.held -= held
+      held -= own
     })
-    RequestBody.read(request, this.config.maxBody, hold, (body) => {
+    RequestBody.read(request, config.maxBody, hold, (body) => {
       if (body === "aborted") return
-      if (body === "too-large") return refuse(Refusals.tooLarge(this.config.maxBody))
+      if (body === "too-large") return refuse(Refusals.tooLarge(config.maxBody))
       if (body === "no-room") return refuse(Refusals.busy)
       if (body !== undefined && RequestBody.isTooComplex(body, headers["content-type"])) {
         return refuse(Refusals.tooComplex)
       }
       // what is on its way yet takes nobody's place
-      if (this.underWay >= this.config.maxRequests) return refuse(Refusals.busy)
-      this.underWay++
-      response.once("close", () => this.underWay--)
-      this.ask(request, response, target, tenant, body).catch((cause: unknown) => {
-        this.fork(ApiRequest.logFailure(cause))
+      if (underWay >= config.maxRequests) return refuse(Refusals.busy)
+      underWay++
+      response.once("close", () => underWay--)
+      ask(request, response, target, tenant, body).catch((cause: unknown) => {
+        fork(ApiRequest.logFailure(cause))
         Refusals.giveUp(response)
       })
     })
   }
 
   /** What is asked, once its body is there. */
-  private async ask(
+  const ask = async (
     { headers, method = "GET" }: Http.IncomingMessage,
     response: Http.ServerResponse,
     target: InboundRequest.Target,
     tenant: Tenant,
     body: Buffer<ArrayBuffer> | undefined
-  ): Promise<void> {
+  ): Promise<void> => {
     const contentType = headers["content-type"]
     const given = headers as Readonly<Record<string, string>>
     const isHeldToModel = tenant.models !== undefined
@@ -226,9 +206,9 @@ class Edge {
     const problem = LlmRequest.problemOf(asked)
     if (problem !== undefined) return ApiRequest.giveError(problem, response)
     if (asked.model === undefined) {
-      if (method !== "POST" && target.path === "/models") return giveModels(response, this.modelsFor(tenant))
+      if (method !== "POST" && target.path === "/models") return giveModels(response, modelsFor(tenant))
       const known = method === "GET"
-        ? this.modelsFor(tenant).find((model) => target.path === `/models/${encodeURIComponent(model)}`)
+        ? modelsFor(tenant).find((model) => target.path === `/models/${encodeURIComponent(model)}`)
         : undefined
       if (known !== undefined) return giveJson(response, modelOf(known))
       const isOfResponse = target.path.startsWith("/responses/")
@@ -236,43 +216,44 @@ class Edge {
     } else if (tenant.models !== undefined && !tenant.models.has(asked.model)) {
       return Refusals.answer(response, Refusals.wrongModel(asked.model))
     }
-    const admission = tenant.admit(this.now, this.tokensOf(asked), asked.stream)
+    const admission = tenant.admit(now(), tokensOf(asked), asked.stream)
     if ("limit" in admission) {
       return Refusals.answer(response, Refusals.throttled(admission.limit, admission.retryAfter))
     }
-    this.dispatch(asked, tenant, admission, response, InboundRequest.stainlessTimeout(given["x-stainless-timeout"]))
+    dispatch(asked, tenant, admission, response, InboundRequest.stainlessTimeout(given["x-stainless-timeout"]))
   }
 
-  private dispatch(
+  const dispatch = (
     request: LlmRequest.LlmRequest,
     tenant: Tenant,
     admission: Admission,
     response: Http.ServerResponse,
     timeout: number | undefined
-  ): void {
+  ): void => {
     const options = {
       timeout,
       tenant: tenant.name,
-      explain: this.pages.decisions.listener(this.now, this.clock.currentTimeMillisUnsafe())
+      explain: pages.decisions.listener(now(), clock.currentTimeMillisUnsafe())
     }
-    const fiber = this.fork(
-      ApiRequest.serve(this.balancer, request, options, response, (usage) => {
-        tenant.settle(admission, this.now, usage)
-        if (typeof usage === "object") this.metrics.billed(tenant.name, request.model, usage)
+    const fiber = fork(
+      ApiRequest.serve(balancer, request, options, response, (usage) => {
+        tenant.settle(admission, now(), usage)
+        if (typeof usage === "object") metrics.billed(tenant.name, request.model, usage)
       })
     )
     response.once("close", () => fiber.interruptUnsafe())
   }
 
   /** Tokens that a request may need, as the balancer reckons them. */
-  private tokensOf({ characters, model, outputLimit }: LlmRequest.LlmRequest): number {
-    const estimate = model === undefined ? undefined : this.deployments.group(model)?.estimate
+  const tokensOf = ({ characters, model, outputLimit }: LlmRequest.LlmRequest): number => {
+    const estimate = model === undefined ? undefined : deployments.group(model)?.estimate
     return estimate === undefined ? 0 : estimate.prompt(characters) + (outputLimit ?? estimate.unlimitedOutput)
   }
 
-  private modelsFor({ models }: Tenant): ReadonlyArray<string> {
-    return this.deployments.models().filter((model) => model !== "*" && (models === undefined || models.has(model)))
-  }
+  const modelsFor = ({ models }: Tenant): ReadonlyArray<string> =>
+    deployments.models().filter((model) => model !== "*" && (models === undefined || models.has(model)))
+
+  return { connections, underWay: () => underWay, metrics, open, configure, drain }
 }
 
 const single = (header: string | ReadonlyArray<string> | undefined): string | undefined =>

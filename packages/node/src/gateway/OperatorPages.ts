@@ -49,96 +49,50 @@ const paths = new Set(["/healthz", "/readyz", "/status", "/metrics", "/decisions
 /** Bytes that parameters to be explained may have. */
 const MOST_PARAMETERS = 1_048_576
 
+/** Whether there is such a page. */
+export const has = (path: string): boolean => paths.has(path) || Page.has(path)
+
+/** The pages of one gateway. */
+export type OperatorPages = ReturnType<typeof make>
+
 /**
- * The pages of one gateway.
+ * Makes the pages of one gateway.
+ *
+ * @param gateway its own state, as it is now
  */
-export class OperatorPages {
-  readonly decisions = new Decisions()
-  private readonly context: Context.Context<LoadBalancer | Deployments>
-  private readonly balancer: LoadBalancer["Service"]
-  private readonly activity: Activity
-  private readonly doubts: Doubts
-  private readonly gateway: () => GatewaySnapshot
-  private readonly clock: Clock.Clock
-  private readonly startedAt: number
+export const make = (
+  context: Context.Context<LoadBalancer | Deployments>,
+  activity: Activity,
+  doubts: Doubts,
+  gateway: () => GatewaySnapshot
+) => {
+  const balancer = Context.get(context, LoadBalancer)
+  const clock = Context.get(context, Clock.Clock)
+  const startedAt = monotonicMillis(clock)
+  const decisions = new Decisions()
 
-  constructor(
-    context: Context.Context<LoadBalancer | Deployments>,
-    activity: Activity,
-    doubts: Doubts,
-    gateway: () => GatewaySnapshot
-  ) {
-    this.context = context
-    this.activity = activity
-    this.doubts = doubts
-    this.balancer = Context.get(context, LoadBalancer)
-    this.gateway = gateway
-    this.clock = Context.get(context, Clock.Clock)
-    this.startedAt = monotonicMillis(this.clock)
+  const status = (): Status => {
+    const at = clock.currentTimeMillisUnsafe()
+    const uptime = monotonicMillis(clock) - startedAt
+    const snapshot = Effect.runSync(balancer.snapshot)
+    return { ...snapshot, gateway: { ...gateway(), ...activity.snapshot(snapshot.deployments, at), at, uptime } }
   }
 
-  static has(path: string): boolean {
-    return paths.has(path) || Page.has(path)
-  }
-
-  /** @param refusal why it is closed to whoever asks; `undefined` for an operator */
-  answer(
-    request: IncomingMessage,
-    response: ServerResponse,
-    path: string,
-    query: string,
-    refusal: Refusals.GatewayRefusal | undefined
-  ): void {
-    const { method } = request
-    const isRead = method === "GET" || method === "HEAD"
-    if (!isRead && !(path === "/explain" && method === "POST")) {
-      response.setHeader("allow", path === "/explain" ? "GET, POST" : "GET")
-      return Refusals.answer(response, Refusals.badMethod)
-    }
-    if (Page.has(path)) return Page.give(response, path)
-    if (path === "/healthz") return give(response, 200, { status: "alive" })
-    if (path === "/readyz") return this.giveReadiness(response, refusal === undefined)
-    if (refusal !== undefined) return Refusals.answer(response, refusal)
-    switch (path) {
-      case "/status":
-        return give(response, 200, this.status())
-      case "/decisions":
-        return this.giveDecisions(response, new URLSearchParams(query))
-      case "/metrics":
-        return giveText(
-          response,
-          200,
-          PrometheusPage.contentType,
-          PrometheusMetrics.formatUnsafe(this.context, PrometheusPage.options)
-        )
-      default:
-        return this.explain(request, response, new URLSearchParams(query))
-    }
-  }
-
-  status(): Status {
-    const at = this.clock.currentTimeMillisUnsafe()
-    const uptime = monotonicMillis(this.clock) - this.startedAt
-    const snapshot = Effect.runSync(this.balancer.snapshot)
-    const activity = this.activity.snapshot(snapshot.deployments, at)
-    return { ...snapshot, gateway: { ...this.gateway(), ...activity, at, uptime } }
-  }
-
-  private giveDecisions(response: ServerResponse, query: URLSearchParams): void {
+  const giveDecisions = (response: ServerResponse, query: URLSearchParams): void => {
     const after = query.get("after")
-    const decisions = this.decisions.latest(after === null ? undefined : Number(after))
-    give(response, 200, query.has("brief") ? decisions.map(brief) : decisions)
+    const latest = decisions.latest(after === null ? undefined : Number(after))
+    give(response, 200, query.has("brief") ? latest.map(brief) : latest)
   }
 
-  private giveReadiness(response: ServerResponse, isOpen: boolean): void {
-    const { isDraining } = this.gateway()
-    const unready = unreadyIn(Effect.runSync(this.balancer.snapshot), this.doubts)
+  const giveReadiness = (response: ServerResponse, isOpen: boolean): void => {
+    const { isDraining } = gateway()
+    const unready = unreadyIn(Effect.runSync(balancer.snapshot), doubts)
     const isReady = unready.length === 0 && !isDraining
     const reasons = isOpen ? { draining: isDraining, unready } : {}
     give(response, isReady ? 200 : 503, { status: isReady ? "ready" : "not ready", ...reasons })
   }
 
-  private explain(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): void {
+  const explain = (request: IncomingMessage, response: ServerResponse, query: URLSearchParams): void =>
     RequestBody.read(request, MOST_PARAMETERS, () => true, (body) => {
       if (body === "aborted") return
       if (body === "too-large" || body === "no-room") {
@@ -146,9 +100,7 @@ export class OperatorPages {
       }
       const given = body === undefined ? { model: query.get("model") ?? "" } : parse(body)
       const session = query.get("session") ?? undefined
-      const explained = Effect.runSyncExit(
-        Effect.result(this.balancer.explain(given as { model: string }, { session }))
-      )
+      const explained = Effect.runSyncExit(Effect.result(balancer.explain(given as { model: string }, { session })))
       // a policy may throw
       if (Exit.isFailure(explained)) return Refusals.giveUp(response)
       if (Result.isSuccess(explained.value)) {
@@ -158,7 +110,40 @@ export class OperatorPages {
       const { body: text, headers, status } = ErrorResponse.make(explained.value.failure)
       giveText(response, status, headers["content-type"]!, text)
     })
+
+  /** @param refusal why it is closed to whoever asks; `undefined` for an operator */
+  const answer = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    path: string,
+    query: string,
+    refusal: Refusals.GatewayRefusal | undefined
+  ): void => {
+    const { method } = request
+    const isRead = method === "GET" || method === "HEAD"
+    if (!isRead && !(path === "/explain" && method === "POST")) {
+      response.setHeader("allow", path === "/explain" ? "GET, POST" : "GET")
+      return Refusals.answer(response, Refusals.badMethod)
+    }
+    if (Page.has(path)) return Page.give(response, path)
+    if (path === "/healthz") return give(response, 200, { status: "alive" })
+    if (path === "/readyz") return giveReadiness(response, refusal === undefined)
+    if (refusal !== undefined) return Refusals.answer(response, refusal)
+    switch (path) {
+      case "/status":
+        return give(response, 200, status())
+      case "/decisions":
+        return giveDecisions(response, new URLSearchParams(query))
+      case "/metrics": {
+        const { contentType, options } = PrometheusPage
+        return giveText(response, 200, contentType, PrometheusMetrics.formatUnsafe(context, options))
+      }
+      default:
+        return explain(request, response, new URLSearchParams(query))
+    }
   }
+
+  return { decisions, answer }
 }
 
 /** Models that have no deployment to send to now. */

@@ -72,8 +72,8 @@ export class Tenant {
     return {
       name,
       streams,
-      tokens: { used: quota?.ownTokensUsed(now) ?? 0, limit: limitOf(quota?.tokenLimit) },
-      requests: { used: quota?.ownRequestsUsed(now) ?? 0, limit: limitOf(quota?.requestLimit) }
+      tokens: { used: quota?.ownTokens.sum(now) ?? 0, limit: limitOf(quota?.tokenLimit) },
+      requests: { used: quota?.ownRequests.sum(now) ?? 0, limit: limitOf(quota?.requestLimit) }
     }
   }
 
@@ -84,7 +84,7 @@ export class Tenant {
     // the ledger of a deployment lets such a one through where nothing else is under way
     const isTooLarge = quota !== undefined && tokens > quota.tokenLimit
     if (quota !== undefined && (isTooLarge || !quota.fits(now, tokens))) {
-      const limit = !isTooLarge && quota.ownRequestsUsed(now) + 1 > quota.requestLimit ? "requests" : "tokens"
+      const limit = !isTooLarge && quota.ownRequests.sum(now) + 1 > quota.requestLimit ? "requests" : "tokens"
       return { limit, retryAfter: isTooLarge ? undefined : Math.max(1, Math.ceil(quota.timeUntilFits(now, tokens))) }
     }
     if (isStream) this.streams++

@@ -26,6 +26,7 @@
  */
 import type { ResourceInput } from "@evenkeel/core"
 import { SeededRandom, SimulatedService } from "@evenkeel/core/simulation"
+import { once } from "node:events"
 import * as Http from "node:http"
 import type { AddressInfo, Socket } from "node:net"
 import * as Control from "./SimulatorControl.ts"
@@ -128,15 +129,9 @@ export const startSimulator = async (options: SimulatorOptions): Promise<Simulat
   }
 }
 
-interface Listener {
-  readonly service: SimulatedService.SimulatedService
-  readonly port: () => number
-  readonly connections: () => number
-  readonly listen: (port: number) => Promise<void>
-  readonly close: () => Promise<void>
-}
+type Listener = ReturnType<typeof makeListener>
 
-const makeListener = (service: SimulatedService.SimulatedService, random: () => number): Listener => {
+const makeListener = (service: SimulatedService.SimulatedService, random: () => number) => {
   const sockets = new Set<Socket>()
   const server = Http.createServer({ keepAlive: true, noDelay: true }, (request, response) => {
     const url = request.url ?? "/"
@@ -163,17 +158,12 @@ const makeListener = (service: SimulatedService.SimulatedService, random: () => 
     service,
     port: () => port,
     connections: () => sockets.size,
-    listen: (wanted) =>
-      new Promise((resolve, reject) => {
-        server.once("error", reject)
-        server.listen(wanted, "127.0.0.1", 4_096, () => {
-          server.off("error", reject)
-          port = (server.address() as AddressInfo).port
-          resolve()
-        })
-      }),
+    listen: async (wanted: number): Promise<void> => {
+      await once(server.listen(wanted, "127.0.0.1", 4_096), "listening")
+      port = (server.address() as AddressInfo).port
+    },
     close: () =>
-      new Promise((resolve) => {
+      new Promise<void>((resolve) => {
         server.close(() => resolve())
         for (const socket of sockets) socket.destroy()
       })
