@@ -7,7 +7,6 @@ import {
   chatUrl,
   chunk,
   completion,
-  errorOf,
   hello,
   jsonHeaders,
   post,
@@ -193,14 +192,6 @@ describe("a body of JSON", () => {
       assert.match(sent["content-type"]!, /^application\/json/)
     })
   }
-
-  it("is refused where it is none, and nothing is sent", async () => {
-    await using server = await listen(completion)
-    await using lb = createLoadBalancer(balancing(service("r", server.url)))
-    const response = await lb.fetch(chatUrl, { method: "POST", body: "model=m" })
-    assert.deepStrictEqual([response.status, (await errorOf(response)).code], [400, "invalid_request"])
-    assert.lengthOf(server.received, 0)
-  })
 })
 
 describe("a body of another kind", () => {

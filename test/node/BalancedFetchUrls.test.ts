@@ -1,17 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { ConfigInput } from "@evenkeel/core"
 import { createLoadBalancer } from "@evenkeel/node"
-import {
-  balancing,
-  base,
-  chatUrl,
-  completion,
-  errorOf,
-  hello,
-  post,
-  service,
-  within
-} from "../support/PlainBalancer.ts"
+import { balancing, base, completion, hello, post, service, within } from "../support/PlainBalancer.ts"
 import { json, listen, type PlainServer } from "../support/PlainServer.ts"
 import { messages } from "../support/Served.ts"
 
@@ -61,15 +51,6 @@ describe("a key in a URL", () => {
 })
 
 describe("a URL of Azure's classic API", () => {
-  it("asks for the model of the deployment that it names, where its body names none", async () => {
-    await using east = await listen(completion)
-    await using lb = createLoadBalancer(balancing(classic("east", east.url, { name: "served", model: "best" })))
-    const url = `${east.url}/openai/deployments/served/chat/completions?api-version=${version}`
-    assert.strictEqual((await lb.fetch(url, post({ messages }))).status, 200)
-    assert.strictEqual(urlOf(east).pathname, "/openai/deployments/served/chat/completions")
-    assert.strictEqual(lb.snapshot().deployments[0]!.totals.succeeded, 1)
-  })
-
   it("is served by another resource with a deployment of that model", async () => {
     await using east = await listen((_, response) => json(response, {}, 500))
     await using west = await listen(completion)
@@ -174,10 +155,8 @@ describe("a version of the API", () => {
     await using server = await list()
     const azure = { ...classic("azure", server.url), apiVersion: undefined }
     for (const resource of [service("r", server.url), azure]) {
-      // oxlint-disable no-await-in-loop -- one after the other
       await using lb = createLoadBalancer(balancing(resource))
       for (const asked of ["api-version=v1", "API-Version=preview&limit=1"]) await lb.fetch(`${base}/models?${asked}`)
-      // oxlint-enable no-await-in-loop
     }
     const searches = server.received.map((_, i) => urlOf(server, i).search)
     assert.deepStrictEqual(searches, ["", "?limit=1", "", "?limit=1"])
@@ -195,26 +174,5 @@ describe("an address in other words than the configuration's", () => {
     const stranger = "https://user@west.example:443/v1/chat/completions"
     assert.strictEqual((await lb.fetch(stranger, post(hello))).status, 400)
     assert.lengthOf(server.received, 3)
-  })
-})
-
-describe("a fragment", () => {
-  it("in a path is refused, and nothing is sent", async () => {
-    await using server = await list()
-    await using lb = createLoadBalancer(balancing(service("r", server.url)))
-    const response = await lb.fetch(`${base}/models#x`)
-    assert.deepStrictEqual([response.status, (await errorOf(response)).code], [400, "invalid_request"])
-    assert.lengthOf(server.received, 0)
-  })
-})
-
-describe("a model that every service says not to know", () => {
-  it("is a 404 with the service's code", async () => {
-    const error = { message: "There is no such model.", type: "invalid_request_error", code: "model_not_found" }
-    await using server = await listen((_, response) => json(response, { error }, 404))
-    await using lb = createLoadBalancer(balancing(service("a", server.url), service("b", server.url)))
-    const response = await lb.fetch(chatUrl, post(hello))
-    assert.deepStrictEqual([response.status, (await errorOf(response)).code], [404, "model_not_found"])
-    assert.lengthOf(server.received, 2)
   })
 })

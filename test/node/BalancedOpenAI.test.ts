@@ -1,19 +1,10 @@
-// oxlint-disable no-await-in-loop -- one after the other is what is tested
 import { assert, describe, it } from "@effect/vitest"
 import { Readable } from "node:stream"
 import type { ReadableStream as NodeReadableStream } from "node:stream/web"
 import { inspect } from "node:util"
-import OpenAI from "openai"
-import { makeParseableResponseFormat } from "openai/lib/parser"
+import type OpenAI from "openai"
 import { alike, bareClient } from "../support/Bare.ts"
 import { failureOf, fast, hello, messages, resource, serve, type Served } from "../support/Served.ts"
-
-const schema = { type: "object", properties: { n: { type: "integer" } }, required: ["n"], additionalProperties: false }
-const jsonFormat = { type: "json_schema" as const, json_schema: { name: "x", strict: true, schema } }
-const tool = {
-  type: "function" as const,
-  function: { name: "weather", parameters: { type: "object", properties: { city: { type: "string" } } } }
-}
 
 /** The same question to the client below the balancer and to one without; `gpt-4o` is called `gpt` on the resource. */
 const both = async <A>(
@@ -33,27 +24,6 @@ const askOnce = ({ body }: { body: Readonly<Record<string, unknown>> }) =>
     : { calls: [{ name: "weather", arguments: { city: "Bern" } }] }
 
 describe("a whole answer through lb.openai", () => {
-  it("is the answer that the bare client gives", async () => {
-    await using served = await serveOne()
-    for (
-      const more of [{}, { n: 2 }, { max_completion_tokens: 2 }, { tools: [tool], tool_choice: "required" as const }]
-    ) {
-      const [balanced, bare] = await both(
-        served,
-        (client, model) => client.chat.completions.create({ model, messages, ...more })
-      )
-      assert.deepStrictEqual(alike(balanced), alike(bare))
-    }
-  })
-
-  it("comes from a real client, with its request id", async () => {
-    await using served = await serveOne()
-    assert.instanceOf(served.lb.openai, OpenAI)
-    const answer = await served.lb.openai.chat.completions.create(hello)
-    assert.isString(answer._request_id)
-    assert.notInclude(Object.keys(answer), "_request_id")
-  })
-
   it("comes with its response", async () => {
     await using served = await serveOne()
     const { data, request_id, response } = await served.lb.openai.chat.completions.create(hello).withResponse()
@@ -61,46 +31,8 @@ describe("a whole answer through lb.openai", () => {
     assert.instanceOf(response, Response)
     assert.strictEqual(request_id, response.headers.get("x-request-id"))
     assert.propertyVal(data, "_request_id", request_id)
+    assert.notInclude(Object.keys(data), "_request_id")
     assert.strictEqual(response.headers.get("x-evenkeel-deployment"), "east/gpt")
-  })
-
-  it("is parsed by a JSON schema, and by a format of one's own", async () => {
-    await using served = await serve([resource("east", { reply: () => undefined })])
-    const [balanced, bare] = await both(
-      served,
-      (client, model) => client.chat.completions.parse({ model, messages, response_format: jsonFormat })
-    )
-    assert.strictEqual(typeof (balanced.choices[0]!.message.parsed as unknown as { n: unknown }).n, "number")
-    assert.deepStrictEqual(Object.keys(balanced.choices[0]!.message), Object.keys(bare.choices[0]!.message))
-
-    const doubled = makeParseableResponseFormat(jsonFormat, (text) => JSON.parse(text).n * 2)
-    const parsed = await served.lb.openai.chat.completions.parse({ ...hello, response_format: doubled })
-    const { content, parsed: twice } = parsed.choices[0]!.message
-    assert.strictEqual(twice, JSON.parse(content!).n * 2)
-  })
-
-  it("runs tools until the model has said all", async () => {
-    await using served = await serve([resource("east", { reply: askOnce })])
-    const asked: Array<string> = []
-    const runner = served.lb.openai.chat.completions.runTools({
-      ...hello,
-      tools: [{
-        type: "function",
-        function: {
-          name: "weather",
-          description: "Tells the weather.",
-          parameters: tool.function.parameters,
-          parse: JSON.parse,
-          function: ({ city }: { city: string }) => {
-            asked.push(city)
-            return "sunny"
-          }
-        }
-      }]
-    })
-    assert.strictEqual(await runner.finalContent(), "It is sunny.")
-    assert.deepStrictEqual(asked, ["Bern"])
-    assert.strictEqual(served.sends(), 2)
   })
 
   it("runs tools over streams too", async () => {
@@ -114,7 +46,7 @@ describe("a whole answer through lb.openai", () => {
         function: {
           name: "weather",
           description: "Tells the weather.",
-          parameters: tool.function.parameters,
+          parameters: { type: "object", properties: { city: { type: "string" } } },
           parse: JSON.parse,
           function: () => "sunny"
         }
@@ -126,52 +58,14 @@ describe("a whole answer through lb.openai", () => {
     // both turns belong to the session
     assert.sameMembers([served.stats("east").requests, served.stats("west").requests], [0, 2])
   })
-
-  it("takes parameters that are no plain object, and leaves those it takes as they are", async () => {
-    class Params {
-      readonly model = "gpt-4o"
-      readonly messages = messages
-    }
-    await using served = await serveOne()
-    const frozen = Object.freeze({ ...hello, stream: false as const, metadata: undefined as never })
-    for (const params of [frozen, new Params(), Object.assign(Object.create(null), hello)]) {
-      const answer = await served.lb.openai.chat.completions.create(params)
-      assert.strictEqual(answer.choices[0]!.message.content, "Hello from here.")
-    }
-    assert.strictEqual(frozen.model, "gpt-4o")
-  })
-
-  it("can be asked for with the client's own verbs", async () => {
-    await using served = await serveOne()
-    const [balanced, bare] = await both(
-      served,
-      (client, model) => client.post<OpenAI.ChatCompletion>("/chat/completions", { body: { model, messages } })
-    )
-    assert.deepStrictEqual(alike(balanced), alike(bare))
-  })
-
-  it("is had through a client with other options too", async () => {
-    await using served = await serveOne()
-    const other = served.lb.openai.withOptions({ timeout: 5_000, maxRetries: 5 })
-    const answer = await other.chat.completions.create(hello)
-    assert.strictEqual(answer.choices[0]!.message.content, "Hello from here.")
-    served.service("east").fault("gpt", { kind: "status", status: 400, times: 1 })
-    await other.chat.completions.create(hello).catch(() => {})
-    assert.strictEqual(served.sends(), 2)
-  })
 })
 
 /** What people do with a `Response`. Each gets one of its own. */
 const uses: ReadonlyArray<readonly [string, (response: Response) => unknown]> = [
-  ["json", (response) => response.json()],
-  ["text", async (response) => JSON.parse(await response.text())],
   ["clone, then both", async (response) => {
     const copy = response.clone()
     return [await response.json(), await copy.json()]
   }],
-  ["arrayBuffer", async (response) => JSON.parse(Buffer.from(await response.arrayBuffer()).toString())],
-  ["bytes", async (response) => JSON.parse(Buffer.from(await response.bytes()).toString())],
-  ["blob", async (response) => JSON.parse(await (await response.blob()).text())],
   ["reader", async (response) => {
     const reader = response.body!.getReader()
     const first = await reader.read()
@@ -203,11 +97,6 @@ const uses: ReadonlyArray<readonly [string, (response: Response) => unknown]> = 
   ["tee", async (response) => {
     const [left, right] = response.body!.tee()
     return [await new Response(left).json(), await new Response(right).json()]
-  }],
-  ["used twice", async (response) => {
-    const before = response.bodyUsed
-    await response.text()
-    return [before, response.bodyUsed, await response.json().catch((error: Error) => error.name)]
   }],
   ["status", (response) => [response.status, response.ok, response.redirected, response.bodyUsed]],
   ["kind", ({ body, headers }) => [body instanceof ReadableStream, headers instanceof Headers, body!.locked]],

@@ -1,7 +1,6 @@
 import type { SimulatedFault } from "#core/simulation/SimulatedFault"
 import { assert, describe, it } from "@effect/vitest"
 import { APIError } from "openai"
-import { bareClient } from "../support/Bare.ts"
 import { collect, eventually, failureAs, failureOf, hello, inFlight, resource, serve } from "../support/Served.ts"
 
 const words = "Once upon a time there was a balancer that never let a stream end as if all were well."
@@ -38,60 +37,6 @@ describe("a stream that breaks after its content began", () => {
       assert.isTrue(words.startsWith(text))
       assert.strictEqual(served.sends(), 1)
       await eventually(() => inFlight(served.lb) === 0)
-    })
-
-    it(`raises in the helper: ${name}`, async () => {
-      await using served = await serveOne(fault)
-      await failureOf(served.lb.openai.chat.completions.stream(hello).finalChatCompletion())
-      assert.strictEqual(served.sends(), 1)
-    })
-
-    it(`raises in a stream of responses: ${name}`, async () => {
-      await using served = await serveOne(fault)
-      const read = async () =>
-        collect(await served.lb.openai.responses.create({ model: "gpt-4o", input: "Hi", stream: true }))
-      await failureOf(read())
-      await eventually(() => inFlight(served.lb) === 0)
-      assert.strictEqual(served.sends(), 1)
-    })
-  }
-
-  it("tells the service's own words, where it had some", async () => {
-    const fault = {
-      kind: "errorInStream",
-      afterEvents: 9,
-      code: "server_error",
-      message: "The model fell over."
-    } as const
-    await using served = await serveOne(fault)
-    const bare = bareClient(served.simulator, "east")
-    const ours = await failureAs(
-      served.lb.openai.chat.completions.create({ ...hello, stream: true }).then(collect),
-      APIError
-    )
-    const theirs = await failureAs(
-      bare.chat.completions.create({ ...hello, model: "gpt", stream: true }).then(collect),
-      APIError
-    )
-    assert.deepStrictEqual([ours.message, ours.code, ours.error], [theirs.message, theirs.code, theirs.error])
-    assert.strictEqual(ours.code, "server_error")
-  })
-
-  for (const shape of ["nested", "flat"] as const) {
-    it(`tells the service's own words in a stream of responses: ${shape}`, async () => {
-      const fault = { kind: "errorInStream", afterEvents: 9, shape, code: "server_error", message: "It fell." } as const
-      await using served = await serveOne(fault)
-      const asked = { input: "Hi", stream: true } as const
-      const theirs = await failureAs(
-        bareClient(served.simulator, "east").responses.create({ ...asked, model: "gpt" }).then(collect),
-        APIError
-      )
-      const ours = await failureAs(
-        served.lb.openai.responses.create({ ...asked, model: "gpt-4o" }).then(collect),
-        APIError
-      )
-      assert.deepStrictEqual([ours.message, ours.code], [theirs.message, theirs.code])
-      assert.strictEqual(ours.code, "server_error")
     })
   }
 

@@ -1,53 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { createLoadBalancer } from "@evenkeel/node"
 import type OpenAI from "openai"
-import { makeParseableTextFormat } from "openai/lib/parser"
-import { alike, bareClient } from "../support/Bare.ts"
 import { type Handler, json, listen, type PlainServer, type Received } from "../support/PlainServer.ts"
-import { collect, failureOf, fast, resource, type ResourceOptions, serve } from "../support/Served.ts"
-
-const embedder = { name: "emb", model: "text-embedding-3-small", dimensions: 8, latency: fast }
+import { collect, failureOf, resource, type ResourceOptions, serve } from "../support/Served.ts"
 
 const east: ResourceOptions = resource("east")
 
 describe("responses through lb.openai", () => {
-  it("are those that the bare client gives", async () => {
-    await using served = await serve([east])
-    const bare = bareClient(served.simulator, "east")
-    const ours = await served.lb.openai.responses.create({ model: "gpt-4o", input: "Hello" })
-    const theirs = await bare.responses.create({ model: "gpt", input: "Hello" })
-    assert.strictEqual(ours.output_text, "Hello from here.")
-    assert.deepStrictEqual(alike(ours), alike(theirs))
-  })
-
-  it("are streamed, event by event", async () => {
-    await using served = await serve([east])
-    const bare = bareClient(served.simulator, "east")
-    const ours = await collect(await served.lb.openai.responses.create({ model: "gpt-4o", input: "Hi", stream: true }))
-    const theirs = await collect(await bare.responses.create({ model: "gpt", input: "Hi", stream: true }))
-    assert.deepStrictEqual(alike(ours), alike(theirs))
-    assert.strictEqual(ours.at(-1)!.type, "response.completed")
-  })
-
-  it("are gathered and parsed by the helpers", async () => {
-    const said = "{\"n\":21}"
-    await using served = await serve([resource("east", { reply: () => said })])
-    const { openai } = served.lb
-    const deltas: Array<string> = []
-    const stream = openai.responses.stream({ model: "gpt-4o", input: "Hi" })
-    stream.on("response.output_text.delta", ({ delta }) => deltas.push(delta))
-    assert.strictEqual((await stream.finalResponse()).output_text, said)
-    assert.strictEqual(deltas.join(""), said)
-
-    const schema = { type: "object", properties: { n: { type: "integer" } } }
-    const format = makeParseableTextFormat(
-      { type: "json_schema", name: "x", strict: true, schema },
-      (text) => JSON.parse(text).n * 2
-    )
-    const parsed = await openai.responses.parse({ model: "gpt-4o", input: "Hi", text: { format } })
-    assert.strictEqual(parsed.output_parsed, 42)
-  })
-
   it("go on where they are stored, and are found there again", async () => {
     await using served = await serve([east, resource("west"), resource("north")])
     const { openai } = served.lb
@@ -86,26 +45,6 @@ describe("responses through lb.openai", () => {
   })
 })
 
-describe("embeddings through lb.openai", () => {
-  it("are those that the bare client gives, in any encoding", async () => {
-    await using served = await serve([{ name: "east", deployments: [embedder] }])
-    const bare = bareClient(served.simulator, "east")
-    for (const encoding_format of [undefined, "float", "base64"] as const) {
-      const more = encoding_format === undefined ? {} : { encoding_format }
-      // oxlint-disable no-await-in-loop -- one after the other
-      const ours = await served.lb.openai.embeddings.create({
-        model: "text-embedding-3-small",
-        input: ["one", "two"],
-        ...more
-      })
-      const theirs = await bare.embeddings.create({ model: "emb", input: ["one", "two"], ...more })
-      // oxlint-enable no-await-in-loop
-      assert.deepStrictEqual(ours, theirs)
-      assert.strictEqual(Array.isArray(ours.data[0]!.embedding), encoding_format !== "base64")
-    }
-  })
-})
-
 /** A balancer over compatible resources that are servers of our own: the first is the default one. */
 const overPlain = (servers: Readonly<Record<string, PlainServer>>, models: Readonly<Record<string, string>>) =>
   createLoadBalancer({
@@ -132,14 +71,10 @@ const platform: Handler = ({ body, method, url }, response) => {
     const data = files.slice(from, from + 2).map((id) => ({ id, object: "file" }))
     return json(response, { object: "list", data, has_more: from + 2 < files.length })
   }
-  if (method === "POST" && pathname === "/v1/files") {
-    return json(response, { id: files[0], object: "file", bytes: body.length })
-  }
-  if (pathname.endsWith("/content") || pathname === "/v1/audio/speech") {
+  if (pathname === "/v1/audio/speech") {
     response.writeHead(200, { "content-type": "application/octet-stream" })
     return response.end(Buffer.from([0, 1, 2, 255, 254]))
   }
-  if (method === "DELETE") return json(response, { id: pathname.split("/").at(-1), object: "file", deleted: true })
   if (pathname === "/v1/audio/transcriptions") return json(response, { text: "Hello." })
   if (pathname === "/v1/images/generations") return json(response, { created: 1, data: [{ b64_json: "AA==" }] })
   if (pathname === "/v1/moderations") {
@@ -196,22 +131,6 @@ describe("other endpoints of lb.openai", () => {
     assert.deepStrictEqual((await first.getNextPage()).data.map(({ id }) => id), files.slice(2, 4))
   })
 
-  it("upload, read and delete files, whole and as they are", async () => {
-    await using server = await listen(platform)
-    await using lb = overPlain({ a: server }, { a: "gpt-4o" })
-    const bytes = new Uint8Array([1, 0, 255, 13, 10])
-    const uploaded = await lb.openai.files.create({ file: new File([bytes], "x.jsonl"), purpose: "batch" })
-    assert.strictEqual(uploaded.id, files[0])
-    const [upload] = server.received
-    const form = await formOf(upload!)
-    assert.strictEqual(form.get("purpose"), "batch")
-    assert.deepStrictEqual(await (form.get("file") as File).bytes(), bytes)
-
-    const content = await lb.openai.files.content(files[0]!)
-    assert.deepStrictEqual([...Buffer.from(await content.arrayBuffer())], [0, 1, 2, 255, 254])
-    assert.isTrue((await lb.openai.files.delete(files[0]!)).deleted)
-  })
-
   it("go to the default resource when they name no model", async () => {
     await using first = await listen(platform)
     await using second = await listen(platform)
@@ -248,13 +167,5 @@ describe("other endpoints of lb.openai", () => {
     const [upload] = second.received
     const form = await formOf(upload!)
     assert.strictEqual(form.get("model"), "whisper-here")
-  })
-
-  it("answer with the service's own error", async () => {
-    await using server = await listen(platform)
-    await using lb = overPlain({ a: server }, { a: "gpt-4o" })
-    const error = await failureOf(lb.openai.get("/nowhere"))
-    assert.include(String(error), "404 nothing at GET /v1/nowhere")
-    assert.strictEqual(server.received.length, 1)
   })
 })

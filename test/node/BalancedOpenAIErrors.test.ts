@@ -1,13 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { LoadBalancerClient } from "@evenkeel/node"
 import {
-  APIError,
+  type APIError,
   AuthenticationError,
   BadRequestError,
   InternalServerError,
   NotFoundError,
-  RateLimitError,
-  UnprocessableEntityError
+  RateLimitError
 } from "openai"
 import { bareClient } from "../support/Bare.ts"
 import { listen } from "../support/PlainServer.ts"
@@ -24,31 +23,10 @@ const attemptsOf = (error: APIError): ReadonlyArray<{ deployment: string; outcom
   (error.error as { attempts: ReadonlyArray<{ deployment: string; outcome: string }> }).attempts
 
 describe("a request that the service refuses", () => {
-  it.each([[400, BadRequestError], [422, UnprocessableEntityError]])(
-    "raises what the bare client raises, after one send: %i",
-    async (status, kind) => {
-      await using served = await serve([resource("east"), resource("west")])
-      for (const name of ["east", "west"]) served.service(name).fault("gpt", { kind: "status", status })
-      const ours: APIError = await failureAs(create(served.lb, { maxRetries: 3 }), APIError)
-      assert.strictEqual(served.sends(), 1)
-      const bare = bareClient(served.simulator, "east").chat.completions.create({ ...hello, model: "gpt" })
-      const theirs: APIError = await failureAs(bare, APIError)
-      assert.strictEqual(ours.constructor.name, kind.name)
-      assert.deepStrictEqual(
-        [ours.status, ours.code, ours.type, ours.param, ours.message, ours.error],
-        [theirs.status, theirs.code, theirs.type, theirs.param, theirs.message, theirs.error]
-      )
-      assert.isString(ours.requestID)
-      assert.strictEqual(ours.requestID, ours.headers!.get("x-request-id"))
-    }
-  )
-
-  it("tells what the content filter found", async () => {
-    await using served = await serve([resource("east")])
-    const blocked = { ...hello, messages: [{ role: "user" as const, content: "[blocked prompt]" }] }
-    const error = await failureAs(served.lb.openai.chat.completions.create(blocked), BadRequestError)
-    assert.strictEqual(error.code, "content_filter")
-    assert.nestedProperty(error.error, "innererror.content_filter_result")
+  it("is sent once, however often it may be", async () => {
+    await using served = await serve([resource("east"), resource("west")])
+    for (const name of ["east", "west"]) served.service(name).fault("gpt", { kind: "status", status: 400 })
+    await failureAs(create(served.lb, { maxRetries: 3 }), BadRequestError)
     assert.strictEqual(served.sends(), 1)
   })
 
@@ -59,13 +37,6 @@ describe("a request that the service refuses", () => {
     assert.strictEqual(error.code, "model_not_found")
     assert.include(error.message, "gpt-none")
     assert.include(error.message, "gpt-4o")
-    assert.strictEqual(served.sends(), 0)
-  })
-
-  it("is a 400 where there is no model, and nothing is sent", async () => {
-    await using served = await serve([resource("east")])
-    const asked = served.lb.openai.chat.completions.create({ messages: [], model: "" })
-    assert.include([400, 404], (await failureAs(asked, APIError)).status)
     assert.strictEqual(served.sends(), 0)
   })
 })
@@ -101,14 +72,6 @@ describe("a request that no deployment answers", () => {
     const attempts = attemptsOf(error)
     assert.strictEqual(new Set(attempts.map(({ deployment }) => deployment)).size, 3)
     assert.isTrue(attempts.every(({ outcome, status }) => outcome === "failed" && status === 500))
-    assert.strictEqual(served.sends(), 3)
-  })
-
-  it("is sent no more often than the attempts allow when there is but one deployment", async () => {
-    await using served = await serve([resource("east")], eager)
-    served.service("east").fault("gpt", { kind: "status", status: 503 })
-    const error = await failureAs(create(served.lb, { maxRetries: 3 }), InternalServerError)
-    assert.strictEqual(error.status, 503)
     assert.strictEqual(served.sends(), 3)
   })
 

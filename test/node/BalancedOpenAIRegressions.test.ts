@@ -1,17 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { createLoadBalancer } from "@evenkeel/node"
 import OpenAI, { APIError } from "openai"
-import {
-  answer,
-  balancing,
-  chunk,
-  completion,
-  event,
-  hello,
-  service,
-  stop,
-  streaming
-} from "../support/PlainBalancer.ts"
+import { answer, balancing, chunk, completion, hello, service, stop, streaming } from "../support/PlainBalancer.ts"
 import { type Handler, json, listen } from "../support/PlainServer.ts"
 import { collect, failureAs, messages } from "../support/Served.ts"
 
@@ -121,50 +111,5 @@ describe("post with stream: true", () => {
     const given = await lb.openai.post("/chat/completions", { body: { ...hello, stream: true }, stream: true })
     const events = await collect(given as AsyncIterable<{ readonly id: string }>)
     assert.deepStrictEqual(events.map(({ id }) => id), ["x", "x"])
-  })
-})
-
-/** Streams these, and breaks. */
-const breaks = (...texts: ReadonlyArray<string>): Handler => (_, response) => {
-  response.writeHead(200, { "content-type": "text/event-stream" })
-  for (const text of texts) response.write(text)
-  setTimeout(() => response.destroy(), 40)
-}
-
-describe("a stream that breaks after its first content", () => {
-  /** What the error event tells besides its message. */
-  interface Told {
-    readonly attempts: ReadonlyArray<{ readonly deployment: string; readonly outcome: string }>
-    readonly delivered: { readonly events: number }
-  }
-
-  it("tells of its attempts, and of what was delivered, in its error event", async () => {
-    await using server = await listen(breaks(chunk("a"), chunk("b")))
-    await using lb = createLoadBalancer(balancing(service("r", server.url)))
-    const stream = await lb.openai.chat.completions.create({ ...hello, stream: true })
-    const contents: Array<unknown> = []
-    const reading = (async () => {
-      for await (const { choices } of stream) contents.push(choices[0]!.delta.content)
-    })()
-    const error = await failureAs(reading, APIError)
-    assert.deepStrictEqual(contents, ["a", "b"])
-    assert.strictEqual(error.code, "stream_interrupted")
-    const { attempts, delivered } = error.error as unknown as Told
-    assert.deepStrictEqual(attempts.map(({ deployment, outcome }) => [deployment, outcome]), [["r/m", "failed"]])
-    assert.strictEqual(delivered.events, 2)
-  })
-
-  it("tells of them at a response's stream too", async () => {
-    const response = { id: "resp_1", object: "response", status: "in_progress", output: [] }
-    await using server = await listen(
-      breaks(event("response.created", { response }), event("response.output_text.delta", { delta: "a" }))
-    )
-    await using lb = createLoadBalancer(balancing(service("r", server.url)))
-    const error = await failureAs(
-      collect(await lb.openai.responses.create({ model: "m", input: "x", stream: true })),
-      APIError
-    )
-    const { attempts, delivered } = error.error as unknown as Told
-    assert.deepStrictEqual([error.code, attempts.length, delivered.events], ["stream_interrupted", 1, 2])
   })
 })

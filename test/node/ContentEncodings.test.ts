@@ -70,15 +70,3 @@ describe("an encoding of an answer", () => {
     assert.lengthOf(odd.received, 1)
   })
 })
-
-describe("a byte order mark", () => {
-  it("before an answer is no part of it", async () => {
-    await using server = await listen((_, response) => {
-      response.writeHead(200, jsonHeaders)
-      response.end(`\uFEFF${JSON.stringify(answer)}`)
-    })
-    await using lb = createLoadBalancer(balancing(service("r", server.url)))
-    const response = await lb.fetch(chatUrl, post(hello))
-    assert.deepStrictEqual([response.status, await response.json()], [200, answer])
-  })
-})

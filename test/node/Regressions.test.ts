@@ -1,42 +1,25 @@
 import { TransportError } from "#core/transport/Transport"
 import * as UndiciTransport from "#node/UndiciTransport"
 import { assert, describe, it } from "@effect/vitest"
-import { type ConfigInput, LoadBalancer } from "@evenkeel/core"
-import { createLoadBalancer, layer } from "@evenkeel/node"
+import { createLoadBalancer } from "@evenkeel/node"
 import { Effect } from "effect"
 import * as Diagnostics from "node:diagnostics_channel"
 import { getEventListeners } from "node:events"
 import type { Socket } from "node:net"
 import { runChild } from "../support/Child.ts"
+import {
+  balancing,
+  chatUrl,
+  completion,
+  errorOf,
+  hello,
+  jsonHeaders,
+  post,
+  service,
+  within
+} from "../support/PlainBalancer.ts"
 import { type Handler, json, listen } from "../support/PlainServer.ts"
 import { eventually, failureOf, inFlight, messages, pause, resource, serve } from "../support/Served.ts"
-
-const url = "https://api.openai.com/v1/chat/completions"
-const jsonHeaders = { "content-type": "application/json" }
-const hello = { model: "m", messages }
-const post = (body: unknown): RequestInit => ({ method: "POST", headers: jsonHeaders, body: JSON.stringify(body) })
-
-/** A service of this address, whose deployments are all named after their model. */
-const service = (name: string, address: string, more: object = {}): ConfigInput["resources"][number] => ({
-  name,
-  provider: "compatible",
-  endpoint: `${address}/v1`,
-  deployments: [{ name: "m", ...more }]
-})
-
-const balancing = (...resources: ConfigInput["resources"]): ConfigInput => ({
-  resources,
-  health: { check: { kind: "none" } }
-})
-
-const completion: Handler = (_, response) =>
-  json(response, {
-    id: "x",
-    object: "chat.completion",
-    choices: [{ index: 0, message: { role: "assistant", content: "Hello." }, finish_reason: "stop" }]
-  })
-
-const errorOf = async (response: Response) => (await response.json() as { error: { code: string } }).error
 
 /** A stream that begins and goes no further. */
 const stalls: Handler = (_, response) => {
@@ -53,16 +36,12 @@ const formOf = (...models: ReadonlyArray<string>) => {
   return form
 }
 
-/** What comes of it within a second. */
-const within = <A>(promise: Promise<A>): Promise<A | "nothing came of it"> =>
-  Promise.race([promise, pause(1_000).then(() => "nothing came of it" as const)])
-
 /** Arrays in arrays, too deep for anything that recurses. */
 const deep = `${"[".repeat(20_000)}${"]".repeat(20_000)}`
 
 describe("what cannot be sent", () => {
   const wrong: ReadonlyArray<readonly [string, string, RequestInit]> = [
-    ["a header with a control character", url, {
+    ["a header with a control character", chatUrl, {
       ...post(hello),
       headers: { ...jsonHeaders, "x-client-request-id": "a\u0001b" }
     }],
@@ -82,19 +61,6 @@ describe("what cannot be sent", () => {
     })
   }
 
-  it("is refused by the service and blames no resource: a header beyond Latin-1", async () => {
-    await using server = await listen(completion)
-    const ask = Effect.gen(function*() {
-      const lb = yield* LoadBalancer
-      const headers = { "idempotency-key": "order → 1" }
-      for (let i = 0; i < 6; i++) yield* Effect.flip(lb.chat(hello, { headers, attempts: 1 }))
-      return yield* lb.snapshot
-    })
-    const { resources } = await Effect.runPromise(Effect.provide(ask, layer(balancing(service("r", server.url)))))
-    assert.strictEqual(resources[0]!.state, "healthy")
-    assert.lengthOf(server.received, 0)
-  })
-
   it("is no failure to connect where the transport is given it", async () => {
     await using server = await listen(completion)
     const send = Effect.gen(function*() {
@@ -108,25 +74,13 @@ describe("what cannot be sent", () => {
 })
 
 describe("an abort", () => {
-  it("is heard while the body is read, and nothing is sent", async () => {
-    await using server = await listen(completion)
-    await using lb = createLoadBalancer(balancing(service("r", server.url)))
-    const controller = new AbortController()
-    const failed = failureOf(lb.fetch(url, { ...post(hello), signal: controller.signal }))
-    controller.abort()
-    assert.propertyVal(await failed, "name", "AbortError")
-    await pause(20)
-    assert.lengthOf(server.received, 0)
-    assert.strictEqual(inFlight(lb), 0)
-  })
-
   it("is heard while a streamed body does not come", async () => {
     await using server = await listen(completion)
     await using lb = createLoadBalancer(balancing(service("r", server.url)))
     const controller = new AbortController()
     const body = new ReadableStream({ pull: () => new Promise(() => {}) })
     const init = { method: "POST", headers: jsonHeaders, body, duplex: "half", signal: controller.signal }
-    const failed = failureOf(lb.fetch(url, init as RequestInit))
+    const failed = failureOf(lb.fetch(chatUrl, init as RequestInit))
     await pause(20)
     controller.abort()
     assert.propertyVal(await within(failed), "name", "AbortError")
@@ -140,7 +94,7 @@ describe("an answer that nobody reads to its end", () => {
       await using server = await listen(stalls)
       await using lb = createLoadBalancer({ ...balancing(service("r", server.url)), timeouts: { total: 1_000 } })
       const { signal } = new AbortController()
-      const response = await lb.fetch(url, { ...post({ ...hello, stream: true }), signal })
+      const response = await lb.fetch(chatUrl, { ...post({ ...hello, stream: true }), signal })
       if (isRead) assert.isFalse((await response.body!.getReader().read()).done)
       assert.lengthOf(getEventListeners(signal, "abort"), 1)
       await eventually(() => getEventListeners(signal, "abort").length === 0 && inFlight(lb) === 0)
@@ -212,16 +166,6 @@ describe("a form that names a model", () => {
 })
 
 describe("JSON that is too deep to look into", () => {
-  it("is refused in a request, and nothing is sent", async () => {
-    await using server = await listen(completion)
-    await using lb = createLoadBalancer(balancing(service("r", server.url)))
-    const body = `{"model":"m","messages":${deep}}`
-    const response = await lb.fetch(url, { method: "POST", headers: jsonHeaders, body })
-    assert.strictEqual(response.status, 400)
-    assert.strictEqual((await errorOf(response)).code, "invalid_request")
-    assert.lengthOf(server.received, 0)
-  })
-
   it("is told as an error in the answer of a service", async () => {
     await using server = await listen((_, response) => {
       response.writeHead(400, jsonHeaders)

@@ -56,19 +56,6 @@ describe("a selector that throws", () => {
     assert.propertyVal(response, "status", 503)
     assert.strictEqual(inFlight(lb), 0)
   })
-
-  it("does not end the balancer", async () => {
-    await using server = await listen(completion)
-    let isBroken = true
-    const selector = Selector.layer((candidates) => {
-      if (isBroken) throw boom
-      return candidates[0]!
-    })
-    await using lb = createLoadBalancer(balancing(service("r", server.url)), { selector })
-    await failureOf(lb.fetch(chatUrl, post(hello)))
-    isBroken = false
-    assert.propertyVal(await within(lb.fetch(chatUrl, post(hello))), "status", 200)
-  })
 })
 
 describe("a selector that gives no candidate", () => {

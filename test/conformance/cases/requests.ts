@@ -77,9 +77,24 @@ const bodies: ReadonlyArray<readonly [string, () => object]> = [
     "a format that says how it is written",
     () => ({ response_format: { type: "text", toJSON: () => ({ type: "json_object" }) } })
   ],
+  [
+    "a schema that says how it is written",
+    () => ({
+      tools: [{ type: "function", function: { name: "add", parameters: { toJSON: () => ({ type: "object" }) } } }]
+    })
+  ],
   ["a format with a getter", () => ({ response_format: counted() })],
+  ["a tool with a getter", () => ({ tools: [counted()] })],
+  ["a tool of a class", () => ({
+    tools: [
+      new (class {
+        readonly type = "function"
+      })()
+    ]
+  })],
   ["messages behind a proxy", () => ({ messages: new Proxy(messages, {}) })],
   ["a body that says how it is written", () => ({ toJSON: () => ({ model: "gpt-4o", messages, of: "toJSON" }) })],
+  ["a body without a prototype", () => Object.create(null) as object],
   ["an inherited parameter", () => Object.create({ inherited: 1 }, { own: { value: 2, enumerable: true } }) as object],
   ["a parameter by the name of a prototype's", () => ({ constructor: 1, toString: "text" })],
   ["half a character", () => ({ user: "\ud83d" })],

@@ -56,7 +56,9 @@ const wrong: ReadonlyArray<readonly [what: string, options: object, named: strin
   ["attempts that are no number", { attempts: NaN }, "`attempts`"],
   ["a header value beyond Latin-1", { headers: { "idempotency-key": "order → 1" } }, "`idempotency-key`"],
   ["a header value with a control character", { headers: { traceparent: "a\u0001b" } }, "`traceparent`"],
-  ["a header value with a line break", { headers: { traceparent: "a\r\nb: c" } }, "`traceparent`"]
+  ["a header value with a line break", { headers: { traceparent: "a\r\nb: c" } }, "`traceparent`"],
+  ["a header value with a zero", { headers: { traceparent: "a\0" } }, "`traceparent`"],
+  ["a header value with a deletion", { headers: { traceparent: "\u007f" } }, "`traceparent`"]
 ]
 
 describe("options of one call that are wrong", () => {

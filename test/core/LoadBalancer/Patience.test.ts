@@ -66,59 +66,53 @@ describe("a stream of the responses API", () => {
     }))
 })
 
-describe("a stream that does not begin", () => {
-  it.effect("is asked for elsewhere, once it takes far longer than any", () => {
-    const script = changing()
-    const lbs = timed(names, script.reply)
-    return run(lbs, function*() {
-      yield* Effect.replicateEffect(streamed(), 30)
-      const replies: Array<TimedReply> = [{ after: "never" }]
-      script.become(() => replies.shift() ?? { after: 100 })
-      assert.approximately(yield* took(streamed()), 60_100, 100)
-      assert.lengthOf(lbs.sends, 32)
-      for (const name of names) assert.deepInclude(yield* stateOf(name), { state: "healthy", inFlight: 0 })
-    })
-  })
+const long: TimedReply = { after: 400_000 }
 
-  it.effect("is asked for elsewhere too where another refused it before", () => {
-    const script = changing()
-    const lbs = timed(names, script.reply)
-    return run(lbs, function*() {
-      yield* Effect.replicateEffect(streamed(), 30)
-      const replies: Array<TimedReply> = [{ after: 10, status: 500 }, { after: "never" }]
-      script.become(() => replies.shift() ?? { after: 100 })
-      assert.approximately(yield* took(streamed()), 60_110, 100)
-    })
-  })
-
-  it.effect("is waited for the second time, as a long one must be able to come", () => {
-    const script = changing()
-    const lbs = timed(names, script.reply)
-    return run(lbs, function*() {
-      yield* Effect.replicateEffect(streamed(), 30)
-      script.become(() => ({ after: 400_000 }))
-      assert.approximately(yield* took(streamed()), 460_000, 100)
-      assert.lengthOf(lbs.sends, 32)
-    })
-  })
-
-  for (
-    const [why, fleet, options] of [
-      ["there is nobody else", ["east"], {}],
-      ["the caller allows no other attempt", names, { attempts: 1 }]
-    ] as const
-  ) {
-    it.effect(`is waited for where ${why}`, () => {
-      const script = changing()
-      const lbs = timed(fleet, script.reply)
-      return run(lbs, function*() {
-        yield* Effect.replicateEffect(streamed(), 30)
-        script.become(() => ({ after: 400_000 }))
-        assert.approximately(yield* took(streamed(options)), 400_000, 100)
-        assert.lengthOf(lbs.sends, 31)
-      })
-    })
+/** What a stream meets once thirty have shown what is usual, how long it takes, and how often it is sent. */
+const meetings: ReadonlyArray<{
+  readonly what: string
+  readonly met: ReadonlyArray<TimedReply>
+  readonly took: number
+  readonly sends: number
+  readonly names?: ReadonlyArray<string>
+  readonly options?: CallOptions
+}> = [
+  { what: "asked for elsewhere, once it takes far longer than any", met: [{ after: "never" }], took: 60_100, sends: 2 },
+  {
+    what: "asked for elsewhere too where another refused it before",
+    met: [{ after: 10, status: 500 }, { after: "never" }],
+    took: 60_110,
+    sends: 3
+  },
+  {
+    what: "waited for the second time, as a long one must be able to come",
+    met: [long, long],
+    took: 460_000,
+    sends: 2
+  },
+  { what: "waited for where there is nobody else", met: [long], took: 400_000, sends: 1, names: ["east"] },
+  {
+    what: "waited for where the caller allows no other attempt",
+    met: [long],
+    took: 400_000,
+    sends: 1,
+    options: { attempts: 1 }
   }
+]
+
+describe("a stream that does not begin", () => {
+  it.effect.each(meetings)("is $what", ({ met, names: asked = names, options = {}, sends, took: expected }) => {
+    const script = changing()
+    const lbs = timed(asked, script.reply)
+    return run(lbs, function*() {
+      yield* Effect.replicateEffect(streamed(), 30)
+      const replies = [...met]
+      script.become(() => replies.shift() ?? { after: 100 })
+      assert.approximately(yield* took(streamed(options)), expected, 100)
+      assert.lengthOf(lbs.sends, 30 + sends)
+      for (const name of asked) assert.deepInclude(yield* stateOf(name), { state: "healthy", inFlight: 0 })
+    })
+  })
 
   for (const [which, hanging, state] of [["one of them", ["east"], "open"], ["all", names, "healthy"]] as const) {
     it.effect(`is held against a deployment only where its peers answer: ${which} silent`, () => {

@@ -63,21 +63,25 @@ describe("adding to a resource that is there", () => {
       assert.strictEqual(lbs.sends[0]!.headers["api-key"], "new")
     }))
 
-  it.effect("leaves an open breaker open with the same key, and closes it with another", () => {
-    const lbs = scripted(
-      [azure("east"), azure("west", { tier: 2 })],
-      ({ headers }) => headers["api-key"] === "east-key" ? { status: 401 } : completion
-    )
-    return run(lbs, function*(lb, _, { members }) {
-      for (let i = 0; i < 6; i++) yield* answer(lb.chat(hello))
-      const stateOfEast = Effect.map(lb.snapshot, ({ resources }) => resources[0]!.state)
-      assert.strictEqual(yield* stateOfEast, "open")
-      yield* members.add(azure("east", { name: "mini" }))
-      assert.strictEqual(yield* stateOfEast, "open")
-      yield* members.add(azure("east", { name: "mini" }, { apiKey: "renewed" }))
-      assert.strictEqual(yield* stateOfEast, "healthy")
+  const compatible = { name: "east", provider: "compatible", endpoint: "https://east.example/v1" } as const
+
+  for (const [what, east] of [["key", azure("east")], ["lack of one", compatible]] as const) {
+    it.effect(`leaves an open breaker open with the same ${what}, and closes it with another key`, () => {
+      const lbs = scripted(
+        [{ ...east, deployments: [{ name: "gpt-4o" }] }, azure("west", { tier: 2 })],
+        ({ resource }) => resource === "east" ? { status: 401 } : completion
+      )
+      return run(lbs, function*(lb, _, { members }) {
+        for (let i = 0; i < 6; i++) yield* answer(lb.chat(hello))
+        const stateOfEast = Effect.map(lb.snapshot, ({ resources }) => resources[0]!.state)
+        assert.strictEqual(yield* stateOfEast, "open")
+        yield* members.add({ ...east, deployments: [{ name: "mini" }] })
+        assert.strictEqual(yield* stateOfEast, "open")
+        yield* members.add({ ...east, apiKey: "renewed", deployments: [{ name: "mini" }] })
+        assert.strictEqual(yield* stateOfEast, "healthy")
+      })
     })
-  })
+  }
 })
 
 describe("what a wildcard became", () => {

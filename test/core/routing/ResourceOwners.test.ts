@@ -13,13 +13,6 @@ describe("owners of stored things", () => {
     assert.isUndefined(owners.find([]))
   })
 
-  it("are those that were seen last", () => {
-    const owners = new ResourceOwners()
-    owners.remember(["resp_1"], "east")
-    owners.remember(["resp_1"], "west")
-    assert.strictEqual(owners.find(["resp_1"]), "west")
-  })
-
   it("are forgotten in the order of their last use, past a bound", () => {
     const owners = new ResourceOwners()
     owners.remember(["first"], "east")
