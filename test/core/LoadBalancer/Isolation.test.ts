@@ -1,7 +1,7 @@
 import type { SimulatedFault } from "#core/simulation/SimulatedFault"
 import { assert, describe, it } from "@effect/vitest"
-import { LoadBalancer } from "@evenkeel/core"
-import { Effect, Exit, Fiber } from "effect"
+import { LoadBalancer, type LoadBalancerError } from "@evenkeel/core"
+import { type Duration, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import {
   answer,
@@ -13,7 +13,8 @@ import {
   run,
   sent,
   service,
-  statsNow
+  statsNow,
+  statsOf
 } from "../../support/Balanced.ts"
 import { asked, azure, completion, scripted } from "../../support/Scripted.ts"
 
@@ -39,6 +40,30 @@ const statesNow = Effect.gen(function*() {
 })
 
 const allHealthy = Effect.map(statesNow, (states) => assert.deepStrictEqual([...states], ["healthy"]))
+
+/** How many of so many requests, one every so often, are answered. */
+const answered = (count: number, every: Duration.Input) =>
+  Effect.gen(function*() {
+    const lb = yield* LoadBalancer
+    const fibers: Array<Fiber.Fiber<unknown, LoadBalancerError>> = []
+    for (let i = 0; i < count; i++) {
+      fibers.push(yield* Effect.forkChild(lb.chat(hello), { startImmediately: true }))
+      yield* TestClock.adjust(every)
+    }
+    yield* TestClock.adjust("2 minutes")
+    const exits = yield* Effect.forEach(fibers, (fiber) => Fiber.await(fiber))
+    return exits.filter(Exit.isSuccess).length
+  })
+
+/** Asks again and again for what nobody gives it. */
+const nuisance = (params: object, every: Duration.Input) =>
+  Effect.gen(function*() {
+    const lb = yield* LoadBalancer
+    for (;;) {
+      yield* Effect.forkChild(Effect.ignore(lb.chat({ ...bad, ...params })), { startImmediately: true })
+      yield* Effect.sleep(every)
+    }
+  })
 
 describe("a parameter that is too long", () => {
   for (
@@ -102,6 +127,29 @@ describe("a prompt that is too long for a provisioned deployment", () => {
 })
 
 describe("a request that is larger than a minute's limit, or asks for a tier without capacity", () => {
+  const cases = [
+    ["429 Request too large", {}, { kind: "throttle", error: "openai-too-large-429" }],
+    ["429 Request too large, with a time", {}, {
+      kind: "throttle",
+      error: "openai-too-large-429",
+      retryAfterMs: 10_000
+    }],
+    ["429 of flex", { service_tier: "flex" }, { kind: "throttle", error: "flex-unavailable-429" }],
+    ["429 of flex, with a time", { service_tier: "flex" }, {
+      kind: "throttle",
+      error: "flex-unavailable-429",
+      retryAfterMs: 10_000
+    }]
+  ] satisfies ReadonlyArray<[string, object, SimulatedFault]>
+  for (const [name, params, fault] of cases) {
+    it.effect(`(${name}), one every 0.5 s, costs none of 200 others its answer`, () =>
+      run(three(fault), function*() {
+        yield* Effect.forkChild(nuisance(params, "500 millis"), { startImmediately: true })
+        assert.strictEqual(yield* answered(200, "250 millis"), 200)
+        yield* allHealthy
+      }))
+  }
+
   it.effect("tells the caller in the service's own words", () =>
     run(three({ kind: "throttle", error: "openai-too-large-429" }), function*() {
       const error = yield* failure((yield* LoadBalancer).chat(bad))
@@ -162,7 +210,6 @@ describe("an endpoint with limits of its own", () => {
   }
 })
 
-// that nobody else notices is guarantee 12, in test/property
 describe("one forbidden request", () => {
   const firewalls = [
     ["a page", { kind: "status", error: "firewall-html-403" }, 403, /Forbidden/],
@@ -170,17 +217,55 @@ describe("one forbidden request", () => {
     ["a role that is missing", { kind: "status", error: "azure-permission-denied" }, 401, /does not have access/]
   ] satisfies ReadonlyArray<[string, SimulatedFault, number, RegExp]>
   for (const [what, fault, status, words] of firewalls) {
-    it.effect(`is told in the service's own words: ${what}`, () =>
-      run(three(fault), function*(lb) {
-        const reason = reasonOf(yield* failure(lb.chat(bad)), "Rejected")
+    it.effect(`(${what}) leaves 90 others where they would have gone, and is told in the service's own words`, () =>
+      run(three(fault), function*(lb, made) {
+        const error = yield* failure(lb.chat(bad))
+        const before = sent(made)
+        assert.strictEqual(yield* answered(90, "100 millis"), 90)
+        const after = sent(made)
+        for (const name of names) assert.isAtLeast(after[name]! - before[name]!, 15, name)
+        yield* allHealthy
+        const reason = reasonOf(error, "Rejected")
         assert.strictEqual(reason.status, status)
         assert.match(`${reason.description} ${JSON.stringify(reason.body)}`, words)
+      }))
+
+    it.effect(`(${what}) between every two good ones opens nothing`, () =>
+      run(three(fault), function*(lb) {
+        for (let i = 0; i < 40; i++) {
+          yield* failure(lb.chat(bad))
+          yield* answer(lb.chat(hello))
+        }
+        yield* allHealthy
+      }))
+  }
+
+  for (const status of [401, 403]) {
+    it.effect(`(${status} for files.list) opens no resource`, () =>
+      run(three({ kind: "status", status, when: { path: "/files" } }), function*(lb, made) {
+        const error = yield* failure(Effect.flatMap(lb.request({ path: "/files" }), ({ text }) => text))
+        const before = sent(made)
+        assert.strictEqual(yield* answered(90, "100 millis"), 90)
+        const after = sent(made)
+        for (const name of names) assert.isAtLeast(after[name]! - before[name]!, 15, name)
+        yield* allHealthy
+        assert.strictEqual(reasonOf(error, "Rejected").status, status)
       }))
   }
 })
 
 describe("a resource that forbids everything", () => {
   for (const status of [401, 403]) {
+    it.effect(`(${status}) is left after several in a row, and nobody loses an answer`, () =>
+      run(fleet(names.map((name) => service(name))), function*(_, made) {
+        made.services["east"]!.fault("*", { kind: "status", status })
+        assert.strictEqual(yield* answered(60, "100 millis"), 60)
+        const sends = statsOf(made.services["east"]).requests
+        assert.isAtLeast(sends, 2)
+        assert.isAtMost(sends, 10)
+        assert.include([...yield* statesNow], "open")
+      }))
+
     it.effect(`(${status}), as all do, is told in the service's own words`, () =>
       run(fleet(names.map((name) => service(name))), function*(_, made) {
         for (const each of Object.values(made.services)) each.fault("*", { kind: "status", status })
