@@ -9,82 +9,91 @@ import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import Undici from "undici"
 import { longQuestion, question } from "./Canned.ts"
-import { bareClient, effectDoor, fibers, promiseDoor, promises, urlOf } from "./Doors.ts"
-import { type Contestant, figureOf, measure, ratioOf, type Rounds } from "./Measure.ts"
+import { startAlone } from "./Child.ts"
+import { bareClient, type DoorOptions, effectDoor, fibers, promiseDoor, promises, urlOf } from "./Doors.ts"
+import { type Contestant, figureOf, measureProcesses, type ProcessRounds, ratioOf } from "./Measure.ts"
 import type { Section } from "./Report.ts"
 
 const CONCURRENCY = 64
 const BARE = "bare AzureOpenAI, its own fetch"
 
+type Kind = "small" | "long"
+
 type Question = ReturnType<typeof question> | ReturnType<typeof longQuestion>
 
 const goals: Readonly<Record<string, { readonly small?: number; readonly long?: number }>> = {
-  "lb.chat, telemetry off": { small: 0.35, long: 0.5 },
+  "lb.chat, telemetry off": { small: 0.16, long: 0.5 },
   "lb.chat, a listener on": { small: 0.42 },
-  "lb.openai, telemetry off": { small: 0.65, long: 1 },
+  "lb.openai, telemetry off": { small: 0.32, long: 1 },
   "lb.openai, a listener on": { small: 0.72 }
 }
 
 /** The transport that goes through an `HttpClient` of `effect/http`. */
 const httpClientTransport = HttpClientTransport.layer.pipe(Layer.provide(NodeHttpClient.layerUndici))
 
-/** Everyone who can send a question over a socket, and what closes it all. */
-const contestantsOf = async (endpoint: string, asked: Question) => {
-  const bare = bareClient(endpoint)
-  const effects = await Promise.all([false, true].map((telemetry) => effectDoor({ endpoint, telemetry })))
-  const clients = [false, true].map((telemetry) => promiseDoor({ endpoint, telemetry }))
-  const agent = new Undici.Agent()
-  const httpClient = ManagedRuntime.make(NodeHttpClient.layerUndici)
-  const { execute } = await httpClient.runPromise(HttpClient.HttpClient)
-  const overHttpClient = await effectDoor({ endpoint, telemetry: false, transport: httpClientTransport })
-  const url = urlOf(endpoint, asked.model)
-  const headers = { "api-key": "bench-key", "content-type": "application/json" }
-  const effectRequest = Effect.suspend(() =>
-    HttpClientRequest.post(url, { headers }).pipe(
-      HttpClientRequest.bodyJsonUnsafe(asked),
-      execute,
-      Effect.flatMap((response) => response.json)
+/** Everyone who can send a question over a socket, each as it does so many calls. */
+const contestants: Readonly<
+  Record<string, (endpoint: string, asked: Question) => Contestant["run"] | Promise<Contestant["run"]>>
+> = {
+  [BARE]: (endpoint, asked) => {
+    const bare = bareClient(endpoint)
+    return promises(CONCURRENCY, () => bare.chat.completions.create(asked))
+  },
+  "lb.chat, telemetry off": (endpoint, asked) => chat({ endpoint, telemetry: false }, asked),
+  "lb.openai, telemetry off": (endpoint, asked) => openai({ endpoint, telemetry: false }, asked),
+  "lb.chat, a listener on": (endpoint, asked) => chat({ endpoint, telemetry: true }, asked),
+  "lb.openai, a listener on": (endpoint, asked) => openai({ endpoint, telemetry: true }, asked),
+  "lb.chat over HttpClientTransport": (endpoint, asked) =>
+    chat({ endpoint, telemetry: false, transport: httpClientTransport }, asked),
+  "plain undici.request": (endpoint, asked) => {
+    const dispatcher = new Undici.Agent()
+    return promises(CONCURRENCY, async () => {
+      const body = JSON.stringify(asked)
+      const response = await Undici.request(urlOf(endpoint, asked.model), { method: "POST", headers, body, dispatcher })
+      return response.body.json()
+    })
+  },
+  "Effect around HttpClient on undici": async (endpoint, asked) => {
+    const { execute } = await ManagedRuntime.make(NodeHttpClient.layerUndici).runPromise(HttpClient.HttpClient)
+    return fibers(
+      CONCURRENCY,
+      Effect.suspend(() =>
+        HttpClientRequest.post(urlOf(endpoint, asked.model), { headers }).pipe(
+          HttpClientRequest.bodyJsonUnsafe(asked),
+          execute,
+          Effect.flatMap((response) => response.json)
+        )
+      )
     )
-  )
-  const undiciRequest = async () => {
-    const body = JSON.stringify(asked)
-    const response = await Undici.request(url, { method: "POST", headers, body, dispatcher: agent })
-    return response.body.json()
   }
-  const contestants: ReadonlyArray<Contestant> = [
-    { name: BARE, run: promises(CONCURRENCY, () => bare.chat.completions.create(asked)) },
-    { name: "lb.chat, telemetry off", run: fibers(CONCURRENCY, effects[0]!.lb.chat(asked)) },
-    {
-      name: "lb.openai, telemetry off",
-      run: promises(CONCURRENCY, () => clients[0]!.openai.chat.completions.create(asked))
-    },
-    { name: "lb.chat, a listener on", run: fibers(CONCURRENCY, effects[1]!.lb.chat(asked)) },
-    {
-      name: "lb.openai, a listener on",
-      run: promises(CONCURRENCY, () => clients[1]!.openai.chat.completions.create(asked))
-    },
-    { name: "lb.chat over HttpClientTransport", run: fibers(CONCURRENCY, overHttpClient.lb.chat(asked)) },
-    { name: "plain undici.request", run: promises(CONCURRENCY, undiciRequest) },
-    { name: "Effect around HttpClient on undici", run: fibers(CONCURRENCY, effectRequest) }
-  ]
-  const close = async () => {
-    await Promise.all([...effects, ...clients, overHttpClient].map((door) => door.close()))
-    await httpClient.dispose()
-    await agent.close()
-  }
-  return { contestants, close }
 }
 
-export const wholeAnswers = async (endpoint: string, kind: "small" | "long", sizes: Rounds): Promise<Section> => {
-  const asked = kind === "small" ? question("whole") : longQuestion("whole")
-  const { close, contestants } = await contestantsOf(endpoint, asked)
-  const measured = await measure(contestants, sizes)
-  await close()
+const headers = { "api-key": "bench-key", "content-type": "application/json" }
+
+const chat = async (options: DoorOptions, asked: Question) => {
+  const { lb } = await effectDoor(options)
+  return fibers(CONCURRENCY, lb.chat(asked))
+}
+
+const openai = (options: DoorOptions, asked: Question) => {
+  const client = promiseDoor(options)
+  return promises(CONCURRENCY, () => client.openai.chat.completions.create(asked))
+}
+
+/** One of them, for a process of its own. */
+export const door = (endpoint: string, kind: Kind, name: string) =>
+  contestants[name]!(endpoint, kind === "small" ? question("whole") : longQuestion("whole"))
+
+/** Each in a process of its own, as programs have it: in one, all run on code that the others have shaped. */
+export const wholeAnswers = async (endpoint: string, kind: Kind, sizes: ProcessRounds): Promise<Section> => {
+  const names = Object.keys(contestants)
+  const begin = () => Promise.all(names.map((name) => startAlone("calls", endpoint, kind, name)))
+  const measured = await measureProcesses(begin, sizes.begins, sizes)
   return {
     title: kind === "small"
       ? "A small prompt, an answer of 1 KB; 64 at a time"
       : "A prompt of 100 KB, an answer of 1 KB; 64 at a time",
-    rows: contestants.map(({ name }) => ({
+    rows: names.map((name) => ({
       what: name,
       unit: "x",
       figure: ratioOf(measured, name, BARE),

@@ -6,7 +6,7 @@
 import { Agent, request as httpRequest } from "node:http"
 import { apiVersion, type DeploymentName, question } from "./Canned.ts"
 import { askChild, startChild } from "./Child.ts"
-import { figureOf, measureProcesses, type Process, quantile, ratioOf, type Rounds } from "./Measure.ts"
+import { figureOf, measureProcesses, type Process, type ProcessRounds, quantile, ratioOf } from "./Measure.ts"
 import type { Section } from "./Report.ts"
 
 /** A process before the service, or the service itself. */
@@ -108,9 +108,7 @@ const manyStreams = async (door: Door, width: number, each: number) => {
 
 const one = (value: number) => figureOf([value])
 
-export interface GatewaySizes extends Rounds {
-  /** How often both begin anew. */
-  readonly pairs: number
+export interface GatewaySizes extends ProcessRounds {
   readonly width: number
   readonly streams: number
 }
@@ -124,7 +122,7 @@ export const gateway = async (endpoint: string, sizes: GatewaySizes): Promise<Se
   }
   const streamed = new Map<string, Awaited<ReturnType<typeof manyStreams>>>()
   const begin = async () => [await start("gateway", endpoint), await start("proxy", endpoint)]
-  const measured = await measureProcesses(begin, sizes.pairs, sizes, async (edges) => {
+  const measured = await measureProcesses(begin, sizes.begins, sizes, async (edges) => {
     for (const door of [direct, ...edges]) {
       await manyStreams(door, sizes.width, 1)
       streamed.set(door.name, await manyStreams(door, sizes.width, sizes.streams))

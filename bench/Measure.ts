@@ -62,6 +62,12 @@ export const measure = async (contestants: ReadonlyArray<Contestant>, sizes: Rou
   return measured
 }
 
+/** Rounds of contestants in processes of their own. */
+export interface ProcessRounds extends Rounds {
+  /** How often all of them begin anew. */
+  readonly begins: number
+}
+
 /** A contestant in a process of its own. */
 export interface Process extends Contestant {
   readonly end: () => void

@@ -51,8 +51,8 @@ export const streams = async (endpoint: string, model: "paced" | "burst", sizes:
     }))
   const contestants: ReadonlyArray<Contestant & { readonly goal?: number }> = [
     { name: BARE, run: promises(CONCURRENCY, () => readAll(bare, asked)) },
-    { name: "lb.chatStream", goal: 0.6, run: fibers(CONCURRENCY, drain) },
-    { name: "lb.openai, stream: true", goal: 0.9, run: promises(CONCURRENCY, () => readAll(client.openai, asked)) },
+    { name: "lb.chatStream", goal: 0.4, run: fibers(CONCURRENCY, drain) },
+    { name: "lb.openai, stream: true", goal: 0.6, run: promises(CONCURRENCY, () => readAll(client.openai, asked)) },
     { name: "plain undici.request, not parsed", run: promises(CONCURRENCY, () => readBytes(endpoint, agent, asked)) }
   ]
   const counted = contestants.map((contestant) => ({

@@ -28,11 +28,17 @@ const served = async (run: (endpoint: string) => Promise<Section>): Promise<Sect
 
 const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
   calls: () => {
-    const sizes = size({ rounds: 3, calls: 384, warmup: 1024 }, { rounds: 9, calls: 1024, warmup: 6144 })
+    const sizes = size(
+      { begins: 1, rounds: 3, calls: 512, warmup: 4096 },
+      { begins: 3, rounds: 5, calls: 2048, warmup: 25_000 }
+    )
     return served((endpoint) => wholeAnswers(endpoint, "small", sizes))
   },
   long: () => {
-    const sizes = size({ rounds: 3, calls: 64, warmup: 128 }, { rounds: 7, calls: 256, warmup: 512 })
+    const sizes = size(
+      { begins: 1, rounds: 3, calls: 64, warmup: 128 },
+      { begins: 3, rounds: 3, calls: 512, warmup: 2048 }
+    )
     return served((endpoint) => wholeAnswers(endpoint, "long", sizes))
   },
   paced: () => {
@@ -49,22 +55,22 @@ const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
   },
   telemetry: () => {
     const sizes = size(
-      { pairs: 2, rounds: 3, calls: 1024, warmup: 4096 },
-      { pairs: 7, rounds: 5, calls: 2048, warmup: 12_288 }
+      { begins: 2, rounds: 3, calls: 1024, warmup: 4096 },
+      { begins: 5, rounds: 5, calls: 2048, warmup: 25_000 }
     )
     return served((endpoint) => telemetry(endpoint, "whole", sizes))
   },
   telemetryStreams: () => {
     const sizes = size(
-      { pairs: 2, rounds: 3, calls: 64, warmup: 192 },
-      { pairs: 7, rounds: 3, calls: 256, warmup: 768 }
+      { begins: 2, rounds: 3, calls: 64, warmup: 192 },
+      { begins: 7, rounds: 3, calls: 256, warmup: 768 }
     )
     return served((endpoint) => telemetry(endpoint, "burst", sizes))
   },
   gateway: () => {
     const sizes = size(
-      { pairs: 2, rounds: 3, calls: 2000, warmup: 4000, width: 512, streams: 2 },
-      { pairs: 7, rounds: 3, calls: 6000, warmup: 15_000, width: 512, streams: 4 }
+      { begins: 2, rounds: 3, calls: 2000, warmup: 4000, width: 512, streams: 2 },
+      { begins: 7, rounds: 3, calls: 6000, warmup: 15_000, width: 512, streams: 4 }
     )
     return served((endpoint) => gateway(endpoint, sizes))
   },

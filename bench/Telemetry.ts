@@ -17,9 +17,9 @@ import * as Metric from "effect/Metric"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import { question } from "./Canned.ts"
-import { askChild, startChild } from "./Child.ts"
+import { startAlone } from "./Child.ts"
 import { configOf, fibers } from "./Doors.ts"
-import { type Contestant, figureOf, measureProcesses, type Process, ratioOf, type Rounds } from "./Measure.ts"
+import { type Contestant, figureOf, measureProcesses, type ProcessRounds, ratioOf } from "./Measure.ts"
 import type { Row, Section } from "./Report.ts"
 
 type Kind = "whole" | "burst"
@@ -28,7 +28,7 @@ const CONCURRENCY = 64
 const OFF = "telemetry off"
 
 /** Most that everything may add. */
-const GOAL = 1.15
+const GOAL = 1.12
 
 interface Way {
   readonly name: string
@@ -90,26 +90,12 @@ export const door = async (endpoint: string, kind: Kind, name: string): Promise<
   return fibers(CONCURRENCY, Effect.provideContext(call, context))
 }
 
-const start = async (endpoint: string, kind: Kind, name: string): Promise<Process> => {
-  const { child } = await startChild("./TelemetryDoor.ts", [endpoint, kind, name])
-  let cpu = 0
-  const run = async (calls: number) => {
-    cpu = await askChild<number>(child, calls)
-  }
-  return { name, run, cpu: () => cpu, end: () => child.disconnect() }
-}
-
-export interface TelemetrySizes extends Rounds {
-  /** How often both processes begin anew. */
-  readonly pairs: number
-}
-
-export const telemetry = async (endpoint: string, kind: Kind, sizes: TelemetrySizes): Promise<Section> => {
+export const telemetry = async (endpoint: string, kind: Kind, sizes: ProcessRounds): Promise<Section> => {
   const rows: Array<Row> = []
   for (const way of ways) {
-    const begin = async () => [await start(endpoint, kind, OFF), await start(endpoint, kind, way.name)]
+    const begin = () => Promise.all([OFF, way.name].map((name) => startAlone("telemetry", endpoint, kind, name)))
     // oxlint-disable-next-line no-await-in-loop -- by turns is how it is measured
-    const measured = await measureProcesses(begin, sizes.pairs, sizes)
+    const measured = await measureProcesses(begin, sizes.begins, sizes)
     rows.push({
       what: way.name,
       unit: "x",
