@@ -30,7 +30,7 @@ const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
   calls: () => {
     const sizes = size(
       { begins: 1, rounds: 3, calls: 512, warmup: 4096 },
-      { begins: 3, rounds: 5, calls: 2048, warmup: 25_000 }
+      { begins: 3, rounds: 5, calls: 1024, warmup: 20_000 }
     )
     return served((endpoint) => wholeAnswers(endpoint, "small", sizes))
   },

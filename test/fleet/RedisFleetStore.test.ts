@@ -205,6 +205,24 @@ describe.skipIf(!hasRedis)("the store over a real Redis", () => {
     await store.close()
   })
 
+  it("shows neither a password nor a token to whom a server or a provider repeats it", async () => {
+    await using server = await RedisServer.start("--requirepass", "secret-word", "--rename-command", "HELLO", "")
+    const failed = async (store: Awaited<ReturnType<typeof storeAt>>) => {
+      const exit = String(await store.once({ ...nothing, member: "m", sequence: 1 }))
+      await store.close()
+      assert.include(exit, "Failure")
+      assert.notMatch(exit, /secret/i)
+      return exit
+    }
+    const url = server.url.replace("//", "//:secret-word@")
+    assert.include(await failed(await storeAt(url)), "unknown command 'HELLO'")
+    const opaque = `opaque-secret.${Buffer.from("secret-part").toString("base64url")}`
+    await failed(await storeAt(server.url, { auth: "entra" }, () => () => opaque))
+    const wrong = new Error("client_secret=SECRETVALUE1234567890ABCDEFG is wrong")
+    const refused = await storeAt(server.url, { auth: "entra" }, () => () => Promise.reject(wrong))
+    assert.include(await failed(refused), "no credential")
+  })
+
   it("works with a user of the access list that may touch its prefix alone, in a database of its own", async () => {
     await using server = await RedisServer.start()
     // as docs/fleet.md has it

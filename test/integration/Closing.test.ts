@@ -43,6 +43,10 @@ describe("a process ends by itself", { concurrent: false }, () => {
     assert.strictEqual(said["told"], "ended with their end")
   }, 20_000)
 
+  it("not while a credential is waited for, though nothing else is under way", async () => {
+    assert.match(String((await letGo("credential"))["asked"]), /^failed with /)
+  }, 20_000)
+
   it(
     "when the block of an `await using` is left, by its end or by an error, which is the caller's to see",
     async () => {

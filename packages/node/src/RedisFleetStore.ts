@@ -6,7 +6,7 @@
  * does not answer, is dropped and made anew by a fiber of its own; meanwhile every exchange fails at once.
  */
 import { type Config, EntraTokens, FleetError, type FleetHeard, FleetStore, type TokenProvider } from "@evenkeel/core"
-import { type FleetConfig, watching } from "@evenkeel/core/internal"
+import { type FleetConfig, watching, withoutSecrets } from "@evenkeel/core/internal"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -158,7 +158,7 @@ const connect = (
       ? {
         credentialsProvider: {
           type: "async-credentials-provider",
-          credentials: async () => entraCredentials(await tokens(ENTRA_SCOPE)())
+          credentials: () => entraCredentials(tokens(ENTRA_SCOPE))
         }
       }
       : {}
@@ -213,9 +213,19 @@ const secretsOf = (url: string): { readonly username?: string; readonly password
 /** Scope of a token for Azure Managed Redis, and whose it is: the user there is the token's own object id. */
 const ENTRA_SCOPE = "https://redis.azure.com/.default"
 
-const entraCredentials = (token: string): { readonly username: string; readonly password: string } => {
-  const claims = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()) as { oid?: string }
-  return { username: claims.oid ?? "", password: token }
+const entraCredentials = (provider: TokenProvider): Promise<{ readonly username: string; readonly password: string }> =>
+  Promise.resolve().then(provider).then(
+    (token) => ({ username: objectIdOf(token), password: token }),
+    (cause: unknown) => Promise.reject(new Error(`no credential: ${withoutSecrets(cause)}`))
+  )
+
+/** Whose a token is; nobody's where it cannot be read, which the server then refuses. */
+const objectIdOf = (token: string): string => {
+  try {
+    return JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()).oid ?? ""
+  } catch {
+    return ""
+  }
 }
 
 /** Errors of a server that is there, and stays so: it is full, busy, forbids the command, or something else is under our key. */
@@ -228,5 +238,6 @@ const wordsOf = (error: unknown): string => {
   const code = "code" in error && typeof error.code === "string" ? error.code : undefined
   if (error.message.startsWith("MOVED")) return "it is a Cluster: set `cluster: true`"
   const words = code ?? (error.message === "" ? error.name : error.message)
-  return words.replaceAll(/rediss?:\/\/\S+/g, "redis://…").slice(0, 200)
+  // one that does not know a command says it again, with the password in it
+  return words.replace(/,? with args beginning with.*$/s, "").replaceAll(/rediss?:\/\/\S+/g, "redis://…").slice(0, 200)
 }

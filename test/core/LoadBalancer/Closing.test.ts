@@ -99,6 +99,31 @@ describe("LoadBalancer closing", () => {
     })
   })
 
+  it.effect("what waits for a credential is told that it was closed, and of nothing else", () =>
+    Effect.gen(function*() {
+      const { transport } = fleet([service("east")])
+      const resources = [{
+        name: "east",
+        provider: "compatible" as const,
+        endpoint: "https://east.invalid/v1",
+        auth: () => new Promise<string>(() => {}),
+        deployments: [{ name: "gpt-4o" }]
+      }]
+      const scope = yield* Scope.make()
+      const layer = LoadBalancer.layer({ resources }).pipe(Layer.provide(transport))
+      const context = yield* Layer.buildWithScope(layer, scope)
+      const lb = Context.get(context, LoadBalancer)
+      const told: Array<string> = []
+      Context.get(context, Deployments).events.listen((event: { readonly _tag: string }) => told.push(event._tag))
+      const asked = yield* Effect.forkChild(Effect.flip(lb.chat(hello)), { startImmediately: true })
+      yield* TestClock.adjust(100)
+      yield* Scope.close(scope, Exit.void)
+      const { attempts, reason } = yield* answer(Fiber.join(asked))
+      assert.deepInclude(reason, { _tag: "Unavailable", limitedBy: "closed" })
+      assert.deepStrictEqual(attempts.map(({ outcome }) => outcome), ["abandoned"])
+      assert.deepStrictEqual(told, ["AttemptEnded", "RequestEnded"])
+    }))
+
   it.effect("the stream of events ends with the balancer", () => {
     const one = fleet([service("east")])
     return Effect.gen(function*() {

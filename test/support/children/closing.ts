@@ -86,6 +86,15 @@ const ways: Readonly<Record<string, () => Promise<void>>> = {
     })
   },
 
+  credential: async () => {
+    const { resources: [east] } = config
+    const hangs = { ...east!, apiKey: undefined, auth: () => new Promise<string>(() => {}) }
+    const timeouts = { connect: 200 }
+    const lb = createLoadBalancer({ ...config, resources: [hangs], timeouts, failover: { attempts: 1 } })
+    say({ asked: await outcome(lb.openai.chat.completions.create({ model: "gpt-4o", messages })) })
+    await lb.close()
+  },
+
   scoped: async () => {
     {
       await using lb = createLoadBalancer(config)

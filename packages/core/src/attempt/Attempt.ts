@@ -92,10 +92,9 @@ export class Attempt extends AttemptRecord implements Source {
     if (credential.fixed !== undefined) return this.dispatch(credential.fixed())
     const limit = this.plan.timeouts.connect
     const late = new CredentialError({ message: `none within ${limit / 1000} s` })
-    const headers = Effect.raceFirst(
-      credential.headers,
-      Effect.andThen(this.environment.deadlines.sleep(limit), Effect.fail(late))
-    )
+    // the second one is later, and keeps the process alive: nothing else may
+    const over = Effect.raceFirst(this.environment.deadlines.sleep(limit), Effect.sleep(2 * limit))
+    const headers = Effect.raceFirst(credential.headers, Effect.andThen(over, Effect.fail(late)))
     return Effect.matchEffect(headers, {
       onFailure: (error) => Effect.fail(Outcome.noCredential(error.message)),
       onSuccess: (headers) => this.dispatch(headers)

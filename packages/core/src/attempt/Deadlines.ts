@@ -184,7 +184,6 @@ class Sleeper implements Limited {
   previous: Limited | undefined
   next: Limited | undefined
   readonly expire: () => void
-  readonly close: () => void
   private readonly begunAt: number
   private readonly millis: number
   private standstill = 0
@@ -193,8 +192,10 @@ class Sleeper implements Limited {
     this.begunAt = begunAt
     this.millis = millis
     this.expire = wake
-    this.close = wake
   }
+
+  /** Its time is not over: whoever sleeps is ended otherwise. */
+  close(): void {}
 
   endsAt(): number {
     return this.begunAt + this.millis + this.standstill

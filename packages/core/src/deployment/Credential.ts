@@ -50,7 +50,7 @@ export interface Credential {
 }
 
 /** The first line of what a provider threw, without anything in it that is long enough to be a secret. */
-const withoutSecrets = (cause: unknown): string => {
+export const withoutSecrets = (cause: unknown): string => {
   const line = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0]!.slice(0, 300)
   return line.replaceAll(/[\w.~+/=-]{24,}/g, "…")
 }

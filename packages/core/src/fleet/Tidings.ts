@@ -275,6 +275,6 @@ export class Tidings {
 
 /** What is ours alone: our key, our rights, our own machine. */
 const isOwnAffair = (reason: string): boolean =>
-  reason.startsWith(TOLD) || /^(?:http 40[13]|no credential|local)\b/.test(reason)
+  reason.startsWith(TOLD) || /^(?:http 40[13]|no credential|local|told by another process)\b/.test(reason)
 
 const listOf = <A>(heard: ReadonlyArray<A>): ReadonlyArray<A> => Array.isArray(heard) ? heard : []
