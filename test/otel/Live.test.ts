@@ -175,9 +175,10 @@ describe("OtelGlobal", () => {
     const provider = new NodeTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
     provider.register()
     try {
-      const east = SimulatedService.make({ ...service("east", { latency: quick }) })
-      await using lb = createLoadBalancer({ resources: [east.config()] }, {
-        transport: SimulatedTransport.layer([east]),
+      // by a name of its own: the process's metrics are those of all tests beside it, too
+      const alone = SimulatedService.make({ ...service("alone", { latency: quick }) })
+      await using lb = createLoadBalancer({ resources: [alone.config()] }, {
+        transport: SimulatedTransport.layer([alone]),
         instrumentation: OtelGlobal
       })
       const outer = provider.getTracer("app").startSpan("outer")
@@ -189,11 +190,11 @@ describe("OtelGlobal", () => {
       const spans = exporter.getFinishedSpans()
       const request = spans.find(({ name }) => name === "chat gpt-4o")!
       assert.strictEqual(request.parentSpanContext?.spanId, outer.spanContext().spanId)
-      const attempt = spans.find(({ name }) => name === "attempt east/gpt-4o")!
+      const attempt = spans.find(({ name }) => name === "attempt alone/gpt-4o")!
       assert.strictEqual(attempt.parentSpanContext?.spanId, request.spanContext().spanId)
       const { resourceMetrics } = await metricProducer().collect()
       const attempts = fromOtel(resourceMetrics).filter(({ labels, name }) =>
-        name === "evenkeel.attempts" && labels.includes("evenkeel.deployment=east/gpt-4o")
+        name === "evenkeel.attempts" && labels.includes("evenkeel.deployment=alone/gpt-4o")
       )
       assert.lengthOf(attempts, 1)
     } finally {
