@@ -1,9 +1,9 @@
 /**
  * What the times of an attempt say of its deployment's speed, relative to what is expected of the model.
  */
-import { waitOf } from "../deployment/Deployment.ts"
 import { FAR_SLOWER, type LatencyKind, sizeOf } from "../deployment/Latency.ts"
 import type { Model } from "../deployment/Model.ts"
+import { waitOf } from "../deployment/Waits.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import { hashSession } from "../routing/SessionAffinity.ts"
 import type { AttemptRecord, Pace } from "./AttemptRecord.ts"

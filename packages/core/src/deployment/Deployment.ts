@@ -7,34 +7,27 @@
  */
 import type { Config, DeploymentConfig } from "../config/Config.ts"
 import type { Usage } from "../Errors.ts"
-import { type Linked, LinkedList } from "../LinkedList.ts"
+import type { Linked } from "../LinkedList.ts"
 import { remember } from "../Remember.ts"
 import { isEndpoint } from "../request/Scope.ts"
 import { Breaker } from "./Breaker.ts"
 import { Cooldown } from "./Cooldown.ts"
-import { FAR_SLOWER, Latency } from "./Latency.ts"
+import { Latency } from "./Latency.ts"
 import type { Pool } from "./Pool.ts"
 import { capacityOf, Quota, type Reservation } from "./Quota.ts"
 import type { Place, Resource } from "./Resource.ts"
+import { OVERDUE_AT_ONCE, type Waited, Waits } from "./Waits.ts"
 import { Witnesses } from "./Witnesses.ts"
 
 /** What an attempt holds of a deployment while it runs. */
-export interface Permit extends Linked<Permit> {
+export interface Permit extends Waited, Linked<Permit> {
   readonly deployment: Deployment
   readonly reservation: Reservation
-  readonly startedAt: number
   /** Which send of its model it is, where that is counted. */
   serial: number | undefined
-  /** Milliseconds that its first token, or its answer, is expected to take; `Infinity` when nobody knows. */
-  readonly expected: number
   /** What it is timed as. */
   readonly kind: "first-token" | "answer"
-  /**
-   * The longest time, in milliseconds, for which the process stood still since it began, or since its first byte: it may have
-   * been sent so much later, and what came may have been heard so much later.
-   */
-  standstill: number
-  /** The same, of the time before its first byte. */
+  /** Its standstill before its first byte. */
   standstillBefore: number
   /** Epochs of both breakers at entry. */
   epoch: number
@@ -116,15 +109,8 @@ export class Deployment {
   slowUntil = -Infinity
   private toldOutlierAt = -Infinity
   private usageRefusedUntil = -Infinity
-  private readonly waitsDoubtedUntil = { "first-token": -Infinity, answer: -Infinity }
-  /**
-   * Attempts that wait for their first byte though one is expected, the longest waiting first, but for those that a later
-   * one of their kind overtook.
-   */
-  private readonly awaitingFirstByte = {
-    "first-token": new LinkedList<Permit>(),
-    answer: new LinkedList<Permit>()
-  }
+  /** What of each kind waits for its first byte though one is expected. */
+  readonly waits = { "first-token": new Waits<Permit>(), answer: new Waits<Permit>() }
   private readonly health: Config["health"]
   private readonly addedAt: number
 
@@ -275,7 +261,7 @@ export class Deployment {
       previous: undefined,
       next: undefined
     }
-    if (expected !== Infinity) this.awaitingFirstByte[kind].add(permit)
+    if (expected !== Infinity) this.waits[kind].add(permit)
     return permit
   }
 
@@ -286,7 +272,7 @@ export class Deployment {
   slowness(now: number): number {
     const worst = Math.max(this.latency.ratio(now), this.decoding.ratio(now))
     if (this.waiting === 0) return worst
-    return Math.max(worst, overdue(this.waitsOf("first-token", now), now), overdue(this.waitsOf("answer", now), now))
+    return Math.max(worst, this.waits["first-token"].slowness(now), this.waits.answer.slowness(now))
   }
 
   /**
@@ -296,12 +282,7 @@ export class Deployment {
   isFarSlower(now: number): boolean {
     if (now < this.slowUntil) return true
     if (this.waiting < OVERDUE_AT_ONCE) return false
-    return areOverdue(this.waitsOf("first-token", now), now) || areOverdue(this.waitsOf("answer", now), now)
-  }
-
-  /** The longest waiting of those whose waits may say that it hangs. */
-  private waitsOf(kind: Permit["kind"], now: number): Permit | undefined {
-    return now < this.waitsDoubtedUntil[kind] ? undefined : this.awaitingFirstByte[kind].first
+    return this.waits["first-token"].areOverdue(now) || this.waits.answer.areOverdue(now)
   }
 
   /** Whether a prompt of so many tokens is longer than it takes. */
@@ -322,26 +303,7 @@ export class Deployment {
     permit.standstillBefore = permit.standstill
     permit.standstill = 0
     this.waiting--
-    this.awaitingFirstByte[permit.kind].delete(permit)
-  }
-
-  /** Until then, what waits may well do so for its own sake: it is no sign that this deployment hangs. */
-  doubtWaits(kind: Permit["kind"], until: number): void {
-    this.waitsDoubtedUntil[kind] = until
-  }
-
-  /**
-   * It answered: what was sent before and still waits is no sign that it hangs. Returns whether something waits for far
-   * longer than expected.
-   */
-  clearOverdue(permit: Permit, now: number): boolean {
-    const silent = this.awaitingFirstByte[permit.kind]
-    let isAnyOverdue = false
-    for (let { first } = silent; first !== undefined && first.startedAt <= permit.startedAt; { first } = silent) {
-      silent.delete(first)
-      isAnyOverdue ||= first !== permit && isOverdue(first, now)
-    }
-    return isAnyOverdue
+    this.waits[permit.kind].delete(permit)
   }
 
   /** A stream of so many tokens came in so many events. */
@@ -357,7 +319,7 @@ export class Deployment {
     permit.left = true
     this.inFlight--
     if (permit.firstByteAt === undefined) this.waiting--
-    this.awaitingFirstByte[permit.kind].delete(permit)
+    this.waits[permit.kind].delete(permit)
     return true
   }
 
@@ -399,38 +361,8 @@ const OUTLIER_TOLD_EVERY = 60_000
 
 /** How long a context limit is remembered, in milliseconds: a deployment may be given another model. */
 const CONTEXT_LIMIT_REMEMBERED = 600_000
+
 /** Streams over which it is remembered how many tokens an event has. */
 const EVENTS_MEMORY = 10
 
-/** How long the longest waiting have waited, as a ratio to what was expected of them: the worst. */
-const overdue = (longest: Permit | undefined, now: number): number => {
-  let worst = 0
-  let looked = 0
-  for (let permit = longest; permit !== undefined && looked < LONGEST_WAITING; permit = permit.next, looked++) {
-    worst = Math.max(worst, waitOf(permit, now) / permit.expected)
-  }
-  return worst
-}
-
-/** So many waits at once are no accident. */
-const OVERDUE_AT_ONCE = 3
-
-/** How long it has waited for its first byte, at least. */
-export const waitOf = ({ standstill, startedAt }: Permit, now: number): number => now - startedAt - standstill
-
-/** Whether it waits for far longer than expected. */
-const isOverdue = (permit: Permit, now: number): boolean => waitOf(permit, now) > FAR_SLOWER * permit.expected
-
-const areOverdue = (longest: Permit | undefined, now: number): boolean => {
-  let overdue = 0
-  let looked = 0
-  for (let permit = longest; permit !== undefined && looked < LONGEST_WAITING; permit = permit.next, looked++) {
-    if (isOverdue(permit, now) && ++overdue === OVERDUE_AT_ONCE) return true
-  }
-  return false
-}
-
 const USAGE_REFUSED_FOR = 3_600_000
-
-/** How many of the longest waiting are looked at: the very first may be one of which nobody expects better. */
-const LONGEST_WAITING = 16

@@ -56,8 +56,8 @@ export class Model {
 
   /** A deployment answered: what it did not, of those that were sent before, may well wait for its own sake anywhere. */
   answered(permit: Permit, now: number): void {
-    if (!permit.deployment.clearOverdue(permit, now)) return
-    for (const deployment of this.deployments) deployment.doubtWaits(permit.kind, now + WAITS_DOUBT)
+    if (!permit.deployment.waits[permit.kind].overtake(permit, now)) return
+    for (const deployment of this.deployments) deployment.waits[permit.kind].doubt(now + WAITS_DOUBT)
   }
 
   /** Whether failures may well be their requests' own, as others lately were. */
