@@ -39,7 +39,11 @@ export class FleetMember {
   realms(): ReadonlyArray<Realm> {
     const models = new Set(this.deployments.all().map(({ model }) => model).filter((model) => model !== "*"))
     if (this.owners !== undefined && this.deployments.resources().length > 1) models.add(OWNERS)
-    for (const name of this.byName.keys()) if (!models.has(name)) this.byName.delete(name)
+    for (const [name, { group }] of this.byName) {
+      // a wildcard's model may have been forgotten, and be another one now
+      const isGone = !models.has(name) || (group !== undefined && group !== this.deployments.group(name))
+      if (isGone) this.byName.delete(name)
+    }
     return [...models].map((name) => this.realmOf(name))
   }
 

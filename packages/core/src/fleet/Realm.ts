@@ -36,7 +36,7 @@ interface Pending {
 export class Realm {
   readonly name: string
   private readonly member: string
-  private readonly group: Model | undefined
+  readonly group: Model | undefined
   readonly tidings: Tidings
   private readonly quotas = new Map<string, QuotaShare>()
   private readonly owners: Array<OwnerSaid> = []
