@@ -2,8 +2,8 @@
  * Interruption at every single step: fibers that yield after each operation, and an interrupter that strikes so many
  * operations after something happened at the transport.
  */
-import { type Transport, type TransportResponse } from "@evenkeel/core"
-import { Clock, Effect, type Fiber, References } from "effect"
+import { type Policy, type Transport, type TransportResponse } from "@evenkeel/core"
+import { Clock, Effect, References } from "effect"
 
 /** A clock that counts who is asleep on it. */
 export const countSleepers = Effect.map(Clock.Clock, (clock) => {
@@ -35,12 +35,13 @@ export const inSmallSteps = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Ef
 /** Lets fibers in small steps get as far as they can at this moment. */
 export const letRun = Effect.repeat(Effect.yieldNow, { times: 400 })
 
-/** What may be waited for at the transport. */
-export type Moment = "headers" | "chunk" | "text" | "failure"
+/** When something was chosen, or came from the transport. */
+export type Moment = "choice" | "headers" | "chunk" | "text" | "failure"
 
-/** Strikes a fiber so many operations after a moment, once. */
+/** Strikes so many operations after a moment, once. */
 export class Striker {
-  target: Fiber.Fiber<unknown, unknown> | undefined
+  /** What is done then. */
+  strike: Effect.Effect<void> = Effect.void
   /** Whether the moment came. */
   struck = false
   private readonly moment: Moment
@@ -56,24 +57,27 @@ export class Striker {
     return {
       send: (request) =>
         transport.send(request).pipe(
-          Effect.tapError(() => this.at("failure")),
+          Effect.tapError(() => Effect.sync(() => this.at("failure"))),
           Effect.map((response): TransportResponse => ({
             ...response,
-            pull: Effect.tap(response.pull, () => this.at("chunk")),
-            text: Effect.tap(response.text, () => this.at("text"))
+            pull: Effect.tap(response.pull, () => Effect.sync(() => this.at("chunk"))),
+            text: Effect.tap(response.text, () => Effect.sync(() => this.at("text")))
           })),
-          Effect.tap(() => this.at("headers"))
+          Effect.tap(() => Effect.sync(() => this.at("headers")))
         )
     }
   }
 
-  private at(moment: Moment): Effect.Effect<void> {
-    return Effect.sync(() => {
-      if (moment !== this.moment || this.struck) return
-      this.struck = true
-      const strike = Effect.sync(() => this.target?.interruptUnsafe())
-      const wait = Effect.repeat(Effect.yieldNow, { times: this.steps - 1 })
-      Effect.runFork(this.steps === 0 ? strike : Effect.andThen(wait, strike))
-    })
+  /** A policy, watched: it takes the first. */
+  readonly choose: Policy.Policy = (candidates) => {
+    this.at("choice")
+    return candidates[0]!
+  }
+
+  private at(moment: Moment): void {
+    if (moment !== this.moment || this.struck) return
+    this.struck = true
+    const wait = Effect.repeat(Effect.yieldNow, { times: this.steps - 1 })
+    Effect.runFork(this.steps === 0 ? this.strike : Effect.andThen(wait, this.strike))
   }
 }

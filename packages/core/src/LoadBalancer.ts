@@ -60,6 +60,7 @@ import type { Explanation } from "./routing/Explanation.ts"
 import { Selector } from "./routing/Selector.ts"
 import { Telemetry } from "./telemetry/Telemetry.ts"
 import { monotonicMillis } from "./Time.ts"
+import { abortable } from "./transport/Abortable.ts"
 import { Transport } from "./transport/Transport.ts"
 
 /** Parameters of a chat completion: the official client's, without `stream`, which the method says. */
@@ -199,7 +200,7 @@ const make: Effect.Effect<
   const deployments = yield* Deployments
   const selector = yield* Selector
   const telemetry = yield* Telemetry
-  const transport = yield* Transport
+  const transport = abortable(yield* Transport)
   yield* HealthMonitor
   const clock = yield* Clock.Clock
   const random = yield* Random.Random

@@ -87,7 +87,7 @@ export const make = (options: UndiciTransportOptions = {}): Effect.Effect<Transp
     let pools = Pools && new Pools(settings)
     let opening: Promise<ConnectionPools> | undefined
     // one for all who ask while it is loaded
-    const opened = Effect.promise(() => opening ??= loadPools().then((Loaded) => pools = new Loaded(settings)))
+    const opened = () => opening ??= loadPools().then((Loaded) => pools = new Loaded(settings))
     // a server is rarely asked at once; and whoever asks is told what failed
     loadPools().catch(() => {})
     yield* Effect.addFinalizer(() =>
@@ -97,15 +97,16 @@ export const make = (options: UndiciTransportOptions = {}): Effect.Effect<Transp
         await pools?.destroy()
       })
     )
-    const send = (request: TransportRequest, pools: ConnectionPools) =>
-      Effect.callback<TransportResponse, TransportError>((resume) => {
-        const sending = new Sending(request, pools, connectTimeout, resume)
-        sending.start()
-        return Effect.sync(() => sending.abort())
-      })
     return Transport.of({
+      isAbortable: true,
       send: (request) =>
-        pools === undefined ? Effect.flatMap(opened, (pools) => send(request, pools)) : send(request, pools)
+        Effect.callback((resume) => {
+          const sending = new Sending(request, connectTimeout, resume)
+          request.onStart?.(sending)
+          if (pools !== undefined) sending.start(pools)
+          else opened().then((pools) => sending.start(pools), (cause) => resume(Effect.die(cause)))
+          return Effect.sync(() => sending.abort())
+        })
     })
   })
 
@@ -129,10 +130,10 @@ const LONGEST_PAUSE = 1000
 /** One request, until it has an answer or failed for good. */
 class Sending {
   private readonly request: TransportRequest
-  private readonly pools: ConnectionPools
   private readonly connectTimeout: number
   private readonly resume: (effect: Effect.Effect<TransportResponse, TransportError>) => void
   private exchange: Exchange | undefined
+  private isAborted = false
   private isRepeat = false
   private pause = FIRST_PAUSE
   private givesUpAt: number | undefined
@@ -140,26 +141,22 @@ class Sending {
 
   constructor(
     request: TransportRequest,
-    pools: ConnectionPools,
     connectTimeout: number,
     resume: (effect: Effect.Effect<TransportResponse, TransportError>) => void
   ) {
     this.request = request
-    this.pools = pools
     this.connectTimeout = connectTimeout
     this.resume = resume
   }
 
-  start(): void {
+  start(pools: ConnectionPools): void {
+    if (this.isAborted) return
     const { body, headers, method, origin, path } = this.request
     try {
-      const pool = this.pools.of(this.request)
+      const pool = pools.of(this.request)
       const exchange = new Exchange(
-        (response) => {
-          this.request.onResponse?.(response)
-          this.resume(Effect.succeed(response))
-        },
-        (error) => this.failed(error, pool)
+        (response) => this.resume(Effect.succeed(response)),
+        (error) => this.failed(error, pool, pools)
       )
       this.exchange = exchange
       const hasRoom = pool.dispatcher.dispatch({
@@ -177,23 +174,25 @@ class Sending {
   }
 
   abort(): void {
+    this.isAborted = true
     clearTimeout(this.timer)
     this.exchange?.abort()
+    this.resume(aborted)
   }
 
-  private failed(error: TransportError, pool: ConnectionPool): void {
+  private failed(error: TransportError, pool: ConnectionPool, pools: ConnectionPools): void {
     if (error.kind === "stale") {
       pool.retire()
       if (this.request.isRepeatable === true && !this.isRepeat) {
         this.isRepeat = true
-        this.start()
+        this.start(pools)
         return
       }
     }
     if (error.kind === "local" && error !== noConnection) {
       this.givesUpAt ??= performance.now() + this.connectTimeout
       if (performance.now() + this.pause < this.givesUpAt) {
-        this.timer = setTimeout(() => this.start(), this.pause)
+        this.timer = setTimeout(() => this.start(pools), this.pause)
         this.pause = Math.min(2 * this.pause, LONGEST_PAUSE)
         return
       }
@@ -201,5 +200,7 @@ class Sending {
     this.resume(Effect.fail(error))
   }
 }
+
+const aborted = Effect.fail(new TransportError({ kind: "reset", code: "ABORTED" }))
 
 const noConnection = new TransportError({ kind: "local", code: "every connection is in use" })

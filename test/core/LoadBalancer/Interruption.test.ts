@@ -1,7 +1,7 @@
 import type { SimulatedFault } from "#core/simulation/SimulatedFault"
 import { assert, describe, it } from "@effect/vitest"
-import { type HttpAnswer, LoadBalancer } from "@evenkeel/core"
-import { Clock, Effect, Exit, Fiber, Stream } from "effect"
+import { type HttpAnswer, LoadBalancer, Selector } from "@evenkeel/core"
+import { Cause, Clock, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, fleet, hello, run, service, stateOf } from "../../support/Balanced.ts"
 import { countSleepers, inSmallSteps, letRun, type Moment, Striker } from "../../support/Interleaving.ts"
@@ -23,6 +23,12 @@ const cases: ReadonlyArray<{
   readonly moment: Moment
   readonly fault?: SimulatedFault
 }> = [
+  {
+    what: "a request that would hang, when it was chosen where it goes",
+    ask: chat,
+    moment: "choice",
+    fault: { kind: "hang" }
+  },
   { what: "a whole answer, when its headers come", ask: chat, moment: "headers" },
   { what: "a whole answer, when its body is there", ask: chat, moment: "text" },
   { what: "a stream, when its headers come", ask: stream, moment: "headers" },
@@ -45,6 +51,15 @@ const cases: ReadonlyArray<{
   }
 ]
 
+/** Two deployments, at which something strikes. */
+const struckBy = (striker: Striker) =>
+  fleet(
+    [service("east"), service("west")],
+    {},
+    { selector: Selector.layer(striker.choose) },
+    (transport) => striker.watch(transport)
+  )
+
 describe("LoadBalancer interruption", () => {
   it.effect.each(cases)(
     "interrupted at any operation, nothing stays in flight: $what",
@@ -54,14 +69,14 @@ describe("LoadBalancer interruption", () => {
         let interrupted = 0
         for (const step of steps) {
           const striker = new Striker(moment, step)
-          const two = fleet([service("east"), service("west")], {}, {}, (transport) => striker.watch(transport))
+          const two = struckBy(striker)
           const sleepers = yield* countSleepers
           if (fault !== undefined) {
             for (const service of Object.values(two.services)) service.fault("*", fault)
           }
           const test = run(two, function*() {
             const fiber = yield* Effect.forkChild(inSmallSteps(ask))
-            striker.target = fiber
+            striker.strike = Effect.sync(() => fiber.interruptUnsafe())
             yield* letRun
             yield* TestClock.adjust("5 seconds")
             const exit = yield* Fiber.await(fiber)
@@ -88,6 +103,44 @@ describe("LoadBalancer interruption", () => {
     patient
   )
 
+  it.effect.each(cases)(
+    "closed at any operation, nothing stays in flight, and that is why: $what",
+    ({ ask, fault, moment }) =>
+      Effect.gen(function*() {
+        let ended = 0
+        for (const step of steps) {
+          const striker = new Striker(moment, step)
+          const two = struckBy(striker)
+          if (fault !== undefined) {
+            for (const service of Object.values(two.services)) service.fault("*", fault)
+          }
+          const scope = yield* Scope.make()
+          const context = yield* Layer.buildWithScope(two.layer, scope)
+          striker.strike = Scope.close(scope, Exit.void)
+          const fiber = yield* Effect.forkChild(Effect.provideContext(inSmallSteps(ask), context))
+          yield* letRun
+          yield* TestClock.adjust("5 seconds")
+          const answered = yield* Fiber.await(fiber)
+          assert.isTrue(striker.struck)
+          // where it ended before
+          yield* striker.strike
+          const exit: Exit.Exit<unknown, unknown> = Exit.isSuccess(answered) && answered.value !== undefined
+            ? yield* Effect.exit(answer(answered.value.text))
+            : answered
+          if (Exit.isFailure(exit)) {
+            ended++
+            assert.include(Cause.pretty(exit.cause), "closed", `after ${step} operations`)
+          }
+          for (const name of ["east", "west"]) {
+            const { inFlight } = two.services[name]!.stats(0)
+            assert.strictEqual(inFlight, 0, `${name}'s sockets after ${step} operations`)
+          }
+        }
+        assert.isAbove(ended, 0)
+      }),
+    patient
+  )
+
   it.effect.each(["headers", "chunk"] as const)(
     "a half-open probe that is interrupted at any operation after its %s frees its slot, or has decided",
     (moment) =>
@@ -108,7 +161,7 @@ describe("LoadBalancer interruption", () => {
             yield* TestClock.adjust("5 seconds")
             watches = true
             const fiber = yield* Effect.forkChild(inSmallSteps(stream))
-            striker.target = fiber
+            striker.strike = Effect.sync(() => fiber.interruptUnsafe())
             yield* letRun
             yield* TestClock.adjust("1 second")
             yield* Fiber.await(fiber)

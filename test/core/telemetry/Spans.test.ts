@@ -662,7 +662,7 @@ describe("each span ends exactly once, and well unless something failed", () => 
             if (moment === "failure") both.services["east"]!.fault("*", { kind: "refused", times: 1 })
             if (moment === "chunk") both.services["east"]!.fault("*", { kind: "slow", factor: 0.001 })
             const fiber = yield* Effect.forkChild(inSmallSteps(Stream.runDrain(lb.chatStream(hello, { session: "s" }))))
-            striker.target = fiber
+            striker.strike = Effect.sync(() => fiber.interruptUnsafe())
             yield* letRun
             yield* TestClock.adjust("5 seconds")
             yield* Fiber.await(fiber)

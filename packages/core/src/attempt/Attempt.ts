@@ -5,10 +5,8 @@
  * interrupted. A streamed one succeeds when its content begins, and is settled when its stream ends.
  */
 import type * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Tracer from "effect/Tracer"
 import { CredentialError } from "../deployment/Credential.ts"
 import type { Deployment } from "../deployment/Deployment.ts"
@@ -64,10 +62,9 @@ const headersOf = (
  */
 export class Attempt extends AttemptRecord implements Source {
   readonly story = new AttemptStory(this)
-  /** The response that is open, which may not have been handed over yet. */
-  private open: Pick<TransportResponse, "abort"> | undefined
+  /** What is waited for, and whatever has come of it. */
+  private exchange: Pick<TransportResponse, "abort"> | undefined
   readonly time: TimeLimits
-  private worker: Fiber.Fiber<unknown, Outcome.Unanswered> | undefined
   private given: CommittedStream | RawStream | undefined
 
   constructor(plan: AttemptPlan, environment: AttemptEnvironment) {
@@ -76,8 +73,12 @@ export class Attempt extends AttemptRecord implements Source {
   }
 
   run(): Effect.Effect<Answer, AttemptFailure> {
-    const answered = this.withinTime(Effect.flatMap(this.send(), (response) => this.receive(response)))
-    return Effect.mapError(answered, (outcome) => this.fail(outcome))
+    const { time, plan: { trace } } = this
+    time.begin()
+    const answered = Effect.flatMap(this.send(), (response) => this.receive(response))
+    // what the transport does is part of it, where that is traced
+    const traced = trace === undefined ? answered : Effect.provideService(answered, Tracer.ParentSpan, trace.span)
+    return Effect.mapError(traced, (outcome) => this.fail(time.over ?? outcome))
   }
 
   /** It is over, unless it answered: a stream that is being given out goes on. */
@@ -94,7 +95,10 @@ export class Attempt extends AttemptRecord implements Source {
     const late = new CredentialError({ message: `none within ${limit / 1000} s` })
     // the second one is later, and keeps the process alive: nothing else may
     const over = Effect.raceFirst(this.environment.deadlines.sleep(limit), Effect.sleep(2 * limit))
-    const headers = Effect.raceFirst(credential.headers, Effect.andThen(over, Effect.fail(late)))
+    const ended = Effect.callback<never, CredentialError>((resume) => {
+      this.exchange = { abort: () => resume(Effect.fail(late)) }
+    })
+    const headers = Effect.raceAllFirst([credential.headers, Effect.andThen(over, Effect.fail(late)), ended])
     return Effect.matchEffect(headers, {
       onFailure: (error) => Effect.fail(Outcome.noCredential(error.message)),
       onSuccess: (headers) => this.dispatch(headers)
@@ -109,8 +113,9 @@ export class Attempt extends AttemptRecord implements Source {
     const { name: own } = this.deployment
     // a wildcard serves every model under the model's own name
     const name = request.model === undefined || own === "*" ? request.model : own
-    const onResponse = (response: Pick<TransportResponse, "abort">) => {
-      this.open = response
+    const onStart = (exchange: Pick<TransportResponse, "abort">) => {
+      this.exchange = exchange
+      if (this.time.over !== undefined) exchange.abort()
     }
     const sent: TransportRequest = {
       resource: resource.name,
@@ -121,7 +126,7 @@ export class Attempt extends AttemptRecord implements Source {
       body: request.body.withModel(name, this.plan.asksUsage),
       connection: resource.connection,
       isRepeatable: !request.hasSideEffects,
-      onResponse
+      onStart
     }
     return Effect.mapError(this.environment.transport.send(sent), Outcome.fromTransport)
   }
@@ -129,7 +134,7 @@ export class Attempt extends AttemptRecord implements Source {
   // --- receive ------------------------------------------------------------------------------------------------------
 
   private receive(response: TransportResponse): Effect.Effect<Answer, Outcome.Unanswered> {
-    this.open = response
+    if (this.time.over !== undefined) return Effect.fail(this.time.over)
     this.response = response
     const { now, plan: { permit, request } } = this
     // an endpoint's limits are its own, and so are those that refuse a service tier
@@ -233,6 +238,8 @@ export class Attempt extends AttemptRecord implements Source {
       onFailure
     })
     const decide = (): Effect.Effect<Answer, Outcome.Unanswered> => {
+      // whose time is over before it begins can still be answered by another
+      if (this.time.over !== undefined) return Effect.fail(this.time.over)
       this.usage = reader.usage
       if (reader.isCommitted) return this.commitStream(response, reader, held)
       if (reader.failure !== undefined) return Effect.fail(reader.failure)
@@ -290,40 +297,8 @@ export class Attempt extends AttemptRecord implements Source {
 
   /** Its time is over: ends the attempt, or breaks what is being given out. */
   onOver(outcome: Outcome.Unanswered): void {
-    if (this.given === undefined) this.worker?.interruptUnsafe()
+    if (this.given === undefined) this.exchange?.abort()
     else this.given.expire(outcome)
-  }
-
-  /** Runs `effect` in a fiber of its own, so that a time limit can end it and not its caller. */
-  private withinTime<A>(effect: Effect.Effect<A, Outcome.Unanswered>): Effect.Effect<A, Outcome.Unanswered> {
-    return Effect.withFiber((caller) =>
-      Effect.callback((resume) => {
-        let isBegun = false
-        const begun = Effect.suspend(() => {
-          isBegun = true
-          return effect
-        })
-        const tell = (exit: Exit.Exit<A, Outcome.Unanswered>): void => {
-          const { over } = this.time
-          resume(Exit.isSuccess(exit) || over === undefined ? exit : Effect.fail(over))
-        }
-        // no observer: V8 may put the list of them among the old, where it keeps the whole attempt alive
-        const told = Effect.onExit(begun, (exit) => Effect.sync(() => tell(exit)))
-        const worker = Effect.runForkWith(this.contextOf(caller.context))(told)
-        this.worker = worker
-        // one that its scheduler holds back may be interrupted before there is anybody to tell of it
-        if (!isBegun) worker.addObserver(tell)
-        // an answer that came at once has ended it already
-        if (this.endedAt === undefined) this.time.begin()
-        return Fiber.interrupt(worker)
-      })
-    )
-  }
-
-  /** What the transport does is part of this attempt, where that is traced. */
-  private contextOf(caller: Context.Context<never>): Context.Context<never> {
-    const { trace } = this.plan
-    return trace === undefined ? caller : Context.add(caller, Tracer.ParentSpan, trace.span)
   }
 
   // --- settle -------------------------------------------------------------------------------------------------------
@@ -353,7 +328,7 @@ export class Attempt extends AttemptRecord implements Source {
   /** Ends without an answer, and leaves nothing of it open. */
   private fail(outcome: Outcome.Unanswered): AttemptFailure {
     this.end(outcome)
-    this.open?.abort()
+    this.exchange?.abort()
     return this as AttemptRecord as AttemptFailure
   }
 }

@@ -74,6 +74,7 @@ export class Deadlines {
   private aliveAt = -Infinity
   /** Whether it stood still since, so that what has arrived meanwhile may not have been heard yet. */
   private isUnheard = false
+  private isStopped = false
 
   private constructor(now: () => number, fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>) {
     this.now = now
@@ -90,8 +91,9 @@ export class Deadlines {
     })
   }
 
-  /** Watches something from now on, or notices that its limit came nearer. */
+  /** Watches something from now on, or notices that its limit came nearer. Once all is over, so is that. */
   watch(limited: Limited): void {
+    if (this.isStopped) return limited.close()
     this.live.add(limited)
     const endsAt = limited.endsAt()
     if (endsAt < this.dueAt) this.dueAt = endsAt
@@ -168,6 +170,8 @@ export class Deadlines {
   }
 
   private stop(): void {
+    this.isStopped = true
+    // never to sleep again
     this.wakesAt = -Infinity
     this.sleeper?.interruptUnsafe()
     this.sleeper = undefined

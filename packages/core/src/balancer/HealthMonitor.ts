@@ -25,6 +25,7 @@ import type { Resource } from "../deployment/Resource.ts"
 import type { LlmRequest } from "../request/LlmRequest.ts"
 import { requestOf } from "../request/Parameters.ts"
 import { monotonicMillis, watching } from "../Time.ts"
+import { abortable } from "../transport/Abortable.ts"
 import { Transport, type TransportError } from "../transport/Transport.ts"
 import type { Checked } from "./CallEvent.ts"
 
@@ -51,7 +52,7 @@ const SHORTEST_PAUSE = 0.75
 const make: Effect.Effect<HealthMonitor["Service"], never, Deployments | Transport | Scope.Scope> = Effect.gen(
   function*() {
     const deployments = yield* Deployments
-    const transport = yield* Transport
+    const transport = abortable(yield* Transport)
     const clock = yield* Clock.Clock
     const random = yield* Random.Random
     const { check: settings } = deployments.settings.health

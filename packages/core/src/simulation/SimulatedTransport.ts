@@ -4,10 +4,10 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
+import { abortable } from "../transport/Abortable.ts"
 import { Transport, TransportError, type TransportRequest, type TransportResponse } from "../transport/Transport.ts"
 import type { HttpAnswer, SimulatedAnswer, SimulatedParts } from "./SimulatedAnswer.ts"
 import type { SimulatedService } from "./SimulatedService.ts"
@@ -21,7 +21,7 @@ import type { SimulatedService } from "./SimulatedService.ts"
  * fails like a name that does not resolve.
  */
 export const layer = (services: Iterable<SimulatedService>): Layer.Layer<Transport> =>
-  Layer.succeed(Transport, Transport.of(make(services)))
+  Layer.succeed(Transport, make(services))
 
 /**
  * Creates the transport itself.
@@ -32,14 +32,14 @@ export const make = (services: Iterable<SimulatedService>): Transport["Service"]
     const found = all.filter((service) => service.origin === request.origin)
     return found.find((service) => service.accepts(request.headers)) ?? found[0]
   }
-  return {
+  return abortable({
     send: (request) => {
       const service = find(request)
       return service === undefined
         ? Effect.fail(new TransportError({ kind: "dns", code: "ENOTFOUND" }))
         : send(service, request)
     }
-  }
+  })
 }
 
 const send = (
@@ -57,7 +57,7 @@ const send = (
         : new TextDecoder().decode(request.body)
       const { headers, method, path } = request
       answer = service.handle({ method, path, headers, body }, start, () => random.nextDoubleUnsafe())
-      return play(answer, start, clock, request)
+      return play(answer, start, clock)
     })
     // taken in within what gives it up, so that no interruption comes between
     return Effect.onInterrupt(played, () => Effect.sync(() => answer?.abandoned(clock.currentTimeMillisUnsafe())))
@@ -66,8 +66,7 @@ const send = (
 const play = (
   answer: SimulatedAnswer,
   start: number,
-  clock: Clock.Clock,
-  request: TransportRequest
+  clock: Clock.Clock
 ): Effect.Effect<TransportResponse, TransportError> => {
   /** Waits until `at` after the request. */
   const until = (at: number): Effect.Effect<void> =>
@@ -76,11 +75,7 @@ const play = (
       return wait > 0 ? Effect.sleep(wait) : Effect.void
     })
   if (answer._tag === "Http") {
-    return Effect.map(until(answer.headersAt), () => {
-      const response = makeResponse(answer, start, until, clock)
-      request.onResponse?.(response)
-      return response
-    })
+    return Effect.map(until(answer.headersAt), () => makeResponse(answer, start, until, clock))
   }
   return Effect.flatMap(answer.how === "hang" ? Effect.never : until(answer.at), () => {
     answer.finished(clock.currentTimeMillisUnsafe())
@@ -110,24 +105,19 @@ const makeResponse = (
 ): TransportResponse => {
   let next: ReturnType<SimulatedParts["next"]> | undefined
   let given = false
-  const aborted = Deferred.makeUnsafe<never, TransportError>()
-  /** Waits for `effect`, or for the abort that ends every wait. */
-  const unlessAborted = <A>(effect: Effect.Effect<A>): Effect.Effect<A, TransportError> =>
-    Effect.raceFirst(effect, Deferred.await(aborted))
   const pull = Effect.suspend((): TransportResponse["pull"] => {
-    if (Deferred.isDoneUnsafe(aborted)) return Deferred.await(aborted)
     if (given) return Cause.done()
     // Kept until it is delivered, so that a pull that was interrupted loses nothing.
     const part = next ??= answer.parts.next()
     if (part.done !== true) {
       const { at, data } = part.value
       const isDue = start + at <= clock.currentTimeMillisUnsafe()
-      return Effect.map(isDue ? Effect.void : unlessAborted(until(at)), () => {
+      return Effect.map(isDue ? Effect.void : until(at), () => {
         next = undefined
         return typeof data === "string" ? encoder.encode(data) : data
       })
     }
-    if (part.value === "hang") return unlessAborted(Effect.never)
+    if (part.value === "hang") return Effect.never
     answer.finished(clock.currentTimeMillisUnsafe())
     return part.value === "end" ? Cause.done() : Effect.fail(new TransportError({ kind: "reset", code: "ECONNRESET" }))
   })
@@ -149,7 +139,6 @@ const makeResponse = (
       if (given) return
       given = true
       answer.abandoned(clock.currentTimeMillisUnsafe())
-      Deferred.doneUnsafe(aborted, Effect.fail(new TransportError({ kind: "reset", code: "ABORTED" })))
     },
     discard: () => {
       if (given) return

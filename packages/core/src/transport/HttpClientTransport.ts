@@ -7,7 +7,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
@@ -20,6 +19,7 @@ import * as Option from "effect/Option"
 import type * as Pull from "effect/Pull"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { abortable } from "./Abortable.ts"
 import {
   isLocalTrouble,
   Transport,
@@ -37,7 +37,7 @@ export const layer: Layer.Layer<Transport, never, HttpClient.HttpClient> = Layer
     const client = yield* HttpClient.HttpClient
     const init: RequestInit = { ...yield* fetchInitOf(client), redirect: "manual" }
     const scoped = HttpClient.withScope(client)
-    return Transport.of({
+    return abortable({
       send: (request) =>
         Effect.suspend(() => {
           if (wantsOwnConnection(request)) return Effect.fail(cannotConnect)
@@ -49,9 +49,7 @@ export const layer: Layer.Layer<Transport, never, HttpClient.HttpClient> = Layer
               if (isRedirected(answered, request.origin)) {
                 return Effect.fail(new TransportError({ kind: "protocol", code: "redirect" }))
               }
-              const response = responseOf(answered, scope)
-              request.onResponse?.(response)
-              return Effect.succeed(response)
+              return Effect.succeed(responseOf(answered, scope))
             }),
             Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause))),
             Effect.provideService(Scope.Scope, scope)
@@ -110,7 +108,6 @@ const responseOf = (response: HttpClientResponse, scope: Scope.Closeable): Trans
   let chunks: ReadonlyArray<Uint8Array> = []
   let index = 0
   let upstream: Pull.Pull<ReadonlyArray<Uint8Array>, HttpClientError.HttpClientError> | undefined
-  const aborted = Deferred.makeUnsafe<never, TransportError>()
   const next = Effect.suspend(() =>
     upstream !== undefined
       ? upstream
@@ -120,32 +117,26 @@ const responseOf = (response: HttpClientResponse, scope: Scope.Closeable): Trans
       })
   )
   const pull: Pull.Pull<Uint8Array, TransportError> = Effect.suspend(() => {
-    if (Deferred.isDoneUnsafe(aborted)) return Deferred.await(aborted)
     if (index < chunks.length) return Effect.succeed(chunks[index++]!)
-    return Effect.matchEffect(Effect.raceFirst(next, Deferred.await(aborted)), {
+    return Effect.matchEffect(next, {
       onSuccess: (more) => {
         chunks = more
         index = 0
         return pull
       },
       onFailure: (error): Pull.Pull<never, TransportError> => {
-        if (Cause.isDone(error)) return Cause.done()
-        return Effect.fail(error._tag === "TransportError" ? error : errorOf(error, true))
+        return Cause.isDone(error) ? Cause.done() : Effect.fail(errorOf(error, true))
       }
     })
   })
   const abort = () => {
-    const isFirst = Deferred.doneUnsafe(
-      aborted,
-      Effect.fail(new TransportError({ kind: "reset", code: "ABORTED" }))
-    )
-    if (isFirst) Effect.runFork(Scope.close(scope, Exit.void))
+    Effect.runFork(Scope.close(scope, Exit.void))
   }
   return {
     status: response.status,
     headers: response.headers,
     pull,
-    text: Effect.raceFirst(Effect.mapError(response.text, (error) => errorOf(error, true)), Deferred.await(aborted)),
+    text: Effect.mapError(response.text, (error) => errorOf(error, true)),
     abort,
     discard: abort
   }

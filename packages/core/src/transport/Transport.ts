@@ -55,10 +55,10 @@ export interface TransportRequest {
   /** Whether it may be sent again where nobody knows whether it arrived. Default: false. */
   readonly isRepeatable?: boolean | undefined
   /**
-   * Told of the response in the same moment in which there is one, before it is handed over: whoever is interrupted in
-   * between can then still give it up.
+   * Told by a transport that `isAbortable`, before `send` waits for anything, of what ends it: `abort` fails a `send` that
+   * waits, and gives up the response, handed over or not.
    */
-  readonly onResponse?: ((response: Pick<TransportResponse, "abort">) => void) | undefined
+  readonly onStart?: ((exchange: Pick<TransportResponse, "abort">) => void) | undefined
 }
 
 /**
@@ -144,4 +144,9 @@ export class TransportError extends Data.TaggedError("TransportError")<{
  */
 export class Transport extends Context.Service<Transport, {
   readonly send: (request: TransportRequest) => Effect.Effect<TransportResponse, TransportError>
+  /**
+   * Whether each `send` tells the request's `onStart`, and every `abort` ends what waits, so that a time limit needs no
+   * fiber to interrupt. What is sent through any other transport waits in fibers of its own. Default: false.
+   */
+  readonly isAbortable?: boolean | undefined
 }>()("@evenkeel/core/Transport") {}
