@@ -56,6 +56,8 @@ const headersOf = (
   return headers
 }
 
+const failOfTransport = (error: TransportError) => Effect.fail(Outcome.fromTransport(error))
+
 /**
  * One attempt, from the reservation that it is made with. `run` it, and `release` it however that ended: then what is
  * reserved is given back in every interleaving.
@@ -72,14 +74,14 @@ export class Attempt extends AttemptRecord implements Source {
     this.time = new TimeLimits(this, plan, environment.deadlines)
   }
 
-  run(): Effect.Effect<Answer, AttemptFailure> {
+  readonly run: Effect.Effect<Answer, AttemptFailure> = Effect.suspend(() => {
     const { time, plan: { trace } } = this
     time.begin()
-    const answered = Effect.flatMap(this.send(), (response) => this.receive(response))
+    const answered = this.send()
     // what the transport does is part of it, where that is traced
     const traced = trace === undefined ? answered : Effect.provideService(answered, Tracer.ParentSpan, trace.span)
     return Effect.mapError(traced, (outcome) => this.fail(time.over ?? outcome))
-  }
+  })
 
   /** It is over, unless it answered: a stream that is being given out goes on. */
   release(exit: Exit.Exit<unknown, unknown>): void {
@@ -88,7 +90,7 @@ export class Attempt extends AttemptRecord implements Source {
 
   // --- send ---------------------------------------------------------------------------------------------------------
 
-  private send(): Effect.Effect<TransportResponse, Outcome.Unanswered> {
+  private send(): Effect.Effect<Answer, Outcome.Unanswered> {
     const { credential } = this.deployment.resource
     if (credential.fixed !== undefined) return this.dispatch(credential.fixed())
     const limit = this.plan.timeouts.connect
@@ -105,9 +107,7 @@ export class Attempt extends AttemptRecord implements Source {
     })
   }
 
-  private dispatch(
-    authentication: Readonly<Record<string, string>>
-  ): Effect.Effect<TransportResponse, Outcome.Unanswered> {
+  private dispatch(authentication: Readonly<Record<string, string>>): Effect.Effect<Answer, Outcome.Unanswered> {
     const { request } = this.plan
     const { resource } = this.deployment
     const { name: own } = this.deployment
@@ -128,7 +128,10 @@ export class Attempt extends AttemptRecord implements Source {
       isRepeatable: !request.hasSideEffects,
       onStart
     }
-    return Effect.mapError(this.environment.transport.send(sent), Outcome.fromTransport)
+    return Effect.matchEffect(this.environment.transport.send(sent), {
+      onFailure: failOfTransport,
+      onSuccess: (response) => this.receive(response)
+    })
   }
 
   // --- receive ------------------------------------------------------------------------------------------------------
@@ -149,12 +152,15 @@ export class Attempt extends AttemptRecord implements Source {
     return request.stream ? this.receiveStream(response) : this.receiveWhole(response)
   }
 
-  private text(response: TransportResponse): Effect.Effect<string, Outcome.Unanswered> {
-    return Effect.mapError(response.text, (error) => Outcome.fromTransport(error))
+  private readText(
+    response: TransportResponse,
+    onText: (text: string) => Effect.Effect<Answer, Outcome.Unanswered>
+  ): Effect.Effect<Answer, Outcome.Unanswered> {
+    return Effect.matchEffect(response.text, { onFailure: failOfTransport, onSuccess: onText })
   }
 
-  private receiveError(response: TransportResponse): Effect.Effect<never, Outcome.Unanswered> {
-    return Effect.flatMap(this.text(response), (text) => {
+  private receiveError(response: TransportResponse): Effect.Effect<Answer, Outcome.Unanswered> {
+    return this.readText(response, (text) => {
       const { wallNow } = this
       let outcome = ServiceError.fromStatus(response.status, response.headers, ServiceError.parseBody(text), wallNow)
       // where none was asked for, no deployment is missing
@@ -175,7 +181,7 @@ export class Attempt extends AttemptRecord implements Source {
   }
 
   private receiveWhole(response: TransportResponse): Effect.Effect<Answer, Outcome.Unanswered> {
-    return Effect.flatMap(this.text(response), (text): Effect.Effect<Answer, Outcome.Unanswered> => {
+    return this.readText(response, (text) => {
       const json = ServiceError.parseBody(text)
       if (!isRecord(json)) return Effect.fail(Outcome.broken("an answer that is no JSON object", response.status))
       if (isRecord(json["error"]) && json["object"] !== "response") {
@@ -229,7 +235,7 @@ export class Attempt extends AttemptRecord implements Source {
       return decide()
     }
     const onFailure = (error: TransportError | Cause.Done) => {
-      if (error._tag === "TransportError") return Effect.fail(Outcome.fromTransport(error))
+      if (error._tag === "TransportError") return failOfTransport(error)
       held.push(reader.end())
       return decide()
     }

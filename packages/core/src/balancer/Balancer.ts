@@ -88,14 +88,12 @@ export class Balancer {
 
   /** One attempt: reserve, send, settle. */
   private attempt(call: Call, target: Target = "best"): Effect.Effect<Answer, Trouble> {
-    return Effect.acquireUseRelease(
-      Effect.sync(() => this.reserve(call, target)),
-      (attempt): Effect.Effect<Answer, Trouble> =>
-        typeof attempt === "string"
-          ? Effect.fail(attempt)
-          : Effect.map(attempt.run(), (answer) => this.answered(call, answer, attempt)),
-      (attempt, exit) => Effect.sync(() => typeof attempt === "string" ? undefined : attempt.release(exit))
-    )
+    return Effect.uninterruptibleMask((restore): Effect.Effect<Answer, Trouble> => {
+      const attempt = this.reserve(call, target)
+      if (typeof attempt === "string") return Effect.fail(attempt)
+      const answered = Effect.map(restore(attempt.run), (answer) => this.answered(call, answer, attempt))
+      return Effect.onExit(answered, (exit) => Effect.sync(() => attempt.release(exit)))
+    })
   }
 
   /**
@@ -105,7 +103,7 @@ export class Balancer {
   private reserve(call: Call, target: Target): Attempt | NotSent {
     const { budget, narrator } = this.state
     const choosingSince = this.state.now
-    const decision = this.choice.choose(call, target)
+    const decision = this.choice.choose(call, target, choosingSince)
     if (decision._tag === "NoCandidate") return "NoCandidate"
     const now = this.state.now
     // in the moment in which it is spent, however long the request waited since it was planned
@@ -166,13 +164,13 @@ export class Balancer {
 
   /** An attempt answered, or its stream begins: what follows from that. */
   private answered(call: Call, answer: Answer, attempt: AttemptRecord): Answer {
-    const { affinity, narrator, now, owners } = this.state
+    const { affinity, narrator, owners } = this.state
     const { deployment, ids } = answer
     call.judge(deployment, this.state)
     if (ids.length > 0) owners.remember(ids, deployment.resource.name)
     // found: what else it refers to is there too
     if (call.isSearching) owners.remember(call.request.pin!.ids, deployment.resource.name)
-    const from = rememberPlacement(call, deployment, affinity, attempt, now)
+    const from = rememberPlacement(call, deployment, affinity, attempt)
     if (from !== undefined) narrator.sessionMoved(call, from, deployment, call.moveReason ?? "other")
     return answer
   }

@@ -27,10 +27,9 @@ export class Choice {
   }
 
   /** Decides where the next attempt goes, and says why to whoever wants to know. */
-  choose(call: Call, target: Target): Decision | NoCandidate {
+  choose(call: Call, target: Target, now: number): Decision | NoCandidate {
     if (this.mustQueue(call)) return queued
     const tell = this.explainerOf(call)
-    const now = this.state.now
     const query = this.queryOf(call, call.tried, now)
     if (tell === undefined) {
       return this.resolve(call, decide(query, this.state.routing, now), target)

@@ -145,7 +145,7 @@ export const askOneToken = (
 ): Effect.Effect<string | undefined> =>
   Effect.acquireUseRelease(
     Effect.sync(() => reserveCheck(deployment, deployments, environment)),
-    (attempt) => attempt === undefined ? Effect.undefined : Effect.match(attempt.run(), checked),
+    (attempt) => attempt === undefined ? Effect.undefined : Effect.match(attempt.run, checked),
     (attempt, exit) => Effect.sync(() => attempt?.release(exit))
   )
 

@@ -77,6 +77,7 @@ export class Narrator {
 
   /** The search for an answer is over: with one, which for a stream only begins, or without. */
   searched(call: Call, exit: Exit.Exit<Answer, Errors.LoadBalancerError>): void {
+    if (!this.follows(call)) return
     if (Exit.isFailure(exit)) {
       const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
       this.ended(call, error === undefined ? "interrupted" : error.reason._tag, undefined, error?.reason)
@@ -101,11 +102,16 @@ export class Narrator {
     call: Call,
     { deployment, facts: answer, outcome, plan: { permit: { firstByteAt } }, usage }: AttemptRecord
   ): void {
-    if (firstByteAt === undefined) return
+    if (firstByteAt === undefined || !this.follows(call)) return
     const word = outcome?._tag === "Success" ? "success" : outcome === stopped ? "interrupted" : "StreamInterrupted"
     const served: Served = { deployment, firstByte: firstByteAt - call.startedAt, usage, answer }
     if (call.given === undefined) (call.over ??= new Map()).set(deployment, [word, served])
     else if (call.given === deployment) this.ended(call, word, served)
+  }
+
+  /** Whether anybody is told how it ends. */
+  private follows({ trace }: Call): boolean {
+    return this.hasListeners || trace !== undefined
   }
 
   private ended(
@@ -114,7 +120,6 @@ export class Narrator {
     answered?: Served,
     reason?: Errors.LoadBalancerErrorReason
   ): void {
-    if (!this.hasListeners && call.trace === undefined) return
     const { counted, group, placement, request, startedAt } = call
     const { now } = this
     const duration = now - startedAt

@@ -27,10 +27,11 @@ export const rememberPlacement = (
   { group, sessionKey, warm }: Call,
   deployment: Deployment,
   affinity: SessionAffinity,
-  { isSlow, plan: { permit: { startedAt } } }: AttemptRecord,
-  now: number
+  attempt: AttemptRecord
 ): Deployment | undefined => {
-  if (sessionKey === undefined || isAwayInDoubt(group.deployments, warm, deployment, now)) return undefined
+  if (sessionKey === undefined) return undefined
+  const { isSlow, now, plan: { permit: { startedAt } } } = attempt
+  if (isAwayInDoubt(group.deployments, warm, deployment, now)) return undefined
   return affinity.commit(sessionKey, deployment, startedAt, now, isSlow)
 }
 
