@@ -9,10 +9,10 @@ import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import Undici from "undici"
 import { longQuestion, question } from "./Canned.ts"
-import { startAlone } from "./Child.ts"
 import { bareClient, type DoorOptions, effectDoor, fibers, promiseDoor, promises, urlOf } from "./Doors.ts"
-import { type Contestant, figureOf, measureProcesses, type ProcessRounds, ratioOf } from "./Measure.ts"
-import type { Row, Section } from "./Report.ts"
+import type { Contestant, ProcessRounds } from "./Measure.ts"
+import { pairs } from "./Pairs.ts"
+import type { Section } from "./Report.ts"
 
 const CONCURRENCY = 64
 const BARE = "bare AzureOpenAI, its own fetch"
@@ -21,11 +21,14 @@ type Kind = "small" | "long"
 
 type Question = ReturnType<typeof question> | ReturnType<typeof longQuestion>
 
-const goals: Readonly<Record<string, { readonly small?: number; readonly long?: number }>> = {
-  "lb.chat, telemetry off": { small: 0.16, long: 0.5 },
-  "lb.chat, a listener on": { small: 0.42 },
-  "lb.openai, telemetry off": { small: 0.32, long: 1 },
-  "lb.openai, a listener on": { small: 0.72 }
+const goals: Readonly<Record<Kind, Readonly<Record<string, number>>>> = {
+  small: {
+    "lb.chat, telemetry off": 0.16,
+    "lb.chat, a listener on": 0.42,
+    "lb.openai, telemetry off": 0.32,
+    "lb.openai, a listener on": 0.72
+  },
+  long: { "lb.chat, telemetry off": 0.5, "lb.openai, telemetry off": 1 }
 }
 
 /** The transport that goes through an `HttpClient` of `effect/http`. */
@@ -84,26 +87,9 @@ const openai = (options: DoorOptions, asked: Question) => {
 export const door = (endpoint: string, kind: Kind, name: string) =>
   contestants[name]!(endpoint, kind === "small" ? question("whole") : longQuestion("whole"))
 
-/**
- * Each beside the bare client, in processes of their own, as programs have it: in one, they run on code that the others have
- * shaped; and of many by turns, each would be idle for so long that V8 takes back what it had made ready.
- */
 export const wholeAnswers = async (endpoint: string, kind: Kind, sizes: ProcessRounds): Promise<Section> => {
-  const rows: Array<Row> = []
-  for (const name of Object.keys(contestants)) {
-    if (name === BARE) continue
-    const begin = () => Promise.all([BARE, name].map((one) => startAlone("calls", endpoint, kind, one)))
-    // oxlint-disable-next-line no-await-in-loop -- by turns is how it is measured
-    const measured = await measureProcesses(begin, sizes.begins, sizes)
-    if (rows.length === 0) rows.push({ what: BARE, unit: "x", figure: one, cpu: figureOf(measured.get(BARE)!) })
-    rows.push({
-      what: name,
-      unit: "x",
-      figure: ratioOf(measured, name, BARE),
-      goal: goals[name]?.[kind],
-      cpu: figureOf(measured.get(name)!)
-    })
-  }
+  const names = Object.keys(contestants).filter((name) => name !== BARE)
+  const rows = await pairs("calls", endpoint, kind, BARE, names, sizes, goals[kind])
   return {
     title: kind === "small"
       ? "A small prompt, an answer of 1 KB; 64 at a time"
@@ -111,5 +97,3 @@ export const wholeAnswers = async (endpoint: string, kind: Kind, sizes: ProcessR
     rows
   }
 }
-
-const one = figureOf([1])

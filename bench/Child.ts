@@ -3,7 +3,6 @@
  */
 import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
-import type { Process } from "./Measure.ts"
 
 /** Starts a module of the bench in a process of its own, and waits for the first thing that it says. */
 export const startChild = async <A>(module: string, args: ReadonlyArray<string>) => {
@@ -22,19 +21,4 @@ export const askChild = async <A>(child: ChildProcess, question: string | number
   child.send(question)
   const [answer] = await once(child, "message") as [A]
   return answer
-}
-
-/** Starts a contestant of a suite in a process of its own. */
-export const startAlone = async (
-  suite: "calls" | "telemetry",
-  endpoint: string,
-  kind: string,
-  name: string
-): Promise<Process> => {
-  const { child } = await startChild("./Alone.ts", [suite, endpoint, kind, name])
-  let cpu = 0
-  const run = async (calls: number) => {
-    cpu = await askChild<number>(child, calls)
-  }
-  return { name, run, cpu: () => cpu, end: () => child.disconnect() }
 }

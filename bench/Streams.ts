@@ -8,7 +8,8 @@ import type OpenAI from "openai"
 import Undici from "undici"
 import { CHUNKS, question } from "./Canned.ts"
 import { bareClient, effectDoor, fibers, promiseDoor, promises, urlOf } from "./Doors.ts"
-import { type Contestant, figureOf, measure, quantile, ratioOf, type Rounds } from "./Measure.ts"
+import { type Contestant, figureOf, type ProcessRounds, quantile } from "./Measure.ts"
+import { pairs } from "./Pairs.ts"
 import type { Row, Section } from "./Report.ts"
 
 const CONCURRENCY = 64
@@ -39,44 +40,55 @@ const request = (endpoint: string, dispatcher: Undici.Agent, asked: Question) =>
 }
 
 /** `paced`: every chunk in a packet of its own, as tokens come. `burst`: all in two packets. */
-export const streams = async (endpoint: string, model: "paced" | "burst", sizes: Rounds): Promise<Section> => {
-  const asked = question(model)
-  const agent = new Undici.Agent()
-  const bare = bareClient(endpoint)
-  const effect = await effectDoor({ endpoint, telemetry: false })
-  const client = promiseDoor({ endpoint, telemetry: false })
-  const drain = Stream.runForEach(effect.lb.chatStream(asked), (chunk) =>
-    Effect.sync(() => {
-      chunks += chunk.choices.length
-    }))
-  const contestants: ReadonlyArray<Contestant & { readonly goal?: number }> = [
-    { name: BARE, run: promises(CONCURRENCY, () => readAll(bare, asked)) },
-    { name: "lb.chatStream", goal: 0.4, run: fibers(CONCURRENCY, drain) },
-    { name: "lb.openai, stream: true", goal: 0.6, run: promises(CONCURRENCY, () => readAll(client.openai, asked)) },
-    { name: "plain undici.request, not parsed", run: promises(CONCURRENCY, () => readBytes(endpoint, agent, asked)) }
-  ]
-  const counted = contestants.map((contestant) => ({
-    ...contestant,
-    run: async (calls: number) => {
-      chunks = 0
-      await contestant.run(calls)
-      if (chunks !== calls * CHUNKS) throw new Error(`${contestant.name} gave ${chunks} chunks of ${calls * CHUNKS}`)
-    }
-  }))
-  const measured = await measure(counted, sizes)
-  await Promise.all([effect.close(), client.close(), agent.close()])
+type Kind = "paced" | "burst"
+
+const goals: Readonly<Record<string, number>> = { "lb.chatStream": 0.4, "lb.openai, stream: true": 0.6 }
+
+/** Everyone who can read a stream, each as it does so many calls. */
+const contestants: Readonly<
+  Record<string, (endpoint: string, asked: Question) => Contestant["run"] | Promise<Contestant["run"]>>
+> = {
+  [BARE]: (endpoint, asked) => {
+    const bare = bareClient(endpoint)
+    return promises(CONCURRENCY, () => readAll(bare, asked))
+  },
+  "lb.chatStream": async (endpoint, asked) => {
+    const { lb } = await effectDoor({ endpoint, telemetry: false })
+    const drain = Stream.runForEach(lb.chatStream(asked), (chunk) =>
+      Effect.sync(() => {
+        chunks += chunk.choices.length
+      }))
+    return fibers(CONCURRENCY, drain)
+  },
+  "lb.openai, stream: true": (endpoint, asked) => {
+    const { openai } = promiseDoor({ endpoint, telemetry: false })
+    return promises(CONCURRENCY, () => readAll(openai, asked))
+  },
+  "plain undici.request, not parsed": (endpoint, asked) => {
+    const agent = new Undici.Agent()
+    return promises(CONCURRENCY, () => readBytes(endpoint, agent, asked))
+  }
+}
+
+/** One of them, for a process of its own. */
+export const door = async (endpoint: string, kind: Kind, name: string): Promise<Contestant["run"]> => {
+  const run = await contestants[name]!(endpoint, question(kind))
+  return async (calls) => {
+    chunks = 0
+    await run(calls)
+    if (chunks !== calls * CHUNKS) throw new Error(`${name} gave ${chunks} chunks of ${calls * CHUNKS}`)
+  }
+}
+
+export const streams = async (endpoint: string, kind: Kind, sizes: ProcessRounds): Promise<Section> => {
+  const names = Object.keys(contestants).filter((name) => name !== BARE)
+  // tokens come one by one: that is what the goals are about
+  const rows = await pairs("streams", endpoint, kind, BARE, names, sizes, kind === "paced" ? goals : {})
   return {
     title: `Streams of 50 chunks, ${
-      model === "paced" ? "each in a packet of its own" : "all in two packets"
+      kind === "paced" ? "each in a packet of its own" : "all in two packets"
     }; 64 at a time`,
-    rows: contestants.map(({ goal, name }) => ({
-      what: name,
-      unit: "x",
-      figure: ratioOf(measured, name, BARE),
-      // tokens come one by one: that is what the goal is about
-      goal: model === "paced" ? goal : undefined,
-      cpu: figureOf(measured.get(name)!)
-    }))
+    rows
   }
 }
 

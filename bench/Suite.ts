@@ -42,11 +42,17 @@ const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
     return served((endpoint) => wholeAnswers(endpoint, "long", sizes))
   },
   paced: () => {
-    const sizes = size({ rounds: 3, calls: 64, warmup: 64 }, { rounds: 9, calls: 192, warmup: 384 })
+    const sizes = size(
+      { begins: 1, rounds: 3, calls: 64, warmup: 256 },
+      { begins: 3, rounds: 3, calls: 192, warmup: 1536 }
+    )
     return served((endpoint) => streams(endpoint, "paced", sizes))
   },
   burst: () => {
-    const sizes = size({ rounds: 3, calls: 64, warmup: 192 }, { rounds: 7, calls: 256, warmup: 768 })
+    const sizes = size(
+      { begins: 1, rounds: 3, calls: 64, warmup: 512 },
+      { begins: 3, rounds: 3, calls: 512, warmup: 2048 }
+    )
     return served((endpoint) => streams(endpoint, "burst", sizes))
   },
   first: () => {

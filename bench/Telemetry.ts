@@ -1,7 +1,5 @@
 /**
- * What telemetry adds to a call over real sockets: each way of it beside the same calls with telemetry off, in processes of
- * their own, as programs have it. In one process each would run on code that the other has shaped, and pay for what the other
- * left.
+ * What telemetry adds to a call over real sockets: each way of it beside the same calls with telemetry off.
  */
 import { LoadBalancer } from "#core/LoadBalancer"
 import { Telemetry, type TelemetryOptions } from "#core/telemetry/Telemetry"
@@ -17,10 +15,10 @@ import * as Metric from "effect/Metric"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import { question } from "./Canned.ts"
-import { startAlone } from "./Child.ts"
 import { configOf, fibers } from "./Doors.ts"
-import { type Contestant, figureOf, measureProcesses, type ProcessRounds, ratioOf } from "./Measure.ts"
-import type { Row, Section } from "./Report.ts"
+import type { Contestant, ProcessRounds } from "./Measure.ts"
+import { pairs } from "./Pairs.ts"
+import type { Section } from "./Report.ts"
 
 type Kind = "whole" | "burst"
 
@@ -91,19 +89,9 @@ export const door = async (endpoint: string, kind: Kind, name: string): Promise<
 }
 
 export const telemetry = async (endpoint: string, kind: Kind, sizes: ProcessRounds): Promise<Section> => {
-  const rows: Array<Row> = []
-  for (const way of ways) {
-    const begin = () => Promise.all([OFF, way.name].map((name) => startAlone("telemetry", endpoint, kind, name)))
-    // oxlint-disable-next-line no-await-in-loop -- by turns is how it is measured
-    const measured = await measureProcesses(begin, sizes.begins, sizes)
-    rows.push({
-      what: way.name,
-      unit: "x",
-      figure: ratioOf(measured, way.name, OFF),
-      goal: kind === "whole" ? way.goal : undefined,
-      cpu: figureOf(measured.get(way.name)!)
-    })
-  }
+  const names = ways.map(({ name }) => name)
+  const goals = kind === "whole" ? Object.fromEntries(ways.map(({ goal, name }) => [name, goal])) : {}
+  const rows = await pairs("telemetry", endpoint, kind, OFF, names, sizes, goals)
   return {
     title: kind === "whole"
       ? "What telemetry adds: lb.chat, an answer of 1 KB; 64 at a time, against telemetry off"
