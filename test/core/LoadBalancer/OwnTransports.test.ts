@@ -1,0 +1,77 @@
+import { assert, describe, it } from "@effect/vitest"
+import { HealthMonitor, LoadBalancer, Telemetry, Transport, type TransportResponse } from "@evenkeel/core"
+import { Effect, Exit, Fiber, Layer, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { hello } from "../../support/Balanced.ts"
+import { azure } from "../../support/Scripted.ts"
+
+type Wait = "send" | "text" | "first chunk" | "next chunk" | "raw chunk"
+
+const event = `data: ${JSON.stringify({ id: "x", choices: [{ index: 0, delta: { content: "Hi" } }] })}\n\n`
+
+/** Knows nothing but effects that can be interrupted, and one wait of it has no end. */
+const stuckAt = (wait: Wait) => {
+  let waiting = 0
+  const never = Effect.onExit(
+    Effect.suspend(() => {
+      waiting++
+      return Effect.never
+    }),
+    () => Effect.sync(() => waiting--)
+  )
+  let chunks = 0
+  const response: TransportResponse = {
+    status: 200,
+    headers: { "content-type": wait === "text" ? "application/json" : "text/event-stream" },
+    text: never,
+    pull: Effect.suspend(() =>
+      wait === "next chunk" && chunks++ === 0 ? Effect.succeed(new TextEncoder().encode(event)) : never
+    ),
+    abort: () => {},
+    discard: () => {}
+  }
+  const transport = Layer.succeed(Transport, { send: () => wait === "send" ? never : Effect.succeed(response) })
+  const layer = LoadBalancer.layer({
+    resources: [azure("east")],
+    timeouts: { firstContent: "1 second", idle: "1 second", total: "1 second" },
+    failover: { attempts: 1 }
+  }, { healthMonitor: HealthMonitor.layerNone, telemetry: Telemetry.layerNoop })
+  return { layer: Layer.provide(layer, transport), waiting: () => waiting }
+}
+
+const asks: Readonly<Record<Wait, Effect.Effect<unknown, unknown, LoadBalancer>>> = {
+  send: Effect.flatMap(LoadBalancer, (lb) => lb.chat(hello)),
+  text: Effect.flatMap(LoadBalancer, (lb) => lb.chat(hello)),
+  "first chunk": Effect.flatMap(LoadBalancer, (lb) => Stream.runDrain(lb.chatStream(hello))),
+  "next chunk": Effect.flatMap(LoadBalancer, (lb) => Stream.runDrain(lb.chatStream(hello))),
+  "raw chunk": Effect.flatMap(LoadBalancer, (lb) => Effect.flatMap(lb.request({ path: "/models" }), ({ text }) => text))
+}
+
+const waits = Object.keys(asks) as ReadonlyArray<Wait>
+
+describe("a transport that knows interruption alone", () => {
+  it.effect.each(waits)("is interrupted by a time limit: %s", (wait) => {
+    const { layer, waiting } = stuckAt(wait)
+    return Effect.gen(function*() {
+      const fiber = yield* Effect.forkChild(asks[wait])
+      yield* TestClock.adjust(900)
+      assert.strictEqual(waiting(), 1)
+      yield* TestClock.adjust(200)
+      const exit = fiber.pollUnsafe()
+      assert.isTrue(exit !== undefined && Exit.isFailure(exit))
+      assert.match(String(exit), /timeout|limit|deadline/)
+      assert.strictEqual(waiting(), 0)
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.effect.each(waits)("is interrupted with its caller: %s", (wait) => {
+    const { layer, waiting } = stuckAt(wait)
+    return Effect.gen(function*() {
+      const fiber = yield* Effect.forkChild(asks[wait])
+      yield* TestClock.adjust(100)
+      assert.strictEqual(waiting(), 1)
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual(waiting(), 0)
+    }).pipe(Effect.provide(layer))
+  })
+})
