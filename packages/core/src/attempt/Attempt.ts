@@ -128,10 +128,8 @@ export class Attempt extends AttemptRecord implements Source {
       isRepeatable: !request.hasSideEffects,
       onStart
     }
-    return Effect.matchEffect(this.environment.transport.send(sent), {
-      onFailure: failOfTransport,
-      onSuccess: (response) => this.receive(response)
-    })
+    const onSuccess = (response: TransportResponse) => this.receive(response)
+    return Effect.matchEffect(this.environment.transport.send(sent), { onFailure: failOfTransport, onSuccess })
   }
 
   // --- receive ------------------------------------------------------------------------------------------------------
