@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { type Event, type Snapshot } from "@evenkeel/core"
 import { Effect, type Metric } from "effect"
 import { runs, seed } from "../support/Check.ts"
+import { once } from "../support/Once.ts"
 import { drive, type Driven, priceOf, Traffic } from "./Billing.ts"
 
 type Labels = Partial<Record<Attribute, string>>
@@ -44,14 +45,36 @@ const kinds = [
 /** Each looks at all of the traffic, so that fewer runs find as much. */
 const fewer = Math.ceil(runs / 4)
 
+const properties = new Map<string, (driven: Driven) => void>()
+
+/** By the name of each property that does not hold, how it fails: traffic is played once for all of them. */
+const failures = once((traffic: Traffic) =>
+  Effect.map(drive(traffic), (driven) => {
+    const failures = new Map<string, unknown>()
+    for (const [name, property] of properties) {
+      try {
+        property(driven)
+      } catch (error) {
+        failures.set(name, error)
+      }
+    }
+    return failures
+  })
+)
+
 /** A property of all traffic. */
-const always = (name: string, property: (driven: Driven) => void) =>
+const always = (name: string, property: (driven: Driven) => void) => {
+  properties.set(name, property)
   it.effect.prop(
     name,
     { traffic: Traffic },
-    ({ traffic }) => Effect.map(drive(traffic), property),
+    ({ traffic }) =>
+      Effect.map(failures(traffic), (failures) => {
+        if (failures.has(name)) throw failures.get(name)
+      }),
     { timeout: 60_000 + runs * 300, arbitrary: { runs: fewer, seed, size: 100 } }
   )
+}
 
 describe("telemetry of any traffic", () => {
   always(

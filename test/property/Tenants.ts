@@ -6,6 +6,7 @@ import type { SimulatedFault } from "#core/simulation/SimulatedFault"
 import { LoadBalancer } from "@evenkeel/core"
 import { Effect, Schema, Stream } from "effect"
 import { integer } from "../support/Check.ts"
+import { once } from "../support/Once.ts"
 import { callsOf, gap, GIVEN_UP, noiseOf, percentile, play, type Reply, type Seen, shareOf } from "./Crowd.ts"
 import { faults } from "./Scenario.ts"
 
@@ -162,16 +163,6 @@ const SECONDS = 30
 /** Above all that good and bad calls, and their repetitions, take of one deployment in a minute. */
 const AMPLE = 50_000_000
 
-const seenAlone = new Map<string, Effect.Effect<Seen>>()
-
-/** What the good tenants get in a world without the bad one: the same however often it is asked for. */
-export const watchAlone = (world: World): Effect.Effect<Seen> =>
-  Effect.gen(function*() {
-    const key = JSON.stringify(world)
-    if (!seenAlone.has(key)) seenAlone.set(key, Effect.succeed(yield* watch(world, undefined)))
-    return yield* seenAlone.get(key)!
-  })
-
 /** What the good tenants get in a world with the bad one, or without any. */
 export const watch = (world: World, misdeed: Misdeed | undefined): Effect.Effect<Seen> => {
   const { checks, known, limited, members, perSecond, seed, single } = world
@@ -197,6 +188,9 @@ export const watch = (world: World, misdeed: Misdeed | undefined): Effect.Effect
       })
   })
 }
+
+/** What the good tenants get in a world without the bad one: the same however often it is asked for. */
+export const watchAlone = once((world: World) => watch(world, undefined))
 
 /** The bad tenant: it asks all the time, and never again for what it did not get. */
 const misbehave = ({ bad, burst, perSecond, seed }: World, misdeed: Misdeed) =>
