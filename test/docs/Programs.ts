@@ -3,6 +3,7 @@
  */
 import { spawn, spawnSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { usualEnvironment } from "../support/Child.ts"
 import { root } from "./Pages.ts"
 
 /** Whether a program can be run here. */
@@ -42,7 +43,7 @@ export const startGateway = async (
 ): Promise<Served> => {
   const child = spawn(process.execPath, [...node, "packages/node/src/bin.ts", "serve", ...args], {
     cwd: fileURLToPath(root),
-    env: { PATH: process.env["PATH"] ?? "", ...variables, EVENKEEL_CONFIG: config },
+    env: { ...usualEnvironment, ...variables, EVENKEEL_CONFIG: config },
     stdio: ["ignore", "pipe", "pipe"]
   })
   let said = ""

@@ -3,14 +3,11 @@
  */
 import { type Simulator, startSimulator } from "@evenkeel/node"
 import { fileURLToPath } from "node:url"
-import { type Finished, finished, spawned } from "../support/Child.ts"
+import { type Finished, finished, spawned, usualEnvironment } from "../support/Child.ts"
 
 export { type Finished } from "../support/Child.ts"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
-
-/** Compiled sources are kept, so that each further process starts in half the time. */
-const cache = fileURLToPath(new URL("../../node_modules/.cache/examples/", import.meta.url))
 
 /** Far above what any of them takes: a program that hangs is ended, and its code is `null`. */
 const AT_MOST = 30_000
@@ -23,7 +20,7 @@ export const run = (
 ): Promise<Finished> =>
   finished(spawned(process.execPath, [`examples/${name}`, ...args], {
     cwd: root,
-    env: { PATH: process.env["PATH"], NODE_COMPILE_CACHE: cache, ...environment },
+    env: { ...usualEnvironment, ...environment },
     most: AT_MOST
   }))
 

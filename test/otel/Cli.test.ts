@@ -4,13 +4,14 @@ import { grafanaDashboard } from "#otel/Dashboard"
 import { assert, describe, it } from "@effect/vitest"
 import { spawnSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { usualEnvironment } from "../support/Child.ts"
 
 const program = fileURLToPath(new URL("../../packages/otel/src/bin.ts", import.meta.url))
 
 const command = (...args: ReadonlyArray<string>) => {
   const { status, stderr, stdout } = spawnSync(process.execPath, [program, ...args], {
     encoding: "utf8",
-    env: { PATH: process.env["PATH"] },
+    env: usualEnvironment,
     timeout: 15_000
   })
   return { code: status, out: stdout, error: stderr }

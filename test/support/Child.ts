@@ -60,12 +60,17 @@ export const nowhere = {
   })
 }
 
-/** Nothing of the developer's own environment. */
+/** Compiled sources are kept, so that each further process starts in half the time. */
+const cache = fileURLToPath(new URL("../../node_modules/.cache/children/", import.meta.url))
+
+/** What every program of ours is given, and nothing else of the developer's own environment. */
+export const usualEnvironment = { PATH: process.env["PATH"] ?? "", NODE_COMPILE_CACHE: cache }
+
 const start = (
   args: ReadonlyArray<string>,
   environment: Readonly<Record<string, string>>,
   cwd?: string
-): Running => spawned(process.execPath, args, { cwd, env: { PATH: process.env["PATH"] ?? "", ...environment } })
+): Running => spawned(process.execPath, args, { cwd, env: { ...usualEnvironment, ...environment } })
 
 export interface SpawnedOptions {
   readonly cwd?: string | undefined

@@ -5,6 +5,7 @@ import { createHash } from "node:crypto"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { fileURLToPath } from "node:url"
+import { usualEnvironment } from "../../support/Child.ts"
 import { gated } from "../../support/Gated.ts"
 import { fast } from "../../support/Served.ts"
 
@@ -23,7 +24,7 @@ const top = (
 ): Promise<{ readonly code: number | null; readonly out: string; readonly errors: string }> =>
   new Promise((resolve) => {
     const child = spawn(process.execPath, [program, "top", "--url", url, ...args], {
-      env: { PATH: process.env["PATH"] ?? "", ...env },
+      env: { ...usualEnvironment, ...env },
       stdio: ["ignore", "pipe", "pipe"],
       timeout: 50_000
     })
@@ -83,7 +84,7 @@ const inTerminal = (url: string, act: (type: (keys: string) => void, pid: number
     const run =
       `stty rows 30 columns 120; sh -c 'echo pid=$$; exec "${process.execPath}" "${program}" top --url ${url}'; echo code=$?; stty -a`
     const child = spawn("script", ["-qec", run, "/dev/null"], {
-      env: { PATH: process.env["PATH"] ?? "", TERM: "xterm", SHELL: "/bin/sh" },
+      env: { ...usualEnvironment, TERM: "xterm", SHELL: "/bin/sh" },
       stdio: ["pipe", "pipe", "ignore"],
       timeout: 50_000
     })
