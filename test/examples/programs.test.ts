@@ -3,7 +3,8 @@ import { readdir, readFile } from "node:fs/promises"
 import { startCollector } from "../support/Collector.ts"
 import { evenkeelConfig, run, startTwo, variables } from "./support.ts"
 
-const limit = { timeout: 35_000 }
+/** One after the other: each takes a core while it starts. */
+const limit = { timeout: 35_000, concurrent: false }
 const folder = new URL("../../examples/", import.meta.url)
 
 describe("an example", limit, () => {

@@ -8,7 +8,7 @@ import "#node/ConnectionPools"
 import { startSimulator } from "#node/simulator/SimulatorServer"
 import { assert, describe, it } from "@effect/vitest"
 import { createLoadBalancer, type LoadBalancerClient } from "@evenkeel/node"
-import { isThorough } from "../support/Check.ts"
+import { isFull } from "../support/Check.ts"
 import { hello, resource } from "../support/Served.ts"
 import { Proxy } from "./Proxy.ts"
 import { hasRedis, RedisServer } from "./RedisServer.ts"
@@ -132,7 +132,7 @@ class Members implements AsyncDisposable {
 const pause = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis))
 
 /** What takes ten seconds and more is for the full run. */
-const long = it.skipIf(!isThorough)
+const long = it.skipIf(!isFull)
 
 describe.skipIf(!hasRedis)("a fleet over a real Redis", () => {
   long("hears of members that come, and no more of those that went", { timeout }, async () => {

@@ -9,10 +9,7 @@ import { completion } from "../support/Scripted.ts"
 import { hello } from "../support/Served.ts"
 
 /** Keeps the process from doing anything else. */
-const stand = (millis: number): void => {
-  const until = performance.now() + millis
-  while (performance.now() < until);
-}
+const stand = (millis: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, millis)
 
 /** In no list yet. */
 const unlinked = { list: undefined, previous: undefined, next: undefined }

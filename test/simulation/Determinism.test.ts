@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { amount } from "../support/Check.ts"
 import type { Contender } from "./Client.ts"
 import { evenkeel } from "./Evenkeel.ts"
 import { figuresOf } from "./Figures.ts"
@@ -7,8 +8,8 @@ import { play } from "./Run.ts"
 import { shortened } from "./Scenario.ts"
 import { scenarioNamed } from "./Scenarios.ts"
 
-/** A minute, warm or not. */
-const short = (name: string) => ({ ...shortened(scenarioNamed(name), 1 / 15), warmUp: 15 })
+/** A minute, or some seconds, warm or not. */
+const short = (name: string) => ({ ...shortened(scenarioNamed(name), amount(1 / 15, 1 / 90)), warmUp: amount(15, 5) })
 
 const trafficOf = async (contender: Contender) => {
   const { asked } = await play(short("fleet"), contender, 3)

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { isThorough } from "../support/Check.ts"
+import { amount, isFull } from "../support/Check.ts"
 import { demandOf } from "./Demand.ts"
 import { evenkeel, evenkeelFleet } from "./Evenkeel.ts"
 import { type Figures, figuresOf } from "./Figures.ts"
@@ -9,13 +9,13 @@ import { shortened, strikeOf } from "./Scenario.ts"
 import { scenarioNamed, scenarios, untroubled } from "./Scenarios.ts"
 
 const SEED = 1
-const SHARE = 1 / 3
+const SHARE = amount(1 / 3, 1 / 12)
 const timeout = 120_000
 
 /** What is played in a short run too. */
 const short: ReadonlySet<string> = new Set(["equal", "failing", "sessions"])
 
-const long = it.skipIf(!isThorough)
+const long = it.skipIf(!isFull)
 
 const played = new Map<string, Promise<Recording>>()
 
@@ -56,7 +56,7 @@ const aloneAs = async (name: string): Promise<Figures> =>
 describe("Evenkeel under simulated traffic", { concurrent: false }, () => {
   for (const { about, load, name } of scenarios) {
     // a fleet whose members know nothing of each other is told of 429s by its callers; see below
-    if (load > 1 || name.startsWith("fleet-") || !(isThorough || short.has(name))) continue
+    if (load > 1 || name.startsWith("fleet-") || !(isFull || short.has(name))) continue
     it(`shows no failure to callers: ${name} (${about})`, { timeout }, async () => {
       const { asked } = await recordingOf(name)
       assert.deepStrictEqual(asked.flatMap(({ failure }) => failure ?? []), [])

@@ -1,14 +1,17 @@
 /**
- * Options of property tests: repeatable, and short by default; `EVENKEEL_PROPERTY_RUNS=1000`, as in `.ci/run`, looks longer,
- * and `EVENKEEL_PROPERTY_SEED=7` elsewhere.
+ * How much a run of the tests does: repeatable, and little by default. With `EVENKEEL_PROPERTY_RUNS=1000`, as in
+ * `pnpm test:full` and `.ci/run`, it does all there is, and with `EVENKEEL_PROPERTY_SEED=7` it looks elsewhere.
  */
 import { Schema } from "effect"
 
 /** Runs of each property. */
-export const runs = Number(process.env["EVENKEEL_PROPERTY_RUNS"] ?? 50)
+export const runs = Number(process.env["EVENKEEL_PROPERTY_RUNS"] ?? 25)
 
-/** Whether what takes minutes is run too. */
-export const isThorough = runs >= 1000
+/** Whether all is run, and what takes minutes too. */
+export const isFull = runs >= 1000
+
+/** How much of something a test takes: all of it in a full run, and less in a newcomer's. */
+export const amount = <A>(all: A, less: A): A => isFull ? all : less
 
 /** Where the search begins. */
 export const seed = process.env["EVENKEEL_PROPERTY_SEED"] ?? "evenkeel"

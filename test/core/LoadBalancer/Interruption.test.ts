@@ -4,10 +4,13 @@ import { type HttpAnswer, LoadBalancer, Selector } from "@evenkeel/core"
 import { Cause, Clock, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, fleet, hello, run, service, stateOf } from "../../support/Balanced.ts"
+import { amount } from "../../support/Check.ts"
 import { countSleepers, inSmallSteps, letRun, type Moment, Striker } from "../../support/Interleaving.ts"
 
 /** More operations than lie between a moment and the end of what follows it at once. */
-const steps = Array.from({ length: 55 }, (_, i) => i)
+const OPERATIONS = 55
+
+const steps = Array.from({ length: OPERATIONS }, (_, i) => i).filter((step) => step % amount(1, 4) === 0)
 
 /** These share a thread, and each is many runs. */
 const patient = { timeout: 30_000 }

@@ -4,6 +4,7 @@ import { LoadBalancer } from "@evenkeel/core"
 import { Effect, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { type Fleet, fleet, listen, run, service, stateOf, steady } from "../../support/Balanced.ts"
+import { amount } from "../../support/Check.ts"
 import { tellsOf } from "../../support/Telling.ts"
 
 /** A second of tokens, one every 20 ms. */
@@ -43,14 +44,17 @@ const ask = ({ how, more, sessions }: Traffic, from: number, until: number) =>
     }
   })
 
-/** After a healthy minute east falls ill. Its share of the last half of the next minute, and who was told of. */
+/** For how many seconds all is well at first. */
+const WELL = amount(60, 20)
+
+/** Then east falls ill. Its share of the last half of the next minute, and who was told of. */
 const observe = (made: Fleet, traffic: Traffic, fault: SimulatedFault) =>
   Effect.gen(function*() {
-    yield* ask(traffic, 0, 60)
+    yield* ask(traffic, 0, WELL)
     const events = yield* listen
     made.services["east"]!.fault("*", fault)
-    yield* ask(traffic, 60, 120)
-    const late = made.sends.filter(({ at }) => at >= 90_000)
+    yield* ask(traffic, WELL, WELL + 60)
+    const late = made.sends.filter(({ at }) => at >= (WELL + 30) * 1000)
     return {
       share: late.filter(({ resource }) => resource === "east").length / late.length,
       told: ["east", "west", "north"].filter((name) => events.some((event) => tellsOf(event, name)))
@@ -119,15 +123,15 @@ describe("one of three deployments that", () => {
   }
 })
 
-/** One caller's requests from a minute on, beside others that are answered well. */
-const beside = (made: Fleet, fault: SimulatedFault, session: string | undefined, traffic: Traffic, until: number) =>
+/** One caller's requests for some seconds, beside others that are answered well. */
+const beside = (made: Fleet, fault: SimulatedFault, session: string | undefined, traffic: Traffic, seconds: number) =>
   Effect.gen(function*() {
     for (const each of Object.values(made.services)) each.fault("*", { ...fault, when: { text: "[bad]" } })
     const lb = yield* LoadBalancer
     const events = yield* listen
     const bad = { model: "gpt-4o", messages: [{ role: "user" as const, content: "[bad]" }] }
-    yield* ask(traffic, 0, 60)
-    for (let second = 60; second < until; second++) {
+    yield* ask(traffic, 0, WELL)
+    for (let second = WELL; second < WELL + seconds; second++) {
       const asked = traffic.how === "stream"
         ? Stream.runDrain(lb.chatStream(bad, { session }))
         : lb.chat(bad, { session })
@@ -151,7 +155,7 @@ describe("one caller whose requests", () => {
         const made = three()
         return run(
           made,
-          Effect.map(beside(made, fault, session, { how, sessions: 30 }, 120), (events) => {
+          Effect.map(beside(made, fault, session, { how, sessions: 30 }, amount(60, 30)), (events) => {
             const told = ["east", "west", "north"].filter((name) => events.some((event) => tellsOf(event, name)))
             assert.deepStrictEqual(told, [])
           })
@@ -175,7 +179,7 @@ describe("among ten deployments, one session whose requests", () => {
       return run(
         made,
         Effect.map(
-          beside(made, fault, "bad", { how, sessions: 40 }, 150),
+          beside(made, fault, "bad", { how, sessions: 40 }, amount(90, 45)),
           (events) => assert.deepStrictEqual(names.filter((name) => events.some((event) => tellsOf(event, name))), [])
         )
       )

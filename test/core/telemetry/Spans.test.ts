@@ -32,6 +32,7 @@ import {
   settle,
   stateOf
 } from "../../support/Balanced.ts"
+import { amount } from "../../support/Check.ts"
 import { inSmallSteps, letRun, Striker } from "../../support/Interleaving.ts"
 import { azure, type Canned, completion, scripted } from "../../support/Scripted.ts"
 import { endOf, makeRecorder, type RecordedSpan, type Recorder, traced } from "../../support/Spans.ts"
@@ -654,7 +655,7 @@ describe("each span ends exactly once, and well unless something failed", () => 
   it.effect("where the caller is interrupted at any operation", () =>
     Effect.gen(function*() {
       for (const moment of ["headers", "chunk", "failure"] as const) {
-        for (let step = 0; step < 55; step++) {
+        for (let step = 0; step < 55; step += amount(1, 4)) {
           const striker = new Striker(moment, step)
           const both = pair({}, {}, (transport) => striker.watch(transport))
           const recorder = yield* record(both, function*(lb) {
