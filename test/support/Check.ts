@@ -5,13 +5,17 @@
 import { Schema } from "effect"
 
 /** Runs of each property. */
-export const runs = Number(process.env["EVENKEEL_PROPERTY_RUNS"] ?? 25)
+export const runs = Number(process.env["EVENKEEL_PROPERTY_RUNS"] ?? 20)
 
 /** Whether all is run, and what takes minutes too. */
 export const isFull = runs >= 1000
 
 /** How much of something a test takes: all of it in a full run, and less in a newcomer's. */
 export const amount = <A>(all: A, less: A): A => isFull ? all : less
+
+/** What a test takes of a list: all of it in a full run, and every so manyth in a newcomer's. */
+export const sample = <A>(all: ReadonlyArray<A>, every: number): ReadonlyArray<A> =>
+  amount(all, all.filter((_, i) => i % every === 0))
 
 /** Where the search begins. */
 export const seed = process.env["EVENKEEL_PROPERTY_SEED"] ?? "evenkeel"

@@ -4,7 +4,7 @@ import { LoadBalancer } from "@evenkeel/core"
 import { Effect, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { type Fleet, fleet, listen, run, service, stateOf, steady } from "../../support/Balanced.ts"
-import { amount } from "../../support/Check.ts"
+import { amount, sample } from "../../support/Check.ts"
 import { tellsOf } from "../../support/Telling.ts"
 
 /** A second of tokens, one every 20 ms. */
@@ -108,7 +108,7 @@ const illnesses: ReadonlyArray<readonly [string, SimulatedFault, Traffic, number
 ]
 
 describe("one of three deployments that", () => {
-  for (const [what, fault, traffic, most] of illnesses) {
+  for (const [what, fault, traffic, most] of sample(illnesses, 2)) {
     const whom = traffic.sessions === 0 ? "requests of no session" : `${traffic.sessions} sessions`
     it.effect(`${what} loses its traffic within half a minute, and is told of: ${whom}`, () => {
       const made = three()
@@ -149,7 +149,7 @@ describe("one caller whose requests", () => {
     ["fall silent in mid-stream", { kind: "hang", afterEvents: 5 }, "stream"]
   ]
   for (const [what, fault, how] of own) {
-    for (const session of [undefined, "bad"]) {
+    for (const session of amount([undefined, "bad"], [how === "whole" ? "bad" : undefined])) {
       const where = session === undefined ? "wherever they go" : "in one session, beside others there"
       it.effect(`${what} ${where} shows nothing of any deployment`, () => {
         const made = three()
