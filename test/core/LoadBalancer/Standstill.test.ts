@@ -109,7 +109,7 @@ for (const first of ["timers", "reads"] as const) {
   describe(`a process that stands still, and comes to its ${first} first when it goes on,`, () => {
     for (const [what, standstills] of amount(ways, [ways[first === "timers" ? 0 : 1]!])) {
       for (const how of ["stream", "whole"] as const) {
-        for (const sessions of standstills === seconds ? [0, 30] : [0]) {
+        for (const sessions of standstills === seconds ? amount([0, 30], [30]) : [0]) {
           it.effect(`${what} finds no deployment slow: ${how}, ${sessions} sessions`, () =>
             Effect.map(observe(standstills, first, { how, sessions }), ({ events, slowest, told }) => {
               assert.deepStrictEqual(told, [])

@@ -11,14 +11,16 @@ import {
 import { assert, describe, it } from "@effect/vitest"
 import type { Event } from "@evenkeel/core"
 import { Effect, Metric } from "effect"
+import { once } from "../../support/Once.ts"
 import { tour, type Toured } from "../../support/Tour.ts"
 
 interface Read extends Toured {
   readonly metrics: ReadonlyArray<Metric.Metric.Snapshot>
 }
 
-const toured = (options: Parameters<typeof tour>[1] = {}) =>
-  tour((toured) => Effect.map(Metric.snapshot, (metrics): Read => ({ ...toured, metrics })), options)
+const toured = once((options: Parameters<typeof tour>[1]) =>
+  Effect.orDie(tour((toured) => Effect.map(Metric.snapshot, (metrics): Read => ({ ...toured, metrics })), options))
+)
 
 type Labels = Partial<Record<Attribute, string>>
 
@@ -57,7 +59,7 @@ const isClassic = (instrument: Instrument) => (Object.values(genAi) as ReadonlyA
 describe("metrics", () => {
   it.effect("every instrument is there, with its unit, its description and no attribute but its own", () =>
     Effect.gen(function*() {
-      const read = yield* toured()
+      const read = yield* toured({})
       const missing = instruments.filter((instrument) => !isNext(instrument) && seriesOf(read, instrument).length === 0)
       assert.deepStrictEqual(missing.map(({ name }) => name), [])
       for (const metric of read.metrics) {
@@ -88,7 +90,7 @@ describe("metrics", () => {
 
   it.effect("tokens are those that the services billed, whichever way they are added up", () =>
     Effect.gen(function*() {
-      const read = yield* toured()
+      const read = yield* toured({})
       const stats = read.fleets.flatMap(({ services }) => Object.values(services)).flatMap((service) =>
         Object.values(service.stats(0).deployments)
       )
@@ -114,7 +116,7 @@ describe("metrics", () => {
 
   it.effect("attempts, requests, failovers and incidents are as many as happened", () =>
     Effect.gen(function*() {
-      const read = yield* toured()
+      const read = yield* toured({})
       const attempts = eventsOf(read, "AttemptEnded")
       const requests = eventsOf(read, "RequestEnded")
       assert.strictEqual(valueOf(read, counted.attempts), attempts.length)
@@ -146,7 +148,7 @@ describe("metrics", () => {
 
   it.effect("breakers, ejections and checks are told by what they were for", () =>
     Effect.gen(function*() {
-      const read = yield* toured()
+      const read = yield* toured({})
       const east = { target: "deployment", name: "east/gpt-4o" } as const
       assert.isAtLeast(valueOf(read, counted.transitions, { ...east, state: "open", reason: "500" }), 1)
       assert.isAtLeast(valueOf(read, counted.transitions, { ...east, state: "half-open" }), 1)
@@ -160,7 +162,7 @@ describe("metrics", () => {
 
   it.effect("sessions are new, at home, or moved for a reason", () =>
     Effect.gen(function*() {
-      const read = yield* toured()
+      const read = yield* toured({})
       assert.strictEqual(valueOf(read, counted.placements, { session: "new" }), 2)
       assert.strictEqual(valueOf(read, counted.placements, { session: "home" }), 1)
       assert.strictEqual(valueOf(read, counted.placements, { session: "moved" }), 1)
@@ -172,7 +174,7 @@ describe("metrics", () => {
 
   it.effect("cost is what tokens cost at known prices; what nobody knows is counted as that; provisioned costs nothing", () =>
     Effect.gen(function*() {
-      const read = yield* toured()
+      const read = yield* toured({})
       const attempts = eventsOf(read, "AttemptEnded")
       const priced = attempts.filter(({ cost }) => cost !== undefined)
       const total = priced.reduce((sum, { cost }) => sum + cost!, 0)
@@ -196,7 +198,7 @@ describe("metrics", () => {
 
   it.effect("gauges say what the snapshot says", () =>
     Effect.gen(function*() {
-      const read = yield* toured()
+      const read = yield* toured({})
       const { snapshot } = read
       const states = new Map<string, number>()
       for (const one of snapshot.deployments) {
@@ -232,7 +234,7 @@ describe("metrics", () => {
 
   it.effect("no label holds a session, a request's id or a prompt", () =>
     Effect.gen(function*() {
-      const read = yield* toured()
+      const read = yield* toured({})
       const ids = new Set<string>()
       for (const { answer, attempt } of eventsOf(read, "AttemptEnded")) {
         for (const id of [answer?.id, ...attempt.requestIds]) ids.add(id ?? "?")
