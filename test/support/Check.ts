@@ -5,7 +5,7 @@
 import { Schema } from "effect"
 
 /** Runs of each property. */
-export const runs = Number(process.env["EVENKEEL_PROPERTY_RUNS"] ?? 20)
+export const runs = Number(process.env["EVENKEEL_PROPERTY_RUNS"] ?? 10)
 
 /** Whether all is run, and what takes minutes too. */
 export const isFull = runs >= 1000

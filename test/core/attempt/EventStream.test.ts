@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { amount } from "../../support/Check.ts"
 import { bytesOf, makeReader, named, read } from "../../support/Events.ts"
 import {
   added,
@@ -187,11 +188,14 @@ describe("a responses stream", () => {
 describe("an event with a picture", () => {
   const picture = named({
     type: "response.image_generation_call.partial_image",
-    partial_image_b64: "A".repeat(11_000_000)
+    partial_image_b64: "A".repeat(amount(11_000_000, 2_000_000))
   })
   const finished = named({
     type: "response.completed",
-    response: { id: "resp_1", output: [{ type: "image_generation_call", result: "B".repeat(12_000_000) }] }
+    response: {
+      id: "resp_1",
+      output: [{ type: "image_generation_call", result: "B".repeat(amount(12_000_000, 3_000_000)) }]
+    }
   })
 
   it.each([["\n", 65_536], ["\r\n", 65_536], ["\n", 30_000_000]])(
