@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { usualEnvironment } from "../support/Child.ts"
 import { ceilingOf, settingsOf } from "./Settings.ts"
 
 const settings = settingsOf(process.env)
@@ -18,7 +19,7 @@ interface Ended {
 const runChaos = (): Promise<Ended> =>
   new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [fileURLToPath(new URL("main.ts", import.meta.url))], {
-      env: { ...process.env },
+      env: { ...usualEnvironment, ...process.env },
       stdio: ["ignore", "pipe", "pipe"],
       timeout: ceilingOf(settings) + 10_000,
       killSignal: "SIGKILL"

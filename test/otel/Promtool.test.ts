@@ -15,6 +15,7 @@ import { grafanaDashboard, queries } from "#otel/Dashboard"
 import { page } from "#otel/Prometheus"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { sample } from "../support/Check.ts"
 import { tour } from "../support/Tour.ts"
 import { Folder, isInstalled, named, promtool } from "./Tools.ts"
 
@@ -222,7 +223,7 @@ describe("promtool", { concurrent: false, timeout: 30_000 }, () => {
     assert.include(said, `SUCCESS: ${read.length} rules found`)
   })
 
-  for (const one of cases) {
+  for (const one of sample(cases, 2)) {
     it.skipIf(!hasPromtool)(named(`raises alerts: ${one.name}`, hasPromtool, "promtool"), () => {
       using folder = new Folder()
       const rules = folder.write("rules.yaml", prometheusRules({ costPerHour: 50 }))

@@ -21,7 +21,7 @@ const nothingIn = (wrong: ReadonlyArray<string>): void => {
 }
 
 describe("12: beside a tenant with", () => {
-  for (const [name, misdeed] of sample(Object.entries<Tenants.Misdeed>(Tenants.misdeeds), 3)) {
+  for (const [name, misdeed] of sample(Object.entries<Tenants.Misdeed>(Tenants.misdeeds), 4)) {
     it.effect.prop(
       `${name}, good ones get what they get without it`,
       { world: Tenants.World },
@@ -37,7 +37,7 @@ describe("12: beside a tenant with", () => {
 })
 
 describe("12: a deployment with", () => {
-  for (const [name, illness] of sample(Object.entries<Sick.Illness>(Sick.illnesses), 3)) {
+  for (const [name, illness] of sample(Object.entries<Sick.Illness>(Sick.illnesses), 4)) {
     it.effect.prop(
       `${name} keeps what it answers well, and people are told`,
       { world: Sick.World },

@@ -108,7 +108,7 @@ const illnesses: ReadonlyArray<readonly [string, SimulatedFault, Traffic, number
 ]
 
 describe("one of three deployments that", () => {
-  for (const [what, fault, traffic, most] of sample(illnesses, 2)) {
+  for (const [what, fault, traffic, most] of sample(illnesses, 3)) {
     const whom = traffic.sessions === 0 ? "requests of no session" : `${traffic.sessions} sessions`
     it.effect(`${what} loses its traffic within half a minute, and is told of: ${whom}`, () => {
       const made = three()

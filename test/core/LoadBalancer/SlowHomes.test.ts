@@ -4,7 +4,7 @@ import { LoadBalancer } from "@evenkeel/core"
 import { Effect, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { type Fleet, fleet, listen, run, service, steady } from "../../support/Balanced.ts"
-import { amount } from "../../support/Check.ts"
+import { amount, sample } from "../../support/Check.ts"
 import { tellsOf } from "../../support/Telling.ts"
 
 /** Ten seconds of tokens. */
@@ -69,7 +69,7 @@ const bad: ReadonlyArray<readonly [string, (turn: number) => string]> = [
 ]
 
 describe("a session whose first tokens come late wherever it goes", () => {
-  for (const [when, textOf] of bad) {
+  for (const [when, textOf] of sample(bad, 2)) {
     it.effect(`looks elsewhere once, and stays there${when}`, () => {
       const made = three()
       for (const each of Object.values(made.services)) each.fault("*", { ...late, when: { text: "[bad]" } })

@@ -24,7 +24,7 @@ const spoken = {
 
 /** For how long all is well, and until when it stands still now and then, in milliseconds. */
 const WELL = 10_000
-const OVER = amount(40_000, 25_000)
+const OVER = 40_000
 
 /** For 0.3 to 3 s, again and again. */
 const seconds: Standstills = [2000, 300, 3000, 1000, 2500, 700].map((millis, i) => [
@@ -52,7 +52,10 @@ const ills: ReadonlyArray<SimulatedFault> = [
   { kind: "hang" }
 ]
 
-/** Twenty-five requests a second until some moment. Those that are due while the process stands still are sent when it goes on. */
+/** Milliseconds from one request to the next. */
+const GAP = amount(40, 80)
+
+/** Requests all the time, until some moment. Those that are due while the process stands still are sent when it goes on. */
 const ask = ({ hedge = false, how = "stream", sessions = 0 }: Traffic, standstills: Standstills, until: number) =>
   Effect.gen(function*() {
     const lb = yield* LoadBalancer
@@ -62,7 +65,7 @@ const ask = ({ hedge = false, how = "stream", sessions = 0 }: Traffic, standstil
       due++
       if (!standsStill(standstills, now)) {
         for (; due > 0; due--) {
-          const i = Math.floor(now / 40) + due
+          const i = Math.floor(now / GAP) + due
           const messages = [{ role: "user" as const, content: `Say hello, ${i % 30}.` }]
           const options = { hedge, ...(sessions === 0 ? {} : { session: `s${i % sessions}` }) }
           const asked = how === "stream"
@@ -75,7 +78,7 @@ const ask = ({ hedge = false, how = "stream", sessions = 0 }: Traffic, standstil
           slowest.decoding = Math.max(slowest.decoding, decoding)
         }
       }
-      yield* TestClock.adjust(40)
+      yield* TestClock.adjust(GAP)
     }
     return slowest
   })
