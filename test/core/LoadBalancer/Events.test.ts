@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deployments, type Event, Telemetry } from "@evenkeel/core"
 import { Effect, Fiber, Layer, Logger, References, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { answer, failure, fleet, heard, hello, run, service, settle, stateOf } from "../../support/Balanced.ts"
+import { answer, failure, fleet, heard, hello, listen, run, service, settle, stateOf } from "../../support/Balanced.ts"
 
 const tiered = { tiers: { east: 1, west: 2 } }
 
@@ -51,6 +51,16 @@ describe("LoadBalancer events", () => {
         firstByte: 112,
         outcome: "success"
       })
+    }))
+
+  it.effect("who begins to listen in the middle of a stream is told how its request ended", () =>
+    run(pair(), function*(lb) {
+      const stream = yield* Effect.forkChild(Stream.runDrain(lb.chatStream(hello)))
+      yield* TestClock.adjust(101)
+      const told = yield* listen
+      yield* answer(Fiber.join(stream))
+      assert.deepStrictEqual(told.map(({ _tag }) => _tag), ["AttemptEnded", "RequestEnded"])
+      assert.deepInclude(told[1], { outcome: "success", deployment: "east/gpt-4o", streamed: true })
     }))
 
   it.effect("a breaker that others open and close is told of like any other", () =>

@@ -77,6 +77,8 @@ export class Narrator {
 
   /** The search for an answer is over: with one, which for a stream only begins, or without. */
   searched(call: Call, exit: Exit.Exit<Answer, Errors.LoadBalancerError>): void {
+    // whoever listens by then is told how a stream ends
+    if (Exit.isSuccess(exit) && exit.value._tag !== "Whole") call.given = exit.value.deployment
     if (!this.follows(call)) return
     if (Exit.isFailure(exit)) {
       const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
@@ -89,7 +91,6 @@ export class Narrator {
       this.ended(call, "success", { deployment, firstByte: this.now - call.startedAt, usage, answer: facts })
       return
     }
-    call.given = answer.deployment
     const over = call.over?.get(answer.deployment)
     if (over !== undefined) this.ended(call, ...over)
   }
