@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deployments, HealthMonitor, LoadBalancer } from "@evenkeel/core"
+import { Deployments, HealthMonitor, LoadBalancer, Selector } from "@evenkeel/core"
 import { Clock, Context, Effect, Exit, Fiber, Layer, Option, Random, Scheduler, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { answer, type Fleet, fleet, hello, service } from "../../support/Balanced.ts"
@@ -122,6 +122,29 @@ describe("LoadBalancer closing", () => {
       assert.deepInclude(reason, { _tag: "Unavailable", limitedBy: "closed" })
       assert.deepStrictEqual(attempts.map(({ outcome }) => outcome), ["abandoned"])
       assert.deepStrictEqual(told, ["AttemptEnded", "RequestEnded"])
+    }))
+
+  it.effect("who is about to ask for a credential when the balancer closes does not wait for it", () =>
+    Effect.gen(function*() {
+      const { transport } = fleet([service("east")])
+      const resources = [{
+        name: "east",
+        provider: "compatible" as const,
+        endpoint: "https://east.invalid/v1",
+        auth: () => new Promise<string>(() => {}),
+        deployments: [{ name: "gpt-4o" }]
+      }]
+      const scope = yield* Scope.make()
+      const selector = Selector.layer((candidates) => {
+        Effect.runFork(Scope.close(scope, Exit.void))
+        return candidates[0]!
+      })
+      const layer = LoadBalancer.layer({ resources }, { selector }).pipe(Layer.provide(transport))
+      const lb = Context.get(yield* Layer.buildWithScope(layer, scope), LoadBalancer)
+      const asked = yield* Effect.forkChild(Effect.flip(lb.chat(hello)), { startImmediately: true })
+      yield* TestClock.adjust(1)
+      assert.isDefined(asked.pollUnsafe())
+      assert.deepInclude((yield* Fiber.join(asked)).reason, { _tag: "Unavailable", limitedBy: "closed" })
     }))
 
   it.effect("the stream of events ends with the balancer", () => {

@@ -98,7 +98,7 @@ export class Attempt extends AttemptRecord implements Source {
     // the second one is later, and keeps the process alive: nothing else may
     const over = Effect.raceFirst(this.environment.deadlines.sleep(limit), Effect.sleep(2 * limit))
     const ended = Effect.callback<never, CredentialError>((resume) => {
-      this.exchange = { abort: () => resume(Effect.fail(late)) }
+      this.onStart({ abort: () => resume(Effect.fail(late)) })
     })
     const headers = Effect.raceAllFirst([credential.headers, Effect.andThen(over, Effect.fail(late)), ended])
     return Effect.matchEffect(headers, {
@@ -107,16 +107,18 @@ export class Attempt extends AttemptRecord implements Source {
     })
   }
 
+  /** A wait begins: where its time is over already, it ends at once. */
+  private readonly onStart = (exchange: Pick<TransportResponse, "abort">): void => {
+    this.exchange = exchange
+    if (this.time.over !== undefined) exchange.abort()
+  }
+
   private dispatch(authentication: Readonly<Record<string, string>>): Effect.Effect<Answer, Outcome.Unanswered> {
     const { request } = this.plan
     const { resource } = this.deployment
     const { name: own } = this.deployment
     // a wildcard serves every model under the model's own name
     const name = request.model === undefined || own === "*" ? request.model : own
-    const onStart = (exchange: Pick<TransportResponse, "abort">) => {
-      this.exchange = exchange
-      if (this.time.over !== undefined) exchange.abort()
-    }
     const sent: TransportRequest = {
       resource: resource.name,
       origin: resource.origin,
@@ -126,7 +128,7 @@ export class Attempt extends AttemptRecord implements Source {
       body: request.body.withModel(name, this.plan.asksUsage),
       connection: resource.connection,
       isRepeatable: !request.hasSideEffects,
-      onStart
+      onStart: this.onStart
     }
     const onSuccess = (response: TransportResponse) => this.receive(response)
     return Effect.matchEffect(this.environment.transport.send(sent), { onFailure: failOfTransport, onSuccess })
