@@ -24,17 +24,18 @@ const answer: TransportResponse = {
 
 /** A transport that has the answer already. */
 export const atOnce: Layer.Layer<Transport> = Layer.succeed(Transport, {
-  isAbortable: true,
-  send: () => Effect.succeed(answer)
+  send: Object.assign(() => Effect.succeed(answer), { isAbortable: true })
 })
 
 /** A transport that has it a turn of the event loop later, so that the call has to wait for it as for any network. */
 const nextTurn: Layer.Layer<Transport> = Layer.succeed(Transport, {
-  isAbortable: true,
-  send: () =>
-    Effect.callback((resume) => {
-      setImmediate(() => resume(Effect.succeed(answer)))
-    })
+  send: Object.assign(
+    () =>
+      Effect.callback<TransportResponse>((resume) => {
+        setImmediate(() => resume(Effect.succeed(answer)))
+      }),
+    { isAbortable: true }
+  )
 })
 
 const stubbedFetch = async () => new Response(answerText, { headers: answerHeaders })

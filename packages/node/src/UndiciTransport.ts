@@ -97,17 +97,15 @@ export const make = (options: UndiciTransportOptions = {}): Effect.Effect<Transp
         await pools?.destroy()
       })
     )
-    return Transport.of({
-      isAbortable: true,
-      send: (request) =>
-        Effect.callback((resume) => {
-          const sending = new Sending(request, connectTimeout, resume)
-          request.onStart?.(sending)
-          if (pools !== undefined) sending.start(pools)
-          else opened().then((pools) => sending.start(pools), (cause) => resume(Effect.die(cause)))
-          return Effect.sync(() => sending.abort())
-        })
-    })
+    const send = (request: TransportRequest) =>
+      Effect.callback<TransportResponse, TransportError>((resume) => {
+        const sending = new Sending(request, connectTimeout, resume)
+        request.onStart?.(sending)
+        if (pools !== undefined) sending.start(pools)
+        else opened().then((pools) => sending.start(pools), (cause) => resume(Effect.die(cause)))
+        return Effect.sync(() => sending.abort())
+      })
+    return Transport.of({ send: Object.assign(send, { isAbortable: true }) })
   })
 
 /**

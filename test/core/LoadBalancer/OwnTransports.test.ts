@@ -1,5 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { HealthMonitor, LoadBalancer, Telemetry, Transport, type TransportResponse } from "@evenkeel/core"
+import {
+  HealthMonitor,
+  LoadBalancer,
+  Telemetry,
+  Transport,
+  type TransportRequest,
+  type TransportResponse
+} from "@evenkeel/core"
 import { Effect, Exit, Fiber, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { hello } from "../../support/Balanced.ts"
@@ -30,14 +37,21 @@ const stuckAt = (wait: Wait) => {
     abort: () => {},
     discard: () => {}
   }
-  const transport = Layer.succeed(Transport, { send: () => wait === "send" ? never : Effect.succeed(response) })
-  const layer = LoadBalancer.layer({
+  return {
+    layer: over({ send: () => wait === "send" ? never : Effect.succeed(response) }),
+    waiting: () => waiting
+  }
+}
+
+/** A balancer of short limits over a transport. */
+const over = (transport: Transport["Service"]) =>
+  LoadBalancer.layer({
     resources: [azure("east")],
     timeouts: { firstContent: "1 second", idle: "1 second", total: "1 second" },
     failover: { attempts: 1 }
-  }, { healthMonitor: HealthMonitor.layerNone, telemetry: Telemetry.layerNoop })
-  return { layer: Layer.provide(layer, transport), waiting: () => waiting }
-}
+  }, { healthMonitor: HealthMonitor.layerNone, telemetry: Telemetry.layerNoop }).pipe(
+    Layer.provide(Layer.succeed(Transport, transport))
+  )
 
 const asks: Readonly<Record<Wait, Effect.Effect<unknown, unknown, LoadBalancer>>> = {
   send: Effect.flatMap(LoadBalancer, (lb) => lb.chat(hello)),
@@ -73,5 +87,72 @@ describe("a transport that knows interruption alone", () => {
       yield* Fiber.interrupt(fiber)
       assert.strictEqual(waiting(), 0)
     }).pipe(Effect.provide(layer))
+  })
+})
+
+/** An abortable transport that answers at once, and counts what is open. */
+const abortableOne = () => {
+  let open = 0
+  const send = (request: TransportRequest) =>
+    Effect.sync(() => {
+      open++
+      const response: TransportResponse = {
+        status: 200,
+        headers: {},
+        text: Effect.succeed("{}"),
+        pull: Effect.never,
+        abort: () => {
+          open = 0
+        },
+        discard: () => {}
+      }
+      request.onStart?.(response)
+      return response
+    })
+  return { transport: Transport.of({ send: Object.assign(send, { isAbortable: true }) }), open: () => open }
+}
+
+type Wrap = (transport: Transport["Service"]) => Transport["Service"]
+
+const wrappers: ReadonlyArray<{ readonly what: string; readonly wrap: Wrap; readonly open: number }> = [
+  {
+    what: "it holds the answer back",
+    wrap: ({ send }) => ({ send: (request) => Effect.tap(send(request), () => Effect.never) }),
+    open: 1
+  },
+  {
+    what: "it holds the answer back, and is else what it wraps",
+    wrap: (inner) => ({ ...inner, send: (request) => Effect.tap(inner.send(request), () => Effect.never) }),
+    open: 1
+  },
+  {
+    what: "it holds the request back, and is else what it wraps",
+    wrap: (inner) => ({ ...inner, send: (request) => Effect.andThen(Effect.never, inner.send(request)) }),
+    open: 0
+  }
+]
+
+describe("a transport that wraps an abortable one", () => {
+  it.effect.each(wrappers)("ends with a time limit, and leaves nothing open: $what", ({ open, wrap }) => {
+    const inner = abortableOne()
+    return Effect.gen(function*() {
+      const fiber = yield* Effect.forkChild(asks.send)
+      yield* TestClock.adjust(900)
+      assert.strictEqual(inner.open(), open)
+      yield* TestClock.adjust(200)
+      assert.match(String(fiber.pollUnsafe()), /limit/)
+      assert.strictEqual(inner.open(), 0)
+    }).pipe(Effect.provide(over(wrap(inner.transport))))
+  })
+
+  it.effect.each(wrappers)("ends with its caller, and leaves nothing open: $what", ({ open, wrap }) => {
+    const inner = abortableOne()
+    return Effect.gen(function*() {
+      const fiber = yield* Effect.forkChild(asks.send)
+      yield* TestClock.adjust(900)
+      assert.strictEqual(inner.open(), open)
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual(inner.open(), 0)
+    }).pipe(Effect.provide(over(wrap(inner.transport))))
   })
 })

@@ -3,36 +3,40 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import { type Transport, TransportError, type TransportResponse } from "./Transport.ts"
+import { type Transport, TransportError, type TransportRequest, type TransportResponse } from "./Transport.ts"
 
 const aborted = Effect.fail(new TransportError({ kind: "reset", code: "ABORTED" }))
 
 /** The same transport, abortable: what waits, waits in a fiber of its own, and is interrupted. */
-export const abortable = (transport: Transport["Service"]): Transport["Service"] =>
-  transport.isAbortable === true ? transport : {
-    isAbortable: true,
-    send: (request) =>
-      Effect.suspend(() => {
-        const abort = Deferred.makeUnsafe<never, TransportError>()
-        const untilAborted = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | TransportError> =>
-          Effect.raceFirst(Deferred.await(abort), effect)
-        let response: TransportResponse | undefined
-        const exchange = {
-          abort: () => {
-            Deferred.doneUnsafe(abort, aborted)
-            response?.abort()
-          }
+export const abortable = (transport: Transport["Service"]): Transport["Service"] => {
+  if (transport.send.isAbortable === true) return transport
+  const send = (request: TransportRequest) =>
+    Effect.suspend(() => {
+      const abort = Deferred.makeUnsafe<never, TransportError>()
+      const untilAborted = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | TransportError> =>
+        Effect.raceFirst(Deferred.await(abort), effect)
+      let open: Pick<TransportResponse, "abort"> | undefined
+      const exchange = {
+        abort: () => {
+          Deferred.doneUnsafe(abort, aborted)
+          open?.abort()
         }
-        request.onStart?.(exchange)
-        // noted within the wait: whoever is interrupted right after it can still give it up
-        const sent = Effect.map(transport.send({ ...request, onStart: undefined }), (sent) => response = sent)
-        return Effect.map(untilAborted(sent), (response): TransportResponse => ({
-          status: response.status,
-          headers: response.headers,
-          pull: untilAborted(response.pull),
-          text: untilAborted(response.text),
-          abort: exchange.abort,
-          discard: () => response.discard()
-        }))
-      })
-  }
+      }
+      request.onStart?.(exchange)
+      // what an abortable one within has begun can be given up, whatever is done with its answer before it comes here
+      const onStart = (started: Pick<TransportResponse, "abort">) => {
+        open = started
+      }
+      // noted within the wait: whoever is interrupted right after it can still give it up
+      const sent = Effect.map(transport.send({ ...request, onStart }), (response) => open = response)
+      return Effect.map(untilAborted(sent), (response): TransportResponse => ({
+        status: response.status,
+        headers: response.headers,
+        pull: untilAborted(response.pull),
+        text: untilAborted(response.text),
+        abort: exchange.abort,
+        discard: () => response.discard()
+      }))
+    })
+  return { send: Object.assign(send, { isAbortable: true }) }
+}

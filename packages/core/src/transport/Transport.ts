@@ -55,7 +55,7 @@ export interface TransportRequest {
   /** Whether it may be sent again where nobody knows whether it arrived. Default: false. */
   readonly isRepeatable?: boolean | undefined
   /**
-   * Told by a transport that `isAbortable`, before `send` waits for anything, of what ends it: `abort` fails a `send` that
+   * Told by a `send` that `isAbortable`, before it waits for anything, of what ends it: `abort` fails a `send` that
    * waits, and gives up the response, handed over or not.
    */
   readonly onStart?: ((exchange: Pick<TransportResponse, "abort">) => void) | undefined
@@ -143,10 +143,13 @@ export class TransportError extends Data.TaggedError("TransportError")<{
  * Interrupting `send`, or calling `abort` on its response, closes the socket.
  */
 export class Transport extends Context.Service<Transport, {
-  readonly send: (request: TransportRequest) => Effect.Effect<TransportResponse, TransportError>
-  /**
-   * Whether each `send` tells the request's `onStart`, and every `abort` ends what waits, so that a time limit needs no
-   * fiber to interrupt. What is sent through any other transport waits in fibers of its own. Default: false.
-   */
-  readonly isAbortable?: boolean | undefined
+  readonly send: {
+    (request: TransportRequest): Effect.Effect<TransportResponse, TransportError>
+    /**
+     * Whether it tells each request's `onStart`, and every `abort` ends what waits, so that a time limit needs no fiber to
+     * interrupt. What is sent through any other waits in fibers of its own. It is said of the function, so that it is not
+     * said of one that wraps it. Default: false.
+     */
+    readonly isAbortable?: boolean | undefined
+  }
 }>()("@evenkeel/core/Transport") {}
