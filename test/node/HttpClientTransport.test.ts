@@ -1,10 +1,13 @@
 import * as HttpClientTransport from "#core/transport/HttpClientTransport"
 import { Transport } from "#core/transport/Transport"
 import { assert, describe, it } from "@effect/vitest"
+import { HealthMonitor, LoadBalancer, Telemetry } from "@evenkeel/core"
 import { createLoadBalancer } from "@evenkeel/node"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
+import { inSmallSteps, letRun } from "../support/Interleaving.ts"
 import { answer, balancing, chatUrl, completion, hello, post, service } from "../support/PlainBalancer.ts"
 import { type Handler, json, listen } from "../support/PlainServer.ts"
 import { eventually } from "../support/Served.ts"
@@ -126,6 +129,35 @@ describe("a transport over a client of fetch", () => {
     }).pipe(
       Effect.provide(HttpClientTransport.layer.pipe(Layer.provide(fetching))),
       Effect.provideService(FetchHttpClient.Fetch, spy)
+    )
+  })
+
+  it.effect("closes an answer whose caller is interrupted at any operation", () => {
+    let answered = 0
+    let open = 0
+    const endless: typeof fetch = async (_, init) => {
+      answered++
+      open++
+      init!.signal!.addEventListener("abort", () => open--)
+      return new Response(new ReadableStream({ pull: () => new Promise(() => {}) }))
+    }
+    const balancer = LoadBalancer.layer(balancing(service("east", "https://east.example")), {
+      healthMonitor: HealthMonitor.layerNone,
+      telemetry: Telemetry.layerNoop
+    })
+    return Effect.gen(function*() {
+      const lb = yield* LoadBalancer
+      for (let step = 1; step <= 80; step++) {
+        const fiber = yield* Effect.forkChild(inSmallSteps(lb.chat(hello)))
+        yield* Effect.repeat(Effect.yieldNow, { times: step })
+        yield* Fiber.interrupt(fiber)
+        yield* letRun
+        assert.strictEqual(open, 0, `after ${step} operations`)
+      }
+      assert.isAbove(answered, 0)
+    }).pipe(
+      Effect.provide(Layer.provide(balancer, overFetch)),
+      Effect.provideService(FetchHttpClient.Fetch, endless)
     )
   })
 })

@@ -50,6 +50,8 @@ const send = (
     const clock = fiber.getRef(Clock.Clock)
     const random = fiber.getRef(Random.Random)
     let answer: SimulatedAnswer | undefined
+    const abort = () => answer?.abandoned(clock.currentTimeMillisUnsafe())
+    request.onStart?.({ abort })
     const played = Effect.suspend((): Effect.Effect<TransportResponse, TransportError> => {
       const start = clock.currentTimeMillisUnsafe()
       const body = typeof request.body === "string" || request.body === undefined
@@ -60,7 +62,7 @@ const send = (
       return play(answer, start, clock)
     })
     // taken in within what gives it up, so that no interruption comes between
-    return Effect.onInterrupt(played, () => Effect.sync(() => answer?.abandoned(clock.currentTimeMillisUnsafe())))
+    return Effect.onInterrupt(played, () => Effect.sync(abort))
   })
 
 const play = (

@@ -23,7 +23,7 @@ export const abortable = (transport: Transport["Service"]): Transport["Service"]
         }
       }
       request.onStart?.(exchange)
-      // what an abortable one within has begun can be given up, whatever is done with its answer before it comes here
+      // what has begun can be given up, whatever is done with its answer before it comes here
       const onStart = (started: Pick<TransportResponse, "abort">) => {
         open = started
       }

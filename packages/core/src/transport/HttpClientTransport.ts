@@ -43,6 +43,7 @@ export const layer: Layer.Layer<Transport, never, HttpClient.HttpClient> = Layer
           if (wantsOwnConnection(request)) return Effect.fail(cannotConnect)
           // closed with an unread answer, it closes the connection
           const scope = Scope.makeUnsafe()
+          request.onStart?.({ abort: closing(scope) })
           return scoped.execute(requestOf(request)).pipe(
             Effect.mapError((error) => errorOf(error, false)),
             Effect.flatMap((answered) => {
@@ -104,6 +105,10 @@ const requestOf = ({ body, headers, method, origin, path }: TransportRequest) =>
     : HttpClientRequest.bodyUint8Array(request, body, contentType)
 }
 
+const closing = (scope: Scope.Closeable) => () => {
+  Effect.runFork(Scope.close(scope, Exit.void))
+}
+
 const responseOf = (response: HttpClientResponse, scope: Scope.Closeable): TransportResponse => {
   let chunks: ReadonlyArray<Uint8Array> = []
   let index = 0
@@ -129,9 +134,7 @@ const responseOf = (response: HttpClientResponse, scope: Scope.Closeable): Trans
       }
     })
   })
-  const abort = () => {
-    Effect.runFork(Scope.close(scope, Exit.void))
-  }
+  const abort = closing(scope)
   return {
     status: response.status,
     headers: response.headers,

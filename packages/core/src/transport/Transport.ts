@@ -55,8 +55,8 @@ export interface TransportRequest {
   /** Whether it may be sent again where nobody knows whether it arrived. Default: false. */
   readonly isRepeatable?: boolean | undefined
   /**
-   * Told by a `send` that `isAbortable`, before it waits for anything, of what ends it: `abort` fails a `send` that
-   * waits, and gives up the response, handed over or not.
+   * Told, before `send` waits for anything, of what gives up the response, handed over or not: whoever is interrupted in
+   * between can then still do so. Of a `send` that `isAbortable`, `abort` ends what it waits for, too.
    */
   readonly onStart?: ((exchange: Pick<TransportResponse, "abort">) => void) | undefined
 }
