@@ -155,4 +155,16 @@ describe("a transport that wraps an abortable one", () => {
       assert.strictEqual(inner.open(), 0)
     }).pipe(Effect.provide(over(wrap(inner.transport))))
   })
+
+  it.effect.each(wrappers)("leaves nothing open of a check that takes too long: $what", ({ open, wrap }) => {
+    const inner = abortableOne()
+    return Effect.gen(function*() {
+      const fiber = yield* Effect.forkChild(Effect.flatMap(LoadBalancer, (lb) => lb.check()))
+      yield* TestClock.adjust(900)
+      assert.strictEqual(inner.open(), open)
+      yield* TestClock.adjust("1 minute")
+      assert.isFalse((yield* Fiber.join(fiber)).ok)
+      assert.strictEqual(inner.open(), 0)
+    }).pipe(Effect.provide(over(wrap(inner.transport))))
+  })
 })

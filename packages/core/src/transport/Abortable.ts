@@ -29,7 +29,8 @@ export const abortable = (transport: Transport["Service"]): Transport["Service"]
       }
       // noted within the wait: whoever is interrupted right after it can still give it up
       const sent = Effect.map(transport.send({ ...request, onStart }), (response) => open = response)
-      return Effect.map(untilAborted(sent), (response): TransportResponse => ({
+      const answered = Effect.onInterrupt(untilAborted(sent), () => Effect.sync(exchange.abort))
+      return Effect.map(answered, (response): TransportResponse => ({
         status: response.status,
         headers: response.headers,
         pull: untilAborted(response.pull),
