@@ -7,7 +7,7 @@ import {
   type TransportRequest,
   type TransportResponse
 } from "@evenkeel/core"
-import { Effect, Exit, Fiber, Layer, Stream } from "effect"
+import { Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { hello } from "../../support/Balanced.ts"
 import { azure } from "../../support/Scripted.ts"
@@ -87,6 +87,32 @@ describe("a transport that knows interruption alone", () => {
       yield* Fiber.interrupt(fiber)
       assert.strictEqual(waiting(), 0)
     }).pipe(Effect.provide(layer))
+  })
+})
+
+describe("a transport whose abort throws", () => {
+  it.effect("costs no other request its end when the balancer closes", () => {
+    const response: TransportResponse = {
+      status: 200,
+      headers: {},
+      text: Effect.never,
+      pull: Effect.never,
+      abort: () => {
+        throw new Error("no")
+      },
+      discard: () => {}
+    }
+    return Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(over({ send: () => Effect.succeed(response) }), scope)
+      const one = yield* Effect.forkChild(Effect.provideContext(asks.text, context))
+      const other = yield* Effect.forkChild(Effect.provideContext(asks.text, context))
+      yield* TestClock.adjust(100)
+      yield* Effect.exit(Scope.close(scope, Exit.void))
+      yield* TestClock.adjust(1)
+      assert.isDefined(one.pollUnsafe())
+      assert.isDefined(other.pollUnsafe())
+    })
   })
 })
 

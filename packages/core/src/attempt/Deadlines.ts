@@ -161,11 +161,7 @@ export class Deadlines {
         continue
       }
       this.live.delete(limited)
-      try {
-        limited.expire()
-      } catch {
-        // what fails there must not cost the others their limits
-      }
+      apart(() => limited.expire())
     }
   }
 
@@ -177,9 +173,16 @@ export class Deadlines {
     this.sleeper = undefined
     for (const limited of this.live) {
       this.live.delete(limited)
-      limited.close()
+      apart(() => limited.close())
     }
   }
+}
+
+/** What fails in the end of one must not cost the others theirs. */
+const apart = (end: () => void): void => {
+  try {
+    end()
+  } catch {}
 }
 
 /** A sleep that is longer by the longest time for which the process stood still meanwhile. */
