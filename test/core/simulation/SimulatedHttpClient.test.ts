@@ -6,10 +6,11 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import { hello, makeService } from "./ask.ts"
+import { inSmallSteps, letRun } from "../../support/Interleaving.ts"
+import { hello, makeService, steady } from "./ask.ts"
 
-const makeOne = () => {
-  const service = makeService({}, { reply: () => "Hello you!" })
+const makeOne = (latency = steady) => {
+  const service = makeService({}, { latency, reply: () => "Hello you!" })
   const request = (body: object = {}) =>
     HttpClientRequest.post(`${service.origin}/openai/v1/chat/completions`).pipe(
       HttpClientRequest.setHeader("api-key", service.apiKey),
@@ -54,6 +55,31 @@ describe("SimulatedHttpClient", () => {
       assert.strictEqual((yield* Fiber.join(part)).length, 1)
       yield* TestClock.adjust("1 second")
       assert.deepInclude(counters(), { inFlight: 0, finished: 1, abandoned: 1 })
+    }))
+
+  it.effect("tells the service of an interruption at any operation", () =>
+    Effect.gen(function*() {
+      const { layer, request, service } = makeOne({
+        baseMs: 0,
+        perPromptTokenMs: 0,
+        perOutputTokenMs: 0,
+        jitter: 0,
+        errorMs: 0
+      })
+      service.fault("*", { kind: "hang", afterEvents: 2 })
+      const ask = Effect.flatMap(HttpClient.HttpClient, (client) =>
+        Effect.flatMap(HttpClient.withScope(client).execute(request({ stream: true })), ({ text }) => text)).pipe(
+          Effect.scoped,
+          Effect.provide(layer)
+        )
+      for (let step = 1; step <= 80; step++) {
+        const fiber = yield* Effect.forkChild(inSmallSteps(ask))
+        yield* Effect.repeat(Effect.yieldNow, { times: step })
+        yield* Fiber.interrupt(fiber)
+        yield* letRun
+        assert.strictEqual(service.stats(0).inFlight, 0, `after ${step} operations`)
+      }
+      assert.isAbove(service.stats(0).abandoned, 0)
     }))
 
   it.effect("fails as a transport does", () =>

@@ -34,11 +34,11 @@ export const make = (services: Iterable<SimulatedService>): HttpClient.HttpClien
         path: url.pathname + url.search,
         method: request.method,
         headers: request.headers,
-        body
+        body,
+        onStart: ({ abort }) => signal.addEventListener("abort", abort)
       }),
       failed
     )
-    signal.addEventListener("abort", response.abort)
     const stream = yield* Stream.toReadableStreamEffect(bodyOf(response))
     return HttpClientResponse.fromWeb(
       request,
