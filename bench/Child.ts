@@ -16,9 +16,13 @@ export const startChild = async <A>(module: string, args: ReadonlyArray<string>)
   return { child, first }
 }
 
-/** Asks it, and waits for its answer. */
+/** Asks it, and waits for its answer, or for its end. */
 export const askChild = async <A>(child: ChildProcess, question: string | number): Promise<A> => {
+  const asked = new AbortController()
+  const ended = once(child, "exit", asked).then(([code]) => {
+    throw new Error(`it ended with ${code}`)
+  })
   child.send(question)
-  const [answer] = await once(child, "message") as [A]
+  const [answer] = await Promise.race([once(child, "message"), ended]).finally(() => asked.abort()) as [A]
   return answer
 }
