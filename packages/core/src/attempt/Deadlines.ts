@@ -10,6 +10,7 @@ import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import type { TimeoutsConfig } from "../config/Config.ts"
 import type { TimeoutStage } from "../Errors.ts"
+import { ignoreThrows } from "../IgnoreThrows.ts"
 import { type Linked, LinkedList } from "../LinkedList.ts"
 import type { Operation } from "../request/LlmRequest.ts"
 import { watching } from "../Time.ts"
@@ -161,7 +162,8 @@ export class Deadlines {
         continue
       }
       this.live.delete(limited)
-      apart(() => limited.expire())
+      // what fails in the end of one must not cost the others theirs
+      ignoreThrows(() => limited.expire())
     }
   }
 
@@ -173,16 +175,9 @@ export class Deadlines {
     this.sleeper = undefined
     for (const limited of this.live) {
       this.live.delete(limited)
-      apart(() => limited.close())
+      ignoreThrows(() => limited.close())
     }
   }
-}
-
-/** What fails in the end of one must not cost the others theirs. */
-const apart = (end: () => void): void => {
-  try {
-    end()
-  } catch {}
 }
 
 /** A sleep that is longer by the longest time for which the process stood still meanwhile. */
