@@ -1,5 +1,5 @@
 /**
- * Telemetry that fails must not fail a request.
+ * What fails beside a request, such as telemetry, must not fail it.
  */
 
 /** What this gives, or nothing where it throws. */
