@@ -10,6 +10,7 @@ const talkative = {
   latency: { ...steady, perOutputTokenMs: 100 },
   reply: () => Array.from({ length: 50 }, (_, i) => `word${i}`).join(" ")
 }
+import { sample } from "../../support/Check.ts"
 import { timed } from "../../support/Timed.ts"
 
 const names = ["east", "west", "north"]
@@ -50,7 +51,7 @@ const slownesses: ReadonlyArray<
 ]
 
 describe("a deployment that is slow but alive", () => {
-  for (const [what, deployment, fault, known] of slownesses) {
+  for (const [what, deployment, fault, known] of sample(slownesses, 2)) {
     it.effect(`loses most of its traffic, and is not taken out: ${what}`, () =>
       run(three(deployment), function*(_, fleet) {
         if (known === 0) yield* ask(30)

@@ -4,7 +4,7 @@ import { HealthMonitor, LoadBalancer } from "@evenkeel/core"
 import { Clock, Effect, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { fleet, type FleetConfig, heard, listen, run, sent, service, steady } from "../../support/Balanced.ts"
-import { amount } from "../../support/Check.ts"
+import { amount, sample } from "../../support/Check.ts"
 import {
   type First,
   inStandstills,
@@ -122,7 +122,7 @@ for (const first of ["timers", "reads"] as const) {
             }))
         }
       }
-      for (const fault of ills) {
+      for (const fault of sample(ills, 2)) {
         it.effect(`${what} finds the one that has "${fault.kind}", and no other`, () =>
           Effect.map(observe(standstills, first, { fault }), ({ told }) => {
             assert.deepStrictEqual(told, ["east"])

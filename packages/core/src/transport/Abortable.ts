@@ -1,8 +1,8 @@
 /**
  * Makes each wait for a transport one that `abort` ends, for a transport that ends by interruption.
  */
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { type Transport, TransportError, type TransportRequest, type TransportResponse } from "./Transport.ts"
 
 const aborted = Effect.fail(new TransportError({ kind: "reset", code: "ABORTED" }))
@@ -12,16 +12,26 @@ export const abortable = (transport: Transport["Service"]): Transport["Service"]
   if (transport.send.isAbortable === true) return transport
   const send = (request: TransportRequest) =>
     Effect.suspend(() => {
-      const abort = Deferred.makeUnsafe<never, TransportError>()
-      const untilAborted = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | TransportError> =>
-        Effect.raceFirst(Deferred.await(abort), effect)
+      let isAborted = false
+      let waiting: Fiber.Fiber<unknown, unknown> | undefined
       let open: Pick<TransportResponse, "abort"> | undefined
       const exchange = {
         abort: () => {
-          Deferred.doneUnsafe(abort, aborted)
+          isAborted = true
+          waiting?.interruptUnsafe()
           open?.abort()
         }
       }
+      const untilAborted = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | TransportError> =>
+        Effect.withFiber(({ context }) =>
+          Effect.callback((resume) => {
+            if (isAborted) return resume(aborted)
+            const wait = Effect.runForkWith(context)(effect)
+            waiting = wait
+            wait.addObserver((exit) => resume(isAborted ? aborted : exit))
+            return Fiber.interrupt(wait)
+          })
+        )
       request.onStart?.(exchange)
       // what has begun can be given up, whatever is done with its answer before it comes here
       const onStart = (started: Pick<TransportResponse, "abort">) => {
