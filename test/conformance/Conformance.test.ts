@@ -30,7 +30,7 @@ const cases: ReadonlyArray<Case> = [
   Helpers,
   Uploads,
   Azure,
-  { cases: sample(ofMethods, 5) }
+  { cases: sample(ofMethods, 10) }
 ].flatMap(({ cases }) => cases)
 
 const suite = await start()
@@ -78,7 +78,7 @@ describe("the suite", () => {
 
   it("calls each method as it wants to be called", async () => {
     const unanswered: Array<string> = []
-    for (const given of sample(ofMethods, 5)) {
+    for (const given of sample(ofMethods, 10)) {
       const { bare } = await compared(given)
       const { sent = [], threw } = bare as { readonly sent?: ReadonlyArray<unknown>; readonly threw?: unknown }
       if (threw !== undefined || sent.length === 0) unanswered.push(given.name)
