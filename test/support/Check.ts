@@ -13,7 +13,7 @@ export const isFull = runs >= 1000
 /** How much of something a test takes: all of it in a full run, and less in a newcomer's. */
 export const amount = <A>(all: A, less: A): A => isFull ? all : less
 
-/** What a test takes of a list: all of it in a full run, and every so manyth in a newcomer's. */
+/** What a test takes of a list: all of it in a full run, and one of `every` in a newcomer's. */
 export const sample = <A>(all: ReadonlyArray<A>, every: number): ReadonlyArray<A> =>
   amount(all, all.filter((_, i) => i % every === 0))
 
