@@ -33,6 +33,18 @@ const readBytes = async (endpoint: string, dispatcher: Undici.Agent, asked: Ques
   chunks += CHUNKS
 }
 
+/** The least that gives out events: its bytes as they come, decoded, and each event's JSON parsed. */
+const readEvents = async (endpoint: string, dispatcher: Undici.Agent, asked: Question): Promise<void> => {
+  const response = await request(endpoint, dispatcher, asked)
+  const decoder = new TextDecoder()
+  let rest = ""
+  for await (const bytes of response.body) {
+    const events = (rest + decoder.decode(bytes as Uint8Array, { stream: true })).split("\n\n")
+    rest = events.pop()!
+    for (const event of events) if (event !== "data: [DONE]") chunks += JSON.parse(event.slice(6)).choices.length
+  }
+}
+
 const request = (endpoint: string, dispatcher: Undici.Agent, asked: Question) => {
   const headers = { "api-key": "bench-key", "content-type": "application/json" }
   const body = JSON.stringify({ ...asked, stream: true })
@@ -63,6 +75,10 @@ const contestants: Readonly<
   "lb.openai, stream: true": (endpoint, asked) => {
     const { openai } = promiseDoor({ endpoint, telemetry: false })
     return promises(CONCURRENCY, () => readAll(openai, asked))
+  },
+  "plain undici.request, parsed": (endpoint, asked) => {
+    const agent = new Undici.Agent()
+    return promises(CONCURRENCY, () => readEvents(endpoint, agent, asked))
   },
   "plain undici.request, not parsed": (endpoint, asked) => {
     const agent = new Undici.Agent()
