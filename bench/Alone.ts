@@ -11,6 +11,7 @@ process.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
 const suites = {
   calls: () => import("./Calls.ts"),
   streams: () => import("./Streams.ts"),
+  stubbed: () => import("./Stubbed.ts"),
   telemetry: () => import("./Telemetry.ts")
 }
 const { door } = await suites[suite]()

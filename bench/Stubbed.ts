@@ -8,10 +8,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { answerHeaders, answerText, question } from "./Canned.ts"
 import { bareClient, effectDoor, fibers, promiseDoor, promises } from "./Doors.ts"
-import { type Contestant, figureOf, measure, type Rounds } from "./Measure.ts"
+import type { Contestant, ProcessRounds } from "./Measure.ts"
+import { alone } from "./Pairs.ts"
 import type { Section } from "./Report.ts"
 
 const endpoint = "https://stubbed.invalid"
+const asked = question("whole")
 
 const answer: TransportResponse = {
   status: 200,
@@ -43,40 +45,46 @@ const stubbedFetch = async () => new Response(answerText, { headers: answerHeade
 /** The same with the response of our own client, to see what that saves. */
 const leanFetch = async () => leanResponse(answerText, 200, answerHeaders)
 
-export const stubbed = async (concurrency: number, sizes: Rounds): Promise<Section> => {
-  const asked = question("whole")
-  const bare = bareClient(endpoint, stubbedFetch)
-  const lean = bareClient(endpoint, leanFetch)
-  const off = await effectDoor({ endpoint, telemetry: false, transport: atOnce })
-  const on = await effectDoor({ endpoint, telemetry: true, transport: atOnce })
-  const later = await effectDoor({ endpoint, telemetry: false, transport: nextTurn })
-  const client = promiseDoor({ endpoint, telemetry: false, transport: atOnce })
-  const contestants: ReadonlyArray<Contestant & { readonly goal?: number }> = [
-    { name: "lb.chat, telemetry off", goal: concurrency === 1 ? 10 : 12, run: fibers(concurrency, off.lb.chat(asked)) },
-    { name: "lb.chat, a listener on", goal: 20, run: fibers(concurrency, on.lb.chat(asked)) },
-    { name: "lb.chat, the answer a turn later", run: fibers(concurrency, later.lb.chat(asked)) },
-    {
-      name: "lb.openai, telemetry off",
-      run: promises(concurrency, () => client.openai.chat.completions.create(asked))
-    },
-    { name: "bare AzureOpenAI, stubbed fetch", run: promises(concurrency, () => bare.chat.completions.create(asked)) },
-    {
-      name: "bare AzureOpenAI, stubbed fetch, LeanResponse",
-      run: promises(concurrency, () => lean.chat.completions.create(asked))
-    },
-    {
-      name: "writing and reading the JSON alone",
-      run: promises(concurrency, async () => JSON.parse(answerText + (JSON.stringify(asked) === "" ? "." : "")))
-    },
-    {
-      name: "Effect.runPromise(Effect.succeed)",
-      run: promises(concurrency, () => Effect.runPromise(Effect.succeed(1)))
-    }
-  ]
-  const measured = await measure(contestants, sizes)
-  await Promise.all([off, on, later, client].map((door) => door.close()))
-  return {
-    title: `The network stubbed; ${concurrency === 1 ? "one call after the other" : `${concurrency} at a time`}`,
-    rows: contestants.map(({ goal, name }) => ({ what: name, unit: "us", figure: figureOf(measured.get(name)!), goal }))
-  }
+type Kind = "1" | "64"
+
+const goals: Readonly<Record<Kind, Readonly<Record<string, number>>>> = {
+  1: { "lb.chat, telemetry off": 10, "lb.chat, a listener on": 20 },
+  64: { "lb.chat, telemetry off": 12, "lb.chat, a listener on": 20 }
 }
+
+const chat = async (concurrency: number, telemetry: boolean, transport: Layer.Layer<Transport>) => {
+  const { lb } = await effectDoor({ endpoint, telemetry, transport })
+  return fibers(concurrency, lb.chat(asked))
+}
+
+const bare = (concurrency: number, fetch: typeof globalThis.fetch) => {
+  const client = bareClient(endpoint, fetch)
+  return promises(concurrency, () => client.chat.completions.create(asked))
+}
+
+/** Everyone who can do without a network, each as it does so many calls at a time. */
+const contestants: Readonly<
+  Record<string, (concurrency: number) => Contestant["run"] | Promise<Contestant["run"]>>
+> = {
+  "lb.chat, telemetry off": (concurrency) => chat(concurrency, false, atOnce),
+  "lb.chat, a listener on": (concurrency) => chat(concurrency, true, atOnce),
+  "lb.chat, the answer a turn later": (concurrency) => chat(concurrency, false, nextTurn),
+  "lb.openai, telemetry off": (concurrency) => {
+    const client = promiseDoor({ endpoint, telemetry: false, transport: atOnce })
+    return promises(concurrency, () => client.openai.chat.completions.create(asked))
+  },
+  "bare AzureOpenAI, stubbed fetch": (concurrency) => bare(concurrency, stubbedFetch),
+  "bare AzureOpenAI, stubbed fetch, LeanResponse": (concurrency) => bare(concurrency, leanFetch),
+  "writing and reading the JSON alone": (concurrency) =>
+    promises(concurrency, async () => JSON.parse(answerText + (JSON.stringify(asked) === "" ? "." : ""))),
+  "Effect.runPromise(Effect.succeed)": (concurrency) =>
+    promises(concurrency, () => Effect.runPromise(Effect.succeed(1)))
+}
+
+/** One of them, for a process of its own. */
+export const door = (_: string, kind: Kind, name: string) => contestants[name]!(Number(kind))
+
+export const stubbed = async (kind: Kind, sizes: ProcessRounds): Promise<Section> => ({
+  title: `The network stubbed; ${kind === "1" ? "one call after the other" : `${kind} at a time`}`,
+  rows: await alone("stubbed", kind, Object.keys(contestants), sizes, goals[kind])
+})

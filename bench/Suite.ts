@@ -26,6 +26,11 @@ const served = async (run: (endpoint: string) => Promise<Section>): Promise<Sect
   return section
 }
 
+const stubbedSizes = size(
+  { begins: 1, rounds: 3, calls: 1500, warmup: 4000 },
+  { begins: 3, rounds: 5, calls: 6000, warmup: 25_000 }
+)
+
 const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
   calls: () => {
     const sizes = size(
@@ -85,10 +90,8 @@ const suites: Readonly<Record<string, () => Promise<Section> | Section>> = {
     const sizes = size({ rounds: 3, calls: 4000, warmup: 8000 }, { rounds: 11, calls: 8000, warmup: 16_000 })
     return served((endpoint) => peers(endpoint, sizes))
   },
-  stubbed1: () =>
-    stubbed(1, size({ rounds: 3, calls: 1500, warmup: 4000 }, { rounds: 9, calls: 3000, warmup: 15_000 })),
-  stubbed64: () =>
-    stubbed(64, size({ rounds: 3, calls: 1500, warmup: 4000 }, { rounds: 9, calls: 3000, warmup: 15_000 })),
+  stubbed1: () => stubbed("1", stubbedSizes),
+  stubbed64: () => stubbed("64", stubbedSizes),
   choice: () => choices(size({ choices: 20_000, batches: 5 }, { choices: 50_000, batches: 15 })),
   memory: () =>
     memory(
