@@ -17,16 +17,24 @@ export const hasTls = spawnSync("redis-cli", ["--help"], { encoding: "utf8" }).s
 // oxlint-disable-next-line no-console -- so that nobody takes what was skipped for what passed
 if (!hasRedis) console.warn("redis-server cannot be had here: what needs it is skipped")
 
-/** A port that nobody listens on. */
-export const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
+const isFree = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
     const server = createServer()
-    server.once("error", reject)
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
+    server.once("error", () => resolve(false))
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)))
   })
+
+/**
+ * A port that nobody listens on. It is below those that the system gives to whoever asks for any: until it is taken nobody
+ * else gets it.
+ */
+export const freePort = async (): Promise<number> => {
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000)
+    // oxlint-disable-next-line no-await-in-loop -- until one is free
+    if (await isFree(port)) return port
+  }
+}
 
 /** Those that run: a test that is cut short leaves none behind. */
 const running = new Set<ChildProcess>()
@@ -67,11 +75,11 @@ export class RedisServer implements AsyncDisposable {
     const { process: started } = this
     running.add(started)
     started.once("exit", () => running.delete(started))
-    for (let i = 0; i < 200; i++) {
+    for (let i = 0; i < 200 && started.exitCode === null; i++) {
       if (/^\+PONG|^-NOAUTH/.test(await this.command("PING").catch(() => ""))) return
       await new Promise((resolve) => setTimeout(resolve, 25))
     }
-    throw new Error("redis-server did not start")
+    throw new Error(`redis-server did not start on port ${this.port}: it ended with ${started.exitCode}`)
   }
 
   /** Ends it, as a crash does. */
