@@ -42,4 +42,10 @@ export {
 } from "./telemetry/Names.ts"
 export * as PrometheusPage from "./telemetry/PrometheusPage.ts"
 export { monotonicMillis, WatchClock, watching } from "./Time.ts"
-export { type Connection, isLocalTrouble, type TlsOptions, type TransportErrorKind } from "./transport/Transport.ts"
+export {
+  aborted,
+  type Connection,
+  isLocalTrouble,
+  type TlsOptions,
+  type TransportErrorKind
+} from "./transport/Transport.ts"

@@ -5,6 +5,7 @@
  * have come of the request.
  */
 import { TransportError, type TransportResponse } from "@evenkeel/core"
+import { aborted } from "@evenkeel/core/internal"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Pull from "effect/Pull"
@@ -134,7 +135,7 @@ export class Exchange implements ConnectionHandler, TransportResponse {
     this.state = "aborted"
     this.chunks = []
     clearTimeout(this.discardTimer)
-    this.error ??= new TransportError({ kind: "reset", code: "ABORTED" })
+    this.error ??= aborted
     this.controller?.abort(abandoned)
     this.awake()
   }

@@ -10,6 +10,7 @@
  * port or memory left for a connection: then it is tried again for as long as connecting may take.
  */
 import { Transport, TransportError, type TransportRequest, type TransportResponse } from "@evenkeel/core"
+import { aborted } from "@evenkeel/core/internal"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
@@ -175,7 +176,7 @@ class Sending {
     this.isAborted = true
     clearTimeout(this.timer)
     this.exchange?.abort()
-    this.resume(aborted)
+    this.resume(Effect.fail(aborted))
   }
 
   private failed(error: TransportError, pool: ConnectionPool, pools: ConnectionPools): void {
@@ -198,7 +199,5 @@ class Sending {
     this.resume(Effect.fail(error))
   }
 }
-
-const aborted = Effect.fail(new TransportError({ kind: "reset", code: "ABORTED" }))
 
 const noConnection = new TransportError({ kind: "local", code: "every connection is in use" })

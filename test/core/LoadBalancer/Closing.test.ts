@@ -60,6 +60,15 @@ const situations: ReadonlyArray<{
   { what: "a raw answer that nobody reads", ask: (lb) => Effect.andThen(lb.request({ path: "/models" }), Effect.never) }
 ]
 
+/** Its credential never comes. */
+const withoutCredential = {
+  name: "east",
+  provider: "compatible" as const,
+  endpoint: "https://east.invalid/v1",
+  auth: () => new Promise<string>(() => {}),
+  deployments: [{ name: "gpt-4o" }]
+}
+
 describe("LoadBalancer closing", () => {
   it.effect.each(situations)("leaves no socket, no timer and nothing in flight: $what", ({ ask, fault, what }) => {
     const one = fleet([service("east", long)], { failover: { backoff: "8 seconds" } })
@@ -102,15 +111,8 @@ describe("LoadBalancer closing", () => {
   it.effect("what waits for a credential is told that it was closed, and of nothing else", () =>
     Effect.gen(function*() {
       const { transport } = fleet([service("east")])
-      const resources = [{
-        name: "east",
-        provider: "compatible" as const,
-        endpoint: "https://east.invalid/v1",
-        auth: () => new Promise<string>(() => {}),
-        deployments: [{ name: "gpt-4o" }]
-      }]
       const scope = yield* Scope.make()
-      const layer = LoadBalancer.layer({ resources }).pipe(Layer.provide(transport))
+      const layer = LoadBalancer.layer({ resources: [withoutCredential] }).pipe(Layer.provide(transport))
       const context = yield* Layer.buildWithScope(layer, scope)
       const lb = Context.get(context, LoadBalancer)
       const told: Array<string> = []
@@ -127,19 +129,12 @@ describe("LoadBalancer closing", () => {
   it.effect("who is about to ask for a credential when the balancer closes does not wait for it", () =>
     Effect.gen(function*() {
       const { transport } = fleet([service("east")])
-      const resources = [{
-        name: "east",
-        provider: "compatible" as const,
-        endpoint: "https://east.invalid/v1",
-        auth: () => new Promise<string>(() => {}),
-        deployments: [{ name: "gpt-4o" }]
-      }]
       const scope = yield* Scope.make()
       const selector = Selector.layer((candidates) => {
         Effect.runFork(Scope.close(scope, Exit.void))
         return candidates[0]!
       })
-      const layer = LoadBalancer.layer({ resources }, { selector }).pipe(Layer.provide(transport))
+      const layer = LoadBalancer.layer({ resources: [withoutCredential] }, { selector }).pipe(Layer.provide(transport))
       const lb = Context.get(yield* Layer.buildWithScope(layer, scope), LoadBalancer)
       const asked = yield* Effect.forkChild(Effect.flip(lb.chat(hello)), { startImmediately: true })
       yield* TestClock.adjust(1)

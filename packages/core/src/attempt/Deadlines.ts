@@ -55,6 +55,9 @@ const STANDSTILL = 50
 /** How often, in milliseconds, it wakes to see whether the process stood still. */
 const BEAT = 100
 
+/** When it wakes that has stopped: it never sleeps again. */
+const STOPPED = -Infinity
+
 /** So long that no timer of the same turn is due by then. */
 const CATCH_UP = 10
 
@@ -75,7 +78,6 @@ export class Deadlines {
   private aliveAt = -Infinity
   /** Whether it stood still since, so that what has arrived meanwhile may not have been heard yet. */
   private isUnheard = false
-  private isStopped = false
 
   private constructor(now: () => number, fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>) {
     this.now = now
@@ -94,7 +96,7 @@ export class Deadlines {
 
   /** Watches something from now on, or notices that its limit came nearer. Once all is over, so is that. */
   watch(limited: Limited): void {
-    if (this.isStopped) return limited.close()
+    if (this.wakesAt === STOPPED) return limited.close()
     this.live.add(limited)
     const endsAt = limited.endsAt()
     if (endsAt < this.dueAt) this.dueAt = endsAt
@@ -168,9 +170,7 @@ export class Deadlines {
   }
 
   private stop(): void {
-    this.isStopped = true
-    // never to sleep again
-    this.wakesAt = -Infinity
+    this.wakesAt = STOPPED
     this.sleeper?.interruptUnsafe()
     this.sleeper = undefined
     for (const limited of this.live) {

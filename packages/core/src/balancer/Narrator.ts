@@ -103,11 +103,11 @@ export class Narrator {
     call: Call,
     { deployment, facts: answer, outcome, plan: { permit: { firstByteAt } }, usage }: AttemptRecord
   ): void {
-    if (firstByteAt === undefined || !this.follows(call)) return
+    if (firstByteAt === undefined) return
     const word = outcome?._tag === "Success" ? "success" : outcome === stopped ? "interrupted" : "StreamInterrupted"
     const served: Served = { deployment, firstByte: firstByteAt - call.startedAt, usage, answer }
     if (call.given === undefined) (call.over ??= new Map()).set(deployment, [word, served])
-    else if (call.given === deployment) this.ended(call, word, served)
+    else if (call.given === deployment && this.follows(call)) this.ended(call, word, served)
   }
 
   /** Whether anybody is told how it ends. */

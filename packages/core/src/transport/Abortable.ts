@@ -3,9 +3,13 @@
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { type Transport, TransportError, type TransportRequest, type TransportResponse } from "./Transport.ts"
-
-const aborted = Effect.fail(new TransportError({ kind: "reset", code: "ABORTED" }))
+import {
+  aborted,
+  type Transport,
+  type TransportError,
+  type TransportRequest,
+  type TransportResponse
+} from "./Transport.ts"
 
 /** The same transport, abortable: what waits, waits in a fiber of its own, and is interrupted. */
 export const abortable = (transport: Transport["Service"]): Transport["Service"] => {
@@ -25,10 +29,10 @@ export const abortable = (transport: Transport["Service"]): Transport["Service"]
       const untilAborted = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | TransportError> =>
         Effect.withFiber(({ context }) =>
           Effect.callback((resume) => {
-            if (isAborted) return resume(aborted)
+            if (isAborted) return resume(Effect.fail(aborted))
             const wait = Effect.runForkWith(context)(effect)
             waiting = wait
-            wait.addObserver((exit) => resume(isAborted ? aborted : exit))
+            wait.addObserver((exit) => resume(isAborted ? Effect.fail(aborted) : exit))
             return Fiber.interrupt(wait)
           })
         )

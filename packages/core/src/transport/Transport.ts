@@ -137,6 +137,9 @@ export class TransportError extends Data.TaggedError("TransportError")<{
   }
 }
 
+/** What ends a wait that was aborted. */
+export const aborted = new TransportError({ kind: "reset", code: "ABORTED" })
+
 /**
  * Service that sends a request to one resource.
  *
